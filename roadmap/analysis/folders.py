@@ -1,0 +1,167 @@
+"""The run folders of an experiment, as values.
+
+A run lies in OUTPUT_DIR/EXPERIMENT/STEP[,variant]/seedN/: `state.json` says what it is and how far it came,
+`summary.json` what came out of it once it is done. A file that cannot be read is named in a warning and the
+rest is read all the same: a figure of a sweep that still runs is a figure too.
+"""
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadmap.errors import RunError
+
+STATE_FILE = "state.json"
+SUMMARY_FILE = "summary.json"
+DONE = "done"
+FAILED = "failed"
+DAMAGED = "damaged"  # state.json says done, but summary.json cannot be used
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: who it is, how it ended and, once it is done, what it measured."""
+
+    path: Path
+    state: str  # running, done, failed or interrupted, as the run wrote it; or damaged
+    error: str | None
+    step: str
+    step_index: int | None
+    label: str
+    variant: dict[str, str]  # what differs from the step as the paper has it; empty for the step itself
+    reference: str | None  # timm's name of a network that is no step, such as Swin-T
+    experiment: str
+    seed: int
+    regime: str
+    data: str
+    recipe: str
+    top1: float | None = None  # percent, after the last epoch; this and all below are None until done
+    best_top1: float | None = None  # percent, of the epoch that was best on the validation set
+    ema_top1: float | None = None  # percent, of the averaged weights; None too where the recipe has no EMA
+    gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
+    parameters: float | None = None  # count
+    images_per_s: float | None = None  # training throughput
+    device: str | None = None
+
+
+def find_experiments(output_dir: Path) -> list[Path]:
+    """The folders under `output_dir` that hold at least one run, by name."""
+    if not output_dir.is_dir():
+        return []
+    return sorted(path for path in output_dir.iterdir() if path.is_dir() and _seed_folders(path))
+
+
+def last_change(experiment_dir: Path) -> float:
+    """When a run of the experiment last wrote a file, in seconds since the epoch."""
+    files = (file for folder in _seed_folders(experiment_dir) for file in folder.glob("*.json*"))
+    return max((file.stat().st_mtime for file in files), default=0.0)
+
+
+def read_runs(experiment_dir: Path) -> list[Run]:
+    """Every run of an experiment, in any state, by path.
+
+    A run whose files cannot be read is left out, or kept as `damaged`, with a warning that names the file.
+    RunError: the folder does not exist or holds no readable run.
+    """
+    runs = [run for folder in _seed_folders(experiment_dir) if (run := _read_run(folder)) is not None]
+    if not runs:
+        found = "no run" if experiment_dir.is_dir() else "no such folder"
+        others = [path.name for path in find_experiments(experiment_dir.parent) if path != experiment_dir]
+        known = ", ".join(others) if others else "none"
+        raise RunError(f"{experiment_dir}: {found}; experiments in {experiment_dir.parent}: {known}")
+    return runs
+
+
+def count_states(runs: Iterable[Run]) -> str:
+    """The states of some runs in words, such as `2 failed, 1 running`."""
+    counts = Counter(run.state for run in runs)
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _seed_folders(experiment_dir: Path) -> list[Path]:
+    # A hidden folder belongs to a launcher, not to a step.
+    folders = (path for path in experiment_dir.glob("*/seed*") if not path.parent.name.startswith("."))
+    return sorted(path for path in folders if path.is_dir())
+
+
+def _read_run(folder: Path) -> Run | None:
+    state = _read_json(folder / STATE_FILE)
+    summary = _read_json(folder / SUMMARY_FILE) if _expects_summary(folder, state) else None
+    source = state if state is not None else summary
+    if source is None:
+        return None
+    error = None
+    outcome = DONE
+    try:
+        if state is not None:
+            outcome, error, source = str(state["state"]), state.get("error"), state["identity"]
+        identity = _identity(source)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        file = folder / (STATE_FILE if state is not None else SUMMARY_FILE)
+        log.warning("%s: left out, its identity cannot be read (%r)", file, problem)
+        return None
+    measured: dict[str, Any] = {}
+    if outcome == DONE:
+        measured = _measured(folder / SUMMARY_FILE, summary)
+        outcome = DONE if measured else DAMAGED
+    return Run(path=folder, state=outcome, error=error, **identity, **measured)
+
+
+def _expects_summary(folder: Path, state: dict[str, Any] | None) -> bool:
+    """Only a finished run has a summary; where the state is lost, a summary tells that it finished."""
+    return (folder / SUMMARY_FILE).exists() if state is None else state.get("state") == DONE
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        log.warning("%s: cannot be read, perhaps still being written (%s)", path, problem)
+        return None
+    if not isinstance(content, dict):
+        log.warning("%s: holds a %s where an object belongs", path, type(content).__name__)
+        return None
+    return content
+
+
+def _identity(source: dict[str, Any]) -> dict[str, Any]:
+    index = source["step_index"]
+    return {
+        "step": str(source["step"]),
+        "step_index": None if index is None else int(index),
+        "label": str(source["label"]),
+        "variant": {str(key): str(value) for key, value in source["variant"].items()},
+        "reference": source["reference"],
+        "experiment": str(source["experiment"]),
+        "seed": int(source["seed"]),
+        "regime": str(source["regime"]),
+        "data": str(source["data"]),
+        "recipe": str(source["recipe"]),
+    }
+
+
+def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
+    """The numbers of a summary; empty, with a warning, where an accuracy is missing or not finite."""
+    if summary is None:
+        return {}  # the warning is given where the file was read
+    try:
+        required = {name: float(summary[name]) for name in ("top1", "best_top1", "gmacs", "parameters")}
+        optional = {
+            name: float(summary[name]) for name in ("ema_top1", "images_per_s") if summary.get(name) is not None
+        }
+    except (KeyError, TypeError, ValueError) as problem:
+        log.warning("%s: not used, a number is missing or no number (%r)", path, problem)
+        return {}
+    numbers = required | optional
+    odd = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if odd:
+        log.warning("%s: not used, %s is not finite", path, ", ".join(odd))
+        return {}
+    return {**numbers, "device": summary.get("device")}

@@ -1,0 +1,251 @@
+"""Runs to rows: one row a step (or a variant of one), over its seeds, in the order of the roadmap."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+
+from roadmap.analysis.folders import DONE, FAILED, Run, find_experiments, last_change, read_runs
+from roadmap.paper import PaperRow, find_paper_row, paper_rows
+
+__all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
+
+ORIGINAL = "original"  # the step, and the recipe that only it uses
+KERNEL_STEP = "step7_kernel"
+KERNEL_KEY = "kernel_size"
+PAPER_KERNEL = 7
+PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is set beside
+REFERENCE_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step, or a variant of one, over the seeds that finished. Without any it is a row of its own still."""
+
+    step: str
+    step_index: int | None
+    label: str  # as printed; names the variant
+    variant: dict[str, str]
+    reference: str | None
+    experiment: str
+    regime: str
+    data: str
+    recipe: str
+    seeds: tuple[int, ...] = ()  # of the finished runs
+    top1: tuple[float, ...] = ()  # percent, last epoch, one a seed
+    best_top1: tuple[float, ...] = ()  # percent, best epoch on the validation set, one a seed
+    ema_top1: float | None = None  # percent, mean over seeds
+    change: float | None = None  # points of mean top-1 since the step before; None where one of them lacks
+    gmacs: float | None = None  # 1e9 multiply-accumulates an image
+    parameters: float | None = None  # count
+    images_per_s: float | None = None  # training, mean over seeds
+    devices: tuple[str, ...] = ()
+    failed: int = 0  # runs
+    unfinished: int = 0  # runs that are running, interrupted or damaged
+
+    @property
+    def paper(self) -> PaperRow | None:
+        """The paper's row for this step, on ImageNet; ResNet-50's where the paper lacks the regime."""
+        if self.reference is not None:
+            regime = REFERENCE_REGIMES.get(self.step)
+            return find_paper_row(regime, "reference") if regime and not self.variant else None
+        regime = self.regime if self.paper_has_regime else PAPER_REGIME
+        kernel = kernel_size(self)
+        if kernel == 3:  # the step before has this kernel
+            return find_paper_row(regime, "step6_move_up")
+        if self.variant and kernel is None:
+            return None
+        return find_paper_row(regime, self.step, None if kernel == PAPER_KERNEL else kernel)
+
+    @property
+    def paper_has_regime(self) -> bool:
+        return any(self.regime == row.regime for row in paper_rows())
+
+    @property
+    def on_imagenet(self) -> bool:
+        """Whether the paper's accuracies were measured on the same data at the same size of network."""
+        return self.data == "imagenet" and self.paper_has_regime
+
+
+def kernel_size(row: Row | Run) -> int | None:
+    """The kernel size of step 7 or of a variant that changes nothing else; None for any other row."""
+    if row.step != KERNEL_STEP or row.variant.keys() - {KERNEL_KEY}:
+        return None
+    text = row.variant.get(KERNEL_KEY, str(PAPER_KERNEL))
+    return int(text) if text.isdecimal() else None
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean; None of nothing."""
+    return fmean(values) if values else None
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """The sample standard deviation (n - 1); None where there is only one value, or none."""
+    return stdev(values) if len(values) > 1 else None
+
+
+def aggregate(runs: Iterable[Run]) -> list[Row]:
+    """One row for each step, variant and setting (regime, data, recipe), in the order of the roadmap.
+
+    Steps of the paper that have no run get an empty row: all of them once three steps of the roadmap have
+    one (a sweep), only those in between if there are two (a comparison). `original`, the variants and the
+    references are extras and never missed.
+    """
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        key = (run.step, tuple(sorted(run.variant.items())), run.regime, run.data, run.recipe)
+        groups.setdefault(key, []).append(run)
+    rows = [_row(group) for group in groups.values()]
+    _warn_mixed(rows)
+    rows = sorted(rows + _missing(rows), key=_order)
+    rows = [replace(row, change=_change(row, rows)) for row in rows]
+    return _tell_apart(rows)
+
+
+def _row(runs: list[Run]) -> Row:
+    """The runs are of one step, variant and setting."""
+    done = sorted((run for run in runs if run.state == DONE), key=lambda run: run.seed)
+    first = runs[0]
+
+    def average(name: str) -> float | None:
+        return mean([value for run in done if (value := getattr(run, name)) is not None])
+
+    return Row(
+        step=first.step,
+        step_index=first.step_index,
+        label=_label(first),
+        variant=first.variant,
+        reference=first.reference,
+        experiment=first.experiment,
+        regime=first.regime,
+        data=first.data,
+        recipe=first.recipe,
+        seeds=tuple(run.seed for run in done),
+        top1=tuple(run.top1 for run in done if run.top1 is not None),
+        best_top1=tuple(run.best_top1 for run in done if run.best_top1 is not None),
+        ema_top1=average("ema_top1"),
+        gmacs=average("gmacs"),
+        parameters=average("parameters"),
+        images_per_s=average("images_per_s"),
+        devices=tuple(sorted({run.device for run in done if run.device})),
+        failed=sum(run.state == FAILED for run in runs),
+        unfinished=sum(run.state not in (DONE, FAILED) for run in runs),
+    )
+
+
+def _label(run: Run) -> str:
+    """The step's label, with what the variant changes."""
+    kernel = kernel_size(run)
+    if run.variant and kernel is not None:
+        return f"kernel size {kernel}"
+    return ", ".join([run.label, *(f"{key}={value}" for key, value in run.variant.items())])
+
+
+def _missing(rows: list[Row]) -> list[Row]:
+    """Empty rows for steps of the paper that have no run; see `aggregate` for which."""
+    adopted = [row for row in paper_rows() if row.regime == PAPER_REGIME and row.adopted]
+    roadmap = [row for row in adopted if row.step is not None]
+    names = {row.config for row in roadmap}
+    steps = [row for row in rows if row.step in names]
+    present = {row.step for row in steps}
+    if len(present) < 2:
+        return []
+    indices = [row.step_index for row in steps if row.step_index is not None]
+    first, last = (0, len(roadmap)) if len(present) > 2 else (min(indices), max(indices))
+    common = Counter((row.experiment, row.regime, row.data, row.recipe) for row in steps).most_common(1)
+    experiment, regime, data, recipe = common[0][0]
+    return [
+        Row(
+            step=paper.config,
+            step_index=paper.step,
+            # The paper's labels of the first and the last step name the network too, as the regime does.
+            label="ResNet" if paper.step == 0 else paper.label.partition(" (")[0],
+            variant={},
+            reference=None,
+            experiment=experiment,
+            regime=regime,
+            data=data,
+            recipe=recipe,
+        )
+        for paper in roadmap
+        if paper.step is not None and first <= paper.step <= last and paper.config not in present
+    ]
+
+
+def _order(row: Row) -> tuple[object, ...]:
+    """As in figure 2: `original`, the steps with their variants, steps without an index, references.
+
+    The kernel sizes stand in their own order, so that 5 comes before the 7 that was adopted.
+    """
+    if row.step == ORIGINAL:
+        band = 0
+    elif row.reference is not None:
+        band = 3
+    else:
+        band = 2 if row.step_index is None else 1
+    kernel = kernel_size(row)
+    changed = (kernel is None and bool(row.variant), kernel or 0, bool(row.variant))
+    setting = (row.regime, row.data, row.recipe)
+    return band, row.step_index or 0, _natural(row.step), changed, _natural(str(row.variant)), setting
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """A sort key that puts 9 before 11."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _change(row: Row, rows: list[Row]) -> float | None:
+    """Mean top-1 less that of the step before, in points; a variant too is set against the step before."""
+    before = _before(row, rows)
+    if before is None or not before.top1 or not row.top1:
+        return None
+    return fmean(row.top1) - fmean(before.top1)
+
+
+def _before(row: Row, rows: list[Row]) -> Row | None:
+    """The adopted row one index lower, in the same setting; None where there is none or no telling which."""
+    if row.step_index is None:
+        return None
+    candidates = [
+        other
+        for other in rows
+        if not other.variant
+        and (other.regime, other.data) == (row.regime, row.data)
+        and (
+            other.step == ORIGINAL  # its recipe is its own: the change to step 0 is the recipe
+            if row.step_index == 0
+            else other.step_index == row.step_index - 1 and other.recipe == row.recipe
+        )
+    ]
+    if len(candidates) > 1:  # the user's steps beside the paper's, under one index
+        candidates = [other for other in candidates if find_paper_row(PAPER_REGIME, other.step) is not None]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _warn_mixed(rows: list[Row]) -> None:
+    """Accuracies under several settings are no roadmap; `original` has a recipe of its own, which is fine."""
+    for name in ("regime", "data", "recipe"):
+        found = sorted({getattr(row, name) for row in rows if name != "recipe" or row.recipe != ORIGINAL})
+        if len(found) > 1:
+            log.warning(
+                "%s: more than one %s (%s); each has its rows, do not compare across them",
+                rows[0].experiment,
+                name,
+                ", ".join(found),
+            )
+
+
+def _tell_apart(rows: list[Row]) -> list[Row]:
+    """Adds the setting to labels of a step that stands there under several."""
+    counts = Counter((row.step, str(row.variant)) for row in rows)
+    return [
+        replace(row, label=f"{row.label} [{row.regime}, {row.data}, {row.recipe}]")
+        if counts[row.step, str(row.variant)] > 1
+        else row
+        for row in rows
+    ]

@@ -1,0 +1,51 @@
+"""How the marks of a figure look, as the keyword arguments that draw them."""
+
+from typing import Any
+
+INK, FAINT, GRAY, GRID = "#222222", "#6b6b6b", "#8d8d8d", "#e4e4e4"
+
+# matplotlib types the names of these one by one, which no plain dictionary satisfies.
+RC: Any = {
+    "font.family": "sans-serif",
+    "font.size": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": FAINT,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "hatch.linewidth": 0.6,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
+    "svg.hashsalt": "roadmap",  # else the ids of clip paths are random
+}
+SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 2.3, "mfc": "white", "mec": INK, "mew": 0.5, "ls": "none"}
+PAPER_MARK: dict[str, Any] = {
+    "marker": "D",
+    "ms": 3.4,
+    "mfc": "none",
+    "mec": "black",
+    "mew": 0.9,
+    "ls": "none",
+}
+PAPER_CURVE = PAPER_MARK | {"color": INK, "lw": 0.9, "ls": "--"}
+ERROR_BAR: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 0.9, "capsize": 1.7, "capthick": 0.9}
+NUMBER: dict[str, Any] = {"va": "center_baseline", "fontsize": 7}
+HEADING: dict[str, Any] = {"va": "bottom", "ha": "center", "fontsize": 7, "fontweight": "bold", "color": INK}
+SECTION: dict[str, Any] = {
+    "va": "center",
+    "fontsize": 7,
+    "fontweight": "bold",
+    "color": INK,
+    "linespacing": 0.95,
+}
+REMARK: dict[str, Any] = {"va": "center", "fontsize": 6.5, "style": "italic", "color": FAINT}
+
+
+def bar_style(color: str, adopted: bool) -> dict[str, Any]:
+    """A step is filled; what was tried and not adopted is pale and hatched."""
+    if adopted:
+        return {"color": color, "lw": 0}
+    return {"facecolor": (color, 0.3), "edgecolor": color, "hatch": "/////", "lw": 0.6}
+
+
+def reference_line(number: int) -> dict[str, Any]:
+    """Of the first, second or third reference network."""
+    return {"color": "#555555", "lw": 1.0, "ls": ("--", ":", "-.")[number % 3], "zorder": 2.5}

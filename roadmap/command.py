@@ -1,0 +1,167 @@
+"""What `train.py` does: check every run of a command, run each, and report on all of them.
+
+A run's error is printed and recorded in its folder, and never raised, so that a sweep goes on.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.table import terminal_table
+from roadmap.config import Mode, PlannedRun, plan_run, plan_runs, prepare_overrides
+from roadmap.errors import RoadmapError
+from roadmap.runs.folder import Identity, RunFolder
+
+OUT = Console()
+ERR = Console(stderr=True)
+INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
+
+_errors: list[str] = []  # of this process's runs
+
+
+def main(hydra_app: Callable[[], Any]) -> int:
+    """Runs the command line in `sys.argv`; the exit status is 0 only if every run of it is done."""
+    sys.argv[1:] = prepare_overrides(sys.argv[1:])
+    arguments = get_args_parser().parse_args()
+    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info:
+        hydra_app()
+        return 0
+    try:
+        plan = plan_runs(arguments.overrides, arguments.multirun)
+    except RoadmapError as error:
+        _show_error(error)
+        return 1
+    try:
+        hydra_app()
+    except KeyboardInterrupt:
+        ERR.print("interrupted; the same command goes on after the last finished epoch")
+        return INTERRUPTED
+    trained = [open_folder(planned) for planned in plan if planned.config.mode is Mode.train]
+    if arguments.multirun and trained:
+        report_sweep(trained, {planned.config.data.note for planned in plan})
+    return 1 if _errors or not all(_is_done(folder) for folder in trained) else 0
+
+
+def run_job(cfg: DictConfig) -> None:
+    """One run of a command."""
+    try:
+        planned = plan_run(cfg)
+        folder = open_folder(planned)
+        if planned.config.mode is Mode.eval:
+            _evaluate(planned, folder)
+        elif folder.is_done():
+            OUT.print(f"{folder.path} is done already", highlight=False, soft_wrap=True)
+        else:
+            folder.claim()
+            _train(planned, folder)
+    except RoadmapError as error:
+        _show_error(error)
+
+
+def open_folder(planned: PlannedRun) -> RunFolder:
+    """The folder of a planned run; nothing is written yet."""
+    config = planned.config
+    identity = Identity(
+        step=config.step.name,
+        step_index=config.step.index,
+        label=config.step.label,
+        variant=planned.variant,
+        reference=config.reference,
+        experiment=config.experiment,
+        seed=config.seed,
+        regime=config.regime.name,
+        data=config.data.name,
+        recipe=config.recipe.name,
+    )
+    return RunFolder(Path(config.output_dir), identity, asdict(config))
+
+
+def _train(planned: PlannedRun, folder: RunFolder) -> None:
+    try:
+        from roadmap import jobs  # torch takes seconds to import; a typo should not wait for it
+
+        summary = jobs.train(planned.config, folder, OUT)
+    except KeyboardInterrupt:
+        folder.interrupt()
+        raise
+    except RoadmapError as error:
+        folder.fail(str(error))
+        raise
+    except Exception as error:  # a defect, ours or a library's: the sweep goes on, the trace is shown
+        folder.fail(f"{type(error).__name__}: {error}")
+        ERR.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
+        _errors.append(str(error))
+    else:
+        _show_summary(summary, folder)
+
+
+def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
+    from roadmap import jobs
+
+    evaluation = jobs.evaluate_weights(planned.config)
+    folder.record_evaluation({"init_from": planned.config.init_from, **asdict(evaluation)})
+    OUT.print(
+        f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
+        f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
+        f"loss {evaluation.loss:.4f}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
+    OUT.print(
+        f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
+        f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
+        f"{summary['parameters'] / 1e6:.2f} M parameters  {summary['gmacs']:.3f} GMACs  "
+        f"{summary['images_per_s']:,.0f} images/s  {folder.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
+    """The table and the figures of the experiments, and every run of the command that is not done."""
+    for experiment in sorted({folder.path.parents[1] for folder in folders}):
+        try:
+            curve = draw_curve(experiment)
+        except RoadmapError as error:
+            _show_error(error)
+            continue
+        OUT.print(terminal_table(curve.rows))
+        for path in curve.paths:
+            OUT.print(f"written: {path}", highlight=False, soft_wrap=True)
+    unfinished = [folder for folder in folders if not _is_done(folder)]
+    if unfinished:
+        table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
+        for folder in unfinished:
+            state = folder.state()
+            table.add_row(
+                f"{folder.identity.name} seed {folder.identity.seed}",
+                state.get("state", "not begun"),
+                state.get("error") or "",
+            )
+        OUT.print(table)
+    for note in sorted(note for note in notes if note):
+        OUT.print(note, highlight=False)
+
+
+def _is_done(folder: RunFolder) -> bool:
+    try:
+        return folder.is_done()
+    except RoadmapError:  # told when the run was refused
+        return False
+
+
+def _show_error(error: Exception) -> None:
+    ERR.print(f"[bold red]error:[/] {error!s}", highlight=False, soft_wrap=True)
+    _errors.append(str(error))

@@ -1,0 +1,18 @@
+"""The configuration: how it is composed from words, and what it may hold."""
+
+from roadmap.config.command import PlannedRun, plan_run, plan_runs
+from roadmap.config.compose import CONF_DIR, compose, prepare_overrides
+from roadmap.config.spec import Config, Mode, StepSpec, read_config
+
+__all__ = [
+    "CONF_DIR",
+    "Config",
+    "Mode",
+    "PlannedRun",
+    "StepSpec",
+    "compose",
+    "plan_run",
+    "plan_runs",
+    "prepare_overrides",
+    "read_config",
+]

@@ -1,0 +1,49 @@
+"""From words on a command line to a configuration, as Hydra composes it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
+NUMBERED_CHOICE = re.compile(r"^(?P<group>\+?model/\w+)=(?P<choices>\d+(\s*,\s*\d+)*)$")
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The configuration that `python train.py OVERRIDES...` trains.
+
+    Raises:
+        hydra.errors.HydraException: a group, choice or key that does not exist.
+    """
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return hydra_compose("config", list(prepare_overrides(overrides)))
+
+
+def prepare_overrides(overrides: Sequence[str]) -> list[str]:
+    """What users type, in the form that Hydra accepts.
+
+    A choice that is a number (model/kernel_size=9) is quoted, since Hydra reads it as an integer and takes
+    only strings for choices. A reference without a file (+reference=resnet34) becomes a choice of its own,
+    so that any timm model can be named.
+    """
+    prepared = []
+    for override in overrides:
+        if match := NUMBERED_CHOICE.match(override):
+            quoted = ",".join(f"'{choice.strip()}'" for choice in match["choices"].split(","))
+            override = f"{match['group']}={quoted}"
+        elif match := REFERENCE.match(override):
+            for name in match["names"].split(","):
+                _register_reference(name.strip(" '\""))
+        prepared.append(override)
+    return prepared
+
+
+def _register_reference(name: str) -> None:
+    if name and not (CONF_DIR / "reference" / f"{name}.yaml").exists():
+        node = {"reference": name, "step": {"name": name, "index": None, "label": name}}
+        ConfigStore.instance().store(name=name, node=node, group="reference", package="_global_")

@@ -1,0 +1,75 @@
+"""Plain values into frozen dataclasses, with errors that name the key, the value and what is allowed."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from roadmap.errors import ConfigError
+
+WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def convert(kind: Any, value: Any, key: str = "") -> Any:
+    """`value` as an instance of `kind`: a dataclass, a StrEnum, a plain type, a tuple of one, or one or None.
+
+    Raises:
+        ConfigError: `key` (dotted) names what does not fit.
+    """
+    if is_dataclass(kind):
+        return _convert_dataclass(kind, value, key)
+    if isinstance(kind, UnionType):
+        return None if value is None else convert(next(k for k in get_args(kind) if k is not NoneType), value, key)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{key}={value}: must be a list, as in {key}=[...]")
+        return tuple(convert(get_args(kind)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
+    if issubclass(kind, StrEnum):
+        if value not in list(kind):
+            guess = suggest(str(value), list(kind))
+            raise ConfigError(f"{key}={value}: there is no such choice.{guess} Allowed: {', '.join(kind)}")
+        return kind(value)
+    return _convert_plain(kind, value, key)
+
+
+def _convert_plain(kind: Any, value: Any, key: str) -> Any:
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if fits:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is str and isinstance(value, int | float):  # a name such as experiment=3
+        return str(value)
+    shown = "null" if value is None else value
+    raise ConfigError(f"{key}={shown}: must be {WORDS[kind]}")
+
+
+def _convert_dataclass(kind: Any, value: Any, key: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key}={value}: must be a group of keys: {', '.join(f.name for f in fields(kind))}")
+    prefix = f"{key}." if key else ""
+    known = [field.name for field in fields(kind)]
+    for name in value:
+        if name not in known:
+            raise ConfigError(explain_unknown_key(f"{prefix}{name}", known))
+    types = get_type_hints(kind)
+    missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING]
+    if missing:
+        raise ConfigError(f"no value yet for {prefix}{missing[0]}: give one, as in {prefix}{missing[0]}=VALUE")
+    return kind(**{name: convert(types[name], value[name], f"{prefix}{name}") for name in value})
+
+
+def explain_unknown_key(key: str, known: list[str]) -> str:
+    """A message for the dotted `key`, whose last part is none of the `known` names in that place."""
+    prefix, dot, name = key.rpartition(".")
+    guess = suggest(name, known, prefix + dot)
+    where = f"in {prefix}" if prefix else "at the top"
+    return f"there is no key {key}.{guess} Allowed {where}: {', '.join(known)}"
+
+
+def suggest(word: str, known: Sequence[str], prefix: str = "") -> str:
+    """A question that names the known word closest to `word`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""

@@ -1,0 +1,92 @@
+"""The whole configuration as one typed object. YAML becomes dataclasses here and nowhere else."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from roadmap.config.convert import convert, explain_unknown_key
+from roadmap.data.spec import DataSpec
+from roadmap.errors import ConfigError
+from roadmap.model.spec import ModelSpec, RegimeSpec
+from roadmap.runs.spec import LoggerSpec
+from roadmap.training.spec import HardwareSpec, RecipeSpec
+
+
+class Mode(StrEnum):
+    train = "train"
+    eval = "eval"  # no training: top-1 and top-5 of the weights that `init_from` names
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """What the configuration is called, in folders, tables and figures."""
+
+    name: str  # the file in conf/roadmap or conf/reference
+    index: int | None  # place on the roadmap, 0 to 12 in the paper; None beside it
+    label: str  # in figures
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. The YAML in `conf/` has the same shape."""
+
+    mode: Mode
+    experiment: str  # runs that are compared with each other; a folder
+    output_dir: str  # folder of the experiments
+    seed: int  # fixes initialization, order, augmentation and mixing
+    init_from: str | None  # a torchvision or timm name, or a weights file
+    reference: str | None  # a timm model to train in place of the roadmap's network
+    step: StepSpec
+    model: ModelSpec
+    regime: RegimeSpec
+    data: DataSpec
+    recipe: RecipeSpec
+    hardware: HardwareSpec
+    logger: LoggerSpec
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed={self.seed}: must be from 0 to {2**32 - 1}")
+        if self.mode is Mode.eval and self.init_from is None:
+            raise ConfigError("mode=eval needs weights: init_from=NAME or init_from=FILE")
+
+
+def read_config(cfg: DictConfig) -> Config:
+    """The typed configuration.
+
+    Raises:
+        ConfigError: an unknown key, a missing value or one of the wrong type; names the key and what is allowed.
+    """
+    if missing := _find_missing(OmegaConf.to_container(cfg)):
+        raise ConfigError(f"no value yet for {', '.join(missing)}: give one, as in {missing[0]}=VALUE")
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    config = convert(Config, values)
+    assert isinstance(config, Config)
+    return config
+
+
+def explain_key(full_key: str) -> str:
+    """A message for a dotted key that does not exist, with the keys that do in the deepest place that does."""
+    spec: Any = Config
+    path = full_key.split(".")
+    for depth, name in enumerate(path):
+        known = [field.name for field in fields(spec)]
+        if name not in known:
+            return explain_unknown_key(".".join(path[: depth + 1]), known)
+        spec = get_type_hints(spec)[name]
+        if not is_dataclass(spec):
+            break
+    return f"{full_key}: {'.'.join(path[: depth + 1])} is a single value and has no keys"
+
+
+def _find_missing(values: Any, prefix: str = "") -> list[str]:
+    """Keys whose value is `???`; omegaconf's own search stops at the first interpolation to one of them."""
+    if isinstance(values, dict):
+        return [key for name in values for key in _find_missing(values[name], f"{prefix}.{name}")]
+    return [prefix[1:]] if values == "???" else []

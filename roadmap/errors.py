@@ -1,0 +1,25 @@
+"""Errors that a user can mend. They are printed as one message, without a traceback."""
+
+
+class RoadmapError(Exception):
+    """Base of all errors whose cause lies outside the code: a typed word, a file, a device, the data."""
+
+
+class ConfigError(RoadmapError, ValueError):
+    """A value, key or combination of choices that cannot be used; the message lists what can."""
+
+
+class DataError(RoadmapError):
+    """Images that are missing, unreadable or not what the configuration says."""
+
+
+class WeightsError(RoadmapError):
+    """A weights file that is missing or belongs to another architecture."""
+
+
+class RunError(RoadmapError):
+    """A run folder that cannot be used: taken, finished under another configuration, or damaged."""
+
+
+class TrainingError(RoadmapError):
+    """A training that cannot go on, such as one whose loss is not finite."""

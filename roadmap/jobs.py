@@ -1,0 +1,116 @@
+"""One run from its configuration to its summary: the place where the rooms meet."""
+
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import timm
+import torch
+from rich.console import Console
+from torch import nn
+
+from roadmap.config import Config
+from roadmap.data.batches import EvalBatches
+from roadmap.data.sources import open_validation
+from roadmap.data.transforms import build_eval_transform
+from roadmap.model.build import build
+from roadmap.model.cost import measure_cost
+from roadmap.model.weights import load_weights
+from roadmap.paper import PaperRow, find_paper_row
+from roadmap.runs.folder import Identity, RunFolder
+from roadmap.runs.loggers import open_logger
+from roadmap.training.hardware import pick_device
+from roadmap.training.progress import ProgressDisplay
+from roadmap.training.trainer import Trainer, build_learner, seed_everything
+from roadmap.training.update import Evaluation, evaluate
+
+
+def train(config: Config, folder: RunFolder, console: Console) -> dict[str, Any]:
+    """Trains in a claimed folder, from its checkpoint if there is one; returns the summary.
+
+    Raises:
+        RoadmapError: data, weights, batch or device can't be used, or the loss is not finite.
+    """
+    device = pick_device(config.hardware)
+    network = build_network(config, device)
+    facts = collect_facts(config, folder.identity)
+    trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed)
+    title = f"{folder.identity.name} seed {config.seed}"
+    progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
+    logger = open_logger(config.logger, folder.identity, asdict(config), facts, folder.path)
+    try:
+        results = trainer.fit(folder, logger, progress)
+    except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
+        logger.finish(None)
+        raise
+    summary = folder.finish({**facts, **results, "device": describe_device(device), "versions": find_versions()})
+    logger.finish(summary)
+    return summary
+
+
+def evaluate_weights(config: Config) -> Evaluation:
+    """Accuracy of the weights that `init_from` names on the validation images, without training.
+
+    Raises:
+        RoadmapError: data, weights or device can't be used.
+    """
+    device = pick_device(config.hardware)
+    network = build_network(config, device)
+    batch_size = config.hardware.per_device_batch
+    batches = EvalBatches(
+        open_validation(config.data),
+        build_eval_transform(config.data),
+        batch_size=batch_size,
+        workers=config.hardware.workers,
+        pin_memory=device.type == "cuda",
+    )
+    learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size)
+    return evaluate(network, batches, learner)
+
+
+def build_network(config: Config, device: torch.device) -> nn.Module:
+    """The network on the CPU, in the form that suits `device`; the same weights for the same seed anywhere."""
+    seed_everything(config.seed)
+    network = build(config.model, config.regime, config.reference, config.data.image_size, device)
+    if config.init_from is not None:
+        load_weights(network, config.init_from)
+    return network
+
+
+def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
+    """What is known before training: the network's cost on these images, and the paper's figures for it."""
+    cost = measure_cost(
+        lambda: build(config.model, config.regime, config.reference, config.data.image_size),
+        config.data.image_size,
+    )
+    row = match_paper(identity)
+    return {
+        "gmacs": cost.gmacs,
+        "parameters": cost.parameters,
+        "activations": cost.activations,
+        "paper_top1": row.top1 if row else None,
+        "paper_gflops": row.gflops if row else None,
+    }
+
+
+def match_paper(identity: Identity) -> PaperRow | None:
+    """The paper's row for a run; a regime that the paper lacks, such as micro, is compared with table 10."""
+    regime = identity.regime if identity.regime == "resnet200" else "resnet50"
+    if identity.reference is not None:
+        swin = {"swin_tiny": "resnet50", "swin_base": "resnet200"}.get(identity.step)
+        return find_paper_row(swin, "reference") if swin else None
+    if identity.variant.keys() - {"kernel_size"}:
+        return None
+    kernel_size = identity.variant.get("kernel_size")
+    return find_paper_row(regime, identity.step, int(kernel_size) if kernel_size else None)
+
+
+def describe_device(device: torch.device) -> str:
+    """Its name and, for a CPU, the number of threads that torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def find_versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "timm": timm.__version__}

@@ -1,0 +1,108 @@
+"""The layers of a plan as modules, in two equivalent forms, and LayerNorm for both data formats.
+
+A block's branch can run as convolutions on (N, C, H, W), or with its 1x1 convolutions and LayerNorms as
+linear maps on (N, H, W, C) (the released ConvNeXt does the latter). Outputs, gradients and state dicts are
+equal; speed is not, see `choose_form`. With channels_last memory the changes of format are views.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers import LayerNorm2d, LayerScale, LayerScale2d
+from torch import Tensor, nn
+
+from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
+from roadmap.model.spec import Activation, Form, NormKind
+
+LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5
+
+
+class PointwiseLinear(nn.Conv2d):
+    """A 1x1 convolution computed as a linear map on (N, H, W, C); parameters are the convolution's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.flatten(1), self.bias)
+
+
+class ToChannelsLast(nn.Module):
+    """(N, C, H, W) to (N, H, W, C), as a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+class ToChannelsFirst(nn.Module):
+    """(N, H, W, C) to (N, C, H, W), as a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
+
+
+def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequential:
+    """A sequence from (N, C, H, W) to (N, C', H', W'), its modules named as in the plan.
+
+    In the linear form a change of format stands before each layer that wants the other one; it has no
+    parameters, so the state dict is the same.
+    """
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    is_channels_last = False
+    for layer in layers:
+        wants_channels_last = _wants_channels_last(layer, is_channels_last, form)
+        if wants_channels_last != is_channels_last:
+            modules[f"{layer.name}_format"] = ToChannelsLast() if wants_channels_last else ToChannelsFirst()
+            is_channels_last = wants_channels_last
+        modules[layer.name] = build_layer(layer, is_channels_last)
+    if is_channels_last:
+        modules["out_format"] = ToChannelsFirst()
+    return nn.Sequential(modules)
+
+
+def build_layer(layer: Layer, is_channels_last: bool = False) -> nn.Module:
+    """The module of one layer, for (N, C, H, W) or, where `is_channels_last`, for (N, H, W, C)."""
+    match layer:
+        case Conv():
+            kind = PointwiseLinear if is_channels_last else nn.Conv2d
+            return kind(
+                layer.in_channels,
+                layer.out_channels,
+                layer.kernel,
+                layer.stride,
+                layer.padding,
+                groups=layer.groups,
+                bias=layer.bias,
+            )
+        case Norm(kind=NormKind.layernorm):
+            norm = nn.LayerNorm if is_channels_last else LayerNorm2d
+            return norm(layer.channels, eps=LAYER_NORM_EPS)
+        case Norm():
+            return nn.BatchNorm2d(layer.channels)
+        case Scale():
+            scale = LayerScale if is_channels_last else LayerScale2d
+            return scale(layer.channels, init_values=layer.init)
+        case Act():
+            return nn.GELU() if layer.kind == Activation.gelu else nn.ReLU(inplace=True)
+        case MaxPool():
+            return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+
+def _wants_channels_last(layer: Layer, is_channels_last: bool, form: Form) -> bool:
+    match layer:
+        case _ if form is Form.conv:
+            return False
+        case Conv():
+            return layer.is_pointwise
+        case Norm():
+            return layer.kind is NormKind.layernorm
+        case Act() | Scale():
+            return is_channels_last  # works in either
+        case MaxPool():
+            return False
+
+
+def choose_form(form: Form, device: torch.device) -> Form:
+    """The faster form of the block on this device, where `form` leaves it open."""
+    if form is not Form.auto:
+        return form
+    return Form.linear

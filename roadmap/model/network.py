@@ -1,0 +1,103 @@
+"""One network that is every step of the roadmap, built from a plan.
+
+Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScale its own value:
+
+| init         | convolutions                                   | classifier            | source                    |
+|--------------|------------------------------------------------|-----------------------|---------------------------|
+| trunc_normal | truncated normal, std 0.02                     | the same              | released ConvNeXt code    |
+| torchvision  | normal, std sqrt(2 / fan_out)                  | torch's own (uniform) | torchvision's resnet.py   |
+| fan_in       | truncated normal, std sqrt(1 / fan_in)         | std 0.02              | for widths far below 96   |
+"""
+
+from functools import partial
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from roadmap.model.layers import build_layers, choose_form
+from roadmap.model.plan import BlockPlan, NetworkPlan, StagePlan, plan_network
+from roadmap.model.spec import Form, Init, ModelSpec, RegimeSpec
+
+
+class Block(nn.Module):
+    """The residual block of every step: x to after(shortcut(x) + drop_path(branch(x)))."""
+
+    def __init__(self, plan: BlockPlan, form: Form):
+        super().__init__()
+        self.branch = build_layers(plan.branch, form)
+        self.shortcut = build_layers(plan.shortcut)
+        self.drop_path = DropPath(plan.drop_path) if plan.drop_path > 0 else nn.Identity()
+        self.after = build_layers(plan.after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W'); H' is H, or H / 2 rounded up in a strided block."""
+        return self.after(self.shortcut(x) + self.drop_path(self.branch(x)))
+
+
+class Stage(nn.Module):
+    """Blocks of one width, behind a downsampling layer from step 12 on."""
+
+    def __init__(self, plan: StagePlan, form: Form):
+        super().__init__()
+        self.downsample = build_layers(plan.downsample)
+        self.blocks = nn.Sequential(*(Block(block, form) for block in plan.blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.downsample(x))
+
+
+class Head(nn.Module):
+    """Global average pooling, a norm from step 12 on, and a linear classifier."""
+
+    def __init__(self, plan: NetworkPlan):
+        super().__init__()
+        self.norm = build_layers(plan.head_norm)[0] if plan.head_norm else nn.Identity()
+        self.linear = nn.Linear(plan.features, plan.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, classes)."""
+        return self.linear(self.norm(x.mean((2, 3), keepdim=True)).flatten(1))
+
+
+class Network(nn.Module):
+    """A step of the roadmap: images (N, 3, H, W) to logits (N, classes)."""
+
+    def __init__(self, plan: NetworkPlan, form: Form, init: Init):
+        super().__init__()
+        self.plan = plan
+        self.stem = build_layers(plan.stem)
+        self.stages = nn.Sequential(*(Stage(stage, form) for stage in plan.stages))
+        self.head = Head(plan)
+        initialize(self, init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stages(self.stem(x)))
+
+
+def build_network(model: ModelSpec, regime: RegimeSpec, device: torch.device) -> Network:
+    """The network on torch's default device (`torch.device("meta")` included), in the form for `device`."""
+    return Network(plan_network(model, regime), choose_form(model.form, device), model.init)
+
+
+def initialize(network: Network, init: Init) -> None:
+    """Draws all weights anew from torch's global generator, as the table above says."""
+    network.apply(partial(_initialize_module, init=init))
+    if init is Init.torchvision:
+        network.head.linear.reset_parameters()
+    elif init is Init.fan_in:
+        nn.init.trunc_normal_(network.head.linear.weight, std=0.02)
+
+
+def _initialize_module(module: nn.Module, init: Init) -> None:
+    if not isinstance(module, nn.Conv2d | nn.Linear):
+        return
+    if init is Init.trunc_normal:
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    elif init is Init.torchvision:
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    else:
+        std = module.weight[0].numel() ** -0.5
+        nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,237 @@
+"""From design choices to a list of layers: the one place where the steps of the roadmap differ.
+
+`plan_network` is a pure function and needs no torch, so that a plan can be printed, compared, drawn and
+tested. `network.py` turns it into modules. `c` are the channels into a block, `w` the stage's width, `o`
+the channels out, `k` the kernel size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from roadmap.model.spec import (
+    BlockShape,
+    Count,
+    Downsample,
+    ModelSpec,
+    NormKind,
+    Position,
+    RegimeSpec,
+    SpatialConv,
+    StageRatio,
+    Stem,
+    Width,
+)
+
+EXPANSION = 4  # of both block shapes: 4w out of a bottleneck, 4o inside an inverted one
+IMAGE_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution; padding keeps the size at stride 1, and is 0 for patches (kernel = stride)."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    bias: bool = True
+
+    @property
+    def padding(self) -> int:
+        """Zeros added on each side, in positions."""
+        return 0 if self.kernel == self.stride else self.kernel // 2
+
+    @property
+    def is_pointwise(self) -> bool:
+        """True if the convolution is a linear map of each position's channels."""
+        return self.kernel == self.stride == self.groups == 1
+
+
+@dataclass(frozen=True)
+class Norm:
+    name: str
+    kind: NormKind
+    channels: int
+
+
+@dataclass(frozen=True)
+class Act:
+    name: str
+    kind: str  # a member of Activation
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """3x3, stride 2, as in ResNet's stem."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """LayerScale: one learned factor a channel, starting at `init`."""
+
+    name: str
+    channels: int
+    init: float
+
+
+Layer = Conv | Norm | Act | MaxPool | Scale
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """out = after(shortcut(x) + drop_path(branch(x))); an empty shortcut is the identity."""
+
+    branch: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...]
+    after: tuple[Layer, ...]
+    drop_path: float  # probability that the branch of a sample is dropped
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    downsample: tuple[Layer, ...]  # before the blocks; empty until step 12
+    blocks: tuple[BlockPlan, ...]
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """Stem, four stages, global average pooling, the head's norm (if any) and the linear classifier."""
+
+    stem: tuple[Layer, ...]
+    stages: tuple[StagePlan, ...]
+    head_norm: tuple[Norm, ...]
+    features: int  # channels into the classifier
+    num_classes: int
+
+
+def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
+    """Every layer of the network that `model` describes at the size that `regime` gives."""
+    depths = regime.depths.resnet if model.stage_ratio is StageRatio.resnet else regime.depths.modern
+    width = _first_width(model, regime)
+    rates = _drop_path_rates(model.drop_path, sum(depths))
+    channels = width  # out of the stem
+    stages = []
+    for index, depth in enumerate(depths):
+        stage_width = width * 2**index
+        out = stage_width * (EXPANSION if model.block is BlockShape.bottleneck else 1)
+        stride = 2 if index > 0 else 1
+        downsample: tuple[Layer, ...] = ()
+        if index > 0 and model.downsample is Downsample.separate:
+            downsample = _plan_downsample(model, channels, out)
+            channels, stride = out, 1
+        blocks = []
+        for _ in range(depth):
+            blocks.append(_plan_block(model, channels, stage_width, out, stride, next(rates)))
+            channels, stride = out, 1
+        stages.append(StagePlan(downsample, tuple(blocks)))
+    head_norm = (Norm("norm", model.norm, channels),) if model.downsample is Downsample.separate else ()
+    return NetworkPlan(_plan_stem(model, width), tuple(stages), head_norm, channels, model.num_classes)
+
+
+def _first_width(model: ModelSpec, regime: RegimeSpec) -> int:
+    if model.width is Width.modern:
+        return regime.width.modern
+    return regime.width.resnet if model.stage_ratio is StageRatio.resnet else regime.width.stage_ratio
+
+
+def _drop_path_rates(last: float, blocks: int) -> Iterator[float]:
+    """From 0 at the first block to `last` at the last, linearly."""
+    return (last * i / max(blocks - 1, 1) for i in range(blocks))
+
+
+def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
+    """Total stride 4, 2 or 1. The patch's size follows the stride (4x4, 2x2, 1x1).
+
+    ResNet's stem loses its pool at stride 2, and at stride 1 its convolution is 3x3, as He et al. do on
+    CIFAR-10 (section 4.2 of arXiv 1512.03385).
+    """
+    stride = model.stem_stride
+    if model.stem is Stem.patchify:
+        layers: list[Layer] = [Conv("conv", IMAGE_CHANNELS, width, kernel=stride, stride=stride)]
+    else:
+        kernel, conv_stride = (3, 1) if stride == 1 else (7, 2)
+        layers = [
+            Conv("conv", IMAGE_CHANNELS, width, kernel=kernel, stride=conv_stride),
+            Norm("norm", model.norm, width),
+            Act("act", model.activation),
+        ]
+        if stride == 4:
+            layers.append(MaxPool("pool"))
+    if model.downsample is Downsample.separate:
+        layers.append(Norm("out_norm", model.norm, width))
+    return _settle_biases(layers)
+
+
+def _plan_downsample(model: ModelSpec, channels: int, out: int) -> tuple[Layer, ...]:
+    """Step 12: a norm, then a 2x2 stride-2 convolution."""
+    return (Norm("norm", model.norm, channels), Conv("conv", channels, out, kernel=2, stride=2))
+
+
+def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path: float) -> BlockPlan:
+    convs = _plan_convs(model, c, w, o, stride)
+    branch: list[Layer] = []
+    for index, conv in enumerate(convs, start=1):
+        is_last = index == len(convs)
+        is_spatial = conv.name == "spatial"
+        branch.append(replace(conv, name=f"conv{index}"))
+        if model.norm_count is Count.all or is_spatial:
+            branch.append(Norm(f"norm{index}", model.norm, conv.out_channels))
+        # All: after each conv, the last one after the addition. One: before the projection, which is
+        # "between the two 1x1 convs" for either position of the spatial convolution.
+        is_before_projection = index == len(convs) - 1
+        if not is_last and (model.activation_count is Count.all or is_before_projection):
+            branch.append(Act(f"act{index}", model.activation))
+    if model.layer_scale_init is not None:
+        branch.append(Scale("layer_scale", o, model.layer_scale_init))
+    after = (Act("act", model.activation),) if model.activation_count is Count.all else ()
+    return BlockPlan(_settle_biases(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
+
+
+def _plan_convs(model: ModelSpec, c: int, w: int, o: int, stride: int) -> tuple[Conv, Conv, Conv]:
+    """The three convolutions of a block, in their order.
+
+    Moved up (steps 6 to 12), the spatial convolution works on c, and the hidden dimension is 4o: with 4c,
+    or with a depthwise convolution that widens c to o, the paper's count is missed (3.81 and 4.24 GFLOPs
+    instead of 4.07).
+    """
+    hidden = w if model.block is BlockShape.bottleneck else EXPANSION * o
+    spatial_channels = c if model.position is Position.first else hidden
+    spatial = Conv(
+        "spatial",
+        spatial_channels,
+        spatial_channels,
+        kernel=model.kernel_size,
+        stride=stride,
+        groups=spatial_channels if model.conv is SpatialConv.depthwise else 1,
+    )
+    into, out = Conv("into", c, hidden, kernel=1), Conv("out", hidden, o, kernel=1)
+    return (spatial, into, out) if model.position is Position.first else (into, spatial, out)
+
+
+def _plan_shortcut(model: ModelSpec, c: int, o: int, stride: int) -> tuple[Layer, ...]:
+    """The identity where sizes agree, else a 1x1 convolution with a norm.
+
+    The projection keeps its norm from step 0 until step 12 removes the projection. A bottleneck behind
+    separate downsampling keeps one projection, from w to 4w in the first block of the first stage.
+    """
+    if stride == 1 and c == o:
+        return ()
+    return _settle_biases([Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o)])
+
+
+def _settle_biases(layers: list[Layer]) -> tuple[Layer, ...]:
+    """A convolution has a bias exactly where no BatchNorm follows it, which would cancel it.
+
+    Step 0 then has ResNet's parameters and step 12 ConvNeXt's.
+    """
+    settled: list[Layer] = []
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, Conv):
+            is_cancelled = isinstance(following, Norm) and following.kind is NormKind.batchnorm
+            layer = replace(layer, bias=not is_cancelled)
+        settled.append(layer)
+    return tuple(settled)

@@ -1,0 +1,38 @@
+"""Networks beside the roadmap, from timm, under the same recipe: Swin and any other."""
+
+import difflib
+
+import timm
+from torch import nn
+
+from roadmap.errors import ConfigError
+from roadmap.model.spec import ModelSpec
+
+
+def build_reference(name: str, model: ModelSpec, image_size: int) -> nn.Module:
+    """timm's model `name` for images (N, 3, image_size, image_size), initialized by timm.
+
+    It takes the classes and the stochastic depth from `model`; the other axes have no meaning here.
+
+    Raises:
+        ConfigError: timm knows no such model, or the model can't take this image size.
+    """
+    if not timm.is_model(name):
+        known = timm.list_models()
+        close = difflib.get_close_matches(name, known, n=5) or [m for m in known if m.startswith(name[:5])][:5]
+        raise ConfigError(f"timm has no model {name!r}; the closest are: {', '.join(close) or 'none'}")
+    options: dict[str, object] = {"num_classes": model.num_classes, "drop_path_rate": model.drop_path}
+    try:
+        if _has_fixed_size(name):
+            options["img_size"] = image_size
+        return timm.create_model(name, **options)
+    except TypeError:  # an old model that knows no stochastic depth
+        del options["drop_path_rate"]
+        return timm.create_model(name, **options)
+    except (AssertionError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"{name} can't take images of {image_size} pixels: {error}") from error
+
+
+def _has_fixed_size(name: str) -> bool:
+    pretrained = timm.get_pretrained_cfg(name)
+    return pretrained is not None and pretrained.fixed_input_size

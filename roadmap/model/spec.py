@@ -1,0 +1,165 @@
+"""The design choices of the roadmap, one field an axis, and the sizes that turn them into a network.
+
+Each axis is a config group under `conf/model/`; its members are the file names there.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from roadmap.errors import ConfigError
+
+
+class StageRatio(StrEnum):
+    """How the blocks are spread over the four stages (section 2.2)."""
+
+    resnet = "resnet"
+    modern = "modern"
+
+
+class Stem(StrEnum):
+    """How the image becomes the first feature map (section 2.2)."""
+
+    resnet = "resnet"
+    patchify = "patchify"
+
+
+class SpatialConv(StrEnum):
+    """Whether the k x k convolution mixes channels (section 2.3)."""
+
+    dense = "dense"
+    depthwise = "depthwise"
+
+
+class Width(StrEnum):
+    """How many channels the first stage has (section 2.3)."""
+
+    resnet = "resnet"
+    modern = "modern"
+
+
+class BlockShape(StrEnum):
+    """Narrow or wide in the middle (section 2.4)."""
+
+    bottleneck = "bottleneck"
+    inverted = "inverted"
+
+
+class Position(StrEnum):
+    """Where the k x k convolution stands among the 1x1 convolutions (section 2.5)."""
+
+    middle = "middle"
+    first = "first"
+
+
+class Activation(StrEnum):
+    """The nonlinearity (section 2.6)."""
+
+    relu = "relu"
+    gelu = "gelu"
+
+
+class Count(StrEnum):
+    """All that ResNet has, or one a block (section 2.6)."""
+
+    all = "all"
+    one = "one"
+
+
+class NormKind(StrEnum):
+    """What is normalized over what (section 2.6)."""
+
+    batchnorm = "batchnorm"
+    layernorm = "layernorm"
+
+
+class Downsample(StrEnum):
+    """Stride 2 inside the first block of a stage, or in a layer of its own (section 2.6)."""
+
+    block = "block"
+    separate = "separate"
+
+
+class Form(StrEnum):
+    """Two ways to compute the same block; `auto` takes the faster one on the device (layers.py)."""
+
+    auto = "auto"
+    conv = "conv"
+    linear = "linear"
+
+
+class Init(StrEnum):
+    """How weights start; a part of the recipe (network.py has the table)."""
+
+    trunc_normal = "trunc_normal"
+    fan_in = "fan_in"
+    torchvision = "torchvision"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One network of the roadmap, for any regime."""
+
+    stage_ratio: StageRatio
+    stem: Stem
+    conv: SpatialConv
+    width: Width
+    block: BlockShape
+    position: Position
+    kernel_size: int  # of the spatial convolution; odd
+    activation: Activation
+    activation_count: Count
+    norm_count: Count
+    norm: NormKind
+    downsample: Downsample
+    num_classes: int  # the data's
+    stem_stride: int  # total stride of the stem: 4 as in the paper, 2 or 1 for small images
+    layer_scale_init: float | None  # on the residual branch; the paper's recipe says 1e-6 (table 5)
+    drop_path: float  # stochastic depth of the last block; rises linearly from 0 at the first (table 5)
+    init: Init
+    form: Form
+
+    def __post_init__(self) -> None:
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ConfigError(f"model.kernel_size={self.kernel_size}: must be odd, such as 3, 5, 7, 9 or 11")
+        if self.stem_stride not in (1, 2, 4):
+            raise ConfigError(f"model.stem_stride={self.stem_stride}: must be 4, 2 or 1")
+        if self.num_classes < 1:
+            raise ConfigError(f"model.num_classes={self.num_classes}: must be at least 1")
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"model.drop_path={self.drop_path}: must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Depths:
+    """Blocks in each of the four stages, by `stage_ratio`."""
+
+    resnet: tuple[int, ...]
+    modern: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name, depths in (("resnet", self.resnet), ("modern", self.modern)):
+            if len(depths) != 4 or min(depths) < 1:
+                raise ConfigError(f"regime.depths.{name}={depths}: must be four numbers of at least 1")
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels of the first stage; each further stage doubles them."""
+
+    resnet: int  # width=resnet under stage_ratio=resnet
+    stage_ratio: int  # width=resnet under stage_ratio=modern: ResNet-200 takes 84 there (table 11)
+    modern: int  # width=modern
+
+    def __post_init__(self) -> None:
+        if min(self.resnet, self.stage_ratio, self.modern) < 1:
+            raise ConfigError(f"regime.width={self}: each must be at least 1")
+
+
+@dataclass(frozen=True)
+class RegimeSpec:
+    """A size at which the whole roadmap is run: what "the modern depths" and "the modern width" are."""
+
+    name: str
+    depths: Depths
+    width: Widths
+    drop_path: float  # what the paper's recipe uses in this regime (table 5)

@@ -1,0 +1,63 @@
+"""Tables 10 and 11 of "A ConvNet for the 2020s" (arXiv 2201.03545), as data.
+
+`paper.csv` holds the printed figures and, in `gmacs`, the multiply-accumulates that the definitions of the
+steps give at 224x224 with 1000 classes (convolutions and linear layers only, biases not counted).
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+KERNEL_VARIANT = " + kernel_size="
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One line of figure 2: a step, or a kernel size that was tried and not adopted."""
+
+    regime: str  # resnet50 (table 10) or resnet200 (table 11)
+    step: int | None  # 0 to 12; None for the original recipe and for Swin
+    config: str  # name of the file in conf/roadmap, or "reference"
+    kernel_size: int | None  # of a variant that was tried and not adopted
+    label: str
+    top1: float  # percent, ImageNet-1K validation set
+    top1_std: float | None  # percent, over 3 seeds; None where the paper ran one
+    gflops: float  # as printed; the paper counts a multiply-accumulate as one
+    gmacs: float | None  # as counted from the definitions; None for Swin
+    adopted: bool
+
+
+@cache
+def paper_rows() -> tuple[PaperRow, ...]:
+    """Every row of tables 10 and 11, in the order of the roadmap."""
+    with Path(__file__).with_name("paper.csv").open(newline="") as file:
+        return tuple(_read_row(line) for line in csv.DictReader(file))
+
+
+def find_paper_row(regime: str, config: str, kernel_size: int | None = None) -> PaperRow | None:
+    """The paper's row for a step (or for one of its kernel sizes), or None where the paper has none."""
+    for row in paper_rows():
+        if (row.regime, row.config, row.kernel_size) == (regime, config, kernel_size):
+            return row
+    return None
+
+
+def _read_row(line: dict[str, str]) -> PaperRow:
+    config, _, kernel = line["config"].partition(KERNEL_VARIANT)
+    return PaperRow(
+        regime=line["regime"],
+        step=int(line["step"]) if line["step"] else None,
+        config=config,
+        kernel_size=int(kernel) if kernel else None,
+        label=line["label"],
+        top1=float(line["paper_top1"]),
+        top1_std=_number(line["paper_top1_std"]),
+        gflops=float(line["paper_gflops"]),
+        gmacs=_number(line["gmacs"]),
+        adopted=line["adopted"] == "yes",
+    )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,0 +1,43 @@
+"""Weights & Biases: runs grouped by experiment, named by step and seed, comparable without hand work."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from roadmap.runs.folder import Identity, identity_values
+from roadmap.runs.spec import LoggerSpec
+
+
+class Logger:
+    def __init__(
+        self,
+        spec: LoggerSpec,
+        identity: Identity,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        path: Path,
+    ):
+        self.run = wandb.init(
+            project=spec.project,
+            entity=spec.entity,
+            mode=spec.mode.value,
+            dir=path,
+            group=identity.experiment,
+            name=f"{identity.name}-seed{identity.seed}",
+            tags=[identity.regime, identity.data, identity.recipe],
+            config={**config, "identity": identity_values(identity)},
+            settings=wandb.Settings(console="off", silent=True),
+        )
+        self.run.define_metric("epoch", hidden=True)
+        self.run.define_metric("*", step_metric="epoch")
+        self.run.summary.update({**identity_values(identity), **facts})
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        self.run.log(dict(metrics))
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        if summary is not None:
+            self.run.summary.update(dict(summary))
+        self.run.finish(exit_code=0 if summary is not None else 1)

@@ -1,0 +1,43 @@
+"""The device, and what makes its numbers repeat."""
+
+import os
+
+import torch
+
+from roadmap.errors import ConfigError
+from roadmap.training.spec import HardwareSpec, Precision
+
+
+def pick_device(hardware: HardwareSpec) -> torch.device:
+    """The device that the configuration names; `auto` is CUDA, else Apple's GPU, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device here, or it can't compute in the precision.
+    """
+    name = hardware.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"hardware.device={name} can't be used here: {reason}. Allowed: auto, cpu, ..."
+        ) from error
+    if hardware.precision is Precision.fp16 and device.type == "cpu":
+        raise ConfigError("hardware.precision=fp16 trains on a GPU only; on the CPU choose fp32 or bf16")
+    return device
+
+
+def make_deterministic(device: torch.device) -> None:
+    """The same command gives the same numbers on the same machine.
+
+    On a CPU it does without any setting. On a GPU, cuDNN's and cuBLAS's choices are fixed, and an operation
+    that has no repeatable form warns.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch's notes on reproducibility ask
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

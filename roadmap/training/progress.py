@@ -1,0 +1,63 @@
+"""What a person sees while it trains: a live bar on a terminal, elsewhere a plain line an epoch."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+REFRESHES_PER_SECOND = 2
+
+
+class ProgressDisplay:
+    """Use as a context. `update` may be called after every update; it reads the loss only when it is shown."""
+
+    def __init__(self, title: str, epochs: int, updates_per_epoch: int, console: Console | None = None):
+        self.title = title
+        self.epochs = epochs
+        self.updates_per_epoch = updates_per_epoch
+        self.console = console or Console()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(title, total=epochs * updates_per_epoch, status="")
+        self._last_metrics = ""
+        self._shown_at = 0.0
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, done: int, loss: Tensor, lr: float) -> None:
+        """After update number `done` (from 1, over the whole run)."""
+        now = self.bar.get_time()
+        if not self.console.is_terminal or now - self._shown_at < 1 / REFRESHES_PER_SECOND:
+            return
+        self._shown_at = now
+        epoch = min((done - 1) // self.updates_per_epoch + 1, self.epochs)
+        status = f"epoch {epoch}/{self.epochs}  loss {loss.item():.3f}  lr {lr:.1e}  {self._last_metrics}"
+        self.bar.update(self.task, completed=done, status=status)
+
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
+        """After an epoch was evaluated."""
+        self._last_metrics = f"top-1 {metrics['top1']:.2f}  {metrics['images_per_s']:,.0f} images/s"
+        if not self.console.is_terminal:
+            self.console.print(
+                f"{self.title}  epoch {metrics['epoch']}/{self.epochs}  loss {metrics['train_loss']:.3f}  "
+                f"lr {metrics['lr']:.1e}  {self._last_metrics}",
+                highlight=False,
+                soft_wrap=True,
+            )

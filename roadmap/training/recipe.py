@@ -1,0 +1,80 @@
+"""What the recipe says, as functions: learning rate, parameter groups, mixing, loss and moving average."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from timm.data import Mixup
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from roadmap.errors import ConfigError
+from roadmap.training.spec import Optimizer, RecipeSpec, Schedule
+
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> float:
+    """The learning rate of an update, counted from 0: linear from 0, then cosine or steps (table 5)."""
+    warmup = round(recipe.warmup_epochs * updates_per_epoch)
+    total = recipe.epochs * updates_per_epoch
+    if update < warmup:
+        return recipe.lr * update / warmup
+    if recipe.schedule is Schedule.step:
+        return recipe.lr * 0.1 ** (3 * update // total)
+    progress = (update - warmup) / (total - warmup)
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def build_optimizer(model: nn.Module, recipe: RecipeSpec, fused: bool = False) -> torch.optim.Optimizer:
+    """AdamW or SGD, with no weight decay on biases and 1-d parameters unless the recipe decays all."""
+    if recipe.decay_all:
+        groups = [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
+    else:
+        groups = param_groups_weight_decay(model, recipe.weight_decay)
+    if recipe.optimizer is Optimizer.sgd:
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), eps=1e-8, fused=fused)
+
+
+def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:
+    """Mixup or CutMix, one draw a batch: labels (N,) become targets (N, classes), smoothed. Or nothing.
+
+    Raises:
+        ConfigError: a batch of an odd number of images, which timm's Mixup can't pair.
+    """
+    if recipe.mixup == recipe.cutmix == 0:
+        return lambda images, labels: (images, labels)
+    if batch_size % 2:
+        raise ConfigError(
+            f"Mixup and CutMix pair the images of a batch, so its size can't be odd: {batch_size} images. "
+            "Choose an even recipe.total_batch and hardware.per_device_batch"
+        )
+    return Mixup(
+        mixup_alpha=recipe.mixup,
+        cutmix_alpha=recipe.cutmix,
+        switch_prob=0.5,
+        mode="batch",
+        label_smoothing=recipe.label_smoothing,
+        num_classes=num_classes,
+    )
+
+
+def build_loss(recipe: RecipeSpec) -> Loss:
+    """Mean cross-entropy of logits (N, classes) with labels (N,), smoothed, or with targets (N, classes)."""
+    smoothing = recipe.label_smoothing if recipe.mixup == recipe.cutmix == 0 else 0.0
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    return loss
+
+
+def build_ema(model: nn.Module, recipe: RecipeSpec) -> AveragedModel | None:
+    """The moving average of the weights and of BatchNorm's statistics, or None where the recipe has none."""
+    if recipe.ema_decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)

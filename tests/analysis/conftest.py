@@ -1,0 +1,82 @@
+"""Run folders as a training leaves them, without a training."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadmap.paper import paper_rows
+
+WriteRun = Callable[..., Path]
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> WriteRun:
+    """Writes one run folder under tmp_path and returns it; any key of identity or summary can be given."""
+
+    def write(step: str = "step0_resnet", seed: int = 0, top1: float = 90.0, **changes: Any) -> Path:
+        identity = {
+            "step": step,
+            "step_index": step_index(step),
+            "label": f"label of {step}",
+            "variant": {},
+            "reference": None,
+            "experiment": "trial",
+            "seed": seed,
+            "regime": "micro",
+            "data": "digits",
+            "recipe": "short",
+        }
+        summary = {
+            "top1": top1,
+            "best_top1": top1 + 0.5,
+            "gmacs": 0.25,
+            "parameters": 312000,
+            "images_per_s": 1000.0,
+            "device": "a processor",
+        }
+        state = {"state": "done", "error": None}
+        for part in (identity, summary, state):
+            part |= {key: value for key, value in changes.items() if key in part}
+        summary |= {key: value for key, value in changes.items() if key == "ema_top1"}
+        name = ",".join([step, *(f"{key}={value}" for key, value in identity["variant"].items())])
+        folder = tmp_path / identity["experiment"] / name / f"seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps(state | {"identity": identity}))
+        if state["state"] == "done":
+            (folder / "summary.json").write_text(json.dumps(identity | summary))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def write_paper_runs(write_run: WriteRun) -> Callable[..., None]:
+    """Writes table 10 as runs: 17 rows and Swin-T, `offset` points of top-1 beside the paper."""
+
+    def write(offset: float = -0.5, seeds: int = 1, **changes: Any) -> None:
+        for paper in paper_rows():
+            if paper.regime != "resnet50":
+                continue
+            reference = paper.config == "reference"
+            for seed in range(seeds):
+                write_run(
+                    "swin_tiny" if reference else paper.config,
+                    seed,
+                    paper.top1 + offset + 0.1 * seed,
+                    label="kernel size 7" if paper.kernel_size else paper.label,
+                    variant={"kernel_size": str(paper.kernel_size)} if paper.kernel_size else {},
+                    reference="swin_tiny_patch4_window7_224" if reference else None,
+                    gmacs=paper.gmacs or paper.gflops,
+                    **{"regime": "resnet50", "data": "imagenet", "recipe": "paper"} | changes,
+                )
+
+    return write
+
+
+def step_index(step: str) -> int | None:
+    """The number in a step's name."""
+    number = step.partition("_")[0].removeprefix("step")
+    return int(number) if number.isdecimal() else None

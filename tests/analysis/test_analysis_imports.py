@@ -1,0 +1,40 @@
+"""What the analysis may import, and what reading results may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def loaded_by(module: str) -> set[str]:
+    """The packages that an import brings in, beyond what `import roadmap` needs."""
+    program = f"import sys, roadmap; own = {{*sys.modules}}; import {module}; print(*{{*sys.modules}} - own)"
+    command = [sys.executable, "-c", program]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    return {name.partition(".")[0] for name in printed.split()}
+
+
+def test_drawing_loads_no_torch_and_reading_not_even_a_drawing_library() -> None:
+    heavy = {"torch", "torchvision", "timm", "hydra", "matplotlib", "numpy", "rich"}
+    assert loaded_by("roadmap.analysis.results") & heavy == set()
+    assert loaded_by("roadmap.analysis.curve") & heavy == {"matplotlib", "numpy", "rich"}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "roadmap/analysis").glob("*.py")), ids=lambda file: file.stem)
+def test_analysis_imports_no_other_room(file: Path) -> None:
+    allowed = {*sys.stdlib_module_names, "numpy", "scipy", "rich"}
+    if file.stem == "figures":
+        allowed.add("matplotlib")
+    names = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    rooms = ("roadmap.analysis", "roadmap.paper", "roadmap.errors")
+    strangers = [name for name in names if name.partition(".")[0] not in allowed and not name.startswith(rooms)]
+    assert strangers == []

@@ -1,0 +1,230 @@
+"""The figures say what the rows say: read from the text that an SVG keeps as text."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.figures import draw_kernels, draw_roadmap
+from roadmap.analysis.layout import axis_limits, cost_unit, kernel_rows, positions, row_label, section
+from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.errors import RunError
+
+ROOT = Path(__file__).parents[2]
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+
+
+def rows_of(tmp_path: Path) -> list[Row]:
+    return aggregate(read_runs(tmp_path / "trial"))
+
+
+def texts(path: Path) -> list[str]:
+    """The lines of text in an SVG."""
+    return [line.strip() for line in re.findall(r"<(?:text|tspan)[^>]*>([^<]+)<", path.read_text())]
+
+
+def test_the_roadmap_shows_labels_values_setting_and_n(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 90.0)
+    write_run("step0_resnet", 1, 91.0)
+    write_run("step1_stage_ratio", 0, 92.25, gmacs=1.5)
+    png, svg = draw_roadmap(rows_of(tmp_path), tmp_path / "a.figure")
+    assert (png.name, svg.name) == ("a.figure.png", "a.figure.svg")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    found = texts(svg)
+    for expected in (
+        "label of step0_resnet",
+        "90.50 ± 0.71",
+        "92.25",
+        "0.250",
+        "1.50",
+        "Macro design",
+        "trial",
+    ):
+        assert expected in found
+    assert "regime micro, data digits, recipe short; mean ± standard deviation over n = 1 to 2 seeds" in found
+    assert any(text.startswith("axis cut: starts at 8") for text in found)
+
+
+def test_steps_without_a_result_are_shown_as_missing(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet")
+    write_run("step1_stage_ratio", state="failed")
+    write_run("step3_depthwise")
+    found = texts(draw_roadmap(rows_of(tmp_path), tmp_path / "figure")[1])
+    assert "no finished run (1 failed)" in found
+    assert "patchify stem" in found
+    assert found.count("no finished run") == 10  # steps 2 and 4 to 12
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path, write_paper_runs: Write) -> None:
+    write_paper_runs(seeds=2)
+    rows = [row for row in rows_of(tmp_path) if row.step == "step7_kernel" or row.reference]
+    for draw in (draw_roadmap, draw_kernels):
+        once, again = draw(rows, tmp_path / "once"), draw(rows, tmp_path / "again")
+        assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+
+
+@pytest.mark.parametrize(
+    ("regime", "data", "expected"),
+    [("resnet50", "imagenet", True), ("resnet50", "digits", False), ("micro", "imagenet", False)],
+)
+def test_the_papers_marks_appear_exactly_on_imagenet(
+    tmp_path: Path, write_paper_runs: Write, regime: str, data: str, expected: bool
+) -> None:
+    write_paper_runs(regime=regime, data=data)
+    rows = [row for row in rows_of(tmp_path) if row.step == "step7_kernel"]
+    assert ("paper" in texts(draw_roadmap(rows, tmp_path / "roadmap")[1])) is expected
+    assert ("paper" in texts(draw_kernels(rows, tmp_path / "kernels")[1])) is expected
+
+
+def test_variants_are_hatched_and_the_reference_has_its_line(
+    tmp_path: Path, write_paper_runs: Write, write_run: Write
+) -> None:
+    write_paper_runs()
+    rows = [row for row in rows_of(tmp_path) if row.step == "step7_kernel" or row.reference]
+    whole = draw_roadmap(rows, tmp_path / "whole")[1]
+    plain = draw_roadmap([row for row in rows if not row.variant and not row.reference], tmp_path / "plain")[1]
+    assert "<pattern" in whole.read_text()
+    assert "tried, not adopted" in texts(whole)
+    assert texts(whole).count("Swin-T") == 2  # its bar and its line in the legend
+    assert "<pattern" not in plain.read_text()
+    assert "tried, not adopted" not in texts(plain)
+
+
+def test_best_is_drawn_only_when_asked_for_and_says_so(tmp_path: Path, write_run: Write) -> None:
+    write_run(top1=90.0)
+    rows = rows_of(tmp_path)
+    last = texts(draw_roadmap(rows, tmp_path / "last")[1])
+    best = texts(draw_roadmap(rows, tmp_path / "best", best=True)[1])
+    assert ("90.00" in last, "90.50" in last) == (True, False)
+    assert ("90.00" in best, "90.50" in best) == (False, True)
+    assert any("best epoch, picked on the validation set" in text for text in best)
+    assert not any("best epoch" in text for text in last)
+
+
+def test_kernel_sizes_take_size_3_from_step_6_and_say_so(
+    tmp_path: Path, write_paper_runs: Write, write_run: Write
+) -> None:
+    write_paper_runs(offset=-0.5)
+    rows = rows_of(tmp_path)
+    assert [(size, row.step) for size, row in kernel_rows(rows).items()][:2] == [
+        (3, "step6_move_up"),
+        (5, "step7_kernel"),
+    ]
+    assert list(kernel_rows(rows)) == [3, 5, 7, 9, 11]
+    found = texts(draw_kernels(rows, tmp_path / "kernels")[1])
+    assert "4.29 GMACs" in found
+    assert "79.42" in found  # 79.92 less the offset
+    assert any("step6_move_up" in text for text in found)
+    write_run(
+        "step7_kernel",
+        0,
+        75.0,
+        variant={"kernel_size": "3"},
+        regime="resnet50",
+        data="imagenet",
+        recipe="paper",
+    )
+    found = texts(draw_kernels(rows_of(tmp_path), tmp_path / "kernels")[1])
+    assert "75.00" in found
+    assert not any("step6_move_up" in text for text in found)
+
+
+def test_steps_6_and_7_alone_are_no_kernel_figure(tmp_path: Path, write_run: Write) -> None:
+    write_run("step6_move_up")
+    write_run("step7_kernel")
+    assert draw_kernels(rows_of(tmp_path), tmp_path / "kernels") == []
+    write_run("step7_kernel", variant={"kernel_size": "9"}, state="failed")
+    assert draw_kernels(rows_of(tmp_path), tmp_path / "kernels") == []
+    write_run("step7_kernel", variant={"kernel_size": "5"})
+    assert len(draw_kernels(rows_of(tmp_path), tmp_path / "kernels")) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "start"),
+    [([76.1, 82.0], 74.0), ([10.0, 99.0], 0.0), ([93.2], 0.0), ([95.0, 95.1], 94.5), ([60.0, 75.0], 55.0)],
+)
+def test_the_axis_starts_below_the_lowest_value_or_at_zero(values: list[float], start: float) -> None:
+    assert axis_limits(values)[0] == start
+    assert axis_limits(values)[1] >= max(values)
+
+
+def test_small_networks_count_in_millions(tmp_path: Path, write_run: Write) -> None:
+    write_run(gmacs=0.0045)
+    rows = rows_of(tmp_path)
+    assert cost_unit(rows) == ("MMACs", 1e3)
+    found = texts(draw_roadmap(rows, tmp_path / "figure")[1])
+    assert "4.50" in found
+    assert "MMACs" in found
+
+
+def test_a_long_label_keeps_its_beginning_and_its_end() -> None:
+    first, last = row_label("a layer that squeezes and excites after every convolution, reduction=16").split("\n")
+    assert first.startswith("a layer")
+    assert last.endswith("reduction=16")
+    assert max(len(first), len(last)) <= 28
+
+
+def test_sections_are_set_apart(tmp_path: Path, write_run: Write) -> None:
+    for step in ("step1_stage_ratio", "step2_patchify", "step3_depthwise"):
+        write_run(step)
+    rows = [row for row in rows_of(tmp_path) if row.seeds]
+    assert [section(row).name for row in rows] == ["Macro design", "Macro design", "ResNeXt"]
+    first, second, third = positions(rows)
+    assert second - first == 1
+    assert third - second > 1
+
+
+def test_a_curve_writes_all_its_files(tmp_path: Path, write_paper_runs: Write) -> None:
+    write_paper_runs()
+    curve = draw_curve(tmp_path / "trial")
+    assert len(curve.rows) == 18
+    assert sorted(path.name for path in curve.paths) == [
+        "kernels.png",
+        "kernels.svg",
+        "roadmap.csv",
+        "roadmap.md",
+        "roadmap.png",
+        "roadmap.svg",
+    ]
+    assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in curve.paths)
+
+
+def test_no_finished_run_is_an_error_that_says_what_there_is(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, state="failed", error="out of memory")
+    write_run("step0_resnet", 1, state="running")
+    with pytest.raises(RunError, match=r"1 failed, 1 running.*step0_resnet/seed0 failed with: out of memory"):
+        draw_curve(tmp_path / "trial")
+    with pytest.raises(RunError, match="no finished run"):
+        draw_roadmap(rows_of(tmp_path), tmp_path / "figure")
+
+
+def run_script(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts/plot_roadmap.py"), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_the_script_picks_the_only_experiment_and_names_it(tmp_path: Path, write_run: Write) -> None:
+    write_run(top1=90.0)
+    result = run_script(tmp_path, "--output-dir", ".", "--best")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "trial: the only experiment" in result.stdout
+    assert "roadmap-best.png" in result.stdout
+    assert (tmp_path / "trial/figures/roadmap-best.svg").exists()
+
+
+def test_the_script_reports_an_error_as_one_message(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    result = run_script(tmp_path, "trail", "--output-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "trail" in result.stderr
+    assert "trial" in result.stderr

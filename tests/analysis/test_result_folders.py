@@ -1,0 +1,87 @@
+"""Run folders become runs, whatever state they are in."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadmap.analysis.results import Row, aggregate, find_experiments, last_change, read_runs
+from roadmap.errors import RunError
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+
+
+def rows_of(tmp_path: Path) -> list[Row]:
+    return aggregate(read_runs(tmp_path / "trial"))
+
+
+@pytest.mark.parametrize("text", ["", '{"top1": 9', "[]", '{"top1": 90.0}', '{"top1": "NaN"}'])
+def test_a_damaged_summary_is_named_and_its_run_not_counted(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    write_run(seed=0)
+    damaged = write_run(seed=1) / "summary.json"
+    damaged.write_text(text)
+    (row,) = rows_of(tmp_path)
+    assert (row.seeds, row.unfinished) == ((0,), 1)
+    assert str(damaged) in caplog.text
+
+
+def test_an_accuracy_that_is_not_finite_is_not_averaged(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(seed=0, top1=90.0)
+    write_run(seed=1, top1=float("nan"))
+    (row,) = rows_of(tmp_path)
+    assert row.top1 == (90.0,)
+    assert "top1, best_top1 is not finite" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"state": "run', "[1]", '{"state": "done"}', '{"state": "done", "identity": 3}']
+)
+def test_a_damaged_state_is_named_and_its_run_left_out(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    write_run(seed=0)
+    damaged = write_run(seed=1, state="running") / "state.json"
+    damaged.write_text(text)
+    assert [run.seed for run in read_runs(tmp_path / "trial")] == [0]
+    assert str(damaged) in caplog.text
+
+
+def test_a_summary_stands_in_for_a_lost_state(tmp_path: Path, write_run: Write) -> None:
+    (write_run(seed=3, top1=88.0) / "state.json").unlink()
+    (run,) = read_runs(tmp_path / "trial")
+    assert (run.state, run.seed, run.top1) == ("done", 3, 88.0)
+
+
+def test_hidden_folders_and_figures_are_no_runs(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    shutil.copytree(tmp_path / "trial/step0_resnet", tmp_path / "trial/.sweep")
+    (tmp_path / "trial/figures").mkdir()
+    assert len(read_runs(tmp_path / "trial")) == 1
+
+
+def test_an_unknown_experiment_is_an_error_that_lists_the_known(tmp_path: Path, write_run: Write) -> None:
+    write_run(experiment="micro-digits")
+    write_run(experiment="micro-cifar10")
+    with pytest.raises(RunError, match=r"no such folder.*micro-cifar10, micro-digits") as caught:
+        read_runs(tmp_path / "mircodigits")
+    assert str(tmp_path / "mircodigits") in str(caught.value)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match=r"empty: no run;.*micro-cifar10, micro-digits"):
+        read_runs(tmp_path / "empty")
+
+
+def test_the_last_changed_experiment_is_told_by_its_files(tmp_path: Path, write_run: Write) -> None:
+    for age, name in ((30, "old"), (10, "new"), (20, "middle")):
+        folder = write_run(experiment=name)
+        for file in folder.iterdir():
+            os.utime(file, (1e9 - age, 1e9 - age))
+    found = find_experiments(tmp_path)
+    assert [path.name for path in found] == ["middle", "new", "old"]
+    assert max(found, key=last_change).name == "new"

@@ -1,0 +1,230 @@
+"""Runs become the rows of the roadmap."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roadmap.analysis.results import Row, aggregate, deviation, mean, read_runs
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+
+
+def rows_of(tmp_path: Path) -> list[Row]:
+    return aggregate(read_runs(tmp_path / "trial"))
+
+
+def names(rows: list[Row]) -> list[str]:
+    return [",".join([row.step, *row.variant.values()]) for row in rows]
+
+
+def test_a_row_holds_mean_and_deviation_over_its_seeds(tmp_path: Path, write_run: Write) -> None:
+    generator = np.random.default_rng(0)
+    before, after = generator.uniform(0, 100, 4), generator.uniform(0, 100, 7)
+    speeds = generator.uniform(100, 900, 7)
+    for seed, top1 in enumerate(before):
+        write_run("step0_resnet", seed, top1)
+    for seed, (top1, speed) in enumerate(zip(after, speeds, strict=True)):
+        write_run("step1_stage_ratio", seed, top1, images_per_s=speed)
+    row = rows_of(tmp_path)[1]
+    assert mean(row.top1) == pytest.approx(np.mean(after))
+    assert deviation(row.top1) == pytest.approx(np.std(after, ddof=1))
+    assert mean(row.best_top1) == pytest.approx(np.mean(after) + 0.5)
+    assert row.change == pytest.approx(np.mean(after) - np.mean(before))
+    assert row.images_per_s == pytest.approx(np.mean(speeds))
+    assert row.seeds == tuple(range(7))
+
+
+def test_one_seed_has_no_deviation(tmp_path: Path, write_run: Write) -> None:
+    write_run(top1=91.0)
+    (row,) = rows_of(tmp_path)
+    assert mean(row.top1) == 91.0
+    assert deviation(row.top1) is None
+
+
+def test_rows_stand_in_the_order_of_figure_2(tmp_path: Path, write_paper_runs: Write) -> None:
+    write_paper_runs()
+    assert names(rows_of(tmp_path)) == [
+        "original",
+        "step0_resnet",
+        "step1_stage_ratio",
+        "step2_patchify",
+        "step3_depthwise",
+        "step4_width",
+        "step5_inverted",
+        "step6_move_up",
+        "step7_kernel,5",
+        "step7_kernel",
+        "step7_kernel,9",
+        "step7_kernel,11",
+        "step8_gelu",
+        "step9_fewer_acts",
+        "step10_fewer_norms",
+        "step11_layernorm",
+        "step12_downsample",
+        "swin_tiny",
+    ]
+
+
+def test_variants_follow_their_step_and_the_users_steps_the_papers(tmp_path: Path, write_run: Write) -> None:
+    write_run("swin_tiny", reference="swin_tiny_patch4_window7_224")
+    write_run("resnet")  # no index and no reference
+    write_run("step13_mine")
+    write_run("step12_downsample", variant={"kernel_size": "11"})
+    write_run("step12_downsample", variant={"kernel_size": "9"})
+    write_run("step12_downsample")
+    assert names(rows_of(tmp_path)) == [
+        "step12_downsample",
+        "step12_downsample,9",
+        "step12_downsample,11",
+        "step13_mine",
+        "resnet",
+        "swin_tiny",
+    ]
+
+
+def test_a_change_is_against_the_step_before_not_the_row_above(tmp_path: Path, write_run: Write) -> None:
+    write_run("original", top1=70.0, recipe="original")
+    write_run("step0_resnet", top1=80.0)
+    write_run("step6_move_up", top1=81.0)
+    write_run("step7_kernel", top1=83.0)
+    write_run("step7_kernel", top1=84.0, variant={"kernel_size": "9"})
+    write_run("step8_gelu", top1=82.5)
+    changes = {name: row.change for name, row in zip(names(rows_of(tmp_path)), rows_of(tmp_path), strict=True)}
+    assert changes["original"] is None
+    assert changes["step0_resnet"] == 10.0
+    assert changes["step6_move_up"] is None  # step 5 has no run
+    assert changes["step7_kernel"] == 2.0
+    assert changes["step7_kernel,9"] == 3.0
+    assert changes["step8_gelu"] == -0.5
+
+
+def test_a_change_is_not_guessed_between_two_steps_of_one_index(tmp_path: Path, write_run: Write) -> None:
+    write_run("step13_mine", top1=80.0)
+    write_run("step13_other", top1=85.0)
+    write_run("step14_mine", top1=90.0)
+    assert [row.change for row in rows_of(tmp_path)] == [None, None, None]
+
+
+def test_a_variants_label_names_what_it_changes(tmp_path: Path, write_run: Write) -> None:
+    write_run("step7_kernel", label="kernel size 7", variant={"kernel_size": "9"})
+    write_run("step8_gelu", label="GELU", variant={"norm": "layernorm"})
+    assert [row.label for row in rows_of(tmp_path)] == ["kernel size 9", "GELU, norm=layernorm"]
+
+
+def test_failed_and_unfinished_runs_are_counted_and_keep_their_row(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0)
+    write_run("step0_resnet", 1, state="failed", error="out of memory")
+    write_run("step1_stage_ratio", 0, state="failed", error="out of memory")
+    write_run("step1_stage_ratio", 1, state="running")
+    write_run("step1_stage_ratio", 2, state="interrupted")
+    first, second = rows_of(tmp_path)
+    assert (len(first.seeds), first.failed, first.unfinished) == (1, 1, 0)
+    assert (len(second.seeds), second.failed, second.unfinished) == (0, 1, 2)
+    assert second.top1 == ()
+    assert second.change is None
+    assert read_runs(tmp_path / "trial")[1].error == "out of memory"
+
+
+@pytest.mark.parametrize(
+    ("run", "empty"),
+    [
+        (["step7_kernel"], []),
+        (["step6_move_up", "step7_kernel"], []),
+        (["step8_gelu", "step11_layernorm"], ["step9_fewer_acts", "step10_fewer_norms"]),
+    ],
+)
+def test_steps_between_two_that_ran_are_missed(
+    tmp_path: Path, write_run: Write, run: list[str], empty: list[str]
+) -> None:
+    for step in run:
+        write_run(step)
+    assert [row.step for row in rows_of(tmp_path) if not row.seeds] == empty
+
+
+def test_all_thirteen_steps_are_missed_in_a_sweep(tmp_path: Path, write_run: Write) -> None:
+    for step in ("step0_resnet", "step1_stage_ratio", "step2_patchify"):
+        write_run(step)
+    rows = rows_of(tmp_path)
+    assert [row.step_index for row in rows] == list(range(13))
+    assert [len(row.seeds) for row in rows] == [1] * 3 + [0] * 10
+    assert rows[12].label == "separate downsampling"
+
+
+def test_settings_are_kept_apart_with_a_warning(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run("step0_resnet", 0, 80.0)
+    write_run("step0_resnet", 1, 60.0, recipe="paper")
+    write_run("step1_stage_ratio", 0, 81.0)
+    write_run("step1_stage_ratio", 1, 63.0, recipe="paper")
+    rows = rows_of(tmp_path)
+    assert [(row.recipe, row.top1) for row in rows] == [
+        ("paper", (60.0,)),
+        ("short", (80.0,)),
+        ("paper", (63.0,)),
+        ("short", (81.0,)),
+    ]
+    assert [row.change for row in rows[2:]] == [3.0, 1.0]
+    assert rows[2].label.endswith("[micro, digits, paper]")
+    assert "more than one recipe (paper, short)" in caplog.text
+
+
+def test_the_original_recipe_beside_another_is_no_reason_to_warn(
+    tmp_path: Path, write_paper_runs: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_paper_runs()
+    state = tmp_path / "trial/original/seed0/state.json"
+    content = json.loads(state.read_text())
+    content["identity"]["recipe"] = "original"
+    state.write_text(json.dumps(content))
+    with caplog.at_level(logging.WARNING):
+        rows = rows_of(tmp_path)
+    assert rows[0].recipe == "original"
+    assert rows[1].change == pytest.approx(78.82 - 76.13)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("regime", "step", "variant", "paper"),
+    [
+        ("resnet50", "step7_kernel", {}, 80.57),
+        ("resnet50", "step7_kernel", {"kernel_size": "11"}, 80.47),
+        ("resnet50", "step7_kernel", {"kernel_size": "3"}, 79.92),  # step 6
+        ("resnet50", "step7_kernel", {"kernel_size": "13"}, None),
+        ("resnet50", "step7_kernel", {"norm": "layernorm"}, None),
+        ("resnet200", "step12_downsample", {}, 83.60),
+        ("micro", "step12_downsample", {}, 81.97),
+        ("micro", "step13_mine", {}, None),
+        ("resnet200", "swin_base", {}, 83.50),
+    ],
+)
+def test_the_papers_accuracy_is_found(
+    tmp_path: Path,
+    write_run: Write,
+    regime: str,
+    step: str,
+    variant: dict[str, str],
+    paper: float | None,
+) -> None:
+    write_run(step, regime=regime, variant=variant, reference="timm's name" if "swin" in step else None)
+    (row,) = rows_of(tmp_path)
+    assert (row.paper.top1 if row.paper else None) == paper
+
+
+def test_only_imagenet_at_the_papers_size_is_comparable(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    (row,) = rows_of(tmp_path)
+    settings = [
+        ("resnet50", "imagenet"),
+        ("resnet200", "imagenet"),
+        ("micro", "imagenet"),
+        ("resnet50", "digits"),
+    ]
+    found = [replace(row, regime=regime, data=data).on_imagenet for regime, data in settings]
+    assert found == [True, True, False, False]

@@ -1,0 +1,120 @@
+"""The rows as CSV, as Markdown and in the terminal."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.table import terminal_table, write_csv, write_markdown
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+
+
+def rows_of(tmp_path: Path) -> list[Row]:
+    return aggregate(read_runs(tmp_path / "trial"))
+
+
+def read_csv(rows: list[Row], path: Path) -> list[dict[str, str]]:
+    write_csv(rows, path)
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_markdown(rows: list[Row], path: Path) -> list[list[str]]:
+    """The cells of the table, heading first."""
+    write_markdown(rows, path)
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]
+
+
+def test_csv_holds_the_numbers_and_leaves_what_is_unknown_empty(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 90.0)
+    write_run("step0_resnet", 1, 91.0)
+    write_run("step1_stage_ratio", 0, 92.25)
+    write_run("step2_patchify", 0, state="failed")
+    rows = read_csv(rows_of(tmp_path), tmp_path / "rows.csv")
+    assert len(rows) == 13
+    assert rows[0] == {
+        "step": "step0_resnet",
+        "label": "label of step0_resnet",
+        "n": "2",
+        "top1_mean": "90.5",
+        "top1_sd": "0.70710678",
+        "change": "",
+        "best_epoch_top1_mean": "91",
+        "gmacs": "0.25",
+        "parameters_million": "0.312",
+        "images_per_s": "1000",
+        "paper_imagenet_top1": "78.82",
+        "failed": "0",
+        "unfinished": "0",
+    }
+    assert (rows[1]["n"], rows[1]["top1_sd"], rows[1]["change"]) == ("1", "", "1.75")
+    assert (rows[2]["n"], rows[2]["top1_mean"], rows[2]["failed"]) == ("0", "", "1")
+    assert (rows[3]["step"], rows[3]["n"], rows[3]["failed"]) == ("step3_depthwise", "0", "0")
+
+
+def test_markdown_rounds_and_labels_the_best_epoch(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 90.0)
+    write_run("step0_resnet", 1, 91.0)
+    write_run("step1_stage_ratio", 0, 90.123)
+    heading, first, second = read_markdown(rows_of(tmp_path), tmp_path / "rows.md")
+    assert "top-1 (%), best epoch, picked on the validation set" in heading
+    cells = dict(zip(heading, first, strict=True))
+    assert (cells["top-1 (%)"], cells["sd"], cells["n"]) == ("90.50", "0.71", "2")
+    assert dict(zip(heading, second, strict=True))["change"] == "-0.38"
+
+
+def test_the_papers_column_is_headed_by_what_it_may_be_compared_with(
+    tmp_path: Path, write_paper_runs: Write, write_run: Write
+) -> None:
+    write_paper_runs()
+    heading, *rows = read_markdown(rows_of(tmp_path), tmp_path / "rows.md")
+    assert "paper top-1 (%)" in heading
+    assert [row[heading.index("paper top-1 (%)")] for row in rows][-2:] == ["81.97", "81.30"]
+    write_run("step13_mine", data="digits")
+    assert "paper (ImageNet)" in read_markdown(rows_of(tmp_path), tmp_path / "rows.md")[0]
+
+
+def test_markdown_escapes_pipes(tmp_path: Path, write_run: Write) -> None:
+    write_run(label="depth | width")
+    write_markdown(rows_of(tmp_path), tmp_path / "rows.md")
+    assert r"| depth \| width |" in (tmp_path / "rows.md").read_text()
+
+
+def test_what_has_no_result_is_named_below_the_table(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet")
+    write_run("step1_stage_ratio", 0, state="failed")
+    write_run("step1_stage_ratio", 1, state="running")
+    write_markdown(rows_of(tmp_path), tmp_path / "rows.md")
+    text = (tmp_path / "rows.md").read_text()
+    assert "step1_stage_ratio: no finished run (1 failed, 1 unfinished)" in text
+    assert "trial: regime micro, data digits, recipe short" in text
+
+
+@pytest.mark.parametrize("given", [None, 93.5])
+def test_an_averaged_model_has_a_column_where_a_run_has_one(
+    tmp_path: Path, write_run: Write, given: float | None
+) -> None:
+    write_run(**({} if given is None else {"ema_top1": given}))
+    (row,) = read_csv(rows_of(tmp_path), tmp_path / "rows.csv")
+    assert row.get("ema_top1_mean") == (None if given is None else "93.5")
+
+
+def test_the_terminal_shows_the_same_rows(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 90.0, label="with [brackets]")
+    write_run("step0_resnet", 1, 91.0, label="with [brackets]")
+    write_run("step1_stage_ratio", 0, 90.123)
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(terminal_table(rows_of(tmp_path)))
+    first, second = [line.split() for line in capture.get().splitlines() if " step" in line and "sd" not in line][
+        :2
+    ]
+    assert first[:6] == ["step0_resnet", "with", "[brackets]", "2", "90.50", "0.71"]
+    assert "-0.38" in second
+    assert "picked on the validation set" in capture.get()
