@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d, LayerScale, LayerScale2d
 from torch import Tensor, nn
 
+from roadmap.model.depthwise import DepthwiseConv2d
 from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
@@ -62,6 +63,8 @@ def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequenti
 def build_layer(layer: Layer, is_channels_last: bool = False) -> nn.Module:
     """The module of one layer, for (N, C, H, W) or, where `is_channels_last`, for (N, H, W, C)."""
     match layer:
+        case Conv() if layer.is_depthwise:
+            return DepthwiseConv2d(layer.in_channels, layer.kernel, layer.stride, layer.padding, layer.bias)
         case Conv():
             kind = PointwiseLinear if is_channels_last else nn.Conv2d
             return kind(

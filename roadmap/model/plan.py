@@ -48,6 +48,11 @@ class Conv:
         """True if the convolution is a linear map of each position's channels."""
         return self.kernel == self.stride == self.groups == 1
 
+    @property
+    def is_depthwise(self) -> bool:
+        """True if each channel has a filter of its own."""
+        return self.groups == self.in_channels == self.out_channels > 1
+
 
 @dataclass(frozen=True)
 class Norm:

@@ -181,10 +181,12 @@ def test_sections_are_set_apart(tmp_path: Path, write_run: Write) -> None:
     assert third - second > 1
 
 
-def test_a_curve_writes_all_its_files(tmp_path: Path, write_paper_runs: Write) -> None:
-    write_paper_runs()
+def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
+    write_run("step6_move_up")
+    write_run("step7_kernel")
+    write_run("step7_kernel", variant={"kernel_size": "5"})
     curve = draw_curve(tmp_path / "trial")
-    assert len(curve.rows) == 18
+    assert [row.step_index for row in curve.rows] == [6, 7, 7]
     assert sorted(path.name for path in curve.paths) == [
         "kernels.png",
         "kernels.svg",

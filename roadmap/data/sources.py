@@ -1,0 +1,142 @@
+"""Which images: the embedded digits, CIFAR from torchvision, or a folder of image files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
+
+from roadmap.data.spec import DataSpec, Source
+from roadmap.errors import DataError
+
+DEFAULT_ROOT = Path("data")
+VALIDATION_NAMES = ("val", "test", "validation")
+DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
+
+
+class Images(Protocol):
+    """Images by number: an RGB image of any size, and its class from 0."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+
+
+class ImageArray:
+    """Images that are held in memory, uint8 (N, H, W, 3), with labels (N,)."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self.images[index]), int(self.labels[index])
+
+
+def open_images(data: DataSpec) -> tuple[Images, Images]:
+    """Training and validation images.
+
+    Raises:
+        DataError: a folder is missing or empty, the two parts have different classes, or their number is
+            not data.num_classes; names the path and what was expected.
+    """
+    if data.source is Source.digits:
+        return _open_digits()
+    root = Path(data.root) if data.root is not None else DEFAULT_ROOT
+    if data.source is Source.folder or (root / "train").is_dir():
+        return _open_folder(root, data.num_classes)
+    return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root)
+
+
+def open_validation(data: DataSpec) -> Images:
+    """The validation images alone, for an evaluation where no training images are.
+
+    Raises:
+        DataError: as open_images does.
+    """
+    if data.source is Source.folder:
+        images = _read_folder(_find_validation(_check_root(Path(data.root or DEFAULT_ROOT))))
+        _check_class_count(images, data.num_classes)
+        return images
+    return open_images(data)[1]
+
+
+def _open_digits() -> tuple[Images, Images]:
+    digits = load_digits()
+    gray = np.round(digits.images * (255 / 16)).astype(np.uint8)  # 17 gray levels, (1797, 8, 8)
+    images = np.repeat(gray[..., None], 3, axis=-1)
+    labels = digits.target
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in range(10):
+        held_out[np.flatnonzero(labels == label)[::DIGITS_HELD_OUT]] = True
+    return ImageArray(images[~held_out], labels[~held_out]), ImageArray(images[held_out], labels[held_out])
+
+
+def _open_cifar(kind: Callable[..., Images], root: Path) -> tuple[Images, Images]:
+    try:
+        return kind(root, train=True, download=True), kind(root, train=False, download=True)
+    except Exception as error:  # urllib's, torchvision's and the file system's errors share no base
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"{kind.__name__} is not in {root.absolute()} and can't be downloaded: {reason}. Put torchvision's "
+            "files there, or name a folder with train/CLASS/* and val/CLASS/* by data.root=FOLDER"
+        ) from error
+
+
+def _open_folder(root: Path, num_classes: int) -> tuple[Images, Images]:
+    _check_root(root)
+    train = _read_folder(root / "train")
+    val = _read_folder(_find_validation(root))
+    if train.classes != val.classes:
+        only_train = sorted(set(train.classes) - set(val.classes))
+        only_val = sorted(set(val.classes) - set(train.classes))
+        raise DataError(
+            f"{train.root} and {val.root} must have the same classes: "
+            f"only in the first {_shorten(only_train)}, only in the second {_shorten(only_val)}"
+        )
+    _check_class_count(train, num_classes)
+    return train, val
+
+
+def _check_root(root: Path) -> Path:
+    if not root.is_dir():
+        raise DataError(
+            f"there is no data folder {root.absolute()}; expected train/CLASS/* and val/CLASS/* (or test/) "
+            "below it. Name another by data.root=FOLDER"
+        )
+    return root
+
+
+def _find_validation(root: Path) -> Path:
+    for name in VALIDATION_NAMES:
+        if (root / name).is_dir():
+            return root / name
+    raise DataError(f"{root.absolute()} has no validation folder; expected one of {', '.join(VALIDATION_NAMES)}")
+
+
+def _read_folder(path: Path) -> ImageFolder:
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path.absolute()}; expected one folder of images for each class in it")
+    try:
+        return ImageFolder(str(path))
+    except FileNotFoundError as error:  # no class folders, or one without images
+        raise DataError(f"{path.absolute()} is no image folder: {error}") from error
+
+
+def _check_class_count(images: ImageFolder, num_classes: int) -> None:
+    if len(images.classes) != num_classes:
+        raise DataError(
+            f"{images.root} has {len(images.classes)} classes, the configuration says {num_classes}: "
+            f"data.num_classes={len(images.classes)}"
+        )
+
+
+def _shorten(names: list[str]) -> str:
+    shown = ", ".join(names[:5]) or "none"
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

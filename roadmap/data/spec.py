@@ -1,0 +1,74 @@
+"""What the images are, and how they are varied while training."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from roadmap.errors import ConfigError
+
+
+class Source(StrEnum):
+    """Where images come from (sources.py)."""
+
+    digits = "digits"
+    cifar10 = "cifar10"
+    cifar100 = "cifar100"
+    folder = "folder"
+
+
+class Interpolation(StrEnum):
+    bicubic = "bicubic"
+    bilinear = "bilinear"
+
+
+class Crop(StrEnum):
+    """How a training image is cut."""
+
+    resized = "resized"  # random resized crop: a part of `scale` of the area, ratio 3/4 to 4/3
+    padded = "padded"  # zeros around (an eighth of the size), then a crop of the image's own size
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set: its images, classes and statistics. The network takes them from here."""
+
+    name: str
+    source: Source
+    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/); None: the source's own place
+    num_classes: int
+    mean: tuple[float, ...]  # a channel, of pixels in 0..1
+    std: tuple[float, ...]  # a channel, of pixels in 0..1
+    image_size: int  # pixels, height and width into the network
+    stem_stride: int  # total stride of the stem that suits this size
+    crop_pct: float  # evaluation resizes the short side to image_size / crop_pct, then crops the center
+    interpolation: Interpolation
+    mirror: bool  # a mirrored image keeps its class; False forbids the recipe's flip
+    note: str | None  # what a curve on this data can and cannot show; printed below it
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or self.num_classes < 2:
+            raise ConfigError(
+                f"data.image_size={self.image_size}, data.num_classes={self.num_classes}: "
+                "at least 1 pixel and 2 classes"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ConfigError(f"data.mean={self.mean}, data.std={self.std}: three numbers each, std above 0")
+        if not 0 < self.crop_pct <= 1:
+            raise ConfigError(f"data.crop_pct={self.crop_pct}: must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class AugmentSpec:
+    """Variation of single training images; a part of the recipe (table 5)."""
+
+    crop: Crop
+    scale: tuple[float, ...]  # smallest and largest part of the area that a resized crop takes
+    rand_augment: str | None  # in timm's notation, such as rand-m9-mstd0.5-inc1
+    erasing: float  # probability of random erasing, per-pixel noise, after normalization
+    flip: float  # probability of a horizontal flip, where data.mirror allows one
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ConfigError(f"recipe.augment.scale={self.scale}: two parts of the area, 0 < low <= high <= 1")
+        for name, value in (("erasing", self.erasing), ("flip", self.flip)):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"recipe.augment.{name}={value}: a probability, 0 to 1")
