@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from roadmap.config.compose import CONF_DIR, compose
+from roadmap.config.compose import CONF_DIR, compose, own_hydra
 from roadmap.config.convert import suggest
 from roadmap.config.spec import Config, explain_key, read_config
 from roadmap.config.variant import find_variant
@@ -47,8 +45,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
 
 def _split_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Hydra's own reading of a sweep, glob() and choices included."""
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with own_hydra() as loader:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [[word for word in job if not word.startswith("hydra")] for job in jobs]

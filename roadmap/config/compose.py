@@ -1,12 +1,15 @@
 """From words on a command line to a configuration, as Hydra composes it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
@@ -20,8 +23,20 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         hydra.errors.HydraException: a group, choice or key that does not exist.
     """
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return hydra_compose("config", list(prepare_overrides(overrides)))
+    with own_hydra():
+        return hydra_compose("config", prepare_overrides(overrides))
+
+
+@contextmanager
+def own_hydra() -> Iterator[ConfigLoader]:
+    """Hydra over `conf/`, also inside a job of Hydra's, which it leaves as it was."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def prepare_overrides(overrides: Sequence[str]) -> list[str]:
