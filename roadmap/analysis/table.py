@@ -26,6 +26,7 @@ class Column:
     value: Callable[[Row], Value]
     form: str = ""  # a format specification; empty for text
     short: str = ""  # the heading in a terminal, where it differs
+    printed: bool = True  # in a terminal too, which has 80 columns
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
@@ -33,9 +34,9 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     comparable = bool(rows) and all(row.on_imagenet for row in rows)
     head = [
         Column("step", "step", step_name),
-        Column("label", "label", lambda row: row.label),
+        Column("label", "label", lambda row: row.label, printed=False),
         Column("n", "n", lambda row: len(row.seeds), "d"),
-        Column("top1_mean", "top-1 (%)", lambda row: mean(row.top1), ".2f"),
+        Column("top1_mean", "top-1 (%)", lambda row: mean(row.top1), ".2f", short="top-1"),
         Column("top1_sd", "sd", lambda row: deviation(row.top1), ".2f"),
         Column("change", "change", lambda row: row.change, "+.2f"),
         Column(
@@ -43,7 +44,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
             f"top-1 (%), {BEST_EPOCH}",
             lambda row: mean(row.best_top1),
             ".2f",
-            short="best epoch",
+            printed=False,
         ),
     ]
     ema = [Column("ema_top1_mean", "top-1 (%), EMA", lambda row: row.ema_top1, ".2f", short="EMA")]
@@ -56,10 +57,10 @@ def columns(rows: Sequence[Row]) -> list[Column]:
             "paper top-1 (%)" if comparable else "paper (ImageNet)",
             lambda row: row.paper.top1 if row.paper else None,
             ".2f",
-            short="paper" if comparable else "",
+            short="paper",
         ),
-        Column("failed", "failed", lambda row: row.failed, "d"),
-        Column("unfinished", "unfinished", lambda row: row.unfinished, "d"),
+        Column("failed", "failed", lambda row: row.failed, "d", printed=any(row.failed for row in rows)),
+        Column("unfinished", "unfinished", lambda row: row.unfinished, "d", printed=any(row.unfinished for row in rows)),
     ]
     return head + (ema if any(row.ema_top1 is not None for row in rows) else []) + tail
 
@@ -80,6 +81,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if missing:
         said.append(f"Without a result: {'; '.join(missing)}.")
     devices = sorted({device for row in rows for device in row.devices})
+    if any(row.paper for row in rows) and not all(row.on_imagenet for row in rows):
+        said.append("The paper's top-1 is of its own networks on ImageNet, for orientation only.")
     if devices:
         said.append(f"Images/s in training, on {' and '.join(devices)}.")
     return said
@@ -109,9 +112,9 @@ def write_markdown(rows: Sequence[Row], path: Path) -> None:
 
 def terminal_table(rows: Sequence[Row]) -> Table:
     """The same rows for `rich.print`; a row without a result is dim, a variant in italics."""
-    table = columns(rows)
-    caption = "\n".join([*notes(rows), f"Best epoch: {BEST_EPOCH.removeprefix('best epoch, ')}."])
-    printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=Text(caption), caption_justify="left")
+    table = [column for column in columns(rows) if column.printed]
+    caption = Text("\n".join(notes(rows)))
+    printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
     for column in table:
         number = bool(column.form)
         printed.add_column(
