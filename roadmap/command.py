@@ -14,15 +14,17 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.table import terminal_table
 from roadmap.config import Mode, PlannedRun, plan_run, plan_runs, prepare_overrides
 from roadmap.errors import RoadmapError
-from roadmap.runs.folder import Identity, RunFolder
+from roadmap.runs.folder import Identity, RunFolder, make_folder
 
 OUT = Console()
 ERR = Console(stderr=True)
+HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
 INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
 
 _errors: list[str] = []  # of this process's runs
@@ -30,13 +32,16 @@ _errors: list[str] = []  # of this process's runs
 
 def main(hydra_app: Callable[[], Any]) -> int:
     """Runs the command line in `sys.argv`; the exit status is 0 only if every run of it is done."""
+    _errors.clear()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     arguments = get_args_parser().parse_args()
-    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info:
+    if any(getattr(arguments, name) for name in HYDRA_ANSWERS):
         hydra_app()
         return 0
     try:
         plan = plan_runs(arguments.overrides, arguments.multirun)
+        for experiment in {open_folder(planned).path.parents[1] for planned in plan}:
+            make_folder(experiment)
     except RoadmapError as error:
         _show_error(error)
         return 1
@@ -59,7 +64,7 @@ def run_job(cfg: DictConfig) -> None:
         if planned.config.mode is Mode.eval:
             _evaluate(planned, folder)
         elif folder.is_done():
-            OUT.print(f"{folder.path} is done already", highlight=False, soft_wrap=True)
+            _say(f"{folder.path} is done already")
         else:
             folder.claim()
             _train(planned, folder)
@@ -109,23 +114,19 @@ def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
 
     evaluation = jobs.evaluate_weights(planned.config)
     folder.record_evaluation({"init_from": planned.config.init_from, **asdict(evaluation)})
-    OUT.print(
+    _say(
         f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
         f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
-        f"loss {evaluation.loss:.4f}",
-        highlight=False,
-        soft_wrap=True,
+        f"loss {evaluation.loss:.4f}"
     )
 
 
 def _show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
-    OUT.print(
+    _say(
         f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
         f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
         f"{summary['parameters'] / 1e6:.2f} M parameters  {summary['gmacs']:.3f} GMACs  "
-        f"{summary['images_per_s']:,.0f} images/s  {folder.path}",
-        highlight=False,
-        soft_wrap=True,
+        f"{summary['images_per_s']:,.0f} images/s  {folder.path}"
     )
 
 
@@ -139,20 +140,15 @@ def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
             continue
         OUT.print(terminal_table(curve.rows))
         for path in curve.paths:
-            OUT.print(f"written: {path}", highlight=False, soft_wrap=True)
+            _say(f"written: {path}")
     unfinished = [folder for folder in folders if not _is_done(folder)]
     if unfinished:
         table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
         for folder in unfinished:
-            state = folder.state()
-            table.add_row(
-                f"{folder.identity.name} seed {folder.identity.seed}",
-                state.get("state", "not begun"),
-                state.get("error") or "",
-            )
+            table.add_row(f"{folder.identity.name} seed {folder.identity.seed}", *_describe_state(folder))
         OUT.print(table)
     for note in sorted(note for note in notes if note):
-        OUT.print(note, highlight=False)
+        OUT.print(note, markup=False, highlight=False)
 
 
 def _is_done(folder: RunFolder) -> bool:
@@ -162,6 +158,21 @@ def _is_done(folder: RunFolder) -> bool:
         return False
 
 
+def _describe_state(folder: RunFolder) -> tuple[str, Text]:
+    """How a run that is not done stands, and its error; "refused" where its folder holds something else."""
+    try:
+        folder.is_done()
+        state = folder.state()
+    except RoadmapError as error:
+        return "refused", Text(str(error).splitlines()[0])
+    return state.get("state", "not begun"), Text(state.get("error") or "")
+
+
+def _say(text: str) -> None:
+    """Prints a line as it is: a name or path in it may hold brackets, which rich would take for markup."""
+    OUT.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _show_error(error: Exception) -> None:
-    ERR.print(f"[bold red]error:[/] {error!s}", highlight=False, soft_wrap=True)
+    ERR.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
     _errors.append(str(error))

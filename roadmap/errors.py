@@ -23,3 +23,9 @@ class RunError(RoadmapError):
 
 class TrainingError(RoadmapError):
     """A training that cannot go on, such as one whose loss is not finite."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -10,9 +10,8 @@ from rich.console import Console
 from torch import nn
 
 from roadmap.config import Config
-from roadmap.data.batches import EvalBatches
+from roadmap.data.open import LoadSpec, open_eval
 from roadmap.data.sources import open_validation
-from roadmap.data.transforms import build_eval_transform
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import load_weights
@@ -57,13 +56,8 @@ def evaluate_weights(config: Config) -> Evaluation:
     device = pick_device(config.hardware)
     network = build_network(config, device)
     batch_size = config.hardware.per_device_batch
-    batches = EvalBatches(
-        open_validation(config.data),
-        build_eval_transform(config.data),
-        batch_size=batch_size,
-        workers=config.hardware.workers,
-        pin_memory=device.type == "cuda",
-    )
+    load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
+    batches = open_eval(open_validation(config.data), config.data, config.recipe.augment, load)
     learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size)
     return evaluate(network, batches, learner)
 

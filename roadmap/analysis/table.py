@@ -60,7 +60,9 @@ def columns(rows: Sequence[Row]) -> list[Column]:
             short="paper",
         ),
         Column("failed", "failed", lambda row: row.failed, "d", printed=any(row.failed for row in rows)),
-        Column("unfinished", "unfinished", lambda row: row.unfinished, "d", printed=any(row.unfinished for row in rows)),
+        Column(
+            "unfinished", "unfinished", lambda row: row.unfinished, "d", printed=any(row.unfinished for row in rows)
+        ),
     ]
     return head + (ema if any(row.ema_top1 is not None for row in rows) else []) + tail
 

@@ -1,6 +1,7 @@
 """Plain values into frozen dataclasses, with errors that name the key, the value and what is allowed."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
@@ -36,10 +37,12 @@ def convert(kind: Any, value: Any, key: str = "") -> Any:
 
 def _convert_plain(kind: Any, value: Any, key: str) -> Any:
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if fits:
-        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if fits and kind is float and not math.isfinite(value):
+        raise ConfigError(f"{key}={value}: must be a finite number")
+    if fits:
+        return value
     if kind is str and isinstance(value, int | float):  # a name such as experiment=3
         return str(value)
     shown = "null" if value is None else value

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,8 @@ from roadmap.errors import ConfigError
 from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.runs.spec import LoggerSpec
 from roadmap.training.spec import HardwareSpec, RecipeSpec
+
+GROUPS = ("setting", "+roadmap", "+reference")  # groups that are no keys
 
 
 class Mode(StrEnum):
@@ -50,6 +53,8 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed={self.seed}: must be from 0 to {2**32 - 1}")
+        if PurePath(self.experiment).name != self.experiment or self.experiment in ("", ".."):
+            raise ConfigError(f"experiment={self.experiment}: must be the name of one folder, below output_dir")
         if self.mode is Mode.eval and self.init_from is None:
             raise ConfigError("mode=eval needs weights: init_from=NAME or init_from=FILE")
 
@@ -66,6 +71,10 @@ def read_config(cfg: DictConfig) -> Config:
         values = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
+    assert isinstance(values, dict)
+    for name in values:
+        if name not in {field.name for field in fields(Config)}:
+            raise ConfigError(explain_key(str(name)))
     config = convert(Config, values)
     assert isinstance(config, Config)
     return config
@@ -78,11 +87,22 @@ def explain_key(full_key: str) -> str:
     for depth, name in enumerate(path):
         known = [field.name for field in fields(spec)]
         if name not in known:
-            return explain_unknown_key(".".join(path[: depth + 1]), known)
+            nested = [key for key in list_keys(Config) if key.endswith(f".{name}")] if depth == 0 else []
+            if nested:
+                return f"there is no key {name} at the top. Did you mean {' or '.join(nested)}?"
+            return explain_unknown_key(".".join(path[: depth + 1]), known + (list(GROUPS) if depth == 0 else []))
         spec = get_type_hints(spec)[name]
         if not is_dataclass(spec):
             break
     return f"{full_key}: {'.'.join(path[: depth + 1])} is a single value and has no keys"
+
+
+def list_keys(spec: Any, prefix: str = "") -> list[str]:
+    """Every dotted key that holds a value, in the order of the specs."""
+    if not is_dataclass(spec):
+        return [prefix[1:]]
+    types = get_type_hints(spec)
+    return [key for field in fields(spec) for key in list_keys(types[field.name], f"{prefix}.{field.name}")]
 
 
 def _find_missing(values: Any, prefix: str = "") -> list[str]:

@@ -54,7 +54,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def _multiply_toeplitz(self, x: Tensor) -> Tensor:
         spread, out = self._spread(x)
         toeplitz = (self.weight.flatten(1) @ spread).view(x.shape[1], x.shape[2] * x.shape[3], -1)
-        y: Tensor = _ToeplitzProduct.apply(x, toeplitz, out)  # type: ignore[no-untyped-call]
+        y: Tensor = _ToeplitzProduct.apply(x, toeplitz, out)
         return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
 
     def _spread(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -71,11 +71,10 @@ class _ToeplitzProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, toeplitz: Tensor, out: tuple[int, int]) -> Tensor:
-        n, c = x.shape[:2]
         by_channel = _to_channels(x)
         ctx.save_for_backward(by_channel, toeplitz)
         ctx.size = x.shape[2:]
-        return _from_channels(torch.bmm(by_channel, toeplitz), n, out)
+        return _from_channels(torch.bmm(by_channel, toeplitz), len(x), out)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -2,11 +2,11 @@
 
 Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScale its own value:
 
-| init         | convolutions                                   | classifier            | source                    |
-|--------------|------------------------------------------------|-----------------------|---------------------------|
-| trunc_normal | truncated normal, std 0.02                     | the same              | released ConvNeXt code    |
-| torchvision  | normal, std sqrt(2 / fan_out)                  | torch's own (uniform) | torchvision's resnet.py   |
-| fan_in       | truncated normal, std sqrt(1 / fan_in)         | std 0.02              | for widths far below 96   |
+| init         | convolutions                           | classifier            | source                  |
+|--------------|----------------------------------------|-----------------------|-------------------------|
+| trunc_normal | truncated normal, std 0.02             | the same              | released ConvNeXt code  |
+| torchvision  | normal, std sqrt(2 / fan_out)          | torch's own (uniform) | torchvision's resnet.py |
+| fan_in       | truncated normal, std sqrt(1 / fan_in) | std 0.02              | for widths far below 96 |
 """
 
 from functools import partial

@@ -151,8 +151,10 @@ class Widths:
     modern: int  # width=modern
 
     def __post_init__(self) -> None:
-        if min(self.resnet, self.stage_ratio, self.modern) < 1:
-            raise ConfigError(f"regime.width={self}: each must be at least 1")
+        # oneDNN (to 3.12, in torch to 2.14) writes past its memory in the backward pass of a strided 1x1
+        # convolution of fewer than 8 channels in channels_last: uxlfoundation/oneDNN issue 6035.
+        if min(self.resnet, self.stage_ratio, self.modern) < 8:
+            raise ConfigError(f"regime.width={self}: each must be at least 8")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from roadmap.errors import WeightsError
+from roadmap.errors import WeightsError, first_line
 
 StateDict = Mapping[str, Tensor]
 
@@ -142,8 +142,7 @@ def read_weights(path: Path) -> StateDict:
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own errors for a damaged file
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path.absolute()} can't be read as weights: {reason}") from error
+        raise WeightsError(f"{path.absolute()} can't be read as weights: {first_line(error)}") from error
     for wrapper in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -154,16 +153,18 @@ def read_weights(path: Path) -> StateDict:
 
 def _download(source: str) -> StateDict:
     name, _, tag = source.partition(".")
-    is_resnet = name in torchvision.models.list_models(torchvision.models) and name.startswith("resnet")
+    is_torchvision = name in torchvision.models.list_models(torchvision.models) and name.startswith("resnet")
+    if is_torchvision and (not tag or tag.startswith("IMAGENET")):
+        choices = torchvision.models.get_model_weights(name).__members__
+        if (tag or "IMAGENET1K_V1") not in choices:
+            raise WeightsError(f"torchvision has no weights {source}; allowed for {name}: {', '.join(choices)}")
     try:
-        if is_resnet and (not tag or tag.startswith("IMAGENET")):
-            weights = torchvision.models.get_model_weights(name)[tag or "IMAGENET1K_V1"]
-            return weights.get_state_dict(progress=True)
+        if is_torchvision and (not tag or tag in choices):
+            return choices[tag or "IMAGENET1K_V1"].get_state_dict(progress=True)
         if timm.is_model(name):
             return timm.create_model(source, pretrained=True).state_dict()
     except Exception as error:  # no network, no such tag: torch.hub and the Hugging Face hub share no base
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"the weights {source} can't be had: {reason}. Without a network, copy the file here and give its path"
+            f"the weights {source} can't be had: {first_line(error)}. Without a network, copy the file here and give its path"
         ) from error
     raise WeightsError(f"{source} is neither a file nor a torchvision ResNet nor a timm model")

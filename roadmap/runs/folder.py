@@ -105,9 +105,10 @@ class RunFolder:
         self._check_configuration()
         if state.get("state") == State.running and _is_alive(state):
             raise RunError(
-                f"{self.path} is being trained by process {state['pid']} on {state['host']}; wait for it, or stop it"
+                f"{self.path} is being trained by process {state['pid']} on {state['host']}; wait for it, or stop "
+                f"it. If it is gone without a word, write interrupted for running in {self.path / STATE}"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         if state.get("config_hash") != self.config_hash:  # a failed run of another configuration
             for name in (METRICS, SUMMARY, CHECKPOINT):
                 (self.path / name).unlink(missing_ok=True)
@@ -119,10 +120,13 @@ class RunFolder:
         state = self.state()
         if not state or state.get("config_hash") == self.config_hash or state.get("state") == State.failed:
             return
-        old: Any = OmegaConf.to_container(OmegaConf.load(self.path / CONFIG))
+        differences = ["(config.yaml is gone)"]
+        if (self.path / CONFIG).exists():
+            old: Any = OmegaConf.to_container(OmegaConf.load(self.path / CONFIG))
+            differences = describe_differences(old, _plain(self.config))
         raise RunError(
             f"{self.path} holds a run ({state['state']}) of another configuration:\n  "
-            + "\n  ".join(describe_differences(old, _plain(self.config)))
+            + "\n  ".join(differences)
             + "\nGive this one a place of its own, as in experiment=NAME, or remove the folder"
         )
 
@@ -151,7 +155,7 @@ class RunFolder:
 
     def record_evaluation(self, results: Mapping[str, Any]) -> None:
         """Appends an evaluation without training to evaluations.jsonl beside the step's runs."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         with (self.path.parent / EVALUATIONS).open("a") as file:
             file.write(json.dumps({**identity_values(self.identity), **results, "commit": find_commit()}) + "\n")
 
@@ -177,6 +181,18 @@ class RunFolder:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         _write_json(self.path / STATE, content)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are missing.
+
+    Raises:
+        RunError: a file is in the way, or it may not be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} can't be made: {error.strerror}. Choose another output_dir=FOLDER") from error
 
 
 def identity_values(identity: Identity) -> dict[str, Any]:
@@ -235,11 +251,14 @@ def _now() -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no UTF-8
         raise RunError(f"{path} is damaged ({error}); remove the run's folder to train it anew") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (no object); remove the run's folder to train it anew")
+    return content
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

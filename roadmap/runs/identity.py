@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Paths, dashboards and hardware change where and how fast a run is, names change what it is called.
-OUTSIDE = {"mode", "experiment", "output_dir", "logger", "hardware", "step", "data.root", "model.form"}
+# Paths, dashboards and hardware change where and how fast a run is, names and notes what is said of it.
+OUTSIDE = {"mode", "experiment", "output_dir", "logger", "hardware", "step", "data.root", "data.note", "model.form"}
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
 

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from roadmap.errors import ConfigError
+
+LOGGERS = Path(__file__).parent / "loggers"
 
 
 class WandbMode(StrEnum):
@@ -17,3 +22,8 @@ class LoggerSpec:
     mode: WandbMode
     project: str
     entity: str | None  # the team on W&B; None: the user's default
+
+    def __post_init__(self) -> None:
+        known = sorted(file.stem for file in LOGGERS.glob("*.py") if file.stem != "__init__")
+        if self.name not in known:
+            raise ConfigError(f"logger.name={self.name}: there is no such logger. Allowed: {', '.join(known)}")

@@ -82,6 +82,7 @@ class HardwareSpec:
     channels_last: bool  # memory format of images and weights
     compile: bool  # torch.compile; measured to lose on CPU
     workers: int | None  # data processes; None: one a core but one, and none where a data set is tiny
+    resident: bool | None  # the images stay on the device, augmented in batches; None: where they fit
     deterministic: bool  # the same command gives the same numbers on the same machine
 
     def __post_init__(self) -> None:

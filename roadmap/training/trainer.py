@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from roadmap.data.batches import EvalBatches, TrainBatches, derive_seed
+from roadmap.data.batches import derive_seed
+from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import DataSpec
-from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError, TrainingError
 from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
@@ -49,19 +49,9 @@ class Trainer:
             make_deterministic(device)
         train_images, val_images = open_images(data)
         _check_updates(train_images, recipe)
-        workers, pin = hardware.workers, device.type == "cuda"
-        self.train_batches = TrainBatches(
-            train_images,
-            build_train_transform(data, recipe.augment),
-            batch_size=batch_size,
-            accumulation=accumulation,
-            seed=seed,
-            workers=workers,
-            pin_memory=pin,
-        )
-        self.val_batches = EvalBatches(
-            val_images, build_eval_transform(data), batch_size=batch_size, workers=workers, pin_memory=pin
-        )
+        load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident)
+        self.train_batches = open_train(train_images, data, recipe.augment, load)
+        self.val_batches = open_eval(val_images, data, recipe.augment, load)
         self.network = network
         self.learner = build_learner(network, data, recipe, hardware, device, batch_size)
 

@@ -112,8 +112,8 @@ def test_the_terminal_shows_the_same_rows(tmp_path: Path, write_run: Write) -> N
     console = Console(width=160)
     with console.capture() as capture:
         console.print(terminal_table(rows_of(tmp_path)))
-    first, second = [line.split() for line in capture.get().splitlines() if line.startswith("step") and "sd" not in line][
-        :2
-    ]
+    first, second = [
+        line.split() for line in capture.get().splitlines() if line.startswith("step") and "sd" not in line
+    ][:2]
     assert first[:4] == ["step0_resnet", "2", "90.50", "0.71"]
     assert "-0.38" in second

@@ -5,7 +5,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from roadmap.errors import ConfigError
 from roadmap.runs.folder import Identity
 from roadmap.runs.spec import LoggerSpec
 
@@ -29,13 +28,6 @@ def open_logger(
         config: the resolved configuration.
         facts: what is known before training: GMACs, parameters, the paper's figures.
         path: the run's folder, for the logger's files.
-
-    Raises:
-        ConfigError: there is no such logger.
     """
-    here = Path(__file__).parent
-    known = sorted(file.stem for file in here.glob("*.py") if file.stem != "__init__")
-    if spec.name not in known:
-        raise ConfigError(f"logger.name={spec.name}: there is no such logger. Allowed: {', '.join(known)}")
     module = import_module(f"{__name__}.{spec.name}")
     return module.Logger(spec, identity, config, facts, path)

@@ -1,0 +1,89 @@
+"""Hydra's errors, said anew: the word that is wrong, and what is allowed in its place."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.errors import OverrideParseException
+
+from roadmap.config.compose import CONF_DIR
+from roadmap.config.convert import suggest
+from roadmap.config.spec import explain_key
+
+ADDED = ("roadmap", "reference")  # groups without a default, so that a choice of them takes a plus
+
+
+def explain(error: Exception, words: Sequence[str]) -> str:
+    """A message for what Hydra raised over the `words` of a command line."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return _explain_syntax(error.override, text.splitlines()[-2 if "See https" in text else -1])
+    for pattern, answer in ANSWERS.items():
+        if match := re.search(pattern, text):
+            return answer(**match.groupdict())
+    if "Config group override must be" in text:  # the only one that does not name its word
+        for word in words:
+            group, _, value = word.partition("=")
+            for choice in value.replace("'", "").split(","):
+                if (CONF_DIR / group).is_dir() and choice not in _choices(group):
+                    return _explain_choice(group, choice)
+    return text.split("Config search path")[0].strip()
+
+
+def _explain_syntax(word: str, reason: str) -> str:
+    if "=" in word:
+        return f"{word} can't be read: {reason}. A value with special characters is quoted: 'KEY=\"VALUE\"'"
+    places = [folder for folder in sorted(CONF_DIR.rglob("*")) if (folder / f"{word}.yaml").is_file()]
+    groups = [folder.relative_to(CONF_DIR).as_posix() for folder in places]
+    guesses = [f"{'+' if group in ADDED else ''}{group}={word}" for group in groups]
+    return f"{word} is no KEY=VALUE." + (f" Did you mean {' or '.join(guesses)}?" if guesses else "")
+
+
+def _explain_group(group: str) -> str:
+    """For a word that Hydra takes for a group and finds no default of."""
+    if group in ADDED:
+        return f"{group} has no default to replace: a choice of it takes a plus, as in +{group}=NAME"
+    groups = sorted({file.parent.relative_to(CONF_DIR).as_posix() for file in CONF_DIR.rglob("*/*.yaml")})
+    near = [name for name in groups if name.startswith(f"{group.partition('/')[0]}/")] or groups
+    return f"there is no group {group}.{suggest(group, near)} Allowed: {', '.join(near)}"
+
+
+def _explain_choice(group: str, choice: str) -> str:
+    choices = _choices(group)
+    allowed = ", ".join(choices) + (", or any timm model" if group == "reference" else "")
+    return f"{group}={choice}: there is no such choice.{suggest(choice, choices)} Allowed: {allowed}"
+
+
+def _choices(group: str) -> list[str]:
+    """The files of a group, step2 before step10."""
+
+    def by_number(name: str) -> list[Any]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+    return sorted((file.stem for file in (CONF_DIR / group).glob("*.yaml")), key=by_number)
+
+
+def _explain_second_value(group: str, choice: str) -> str:
+    if group in ADDED:
+        return f"+{group} is given twice, the second time as {choice}: choose one, or sweep by -m +{group}=ONE,TWO"
+    return f"{group} has a default, so a choice of it takes no plus: {group}={choice}"
+
+
+def _explain_several(word: str) -> str:
+    key, _, values = word.partition("=")
+    is_group = (CONF_DIR / key.lstrip("+")).is_dir()
+    as_list = "" if is_group or "(" in values else f"; a list is written {key}=[{values}]"
+    return f"{word} names several values. Runs over all of them take -m{as_list}"
+
+
+ANSWERS: dict[str, Callable[..., str]] = {
+    r"Could not override '(?P<group>[\w/]+)'\. No match in the defaults list": _explain_group,
+    r"Could not override '(?P<group>\w+/[\w/]+)'": _explain_group,
+    r"Could not override '(?P<full_key>[\w.]+)'": explain_key,
+    r"Could not find '(?P<group>[\w/]+)/(?P<choice>[^']*)'": _explain_choice,
+    r"Multiple values for (?P<group>[\w/]+)\. .*: (?P<choice>[^']*)'": _explain_second_value,
+    r"Ambiguous value for argument '(?P<word>.*)'\n": _explain_several,
+    r"Sweep parameters '(?P<word>.*)' requires --multirun": _explain_several,
+    r"already at '(?P<key>[\w.]+)'": lambda key: f"{key} is there already, so it takes no plus: {key}=VALUE",
+    r"force-add of config groups .*'\+\+(?P<word>.*)'": lambda word: f"++{word}: a group takes one plus or none",
+}

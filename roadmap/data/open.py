@@ -1,0 +1,78 @@
+"""Which of the two ways a data set takes to the network: kept on the device, or read by worker processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from roadmap.data.batches import Batch, EvalBatches, TrainBatches
+from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, can_reside
+from roadmap.data.sources import Images
+from roadmap.data.spec import AugmentSpec, DataSpec
+from roadmap.data.transforms import build_eval_transform, build_train_transform
+
+
+class TrainData(Protocol):
+    """Batches to train on; `updates` is their number in an epoch, in updates."""
+
+    updates: int
+
+    def epoch(self, epoch: int, skip_updates: int = 0) -> Iterator[list[Batch]]: ...
+
+
+class EvalData(Protocol):
+    """Batches to evaluate on, each image once."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class LoadSpec:
+    """How batches are made and brought to the device."""
+
+    batch_size: int  # images of a micro-batch
+    accumulation: int  # micro-batches of an update
+    seed: int
+    device: torch.device
+    workers: int | None  # processes; None: by the size of the set
+    resident: bool | None  # kept on the device; None: where it can be
+
+
+def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
+    """Training batches of the images, augmented."""
+    if _is_resident(images, data, augment, load):
+        return ResidentTrainBatches(
+            ResidentImages(images, data, load.device),
+            augment,
+            mirror=data.mirror,
+            batch_size=load.batch_size,
+            accumulation=load.accumulation,
+            seed=load.seed,
+        )
+    return TrainBatches(
+        images,
+        build_train_transform(data, augment),
+        batch_size=load.batch_size,
+        accumulation=load.accumulation,
+        seed=load.seed,
+        workers=load.workers,
+        pin_memory=load.device.type == "cuda",
+    )
+
+
+def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
+    """Batches of the images, each once and as it is."""
+    if _is_resident(images, data, augment, load):
+        return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size)
+    return EvalBatches(
+        images,
+        build_eval_transform(data),
+        batch_size=load.batch_size,
+        workers=load.workers,
+        pin_memory=load.device.type == "cuda",
+    )
+
+
+def _is_resident(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
+    return can_reside(images, data, augment, load.device) if load.resident is None else load.resident

@@ -1,0 +1,256 @@
+"""A plan as text, in the notation of the paper's figures 3 and 4, and what differs between two plans.
+
+`d7x7` is a depthwise 7 x 7 convolution. Every convolution is one row, with the layers that follow it behind
+it; a block is its branch, its shortcut and what comes after their sum. Needs no torch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import SequenceMatcher
+from itertools import groupby, zip_longest
+
+from roadmap.errors import ConfigError
+from roadmap.model.plan import Act, BlockPlan, Conv, Layer, MaxPool, NetworkPlan, Norm, Scale
+from roadmap.model.spec import Activation, ModelSpec, NormKind
+
+NORMS = {NormKind.batchnorm: "BN", NormKind.layernorm: "LN"}
+ACTIVATIONS = {Activation.relu: "ReLU", Activation.gelu: "GELU"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a description, cell by cell."""
+
+    place: str = ""
+    kernel: str = ""
+    channels: str = ""
+    stride: str = ""
+    groups: str = ""
+    bias: str = ""
+    then: str = ""  # what follows, in order
+
+
+WIDTHS = {"place": 17, "kernel": 10, "channels": 16, "stride": 8, "groups": 16, "bias": 6, "then": 0}
+HEADER = Row("", "kernel", "   in -> out", "stride", "groups", "bias", "followed by")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One block, or several that are the same."""
+
+    label: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The stem, a stage or the head."""
+
+    name: str
+    title: str
+    layers: tuple[Row, ...]  # of stem and head, and of the downsampling before a stage's blocks
+    blocks: tuple[Group, ...] = ()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A printed line: `-` only before, `+` only after, a space in both."""
+
+    mark: str
+    row: Row
+    is_title: bool = False
+    changed: frozenset[str] = frozenset()  # cells that differ from the line's counterpart
+
+    def cells(self) -> Iterator[tuple[str, bool]]:
+        """Text of each cell, padded to its column, and whether it has changed."""
+        for name, width in WIDTHS.items():
+            yield f"{getattr(self.row, name):<{width}}", name in self.changed
+
+    def __str__(self) -> str:
+        return f"{self.mark} {''.join(text for text, _ in self.cells())}".rstrip()
+
+
+def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
+    """Stem, four stages and head, each with the size of its output for square images.
+
+    Raises:
+        ConfigError: the strides reduce the image to nothing.
+    """
+    size = _output_size(plan.stem, image_size)
+    sections = [Section("stem", f"stem: {size} x {size}", _describe_layers(plan.stem))]
+    for number, stage in enumerate(plan.stages, start=1):
+        for layers in (stage.downsample, *(block.branch for block in stage.blocks)):
+            size = _output_size(layers, size)
+        depth, channels = len(stage.blocks), _output_channels(stage.blocks[-1])
+        title = f"stage {number}: {depth} block{'s'[: depth - 1]}, {channels} channels, {size} x {size}"
+        downsample = _placed("  downsampling", _describe_layers(stage.downsample))
+        sections.append(Section(f"stage {number}", title, downsample, tuple(_describe_blocks(stage.blocks))))
+    head = (
+        Row(kernel="global average pooling"),
+        *_describe_layers(plan.head_norm),
+        Row(kernel="linear", channels=_arrow(plan.features, plan.num_classes), bias="yes"),
+    )
+    return (*sections, Section("head", f"head: {plan.num_classes} classes", head))
+
+
+def describe_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
+    """The design choices that differ, such as "model.block bottleneck -> inverted"."""
+    names = [field.name for field in fields(ModelSpec)]
+    pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
+    return [f"model.{name} {_word(old)} -> {_word(new)}" for name, old, new in pairs if old != new]
+
+
+def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
+    """The depths and the width, where they differ, such as "width 64 -> 96"."""
+    pairs = [("depths", _depths(before), _depths(after)), ("width", _width(before), _width(after))]
+    return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
+
+
+def show_lines(sections: Sequence[Section]) -> list[Line]:
+    """The whole description."""
+    return [line for section in sections for line in _section_lines(section, " ")]
+
+
+def compare_lines(before: Sequence[Section], after: Sequence[Section]) -> list[Line]:
+    """The description with what is only before marked `-` and what is only after `+`.
+
+    A section that does not differ is one line. The blocks of a stage are compared from the last group to
+    the first, since most are alike and the first one is the exception.
+    """
+    lines: list[Line] = []
+    for old, new in zip(before, after, strict=True):
+        if old == new:
+            lines.append(Line(" ", Row(f"{new.title} (unchanged)"), is_title=True))
+            continue
+        lines += _compare_rows([Row(old.title)], [Row(new.title)], is_title=True)
+        lines += _compare_rows(old.layers, new.layers)
+        pairs = list(zip_longest(reversed(old.blocks), reversed(new.blocks)))
+        for old_block, new_block in reversed(pairs):
+            lines += _compare_rows(_labelled(old_block), _labelled(new_block))
+    return lines
+
+
+def _section_lines(section: Section, mark: str) -> Iterator[Line]:
+    yield Line(mark, Row(section.title), is_title=True)
+    for rows in (section.layers, *map(_labelled, section.blocks)):
+        yield from (Line(mark, row) for row in rows)
+
+
+def _labelled(group: Group | None) -> tuple[Row, ...]:
+    return () if group is None else (Row(group.label), *group.rows)
+
+
+def _compare_rows(old: Sequence[Row], new: Sequence[Row], is_title: bool = False) -> list[Line]:
+    lines = []
+    for tag, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            lines += [Line(" ", row, is_title) for row in old[a:b]]
+            continue
+        changed = [frozenset[str]()] * max(b - a, d - c)
+        if b - a == d - c:  # each row has a counterpart
+            changed = [_changed_cells(*pair) for pair in zip(old[a:b], new[c:d], strict=True)]
+        for mark, rows in (("-", old[a:b]), ("+", new[c:d])):
+            lines += [Line(mark, row, is_title, cells) for row, cells in zip(rows, changed, strict=False)]
+    return lines
+
+
+def _changed_cells(old: Row, new: Row) -> frozenset[str]:
+    return frozenset(name for name in WIDTHS if getattr(old, name) != getattr(new, name))
+
+
+def _describe_blocks(blocks: Sequence[BlockPlan]) -> Iterator[Group]:
+    """Neighbours that are the same but for stochastic depth, which rises from block to block, are one group."""
+    numbered = enumerate((replace(block, drop_path=0.0) for block in blocks), start=1)
+    for block, same in groupby(numbered, key=lambda pair: pair[1]):
+        numbers = [number for number, _ in same]
+        label = f"  block {numbers[0]}" if len(numbers) == 1 else f"  blocks {numbers[0]} to {numbers[-1]}"
+        yield Group(label, _describe_block(block))
+
+
+def _describe_block(block: BlockPlan) -> tuple[Row, ...]:
+    shortcut = _describe_layers(block.shortcut) or (Row(kernel="identity"),)
+    after = ", ".join(_name(layer) for layer in block.after) or "nothing"
+    return (
+        *_describe_layers(block.branch),
+        *_placed("    + shortcut", shortcut),
+        Row("    = their sum", then=after),
+    )
+
+
+def _describe_layers(layers: Sequence[Layer]) -> tuple[Row, ...]:
+    """A row for each convolution and pool, and one for layers that stand before the first of them."""
+    rows: list[Row] = []
+    for layer in layers:
+        match layer:
+            case Conv():
+                rows.append(_describe_conv(layer))
+            case MaxPool():
+                rows.append(Row(kernel="max 3x3", stride="2"))
+            case _ if rows:
+                rows[-1] = replace(rows[-1], then=", ".join(filter(None, [rows[-1].then, _name(layer)])))
+            case _:
+                rows.append(Row(then=_name(layer)))
+    return tuple(rows)
+
+
+def _placed(place: str, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    return (replace(rows[0], place=place), *rows[1:]) if rows else ()
+
+
+def _describe_conv(conv: Conv) -> Row:
+    return Row(
+        kernel=f"{'d' if conv.is_depthwise else ''}{conv.kernel}x{conv.kernel}",
+        channels=_arrow(conv.in_channels, conv.out_channels),
+        stride=str(conv.stride),
+        groups=f"{conv.groups}{' depthwise' if conv.is_depthwise else ''}",
+        bias="yes" if conv.bias else "no",
+    )
+
+
+def _name(layer: Layer) -> str:
+    match layer:
+        case Norm():
+            return NORMS[layer.kind]
+        case Act():
+            return ACTIVATIONS[Activation(layer.kind)]
+        case Scale():
+            return "LayerScale"
+        case _:
+            return layer.name
+
+
+def _arrow(into: int, out: int) -> str:
+    return f"{into:>5} -> {out}"
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _depths(plan: NetworkPlan) -> str:
+    return " ".join(str(len(stage.blocks)) for stage in plan.stages)
+
+
+def _width(plan: NetworkPlan) -> int:
+    return next(layer.out_channels for layer in plan.stem if isinstance(layer, Conv))
+
+
+def _output_channels(block: BlockPlan) -> int:
+    return [layer.out_channels for layer in block.branch if isinstance(layer, Conv)][-1]
+
+
+def _output_size(layers: Sequence[Layer], size: int) -> int:
+    """Height and width behind the layers, in pixels."""
+    for layer in layers:
+        before = size
+        match layer:
+            case Conv():
+                size = (size + 2 * layer.padding - layer.kernel) // layer.stride + 1
+            case MaxPool():
+                size = (size - 1) // 2 + 1
+        if size < 1:
+            raise ConfigError(
+                f"{layer.name}: a map of {before} x {before} is too small for its stride; "
+                "enlarge data.image_size or lower data.stem_stride (4, 2 or 1)"
+            )
+    return size

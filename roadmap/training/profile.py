@@ -1,0 +1,185 @@
+"""How fast networks infer and train on this device, and how much memory they take there.
+
+Timed is the project's own update (`update.py`) on synthetic images that lie on the device already, so that
+reading and augmenting images plays no part. The networks take turns, round by round, so that a machine that
+is busy for a while slows all of them; each is built anew for its turn and is then alone in memory.
+"""
+
+import gc
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity
+
+from roadmap.data.spec import DataSpec
+from roadmap.training.hardware import make_deterministic
+from roadmap.training.spec import HardwareSpec, RecipeSpec
+from roadmap.training.trainer import build_learner, seed_everything
+from roadmap.training.update import Batch, Learner, train_update
+
+MIN_SECONDS = 0.2  # of one timing; what is faster is repeated
+SEED = 0  # of weights, images and mixing, the same for all networks and rounds
+NO_LR = 0.0  # an update with it does all its work and leaves the weights alone, so the loss stays finite
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to measure, and what an update of it needs."""
+
+    name: str
+    build: Callable[[], nn.Module]  # on the CPU
+    data: DataSpec
+    recipe: RecipeSpec
+    hardware: HardwareSpec
+    device: torch.device
+    batch_size: int  # images at once; an update is made of one such batch, whatever the recipe accumulates
+
+
+@dataclass
+class Measurement:
+    forward: list[float] = field(default_factory=list)  # images/s of each round, in evaluation mode
+    update: list[float] = field(default_factory=list)  # images/s of each round, of whole updates
+    peak_memory: int | None = None  # bytes; None where the device does not tell
+    out_of_memory: bool = False
+
+
+def measure(
+    subjects: Sequence[Subject], rounds: int, report: Callable[[str], None] = lambda name: None
+) -> list[Measurement]:
+    """Memory of every network, then `rounds` timings of each in turn; `report` hears each name beforehand.
+
+    A network that runs out of memory is marked and left out of the rounds that follow. On a CPU the
+    operating system may end the whole process instead.
+
+    Raises:
+        ConfigError: the batch can't be made, or an image is too small for a network.
+    """
+    results = [Measurement() for _ in subjects]
+    gc.freeze()  # what is here stays, so that collecting a network does not search all of torch each time
+    try:
+        for number in range(rounds + 1):
+            for subject, result in zip(subjects, results, strict=True):
+                report(subject.name)
+                if not result.out_of_memory:
+                    _take_turn(subject, result, times=number > 0)
+    finally:
+        gc.unfreeze()
+    return results
+
+
+def _take_turn(subject: Subject, result: Measurement, times: bool) -> None:
+    try:
+        if times:
+            forward, update = measure_rates(subject)
+            result.forward.append(forward)
+            result.update.append(update)
+        else:
+            result.peak_memory = measure_peak_memory(subject)
+    except RuntimeError as error:
+        # A GPU's allocator has an error of its own; the CPU's is known by its message alone.
+        if not isinstance(error, torch.OutOfMemoryError) and "you tried to allocate" not in str(error):
+            raise
+        result.out_of_memory = True
+    gc.collect()  # the frames of an error held the network until here
+    if subject.device.type != "cpu":
+        torch.accelerator.empty_cache()
+
+
+def measure_rates(subject: Subject) -> tuple[float, float]:
+    """Images a second of the forward pass in evaluation mode, and of whole updates."""
+    learner, batch = _prepare(subject)
+    learner.model.eval()
+    forward = subject.batch_size / _time(lambda: _infer(learner, batch), subject.device)
+    learner.model.train()
+    update = subject.batch_size / _time(lambda: train_update(learner, [batch], NO_LR), subject.device)
+    return forward, update
+
+
+def measure_peak_memory(subject: Subject) -> int | None:
+    """The most bytes that tensors held at once while training, as torch's allocator counts them.
+
+    That is weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither
+    the process itself nor what libraries allocate past torch. CUDA's allocator keeps the peak; for the CPU
+    it is read from the profiler's record of every allocation; Apple's GPU tells no peak.
+    """
+    device = subject.device
+    if device.type == "cpu":
+        return _peak_of_profile(lambda: _update_twice(subject))
+    if device.type != "cuda":
+        _update_twice(subject)
+        return None
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    _update_twice(subject)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _update_twice(subject: Subject) -> None:
+    """From building to the second update: the first one only creates the optimizer's state."""
+    learner, batch = _prepare(subject)
+    for _ in range(2):
+        train_update(learner, [batch], NO_LR)
+
+
+def _peak_of_profile(run: Callable[[], None]) -> int:
+    activities = [ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
+        run()
+        gc.collect()  # the profiler has to see that all is freed
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    records = [event["args"] for event in events if event["name"] == "[memory]"]
+    start = records[0]["Total Allocated"] - records[0]["Bytes"]  # what earlier profiles left behind
+    return max(record["Total Allocated"] for record in records) - start
+
+
+def _prepare(subject: Subject) -> tuple[Learner, Batch]:
+    """The learner, in training mode, and a batch on its device."""
+    if subject.hardware.deterministic:
+        make_deterministic(subject.device)
+    seed_everything(SEED)
+    data, device = subject.data, subject.device
+    learner = build_learner(subject.build(), data, subject.recipe, subject.hardware, device, subject.batch_size)
+    images = torch.randn(subject.batch_size, 3, data.image_size, data.image_size)
+    labels = torch.randint(data.num_classes, (subject.batch_size,))
+    return learner, learner.place(images, labels)
+
+
+@torch.inference_mode()
+def _infer(learner: Learner, batch: Batch) -> None:
+    with learner.autocast():
+        learner.model(batch[0])
+
+
+def _time(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, after one that warms up; short calls are repeated and averaged."""
+    _time_calls(run, 1, device)
+    seconds = _time_calls(run, 1, device)
+    if seconds < MIN_SECONDS:
+        calls = math.ceil(MIN_SECONDS / seconds)
+        seconds = _time_calls(run, calls, device) / calls
+    return seconds
+
+
+def _time_calls(run: Callable[[], object], calls: int, device: torch.device) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(calls):
+        run()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    """Calls return before a GPU has done its work."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -1,0 +1,205 @@
+"""Shows the layers of a step as text, or what differs between two steps.
+
+    python scripts/show_step.py
+    python scripts/show_step.py step5_inverted
+    python scripts/show_step.py step5_inverted step6_move_up --stage 2
+    python scripts/show_step.py step7_kernel regime=resnet200 model/kernel_size=9
+
+An error is one message and exit status 1.
+"""
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.text import Text
+
+from roadmap.config import CONF_DIR, Config, compose, read_config
+from roadmap.config.explain import explain
+from roadmap.errors import ConfigError, RoadmapError
+from roadmap.model.describe import (
+    HEADER,
+    Line,
+    Section,
+    compare_lines,
+    describe_changes,
+    describe_network,
+    describe_sizes,
+    show_lines,
+)
+from roadmap.model.plan import NetworkPlan, plan_network
+from roadmap.paper import PaperRow, find_paper_row
+
+WIDTH = 100  # columns, for a projector
+PAPER_SETTING = "setting=paper"  # so that the paper's numbers appear
+FROM_RECIPE = (
+    "model.layer_scale_init",
+    "model.drop_path",
+    "model.init",
+)  # fields of the model that the recipe sets
+DESCRIPTION = """\
+Shows the layers of a step of the roadmap as text; with two steps, what differs between them; without a
+step, all steps and what each changes.
+
+Sizes are the paper's, ResNet-50 to ConvNeXt-T on 224 pixels (setting=paper), unless words say otherwise."""
+EPILOG = """\
+examples:
+  python scripts/show_step.py step5_inverted                           figure 3b of the paper
+  python scripts/show_step.py step5_inverted step6_move_up --stage 2   from figure 3b to 3c, in one stage
+  python scripts/show_step.py step7_kernel model/kernel_size=9         with a word that train.py takes too
+  python scripts/show_step.py step12_downsample regime=micro data=digits
+
+how to read it:
+  d7x7            a depthwise 7 x 7 convolution: each channel has a filter of its own
+  followed by     norms, activations and LayerScale behind the convolution, in their order
+  + shortcut      what is added to the block's branch; their sum is followed by an activation or by nothing
+  - and +         only in the first, only in the second of two steps"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    overrides = [word for word in arguments.words if is_override(word)]
+    steps = [word for word in arguments.words if not is_override(word)]
+    console = Console(width=WIDTH, highlight=False, soft_wrap=True)
+    try:
+        if not steps:
+            list_steps(console, overrides)
+        elif len(steps) <= 2:
+            show(console, [load(step, overrides) for step in steps], overrides, arguments.stage)
+        else:
+            raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
+    except RoadmapError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "words", nargs="*", metavar="STEP|KEY=VALUE", help="up to two steps, and overrides for both as in train.py"
+    )
+    parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), help="only this stage")
+    return parser.parse_intermixed_args(words)
+
+
+def is_override(word: str) -> bool:
+    return "=" in word or word.startswith("~")
+
+
+def load(step: str, overrides: Sequence[str]) -> Config:
+    """The step's configuration at the paper's size, or at the one that the overrides name."""
+    setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
+    words = [*setting, f"+roadmap={step}", *overrides]
+    try:
+        cfg = compose(*words)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, words)) from None
+    config = read_config(cfg)
+    if config.reference is not None:
+        raise ConfigError(f"reference={config.reference}: only steps of the roadmap have a plan to show")
+    return config
+
+
+def plan(config: Config) -> NetworkPlan:
+    return plan_network(config.model, config.regime)
+
+
+def list_steps(console: Console, overrides: Sequence[str]) -> None:
+    """One line a step, as soon as it is composed."""
+    files = [file.stem for file in (CONF_DIR / "roadmap").glob("*.yaml")]
+    names = sorted(files, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
+    loaded: dict[str, Config] = {}
+    for name in names:
+        config = loaded[name] = load(name, overrides)
+        base = find_base(name, config.step.index)
+        if base is not None and base not in loaded:
+            loaded[base] = load(base, overrides)
+        changes = find_changes(loaded[base], config) if base else ["the start"]
+        start = f"{name:<{max(map(len, names))}}  {config.step.label:<22}  "
+        changed = ", ".join(change.removeprefix("model.") for change in changes)
+        console.print(textwrap.fill(start + changed, WIDTH, subsequent_indent=" " * len(start)), markup=False)
+
+
+def find_base(name: str, index: int | None) -> str | None:
+    """The step that a step's file starts from; the first step is compared with the original recipe."""
+    values = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "roadmap" / f"{name}.yaml"))
+    assert isinstance(values, dict)
+    bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    if bases:
+        return bases[0]
+    return "original" if index == 0 else None
+
+
+def find_changes(before: Config, after: Config) -> list[str]:
+    """What differs, such as "model.block bottleneck -> inverted"; of the recipe its name alone."""
+    changes = describe_changes(before.model, after.model)
+    if before.recipe.name != after.recipe.name:
+        own = [change for change in changes if not change.startswith(FROM_RECIPE)]
+        changes = [f"recipe {before.recipe.name} -> {after.recipe.name}", *own]
+    return changes + describe_sizes(plan(before), plan(after))
+
+
+def show(console: Console, configs: Sequence[Config], overrides: Sequence[str], stage: int | None) -> None:
+    """The description of one step, or the comparison of two."""
+    chosen = [pick(describe_network(plan(config), config.data.image_size), stage) for config in configs]
+    lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
+    for config in configs:
+        console.print(Text(f"{config.step.name}: {config.step.label}", style="bold"))
+        console.print(describe_paper(find_printed(config, overrides)), markup=False)
+    data, recipe = configs[0].data, configs[-1].recipe
+    console.print(
+        f"regime={configs[0].regime.name} data={data.name} ({data.image_size} pixels) recipe={recipe.name}"
+    )
+    if len(configs) == 2:
+        for change in find_changes(*configs):
+            console.print(Text(f"changed: {change}", style="bold yellow"))
+    console.print()
+    for line in [Line(" ", HEADER), *lines]:
+        console.print(color(line))
+
+
+def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:
+    return [section for section in sections if stage is None or section.name == f"stage {stage}"]
+
+
+def find_printed(config: Config, overrides: Sequence[str]) -> PaperRow | None:
+    """The paper's row for a configuration, where its size and its choices are the paper's."""
+    if (config.data.image_size, config.data.num_classes, config.model.stem_stride) != (224, 1000, 4):
+        return None
+    typed = {word.partition("=")[0].replace("/", ".") for word in overrides if word.startswith("model")}
+    if typed - {"model.kernel_size"}:
+        return None
+    return find_paper_row(config.regime.name, config.step.name, config.model.kernel_size if typed else None)
+
+
+def describe_paper(row: PaperRow | None) -> str:
+    if row is None:
+        return "  paper: no such row"
+    table = 10 if row.regime == "resnet50" else 11
+    spread = f" ± {row.top1_std:.2f}" if row.top1_std is not None else ""
+    counted = f"; these layers count {row.gmacs:.3f} GMACs" if row.gmacs is not None else ""
+    return f"  paper, table {table}: {row.top1:.2f}{spread} top-1 at {row.gflops:.2f} GFLOPs{counted}"
+
+
+def color(line: Line) -> Text:
+    style = {"-": "red", "+": "green"}.get(line.mark, "bold" if line.is_title else "")
+    text = Text(f"{line.mark} ", style=style)
+    for cell, is_changed in line.cells():
+        bare = cell.rstrip()
+        text.append(bare, style="bold underline" if is_changed else "")
+        text.append(" " * (len(cell) - len(bare)))
+    text.rstrip()
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What can only be found with data and torch at hand: the message, the exit status, the state of the run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Train = Callable[..., Any]  # see conftest.py
+QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """An image folder of two classes, with one image each in both parts."""
+    for part in ("train", "val"):
+        for name in ("ape", "cat"):
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(folder / "0.png")
+    return tmp_path / "photos"
+
+
+def read_state(tmp_path: Path) -> dict[str, Any]:
+    (path,) = tmp_path.glob("*/*/seed*/state.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            ["recipe.total_batch=2048"],
+            ["recipe.total_batch=2048 is more than the 1433 training images", "no update"],
+        ),
+        (
+            ["+roadmap=step12_downsample", "data.image_size=8"],
+            ["data.image_size=8 with model.stem_stride=2", "4, 2, 1, 0 pixels", "enlarge the image"],
+        ),
+        (["init_from=PLACE/none.pt"], ["there is no weights file PLACE/none.pt"]),
+        (["+reference=resnett34"], ["timm has no model 'resnett34'", "resnet34"]),
+        (
+            ["data=imagefolder", "data.root=PLACE/photo", "data.num_classes=2"],
+            ["there is no data folder PLACE/photo", "train/CLASS/* and val/CLASS/*"],
+        ),
+        (
+            ["data=imagefolder", "data.root=PLACE/photos", "data.num_classes=3"],
+            ["PLACE/photos/train has 2 classes, the configuration says 3"],
+        ),
+    ],
+)
+def test_the_message(train: Train, tmp_path: Path, photos: Path, words: list[str], parts: list[str]) -> None:
+    outcome = train(*QUICK, *(word.replace("PLACE", str(tmp_path)) for word in words))
+    assert outcome.status == 1
+    for part in parts:
+        assert part.replace("PLACE", str(tmp_path)) in outcome.err
+    assert outcome.err.startswith("error: ")
+    assert "Traceback" not in outcome.err
+    state = read_state(tmp_path)
+    assert state["state"] == "failed"
+    assert " ".join(state["error"].split()) in outcome.err
+
+
+def test_a_loss_that_is_not_finite(train: Train, tmp_path: Path) -> None:
+    outcome = train(*QUICK, "+roadmap=step0_resnet", "recipe.lr=1e30")
+    assert outcome.status == 1
+    assert "the loss is not finite" in outcome.err
+    assert "in epoch 1, update 2, at learning rate" in outcome.err
+    assert (read_state(tmp_path)["state"], list(tmp_path.glob("*/*/*/summary.json"))) == ("failed", [])
+
+
+def test_a_place_that_cannot_be_written(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "micro-digits").write_text("a file")
+    for words in ([], ["-m", "seed=0,1"]):
+        outcome = train(*words)
+        assert outcome.status == 1
+        assert f"{tmp_path / 'micro-digits'} can't be made" in outcome.err
+        assert "Traceback" not in outcome.err
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(train: Train, tmp_path: Path) -> None:
+    outcome = train("experiment='[red]'", "data=imagefolder", "data.root='[b]'", "data.num_classes=2")
+    assert outcome.status == 1
+    assert "/[b];" in outcome.err
+    assert (tmp_path / "[red]").is_dir()

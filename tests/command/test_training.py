@@ -1,0 +1,157 @@
+"""A command that trains: what it writes, what a second one finds, how a sweep ends."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from roadmap import jobs
+from roadmap.config import compose, read_config
+from roadmap.runs.folder import find_commit, read_metrics
+from roadmap.runs.identity import hash_config
+
+Train = Callable[..., Any]  # see conftest.py
+QUICK = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0")
+PLACE = Path("micro-digits/step0_resnet/seed0")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def states(experiment: Path) -> dict[str, str]:
+    return {
+        f"{path.parts[-3]} {path.parts[-2]}": json.loads(path.read_text())["state"]
+        for path in experiment.glob("*/*/state.json")
+    }
+
+
+def test_a_run_leaves_its_files(train: Train, tmp_path: Path) -> None:
+    words = ("+roadmap=step0_resnet", "recipe.epochs=2")
+    outcome = train(*words)
+    assert (outcome.status, outcome.err) == (0, "")
+    folder = tmp_path / PLACE
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml",
+        "state.json",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoint.pt",
+    }
+
+    config = read_config(compose(*words, f"output_dir={tmp_path}"))
+    written = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    assert isinstance(written, dict)
+    assert read_config(OmegaConf.create(written)) == config  # type: ignore[arg-type]
+
+    state = json.loads((folder / "state.json").read_text())
+    assert (state["state"], state["error"]) == ("done", None)
+    assert state["config_hash"] == hash_config(written)
+    assert state["commit"].partition("-")[0] == str(find_commit()).partition("-")[0]
+
+    metrics = read_metrics(folder)
+    assert [(line["epoch"], line["update"]) for line in metrics] == [(1, 22), (2, 44)]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["top1"] == metrics[-1]["top1"]
+    assert summary["best_top1"] == max(line["top1"] for line in metrics)
+    assert summary["top1"] > 50  # of ten classes
+    assert f"step0_resnet seed 0: top-1 {summary['top1']:.2f} " in outcome.out
+    assert (summary["step"], summary["step_index"], summary["paper_top1"]) == ("step0_resnet", 0, 78.82)
+    assert summary["config_hash"] == state["config_hash"]
+
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert checkpoint["epochs"] == 2
+    weights = sum(value.numel() for key, value in checkpoint["model"].items() if is_parameter(key))
+    assert weights == summary["parameters"]
+
+
+def is_parameter(key: str) -> bool:
+    return not key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path) -> None:
+    assert train(*QUICK).status == 0
+    before = content(tmp_path / PLACE)
+
+    again = train(*QUICK)
+    assert (again.status, again.err) == (0, "")
+    assert again.out == f"{tmp_path / PLACE} is done already\n"
+
+    other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
+    assert other.status == 1
+    assert f"{tmp_path / PLACE} holds a run (done) of another configuration" in other.err
+    assert "recipe.lr: 0.002 -> 0.5 recipe.total_batch: 64 -> 32 Give this one a place" in other.err
+
+    sweep = train("-m", *QUICK, "recipe.lr=0.5")
+    assert sweep.status == 1
+    assert "1 of 1 runs are not done" in sweep.out
+    assert "refused" in sweep.out
+    assert content(tmp_path / PLACE) == before
+
+    weights = train("+roadmap=step12_downsample", f"init_from={tmp_path / PLACE / 'checkpoint.pt'}")
+    assert weights.status == 1
+    assert "checkpoint.pt holds the weights of another architecture; " in weights.err
+    assert "among them: missing stem." in weights.err
+
+    evaluation = train(*QUICK, "mode=eval", f"init_from={tmp_path / PLACE / 'checkpoint.pt'}")
+    top1 = json.loads((tmp_path / PLACE / "summary.json").read_text())["top1"]
+    assert (evaluation.status, evaluation.err) == (0, "")
+    assert f"top-1 {top1:.2f} " in " ".join(evaluation.out.split())
+    assert content(tmp_path / PLACE) == before
+
+
+def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> None:
+    outcome = train("-m", "+roadmap=step12_downsample,step0_resnet", *QUICK[1:], "data.image_size=8")
+    assert outcome.status == 1
+    experiment = tmp_path / "micro-digits"
+    assert states(experiment) == {"step12_downsample seed0": "failed", "step0_resnet seed0": "done"}
+    state = json.loads((experiment / "step12_downsample/seed0/state.json").read_text())
+    assert "the four stages would see 4, 2, 1, 0 pixels" in state["error"]
+    assert "1 of 2 runs are not done" in outcome.out
+    assert "the four stages would see 4, 2, 1, 0 pixels" in " ".join(outcome.out.split())
+    assert "written: " in outcome.out
+    assert "What this shows" in outcome.out
+
+
+def test_a_defect_is_shown_with_its_trace_and_the_sweep_goes_on(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("[bold] weather")
+
+    monkeypatch.setattr(jobs, "train", break_down)
+    outcome = train("-m", *QUICK, "seed=0,1")
+    assert outcome.status == 1
+    assert outcome.err.count("Traceback") == 2
+    assert "RuntimeError: [bold] weather" in outcome.err
+    assert outcome.out.count("RuntimeError: [bold] weather") == 2
+    assert states(tmp_path / "micro-digits") == {"step0_resnet seed0": "failed", "step0_resnet seed1": "failed"}
+    state = json.loads((tmp_path / PLACE / "state.json").read_text())
+    assert state["error"] == "RuntimeError: [bold] weather"
+
+
+def test_an_interrupt_ends_the_sweep_and_is_recorded(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "train", interrupt)
+    outcome = train("-m", *QUICK, "seed=0,1")
+    assert outcome.status == 130
+    assert "interrupted; the same command goes on" in outcome.err
+    assert states(tmp_path / "micro-digits") == {"step0_resnet seed0": "interrupted"}
+
+
+def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
+    helped = train("--help")
+    assert helped.status == 0
+    assert "roadmap: original, step0_resnet, " in helped.out
+    shown = train("--cfg", "job", "+roadmap=step5_inverted")
+    assert shown.status == 0
+    assert "name: step5_inverted" in shown.out
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,70 @@
+"""`compose` takes what users type, from Python and inside a running job of Hydra's."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+import roadmap
+from roadmap.config import CONF_DIR, Config, compose, prepare_overrides
+
+Read = Callable[..., Config]
+
+
+@pytest.mark.parametrize(
+    ("typed", "prepared"),
+    [
+        ("model/kernel_size=9", "model/kernel_size='9'"),
+        ("model/kernel_size=3, 11", "model/kernel_size='3','11'"),
+        ("model/kernel_size='9'", "model/kernel_size='9'"),
+        ("model.kernel_size=9", "model.kernel_size=9"),
+        ("seed=0,1,2", "seed=0,1,2"),
+        ("+roadmap=glob(step*)", "+roadmap=glob(step*)"),
+        ("recipe.lr=1e-3", "recipe.lr=1e-3"),
+    ],
+)
+def test_a_number_that_is_a_choice_is_quoted(typed: str, prepared: str) -> None:
+    assert prepare_overrides([typed]) == [prepared]
+    assert prepare_overrides([prepared]) == [prepared]
+
+
+def test_a_kernel_size_is_chosen_by_its_number(read: Read) -> None:
+    assert read("model/kernel_size=9").model.kernel_size == 9
+    assert read("+roadmap=step7_kernel", "model/kernel_size=11").model.kernel_size == 11
+
+
+@pytest.mark.parametrize("name", ["resnet34", "convnext_tiny.fb_in1k", "efficientnet_b0"])
+def test_any_timm_model_is_a_reference(read: Read, name: str) -> None:
+    config = read(f"+reference={name}")
+    assert (config.reference, config.step.name, config.step.label, config.step.index) == (name, name, name, None)
+
+
+def test_compose_works_inside_a_job_of_hydras_and_leaves_it_as_it_was() -> None:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        outer = GlobalHydra.instance().hydra
+        assert compose("+roadmap=step5_inverted").step.name == "step5_inverted"
+        with pytest.raises(Exception, match="step55"):
+            compose("+roadmap=step55")
+        assert GlobalHydra.instance().hydra is outer
+        assert hydra_compose("config", ["seed=3"]).seed == 3
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_composing_needs_neither_torch_nor_the_checkouts_folder(tmp_path: Path) -> None:
+    program = (
+        "import sys, roadmap\n"
+        "cfg = roadmap.compose('+roadmap=step12_downsample', 'setting=paper')\n"
+        "print(cfg.model.downsample, sorted({'torch', 'timm', 'torchvision'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["separate", "[]"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_package_offers_the_same_function() -> None:
+    assert roadmap.compose is compose

@@ -1,0 +1,145 @@
+"""What a configuration may hold: errors name the key, the value and what is allowed."""
+
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from roadmap.config import compose, read_config
+from roadmap.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def composed() -> DictConfig:
+    return compose("+roadmap=step0_resnet")
+
+
+def read_with(composed: DictConfig, **changes: Any) -> Any:
+    """The configuration with dotted keys set, their dots written as two underscores."""
+    cfg = composed.copy()
+    for name, value in changes.items():
+        OmegaConf.update(cfg, name.replace("__", "."), value, force_add=True)
+    return read_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"epohcs": 3}, ["no key epohcs", "Allowed at the top: mode, ", "setting, +roadmap, +reference"]),
+        ({"recipee": 3}, ["no key recipee.", "Did you mean recipe?"]),
+        ({"epochs": 3}, ["no key epochs at the top", "Did you mean recipe.epochs?"]),
+        (
+            {"recipe__epoch": 3},
+            ["no key recipe.epoch.", "Did you mean recipe.epochs?", "Allowed in recipe: "],
+        ),
+        (
+            {"recipe__augment__flipp": 0.5},
+            ["no key recipe.augment.flipp.", "Did you mean recipe.augment.flip?", "rand_augment, erasing, flip"],
+        ),
+        ({"model__norms": "batchnorm"}, ["no key model.norms.", "Did you mean model.norm?"]),
+        ({"zzz": 3}, ["no key zzz. Allowed"]),
+    ],
+)
+def test_an_unknown_key(composed: DictConfig, change: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_with(composed, **change)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": "abc"}, "seed=abc: must be a whole number"),
+        ({"seed": 1.5}, "seed=1.5: must be a whole number"),
+        ({"seed": True}, "seed=True: must be a whole number"),
+        ({"seed": None}, "seed=null: must be a whole number"),
+        ({"recipe__lr": "fast"}, "recipe.lr=fast: must be a number"),
+        ({"recipe__lr": True}, "recipe.lr=True: must be a number"),
+        ({"recipe__lr": float("nan")}, "recipe.lr=nan: must be a finite number"),
+        ({"recipe__clip_grad": float("inf")}, "recipe.clip_grad=inf: must be a finite number"),
+        ({"recipe__decay_all": "yes"}, "recipe.decay_all=yes: must be true or false"),
+        ({"recipe__decay_all": 1}, "recipe.decay_all=1: must be true or false"),
+        ({"hardware__workers": "many"}, "hardware.workers=many: must be a whole number"),
+        ({"experiment": None}, "experiment=null: must be a word"),
+        ({"data__mean": 0.5}, "data.mean=0.5: must be a list, as in data.mean=[...]"),
+        ({"data__mean": [0.5, "x", 0.5]}, "data.mean[1]=x: must be a number"),
+        ({"regime__depths__modern": [1, 1, 1.5, 1]}, "regime.depths.modern[2]=1.5: must be a whole number"),
+        ({"recipe__augment": 3}, "recipe.augment=3: must be a group of keys: crop, scale, "),
+        ({"model": None}, "model=None: must be a group of keys: stage_ratio, stem, "),
+    ],
+)
+def test_a_value_of_the_wrong_type(composed: DictConfig, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_with(composed, **change)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "evl"}, "mode=evl: there is no such choice. Did you mean eval? Allowed: train, eval"),
+        ({"model__norm": "bn"}, "model.norm=bn: there is no such choice. Allowed: batchnorm, layernorm"),
+        ({"model__stem": 4}, "model.stem=4: there is no such choice. Allowed: resnet, patchify"),
+        ({"recipe__optimizer": "adam"}, "Did you mean adamw? Allowed: adamw, sgd"),
+        ({"data__source": None}, "data.source=None: there is no such choice. Allowed: digits, cifar10, "),
+        ({"logger__name": "tensorboard"}, "logger.name=tensorboard: there is no such logger. Allowed: none, wandb"),
+    ],
+)
+def test_a_word_that_is_no_choice(composed: DictConfig, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_with(composed, **change)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"seed": -1}, ["seed=-1", "from 0 to 4294967295"]),
+        ({"seed": 2**32}, ["seed=4294967296", "from 0 to 4294967295"]),
+        ({"experiment": ""}, ["experiment=", "one folder"]),
+        ({"experiment": "a/b"}, ["experiment=a/b", "one folder"]),
+        ({"experiment": ".."}, ["experiment=..", "one folder"]),
+        ({"recipe__lr": -0.1}, ["recipe.lr=-0.1", "at least 0"]),
+        ({"recipe__epochs": 0}, ["recipe.epochs=0", "at least 1"]),
+        ({"recipe__epochs": 1}, ["recipe.warmup_epochs=1.0", "recipe.epochs=1"]),
+        ({"recipe__label_smoothing": 1.0}, ["recipe.label_smoothing=1.0", "below 1"]),
+        ({"recipe__augment__flip": 1.5}, ["recipe.augment.flip=1.5", "0 to 1"]),
+        ({"recipe__augment__scale": [0.5]}, ["recipe.augment.scale=", "two parts"]),
+        ({"model__kernel_size": 8}, ["model.kernel_size=8", "odd"]),
+        ({"data__stem_stride": 3}, ["model.stem_stride=3", "4, 2 or 1"]),
+        ({"data__crop_pct": 1.5}, ["data.crop_pct=1.5", "at most 1"]),
+        ({"data__std": [0.5, 0.5, 0.0]}, ["data.std=", "above 0"]),
+        ({"regime__depths__modern": [1, 1, 0, 1]}, ["regime.depths.modern=", "four numbers of at least 1"]),
+        ({"hardware__per_device_batch": 0}, ["hardware.per_device_batch=0", "at least 1"]),
+        ({"mode": "eval"}, ["mode=eval", "init_from=NAME", "init_from=FILE"]),
+    ],
+)
+def test_a_value_out_of_range(composed: DictConfig, change: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_with(composed, **change)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_all_missing_values_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(compose("data=imagefolder"))
+    assert str(caught.value) == ("no value yet for data.root, data.num_classes: give one, as in data.root=VALUE")
+    config = read_config(compose("data=imagefolder", "data.root=photos", "data.num_classes=7"))
+    assert (config.data.root, config.model.num_classes) == ("photos", 7)
+
+
+def test_an_interpolation_to_nothing_is_named(composed: DictConfig) -> None:
+    with pytest.raises(ConfigError, match=r"^Interpolation key 'recipe\.learning_rate' not found$"):
+        read_with(composed, recipe__min_lr="${recipe.learning_rate}")
+
+
+@pytest.mark.parametrize(("value", "read"), [(3, "3"), ("3", "3"), ("trial", "trial")])
+def test_a_name_may_be_a_number(composed: DictConfig, value: object, read: str) -> None:
+    assert read_with(composed, experiment=value).experiment == read
+
+
+def test_a_whole_number_is_a_number_and_null_is_none(composed: DictConfig) -> None:
+    recipe = read_with(composed, recipe__lr=1, recipe__clip_grad=None).recipe
+    assert (recipe.lr, type(recipe.lr), recipe.clip_grad) == (1.0, float, None)

@@ -1,0 +1,176 @@
+"""Where images come from, and what is said of a folder that is not as configured."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roadmap.data import sources
+from roadmap.data.sources import open_images, open_validation
+from roadmap.data.spec import DataSpec, Interpolation, Source
+from roadmap.errors import DataError
+
+MakeFolder = Callable[..., Path]
+
+
+def make_spec(root: Path | None, num_classes: int = 2, source: Source = Source.folder) -> DataSpec:
+    return DataSpec(
+        name="test",
+        source=source,
+        root=None if root is None else str(root),
+        num_classes=num_classes,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        image_size=8,
+        stem_stride=2,
+        crop_pct=1.0,
+        interpolation=Interpolation.bicubic,
+        mirror=True,
+        note=None,
+    )
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """Makes an image folder of as many images a class as given, such as {"train": {"cat": 2}}."""
+
+    def make(parts: dict[str, dict[str, int]]) -> Path:
+        for part, classes in parts.items():
+            for name, count in classes.items():
+                folder = tmp_path / part / name
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    Image.new("L", (9, 7), number).save(folder / f"{number}.png")
+        return tmp_path
+
+    return make
+
+
+def refuse(spec: DataSpec, opener: Callable[[DataSpec], Any] = open_images) -> str:
+    with pytest.raises(DataError) as caught:
+        opener(spec)
+    return str(caught.value)
+
+
+def test_digits_are_split_by_class_and_nothing_is_in_both_parts() -> None:
+    train, val = open_images(make_spec(None, 10, Source.digits))
+    assert (len(train), len(val)) == (1433, 364)
+    counts = [np.bincount([part[index][1] for index in range(len(part))], minlength=10) for part in (train, val)]
+    share = counts[1] / (counts[0] + counts[1])
+    assert share.min() > 0.195
+    assert share.max() < 0.21
+    image, label = train[0]
+    assert (image.size, image.mode, type(label)) == ((8, 8), "RGB", int)
+    red, green, blue = image.split()
+    assert red.tobytes() == green.tobytes() == blue.tobytes()
+    assert red.getextrema()[1] == 255
+
+
+def test_digits_are_the_same_each_time() -> None:
+    first, again = (open_images(make_spec(None, 10, Source.digits))[1] for _ in range(2))
+    assert all(first[i][0].tobytes() == again[i][0].tobytes() and first[i][1] == again[i][1] for i in range(364))
+
+
+@pytest.mark.parametrize("val", ["val", "test", "validation"])
+def test_a_folder_is_read_as_rgb_with_classes_by_name(make_folder: MakeFolder, val: str) -> None:
+    root = make_folder({"train": {"cat": 2, "ape": 3}, val: {"ape": 1, "cat": 1}})
+    train_images, val_images = open_images(make_spec(root))
+    assert [train_images[index][1] for index in range(len(train_images))] == [0, 0, 0, 1, 1]
+    assert len(val_images) == 2
+    assert (val_images[0][0].mode, val_images[0][0].size) == ("RGB", (9, 7))
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    message = refuse(make_spec(tmp_path / "nowhere"))
+    assert f"there is no data folder {tmp_path / 'nowhere'}" in message
+    assert "train/CLASS/* and val/CLASS/*" in message
+    assert "data.root=FOLDER" in message
+
+
+def test_a_relative_folder_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path / "nowhere") in refuse(make_spec(Path("nowhere")))
+
+
+@pytest.mark.parametrize(
+    ("parts", "place", "expectation"),
+    [
+        ({}, "train", "expected one folder of images for each class"),
+        ({"val": {"ape": 1, "cat": 1}}, "train", "expected one folder of images for each class"),
+        ({"train": {"ape": 1, "cat": 1}}, "", "expected one of val, test, validation"),
+        ({"train": {"ape": 1, "cat": 0}, "val": {"ape": 1, "cat": 1}}, "train", "cat"),
+        ({"train": {"ape": 1, "cat": 1}, "val": {"ape": 1, "cat": 0}}, "val", "cat"),
+    ],
+    ids=["empty", "no train", "no val", "an empty class", "an empty class in val"],
+)
+def test_a_folder_with_a_part_missing(
+    make_folder: MakeFolder, tmp_path: Path, parts: dict[str, dict[str, int]], place: str, expectation: str
+) -> None:
+    make_folder(parts)
+    message = refuse(make_spec(tmp_path))
+    assert str(tmp_path / place) in message
+    assert expectation in message
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_part_without_classes(make_folder: MakeFolder, tmp_path: Path, part: str) -> None:
+    make_folder({name: {"ape": 1, "cat": 1} for name in {"train", "val"} - {part}})
+    (tmp_path / part).mkdir()
+    assert f"{tmp_path / part} is no image folder" in refuse(make_spec(tmp_path))
+
+
+def test_a_class_without_readable_images_is_named(make_folder: MakeFolder, tmp_path: Path) -> None:
+    make_folder({"train": {"ape": 1}, "val": {"ape": 1, "cat": 1}})
+    (tmp_path / "train/cat").mkdir()
+    (tmp_path / "train/cat/notes.txt").write_text("no image")
+    message = refuse(make_spec(tmp_path))
+    assert str(tmp_path / "train") in message
+    assert "cat" in message
+
+
+def test_parts_with_different_classes(make_folder: MakeFolder) -> None:
+    root = make_folder({"train": {"ape": 1, "cat": 1}, "val": {"ape": 1, "dog": 1, "eel": 1}})
+    message = refuse(make_spec(root))
+    assert f"{root / 'train'} and {root / 'val'} must have the same classes" in message
+    assert "only in the first cat, only in the second dog, eel" in message
+
+
+def test_many_different_classes_are_not_all_listed(make_folder: MakeFolder) -> None:
+    root = make_folder({"train": {f"class{i}": 1 for i in range(9)}, "val": {"class0": 1}})
+    message = refuse(make_spec(root))
+    assert "only in the first class1, class2, class3, class4, class5 and 3 more, only in the second none" in message
+
+
+@pytest.mark.parametrize("opener", [open_images, open_validation])
+def test_another_number_of_classes(make_folder: MakeFolder, opener: Callable[[DataSpec], Any]) -> None:
+    root = make_folder({"train": {"ape": 1, "cat": 1}, "val": {"ape": 1, "cat": 1}})
+    message = refuse(make_spec(root, num_classes=3), opener)
+    assert str(root) in message
+    assert "has 2 classes, the configuration says 3: data.num_classes=2" in message
+
+
+def test_validation_images_need_no_training_images(make_folder: MakeFolder) -> None:
+    root = make_folder({"val": {"ape": 1, "cat": 2}})
+    assert len(open_validation(make_spec(root))) == 3
+    assert "there is no data folder" in refuse(make_spec(root / "nowhere"), open_validation)
+
+
+@pytest.mark.parametrize("source", [Source.cifar10, Source.cifar100])
+def test_cifar_may_be_an_image_folder(make_folder: MakeFolder, source: Source) -> None:
+    root = make_folder({"train": {"ape": 1, "cat": 1}, "test": {"ape": 1, "cat": 1}})
+    train, val = open_images(make_spec(root, 2, source))
+    assert (len(train), len(val)) == (2, 2)
+    assert "has 2 classes, the configuration says 10" in refuse(make_spec(root, 10, source))
+
+
+def test_cifar_that_cannot_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(sources, "CIFAR10", type("CIFAR10", (), {"__init__": fail}))
+    message = refuse(make_spec(tmp_path, 10, Source.cifar10))
+    assert f"CIFAR10 is not in {tmp_path} and can't be downloaded: no route to host" in message
+    assert "data.root=FOLDER" in message

@@ -1,0 +1,140 @@
+"""The four ends: weights of torchvision and timm go in and out, and the logits agree."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from timm.models.convnext import checkpoint_filter_fn
+from torch import nn
+
+from roadmap.errors import WeightsError
+from roadmap.model.weights import Naming, export_weights, import_weights, load_weights
+
+Build = Callable[..., nn.Module]
+Unsettle = Callable[[nn.Module], nn.Module]
+
+STEP0 = ("+roadmap=step0_resnet", "data=imagenet", "model.layer_scale_init=null")
+STEP12 = ("+roadmap=step12_downsample", "data=imagenet", "model.layer_scale_init=1e-6")
+ENDS = {
+    "resnet50": (torchvision.models.resnet50, STEP0, Naming.resnet, 1e-5),
+    "resnet200": (lambda: timm.create_model("resnet200"), STEP0, Naming.resnet, 1e-4),
+    "convnext_tiny": (lambda: timm.create_model("convnext_tiny"), STEP12, Naming.convnext, 1e-5),
+    "convnext_base": (lambda: timm.create_model("convnext_base"), STEP12, Naming.convnext, 1e-5),
+}
+REGIMES = {
+    "resnet50": "resnet50",
+    "convnext_tiny": "resnet50",
+    "resnet200": "resnet200",
+    "convnext_base": "resnet200",
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_weights_in_and_out(name: str, build: Build, unsettle: Unsettle) -> None:
+    make, words, naming, tolerance = ENDS[name]
+    theirs = unsettle(make())
+    ours = build(*words, f"regime={REGIMES[name]}").eval()
+    import_weights(ours, theirs.state_dict(), name)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, logits = theirs(images), ours(images)
+    assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
+
+    exported = export_weights(ours, naming)
+    state_dict = theirs.state_dict()
+    assert exported.keys() == state_dict.keys()
+    assert all(torch.equal(exported[key], state_dict[key]) for key in state_dict)
+    theirs.load_state_dict(exported, strict=True)
+
+
+def test_released_checkpoints(build: Build, unsettle: Unsettle, tmp_path: Path) -> None:
+    """The paper's own naming, as timm's conversion of the released files understands it."""
+    words = [*STEP12, "regime=resnet50"]
+    ours = unsettle(build(*words))
+    torch.save({"model": export_weights(ours, Naming.released)}, tmp_path / "convnext_tiny_1k_224_ema.pth")
+    released = torch.load(tmp_path / "convnext_tiny_1k_224_ema.pth", weights_only=True)
+    theirs = timm.create_model("convnext_tiny").eval()
+    theirs.load_state_dict(checkpoint_filter_fn(released, theirs), strict=True)
+    again = build(*words).eval()
+    load_weights(again, str(tmp_path / "convnext_tiny_1k_224_ema.pth"))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(images), ours(images), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(again(images), ours(images), rtol=0, atol=0)
+
+
+def test_own_files(build: Build, unsettle: Unsettle, tmp_path: Path) -> None:
+    ours = unsettle(build("+roadmap=step7_kernel"))
+    torch.save({"model": ours.state_dict(), "epochs": 3}, tmp_path / "checkpoint.pt")
+    safetensors.torch.save_file(ours.state_dict(), tmp_path / "model.safetensors")
+    for name in ("checkpoint.pt", "model.safetensors"):
+        other = build("+roadmap=step7_kernel")
+        load_weights(other, str(tmp_path / name))
+        assert all(
+            torch.equal(a, b) for a, b in zip(ours.state_dict().values(), other.state_dict().values(), strict=True)
+        )
+
+
+def test_another_architecture_is_refused_with_its_keys(build: Build, tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(WeightsError, match=r"resnet18\.pth .*another architecture.*layer1\.0\.conv3\.weight"):
+        load_weights(build(*STEP0, "regime=resnet50"), str(tmp_path / "resnet18.pth"))
+
+
+def test_another_number_of_classes_is_refused(build: Build) -> None:
+    theirs = timm.create_model("convnext_tiny", num_classes=10)
+    with pytest.raises(WeightsError, match=r"head\.fc\.weight is \(10, 768\), expected \(1000, 768\)"):
+        import_weights(build(*STEP12, "regime=resnet50"), theirs.state_dict(), "convnext_tiny")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file of weights"])
+def test_a_damaged_file_is_named(content: bytes, build: Build, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"weights\.pth can't be read as weights"):
+        load_weights(build(), str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("missing.pth", "there is no weights file .*missing.pth"),
+        ("resnet51", "neither a file nor a torchvision ResNet nor a timm model"),
+        ("resnet50.IMAGENET1K_V9", "IMAGENET1K_V1, IMAGENET1K_V2"),
+    ],
+)
+def test_an_unknown_source_is_named(source: str, message: str, build: Build) -> None:
+    with pytest.raises(WeightsError, match=message):
+        load_weights(build(), source)
+
+
+def test_a_torchvision_name_asks_for_the_weights_of_the_first_row(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The download itself, up to the request: 76.13 is IMAGENET1K_V1 in torchvision's table."""
+    asked = []
+    theirs = torchvision.models.resnet50()
+
+    def download(url: str, *_: object, **__: object) -> dict[str, torch.Tensor]:
+        asked.append(url)
+        return theirs.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    ours = build(*STEP0, "regime=resnet50")
+    load_weights(ours, "resnet50")
+    weights = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+    assert asked == [weights.url]
+    assert weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] == pytest.approx(76.13)
+    assert torch.equal(ours.state_dict()["stem.conv.weight"], theirs.conv1.weight)
+
+
+def test_no_network_is_said(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("timm.create_model", refuse)
+    with pytest.raises(WeightsError, match=r"Name or service not known.*copy the file here and give its path"):
+        load_weights(build(*STEP12, "regime=resnet50"), "convnext_tiny.fb_in1k")

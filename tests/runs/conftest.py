@@ -1,0 +1,32 @@
+"""A run's configuration and folder, without a training."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadmap.command import open_folder
+from roadmap.config import plan_runs
+from roadmap.runs.folder import RunFolder
+
+OpenRun = Callable[..., RunFolder]
+
+
+@pytest.fixture(scope="session")
+def config() -> dict[str, Any]:
+    """A resolved configuration, as dictionaries."""
+    (planned,) = plan_runs(["+roadmap=step7_kernel", "model/kernel_size=9", "seed=3"], is_sweep=False)
+    return asdict(planned.config)
+
+
+@pytest.fixture
+def open_run(tmp_path: Path) -> OpenRun:
+    """The folder of a run of step 0 under tmp_path, for more words of a command line."""
+
+    def open_run(*words: str) -> RunFolder:
+        (planned,) = plan_runs(["+roadmap=step0_resnet", *words], is_sweep=False)
+        return open_folder(replace(planned, config=replace(planned.config, output_dir=str(tmp_path))))
+
+    return open_run

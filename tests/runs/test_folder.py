@@ -1,0 +1,261 @@
+"""A run's folder: who may take it, what is kept, what it says when the run is over."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from roadmap.errors import RunError
+from roadmap.runs.folder import Identity, RunFolder, find_commit, read_metrics
+
+OpenRun = Callable[..., RunFolder]
+FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
+
+
+def epoch(number: int) -> dict[str, Any]:
+    return {"epoch": number, "top1": 10.0 * number}
+
+
+def train(run: RunFolder, epochs: int = 2) -> None:
+    """What a trainer leaves after some epochs."""
+    run.claim()
+    for number in range(1, epochs + 1):
+        run.log(epoch(number))
+        run.checkpoint.write_text(f"weights of epoch {number}")
+
+
+def finish(run: RunFolder) -> None:
+    train(run)
+    run.finish({"top1": 20.0})
+
+
+def content(run: RunFolder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.path.iterdir()}
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def set_state(run: RunFolder, **changes: Any) -> None:
+    path = run.path / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ((), "micro-digits/step0_resnet/seed0"),
+        (("seed=4", "experiment=trial"), "trial/step0_resnet/seed4"),
+        (("model/kernel_size=9",), "micro-digits/step0_resnet,kernel_size=9/seed0"),
+        (("model/norm=layernorm", "experiment=m"), "m/step0_resnet,norm=layernorm/seed0"),
+        (("setting=paper",), "resnet50-imagenet/step0_resnet/seed0"),
+    ],
+)
+def test_a_folder_is_named_by_experiment_step_variant_and_seed(
+    open_run: OpenRun, tmp_path: Path, words: tuple[str, ...], place: str
+) -> None:
+    assert open_run(*words).path == tmp_path / place
+
+
+def test_opening_writes_nothing(open_run: OpenRun, tmp_path: Path) -> None:
+    run = open_run()
+    assert not run.is_done()
+    assert (run.state(), run.summary(), read_metrics(run.path)) == ({}, {}, [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claimed_run_says_who_trains_what(open_run: OpenRun) -> None:
+    run = open_run("seed=2")
+    run.claim()
+    state = run.state()
+    assert (state["state"], state["pid"], state["host"]) == ("running", os.getpid(), socket.gethostname())
+    assert (state["error"], state["finished"]) == (None, None)
+    assert (state["commit"], state["config_hash"]) == (find_commit(), run.config_hash)
+    assert Identity(**state["identity"]) == run.identity
+    config = OmegaConf.load(run.path / "config.yaml")
+    assert (config.seed, config.step.name, config.model.norm) == (2, "step0_resnet", "batchnorm")
+
+
+def test_the_written_configuration_has_the_runs_hash(open_run: OpenRun) -> None:
+    run = open_run("recipe.augment.scale=[0.5,1]")
+    run.claim()
+    written: Any = OmegaConf.to_container(OmegaConf.load(run.path / "config.yaml"))
+    assert RunFolder(run.path, run.identity, written).config_hash == run.config_hash
+
+
+def test_a_finished_run_has_identity_and_results_side_by_side(open_run: OpenRun) -> None:
+    run = open_run()
+    finish(run)
+    assert run.is_done()
+    assert {path.name for path in run.path.iterdir()} == set(FILES)
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert summary == run.summary()
+    assert (summary["step"], summary["seed"], summary["top1"]) == ("step0_resnet", 0, 20.0)
+    assert (summary["commit"], summary["config_hash"]) == (find_commit(), run.config_hash)
+    assert run.state()["finished"] >= run.state()["started"]
+
+
+@pytest.mark.parametrize("words", [("recipe.lr=0.5",), ("data.image_size=32", "recipe.epochs=3")])
+def test_a_finished_run_is_never_overwritten_by_another_configuration(
+    open_run: OpenRun, words: tuple[str, ...]
+) -> None:
+    run, other = open_run(), open_run(*words)
+    finish(run)
+    before = content(run)
+    for use in (other.is_done, other.claim):
+        with pytest.raises(RunError) as caught:
+            use()
+        message = str(caught.value)
+        assert f"{run.path} holds a run (done) of another configuration" in message
+        for word in words:
+            assert f"{word.partition('=')[0]}: " in message
+            assert f" -> {word.partition('=')[2]}\n" in message
+        assert message.count("->") == len(words)
+        assert "experiment=NAME" in message
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("words", [("hardware.device=cpu",), ("logger=wandb",), ("data.note=null",)])
+def test_the_same_run_on_other_hardware_is_done(open_run: OpenRun, words: tuple[str, ...]) -> None:
+    finish(open_run())
+    assert open_run(*words).is_done()
+
+
+@pytest.mark.parametrize("end", ["interrupt", "fail", "die"])
+def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str) -> None:
+    run = open_run()
+    train(run)
+    if end == "interrupt":
+        run.interrupt()
+    elif end == "fail":
+        run.fail("no space left")
+    else:
+        set_state(run, pid=dead_pid())
+    before = content(run)
+    again = open_run()
+    assert not again.is_done()
+    again.claim()
+    assert again.state()["state"] == "running"
+    assert again.state()["pid"] == os.getpid()
+    assert content(again) == {**before, "state.json": (run.path / "state.json").read_bytes()}
+
+
+def test_an_interrupted_run_is_not_given_to_another_configuration(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    run.interrupt()
+    with pytest.raises(RunError, match=r"holds a run \(interrupted\) of another configuration"):
+        open_run("recipe.lr=0.5").claim()
+
+
+def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(open_run: OpenRun) -> None:
+    run = open_run("recipe.lr=0.5")
+    train(run)
+    run.fail("the loss is not finite")
+    assert (run.state()["state"], run.state()["error"]) == ("failed", "the loss is not finite")
+    other = open_run()
+    other.claim()
+    assert {path.name for path in other.path.iterdir()} == {"config.yaml", "state.json"}
+    assert other.state()["config_hash"] == other.config_hash
+
+
+def test_a_run_that_a_living_process_trains_is_refused(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as process:
+        set_state(run, pid=process.pid)
+        before = content(run)
+        with pytest.raises(RunError) as caught:
+            open_run().claim()
+        assert content(run) == before
+        process.communicate(b"\n")
+    message = str(caught.value)
+    assert f"{run.path} is being trained by process {process.pid} on {socket.gethostname()}" in message
+    assert f"write interrupted for running in {run.path / 'state.json'}" in message
+    open_run().claim()  # now it is dead
+
+
+def test_a_run_on_another_host_counts_as_alive_until_its_state_says_otherwise(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    set_state(run, host="elsewhere", pid=dead_pid())
+    with pytest.raises(RunError, match="on elsewhere"):
+        open_run().claim()
+    set_state(run, state="interrupted")  # the way out that the message tells
+    open_run().claim()
+    assert run.checkpoint.exists()
+
+
+def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "top')
+    assert read_metrics(run.path) == [epoch(1), epoch(2)]
+    assert run.keep_metrics(2) == [epoch(1), epoch(2)]
+    run.log(epoch(3))
+    assert read_metrics(run.path) == [epoch(1), epoch(2), epoch(3)]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_epochs_after_the_checkpoint_are_removed(open_run: OpenRun, kept: int) -> None:
+    run = open_run()
+    train(run)
+    assert run.keep_metrics(kept) == [epoch(number) for number in range(1, kept + 1)]
+    assert read_metrics(run.path) == [epoch(number) for number in range(1, kept + 1)]
+
+
+@pytest.mark.parametrize("text", ['{"state": "runn', "", "[]", "\x00\x00"])
+def test_a_damaged_state_is_named(open_run: OpenRun, text: str) -> None:
+    run = open_run()
+    train(run)
+    (run.path / "state.json").write_text(text)
+    with pytest.raises(RunError) as caught:
+        open_run().claim()
+    assert f"{run.path / 'state.json'} is damaged" in str(caught.value)
+
+
+def test_another_configurations_run_is_refused_though_its_config_is_lost(open_run: OpenRun) -> None:
+    run = open_run()
+    finish(run)
+    (run.path / "config.yaml").unlink()
+    with pytest.raises(RunError, match=r"another configuration:\n  \(config\.yaml is gone\)"):
+        open_run("recipe.lr=0.5").claim()
+
+
+def test_a_file_in_the_way_is_named(open_run: OpenRun, tmp_path: Path) -> None:
+    (tmp_path / "micro-digits").write_text("")
+    run = open_run()
+    with pytest.raises(RunError, match=r"can't be made: Not a directory\. Choose another output_dir") as caught:
+        run.claim()
+    assert str(run.path) in str(caught.value)
+
+
+def test_evaluations_are_appended_beside_the_runs(open_run: OpenRun) -> None:
+    run = open_run()
+    run.record_evaluation({"init_from": "a.pt", "top1": 70.0})
+    run.record_evaluation({"init_from": "b.pt", "top1": 71.0})
+    lines = [json.loads(line) for line in (run.path.parent / "evaluations.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["init_from"], line["top1"]) for line in lines] == [
+        ("step0_resnet", "a.pt", 70.0),
+        ("step0_resnet", "b.pt", 71.0),
+    ]
+    assert not run.path.exists()
+
+
+def test_the_commit_is_told_with_a_mark_where_files_were_changed() -> None:
+    commit = find_commit()
+    assert commit is not None
+    number, _, mark = commit.partition("-")
+    assert len(number) == 40
+    assert mark in ("", "changed")

@@ -1,0 +1,135 @@
+"""What profile_roadmap.py writes: exact costs, the paper's figures beside them, and rates of every step."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+import roadmap
+from roadmap.config import plan_runs
+from roadmap.model.cost import measure_cost
+from roadmap.training import profile
+from roadmap.training.profile import Subject, measure, measure_peak_memory
+
+STEPS = ("step0_resnet", "step12_downsample")
+
+
+@pytest.fixture(scope="module")
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("profile_roadmap")
+
+
+@pytest.fixture(autouse=True)
+def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "MIN_SECONDS", 0.001)
+
+
+@pytest.fixture
+def subject(script: ModuleType) -> Subject:
+    (run,) = plan_runs(["+roadmap=step12_downsample", "hardware.device=cpu"], is_sweep=False)
+    made: Subject = script.make_subject(run, 4)
+    return made
+
+
+def test_the_file_has_costs_rates_and_memory(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "profile.csv"
+    words = [
+        "--steps",
+        ",".join(STEPS),
+        "--repeats",
+        "2",
+        "--batch",
+        "4",
+        "--csv",
+        str(path),
+        "hardware.device=cpu",
+    ]
+    assert script.main(words) == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    printed = capsys.readouterr().out
+    assert [row["step"] for row in rows] == list(STEPS)
+    for row in rows:
+        cfg = roadmap.compose(f"+roadmap={row['step']}")
+        cost = measure_cost(partial(roadmap.build_model, cfg), cfg.data.image_size)
+        assert (float(row["gmacs"]), int(row["parameters"])) == (cost.gmacs, cost.parameters)
+        assert int(row["activations"]) == cost.activations
+        for name in ("forward", "update"):
+            low, middle, high = (float(row[f"{name}_{key}"]) for key in ("q1", "images_per_s", "q3"))
+            assert 0 < low <= middle <= high
+        assert float(row["forward_images_per_s"]) > float(row["update_images_per_s"])
+        assert (row["paper_gflops"], row["batch"], row["error"]) == ("", "4", "")
+        assert f"{cost.parameters / 1e6:.4g}" in printed
+
+
+def test_the_papers_gflops_stand_beside_its_sizes(script: ModuleType) -> None:
+    common = ["regime=resnet50", "data=imagenet", "+roadmap=step11_layernorm"]
+    rows = [script.count(run) for run in plan_runs([*common, "data.image_size=224,192"], is_sweep=True)]
+    assert [row["paper_gflops"] for row in rows] == [4.46, None]
+    assert rows[0]["gmacs"] == pytest.approx(4.146, abs=5e-4)
+
+
+def test_all_steps_in_order_and_references_last(script: ModuleType) -> None:
+    names = [run.config.step.name for run in script.plan(["+reference=swin_tiny"], None)]
+    assert [name.partition("_")[0] for name in names] == [*(f"step{number}" for number in range(13)), "swin"]
+
+
+def test_peak_memory_holds_the_training_state_and_grows_with_the_batch(subject: Subject) -> None:
+    parameters = sum(parameter.numel() for parameter in subject.build().parameters())
+    small, large = (measure_peak_memory(replace(subject, batch_size=size)) for size in (4, 64))
+    assert small is not None
+    assert large is not None
+    assert small > 4 * 4 * parameters  # fp32: weights, gradients, AdamW's two moments
+    assert large > 1.3 * small
+
+
+def test_networks_take_turns_and_one_without_memory_stops_none(subject: Subject) -> None:
+    def build() -> nn.Module:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    turns: list[str] = []
+    subjects = [replace(subject, name="fits"), replace(subject, name="large", build=build)]
+    fits, large = measure(subjects, rounds=2, report=turns.append)
+    assert turns == ["fits", "large"] * 3
+    assert len(fits.forward) == len(fits.update) == 2
+    assert (large.out_of_memory, large.update, large.peak_memory) == (True, [], None)
+
+
+def test_out_of_memory_is_said_in_the_row(script: ModuleType) -> None:
+    row = script.summarize(profile.Measurement(out_of_memory=True))
+    assert script.format_rate(row, "update") == "out of memory"
+    assert row["update_q1"] is None
+
+
+def test_another_error_is_no_lack_of_memory(subject: Subject) -> None:
+    def build() -> nn.Module:
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        measure([replace(subject, build=build)], rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--steps", "step99"], "roadmap=step99: there is no such choice"),
+        (["recipe.mixup=0.8", "--batch", "3", "--steps", "step0_resnet"], "can't be odd: 3 images"),
+        (["--steps", "step0_resnet", "--csv", "/nowhere/profile.csv"], "/nowhere/profile.csv"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], words: list[str], part: str
+) -> None:
+    assert script.main(words) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "error: " in printed.err
+    assert part in printed.err

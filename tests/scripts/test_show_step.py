@@ -1,0 +1,178 @@
+"""What show_step.py prints are the blocks of the paper's figures 3 and 4, and exactly what a step changes."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Show = Callable[..., list[str]]
+ROOT = Path(__file__).parents[2]
+# A block's rows without their spacing: kernel, channels, stride, groups, bias, what follows.
+BLOCKS = {
+    "step0_resnet": [  # figure 4, in the middle
+        "1x1 256 -> 64 1 1 no BN, ReLU",
+        "3x3 64 -> 64 1 1 no BN, ReLU",
+        "1x1 64 -> 256 1 1 no BN, LayerScale",
+        "+ shortcut identity",
+        "= their sum ReLU",
+    ],
+    "step4_width": [  # figure 3a
+        "1x1 384 -> 96 1 1 no BN, ReLU",
+        "d3x3 96 -> 96 1 96 depthwise no BN, ReLU",
+        "1x1 96 -> 384 1 1 no BN, LayerScale",
+        "+ shortcut identity",
+        "= their sum ReLU",
+    ],
+    "step5_inverted": [  # figure 3b
+        "1x1 96 -> 384 1 1 no BN, ReLU",
+        "d3x3 384 -> 384 1 384 depthwise no BN, ReLU",
+        "1x1 384 -> 96 1 1 no BN, LayerScale",
+        "+ shortcut identity",
+        "= their sum ReLU",
+    ],
+    "step6_move_up": [  # figure 3c
+        "d3x3 96 -> 96 1 96 depthwise no BN, ReLU",
+        "1x1 96 -> 384 1 1 no BN, ReLU",
+        "1x1 384 -> 96 1 1 no BN, LayerScale",
+        "+ shortcut identity",
+        "= their sum ReLU",
+    ],
+    "step12_downsample": [  # figure 4, on the right
+        "d7x7 96 -> 96 1 96 depthwise yes LN",
+        "1x1 96 -> 384 1 1 yes GELU",
+        "1x1 384 -> 96 1 1 yes LayerScale",
+        "+ shortcut identity",
+        "= their sum nothing",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("show_step")
+
+
+@pytest.fixture
+def show(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Show:
+    """The lines that a command prints, without the spacing inside them."""
+
+    def run(*words: str) -> list[str]:
+        assert script.main(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 100
+        return [" ".join(line.split()) for line in lines]
+
+    return run
+
+
+@pytest.mark.parametrize("step", BLOCKS)
+def test_the_last_block_of_the_first_stage_is_the_figures(show: Show, step: str) -> None:
+    assert show(step, "--stage", "1")[-5:] == BLOCKS[step]
+
+
+def test_stem_strided_block_and_head_of_resnet(show: Show) -> None:
+    lines = show("step0_resnet")
+    assert "paper, table 10: 78.82 ± 0.07 top-1 at 4.09 GFLOPs; these layers count 4.089 GMACs" in lines
+    stem = lines.index("stem: 56 x 56")
+    assert lines[stem + 1 : stem + 3] == ["7x7 3 -> 64 2 1 no BN, ReLU", "max 3x3 2"]
+    strided = lines.index("stage 2: 4 blocks, 512 channels, 28 x 28")
+    assert lines[strided + 1 : strided + 7] == [
+        "block 1",
+        "1x1 256 -> 128 1 1 no BN, ReLU",
+        "3x3 128 -> 128 2 1 no BN, ReLU",
+        "1x1 128 -> 512 1 1 no BN, LayerScale",
+        "+ shortcut 1x1 256 -> 512 2 1 no BN",
+        "= their sum ReLU",
+    ]
+    assert lines[-3:] == ["head: 1000 classes", "global average pooling", "linear 2048 -> 1000 yes"]
+
+
+def test_stem_downsampling_and_head_of_convnext(show: Show) -> None:
+    lines = show("step12_downsample")
+    assert "4x4 3 -> 96 4 1 yes LN" in lines
+    stage = lines.index("stage 3: 9 blocks, 384 channels, 14 x 14")
+    assert lines[stage + 1 : stage + 4] == ["downsampling LN", "2x2 192 -> 384 2 1 yes", "blocks 1 to 9"]
+    assert lines[-3:] == ["global average pooling", "LN", "linear 768 -> 1000 yes"]
+
+
+def test_the_depthwise_convolution_moves_up(show: Show) -> None:
+    lines = show("step5_inverted", "step6_move_up")
+    assert "changed: model.position middle -> first" in lines
+    assert "stem: 56 x 56 (unchanged)" in lines
+    stage = lines.index("stage 2: 3 blocks, 192 channels, 28 x 28")
+    assert lines[stage + 1 : stage + 8] == [
+        "block 1",
+        "+ d3x3 96 -> 96 2 96 depthwise no BN, ReLU",
+        "1x1 96 -> 768 1 1 no BN, ReLU",
+        "- d3x3 768 -> 768 2 768 depthwise no BN, ReLU",
+        "1x1 768 -> 192 1 1 no BN, LayerScale",
+        "+ shortcut 1x1 96 -> 192 2 1 no BN",
+        "= their sum ReLU",
+    ]
+    marked = [line for line in lines if line[:3] in ("+ d", "- d", "+ 1", "- 1")]
+    assert len(marked) == 2 * 7  # one convolution in each kind of block; stage 1 has one kind
+
+
+def test_the_last_step_takes_strides_out_of_the_blocks(show: Show) -> None:
+    lines = show("step11_layernorm", "step12_downsample", "--stage", "2")
+    assert "+ downsampling LN" in lines
+    assert "- + shortcut 1x1 96 -> 192 2 1 yes LN" in lines
+    kept = lines[lines.index("+ blocks 1 to 3") + 1 :]
+    assert not any(line.startswith("-") for line in kept)
+
+
+def test_a_changed_size_is_told_with_its_choice(show: Show) -> None:
+    lines = show("step0_resnet", "step1_stage_ratio", "--stage", "2", "regime=resnet200")
+    changes = ["model.stage_ratio resnet -> modern", "depths 3 24 36 3 -> 3 3 27 3", "width 64 -> 84"]
+    assert [line for line in lines if line.startswith("changed:")] == [f"changed: {change}" for change in changes]
+
+
+def test_overrides_choose_the_size_and_the_papers_row(show: Show) -> None:
+    kernel = show("step7_kernel", "model/kernel_size=9", "--stage", "1")
+    assert "paper, table 10: 80.57 ± 0.06 top-1 at 4.21 GFLOPs; these layers count 4.210 GMACs" in kernel
+    assert any(line.startswith("d9x9") for line in kernel)
+    micro = show("step7_kernel", "setting=laptop", "--stage", "1")
+    assert "paper: no such row" in micro
+    assert "stage 1: 1 block, 24 channels, 8 x 8" in micro
+
+
+def test_all_steps_are_listed_with_what_they_change(show: Show) -> None:
+    lines = show()
+    assert [line.split()[0] for line in lines][::13] == ["original", "step12_downsample"]
+    assert lines[1] == "step0_resnet ResNet recipe original -> paper"
+    assert lines[5] == "step4_width increase width width resnet -> modern, width 64 -> 96"
+    assert lines[6] == "step5_inverted inverting dimensions block bottleneck -> inverted"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["step5"], "Allowed: original, step0_resnet, step1_stage_ratio, step2_patchify, "),
+        (["step5_inverted", "model.kernel_size=4"], "model.kernel_size=4: must be odd"),
+        (["step12_downsample", "data=digits", "data.stem_stride=4"], "lower data.stem_stride"),
+        (["step5_inverted", "+reference=swin_tiny"], "only steps of the roadmap"),
+        (["step1_stage_ratio", "step2_patchify", "step3_depthwise"], "one step to show, or two to compare"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], words: list[str], part: str
+) -> None:
+    assert script.main(words) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert part in printed.err
+
+
+def test_nothing_heavy_is_imported() -> None:
+    program = (
+        "import sys, runpy; sys.argv = ['show_step.py', 'step5_inverted', 'step6_move_up']\n"
+        "try: runpy.run_path('scripts/show_step.py', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print('imported:', *sorted({'torch', 'timm', 'numpy', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported:"
