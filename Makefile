@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# These networks are too small for several threads; several runs at once use the cores better.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 8))')
 
 .PHONY: help install roadmap test test-system check format
 help:
@@ -21,7 +23,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 roadmap: $(INSTALLED)
-	$(BIN)/python train.py -m '+roadmap=glob(step*)' seed=0,1,2
+	OMP_NUM_THREADS=1 $(BIN)/python train.py -m '+roadmap=glob(step*)' seed=0,1,2 \
+		hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not system'

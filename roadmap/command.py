@@ -3,6 +3,7 @@
 A run's error is printed and recorded in its folder, and never raised, so that a sweep goes on.
 """
 
+import multiprocessing
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,7 +23,9 @@ from roadmap.config import Mode, PlannedRun, plan_run, plan_runs, prepare_overri
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import Identity, RunFolder, make_folder
 
-OUT = Console()
+# A process of a launcher's shares the terminal with others, so it prints lines and no live display.
+IS_MAIN = multiprocessing.current_process().name == "MainProcess"
+OUT = Console(force_terminal=None if IS_MAIN else False)
 ERR = Console(stderr=True)
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
 INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended

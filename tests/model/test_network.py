@@ -145,5 +145,5 @@ def test_references(name: str, build: Build) -> None:
 
 
 def test_an_unknown_reference_names_its_neighbors() -> None:
-    with pytest.raises(ConfigError, match="no model 'resnet3x4'.*resnet34"):
+    with pytest.raises(ConfigError, match=r"no model 'resnet3x4'.*resnet34"):
         roadmap.build_model(roadmap.compose("+reference=resnet3x4"))

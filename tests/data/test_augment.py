@@ -1,0 +1,115 @@
+"""Augmentation in batches against torchvision's and timm's, image by image."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.data.transforms import RandomResizedCropAndInterpolation
+from torchvision.transforms.functional import InterpolationMode, resized_crop
+
+import roadmap
+from roadmap.config import read_config
+from roadmap.data.augment import crop_and_flip, crop_resized, draw_crop_boxes, erase
+from roadmap.data.batches import EvalBatches, TrainBatches
+from roadmap.data.resident import ResidentEvalBatches, ResidentImages
+from roadmap.data.sources import open_images
+from roadmap.data.spec import AugmentSpec, Crop
+from roadmap.data.transforms import build_eval_transform, build_train_transform
+
+CONFIG = read_config(roadmap.compose())
+LEVELS = 2  # Pillow's bicubic weights are whole numbers of 1/256; more than this is a mistake
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(n: int, size: int) -> torch.Tensor:
+    return torch.randint(0, 256, (n, size, size, 3), generator=seeded()).byte()
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_resized_crop_is_pillows(size: int) -> None:
+    images = random_images(40, size)
+    boxes = draw_crop_boxes(40, size, (0.08, 1.0), seeded(1))
+    flip = torch.arange(40) % 2 == 1
+    ours = crop_resized(images, boxes, flip).permute(0, 2, 3, 1).numpy()
+    for image, (top, left, height, width), flipped, result in zip(
+        images.numpy(), boxes.tolist(), flip.tolist(), ours, strict=True
+    ):
+        box = top, left, height, width
+        expected = resized_crop(Image.fromarray(image), *box, [size, size], InterpolationMode.BICUBIC)
+        pixels = np.asarray(expected)[:, ::-1] if flipped else np.asarray(expected)
+        assert np.abs(pixels.astype(int) - result).max() <= LEVELS
+
+
+def test_crop_boxes_are_distributed_as_timms() -> None:
+    """Means and deviations of top, left, height and width over 4,000 draws each, within 4 standard errors."""
+    n = 4000
+    random.seed(0)
+    image = Image.new("RGB", (32, 32))
+    draw = RandomResizedCropAndInterpolation(32, scale=(0.08, 1.0))
+    theirs = np.array([draw.get_params(image, draw.scale, draw.ratio) for _ in range(n)], dtype=float)
+    ours = draw_crop_boxes(n, 32, (0.08, 1.0), seeded()).double().numpy()
+    error = np.sqrt(theirs.var(0) / n + ours.var(0) / n)
+    assert (np.abs(theirs.mean(0) - ours.mean(0)) < 4 * error).all()
+    assert (np.abs(theirs.std(0) / ours.std(0) - 1) < 0.06).all()
+
+
+def test_padded_crop_and_flip_move_whole_images() -> None:
+    """Every result is one of the 25 shifts of its padded image, or a mirrored one, and all of them occur."""
+    images = random_images(1, 16).expand(2000, -1, -1, -1)
+    augment = AugmentSpec(crop=Crop.padded, scale=(1.0, 1.0), rand_augment=None, erasing=0.0, flip=0.5)
+    results = crop_and_flip(images, augment, True, seeded()).permute(0, 2, 3, 1)
+    padded = torch.nn.functional.pad(images[0].float(), (0, 0, 2, 2, 2, 2))
+    shifts = [padded[y : y + 16, x : x + 16] for y in range(5) for x in range(5)]
+    allowed = torch.stack([*shifts, *(shift.flip(1) for shift in shifts)]).flatten(1)
+    matches = (results.flatten(1)[:, None] == allowed).all(2)
+    assert (matches.sum(1) == 1).all()
+    frequencies = matches.float().mean(0)
+    assert (frequencies > 0.2 / 50).all()
+    assert frequencies[25:].sum().item() == pytest.approx(0.5, abs=0.05)
+    unmirrored = crop_and_flip(images, augment, False, seeded()).permute(0, 2, 3, 1)
+    assert (unmirrored.flatten(1)[:, None] == allowed[:25]).all(2).any(1).all()
+
+
+def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images() -> None:
+    images = torch.full((4000, 3, 16, 16), 7.0)
+    erased = erase(images, 0.25, seeded()) != 7.0
+    touched = erased.flatten(1).any(1)
+    assert touched.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    mask = erased[touched][:, 0]
+    heights, widths = mask.any(2).sum(1), mask.any(1).sum(1)
+    assert (mask.sum((1, 2)) == heights * widths).all()
+    share = mask.float().mean((1, 2))
+    assert 0.01 < share.min() < 0.04
+    assert 0.30 < share.max() < 0.36
+    assert erase(images, 0.0, seeded()) is images
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    images, _ = open_images(CONFIG.data)
+    transform = build_train_transform(CONFIG.data, CONFIG.recipe.augment)
+
+    def batches(epoch: int, skip: int = 0, workers: int = 0, seed: int = 0) -> list[torch.Tensor]:
+        loader = TrainBatches(images, transform, batch_size=128, seed=seed, workers=workers)
+        return [micro_batch[0] for update in loader.epoch(epoch, skip) for micro_batch in update]
+
+    first = batches(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, batches(1, workers=2), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first[4:], batches(1, skip=4), strict=True))
+    assert not torch.equal(first[0], batches(2)[0])
+    assert not torch.equal(first[0], batches(1, seed=1)[0])
+    assert len(first) == 1437 // 128
+
+
+def test_both_ways_evaluate_the_same_images() -> None:
+    _, images = open_images(CONFIG.data)
+    one_by_one = list(EvalBatches(images, build_eval_transform(CONFIG.data), batch_size=100))
+    resident = list(ResidentEvalBatches(ResidentImages(images, CONFIG.data, torch.device("cpu")), 100))
+    assert sum(len(labels) for _, labels in resident) == len(images) == 364
+    for (a, labels), (b, others) in zip(one_by_one, resident, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        assert torch.equal(labels, others)

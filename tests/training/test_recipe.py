@@ -1,0 +1,103 @@
+"""What the recipe says, against timm's and torch's own implementations."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from timm.scheduler import CosineLRScheduler
+from torch import nn
+
+import roadmap
+from roadmap.config import read_config
+from roadmap.errors import ConfigError
+from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer, learning_rate
+from roadmap.training.spec import RecipeSpec, plan_accumulation
+
+PAPER = read_config(roadmap.compose("setting=paper", "+roadmap=step12_downsample")).recipe
+ORIGINAL = read_config(roadmap.compose("setting=paper", "+roadmap=original")).recipe
+
+
+def test_cosine_with_warmup_is_timms() -> None:
+    updates = 312  # an epoch of ImageNet-1K at 4096
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=PAPER.lr)
+    theirs = CosineLRScheduler(
+        optimizer,
+        t_initial=280 * updates,
+        lr_min=1e-6,
+        warmup_t=20 * updates,
+        warmup_lr_init=0,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+    for update in [0, 1, 311, 6239, 6240, 6241, 50_000, 93_599]:
+        theirs.step_update(update)
+        assert learning_rate(PAPER, update, updates) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+
+
+@pytest.mark.parametrize(("epoch", "lr"), [(0, 0.1), (29, 0.1), (30, 0.01), (59, 0.01), (60, 0.001), (89, 0.001)])
+def test_steps_of_the_original_recipe(epoch: int, lr: float) -> None:
+    assert learning_rate(ORIGINAL, epoch * 5004, 5004) == pytest.approx(lr)
+    assert learning_rate(ORIGINAL, epoch * 5004 + 5003, 5004) == pytest.approx(lr)
+
+
+def test_no_decay_on_biases_norms_and_layer_scale() -> None:
+    model = roadmap.build_model(roadmap.compose("+roadmap=step12_downsample", "model.layer_scale_init=1e-6"))
+    optimizer = build_optimizer(model, PAPER)
+    decayed = {p for group in optimizer.param_groups if group["weight_decay"] > 0 for p in group["params"]}
+    assert decayed == {p for p in model.parameters() if p.ndim > 1}
+    (group,) = build_optimizer(model, ORIGINAL).param_groups
+    assert group["weight_decay"] == 1e-4
+    assert len(group["params"]) == len(list(model.parameters()))
+
+
+def test_mixed_targets_hold_the_label_smoothing() -> None:
+    images, targets = build_mix(PAPER, 10, 64)(torch.rand(64, 3, 8, 8), torch.arange(64) % 10)
+    assert images.shape == (64, 3, 8, 8)
+    torch.testing.assert_close(targets.sum(1), torch.ones(64))
+    assert targets.min().item() == pytest.approx(0.1 / 10)
+    with pytest.raises(ConfigError, match="can't be odd: 7 images"):
+        build_mix(PAPER, 10, 7)
+
+
+def test_loss_without_mixing_is_smoothed() -> None:
+    logits, labels = torch.randn(5, 10), torch.arange(5)
+    plain = replace(PAPER, mixup=0.0, cutmix=0.0)
+    expected = nn.CrossEntropyLoss(label_smoothing=0.1)(logits, labels)
+    torch.testing.assert_close(build_loss(plain)(logits, labels), expected)
+    targets = 0.9 * nn.functional.one_hot(labels, 10) + 0.01
+    torch.testing.assert_close(build_loss(PAPER)(logits, targets), expected)
+
+
+def test_moving_average() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    ema = build_ema(model, replace(PAPER, ema_decay=0.9))
+    assert ema is not None
+    values = []
+    for value in (1.0, 2.0, 3.0):
+        nn.init.constant_(model.weight, value)
+        ema.update_parameters(model)
+        values.append(ema.module.weight.item())
+    assert values == pytest.approx([1.0, 0.9 + 0.1 * 2, 0.9 * 1.1 + 0.1 * 3])
+    assert build_ema(model, PAPER) is None
+
+
+@pytest.mark.parametrize(
+    ("total", "per_device", "devices", "plan"),
+    [(4096, 128, 8, (128, 4)), (64, 128, 1, (64, 1)), (4096, 4096, 1, (4096, 1)), (256, 64, 2, (64, 2))],
+)
+def test_accumulation(total: int, per_device: int, devices: int, plan: tuple[int, int]) -> None:
+    assert plan_accumulation(total, per_device, devices) == plan
+
+
+@pytest.mark.parametrize(
+    ("total", "per_device", "devices", "message"),
+    [(100, 64, 1, "no multiple of hardware.per_device_batch=64: take 50 or 100"), (10, 8, 3, "take 9 or 12")],
+)
+def test_a_batch_that_can_not_be_made(total: int, per_device: int, devices: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_accumulation(total, per_device, devices)
+
+
+def test_paper_recipe_is_a_recipe() -> None:
+    assert isinstance(PAPER, RecipeSpec)
+    assert (PAPER.epochs, PAPER.lr, PAPER.total_batch) == (300, 4e-3, 4096)

@@ -1,0 +1,148 @@
+"""One update against plain torch, accumulation against a whole batch, and a run that goes on where it ended."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import roadmap
+from roadmap import jobs
+from roadmap.command import open_folder, plan_run
+from roadmap.config import read_config
+from roadmap.errors import TrainingError
+from roadmap.training.trainer import build_learner
+from roadmap.training.update import Learner, evaluate, train_update
+
+CPU = torch.device("cpu")
+WORDS = ("+roadmap=step12_downsample", "recipe.epochs=2", "recipe.warmup_epochs=0", "recipe.total_batch=256")
+
+
+def make_learner(*overrides: str) -> Learner:
+    config = read_config(roadmap.compose("+roadmap=step12_downsample", *overrides))
+    torch.manual_seed(0)
+    model = roadmap.build_model(roadmap.compose("+roadmap=step12_downsample", *overrides))
+    return build_learner(model, config.data, config.recipe, config.hardware, CPU, 16)
+
+
+def make_batch(seed: int = 0, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 3, 16, 16, generator=generator), torch.randint(10, (n,), generator=generator)
+
+
+def test_an_update_is_plain_torch() -> None:
+    learner, other = make_learner(), make_learner()
+    images, labels = make_batch()
+    optimizer = other.optimizer
+    for lr in (1e-3, 5e-4):
+        loss = train_update(learner, [(images, labels)], lr)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        expected = F.cross_entropy(other.model(images), labels, label_smoothing=0.1)
+        expected.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.testing.assert_close(loss, expected.detach())
+    for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulation_equals_the_whole_batch() -> None:
+    """For networks without BatchNorm, whose statistics are those of the micro-batch."""
+    whole, parts = make_learner(), make_learner()
+    images, labels = make_batch()
+    micro_batches = [(images[i : i + 4], labels[i : i + 4]) for i in range(0, 16, 4)]
+    torch.testing.assert_close(
+        train_update(whole, [(images, labels)], 1e-3),
+        train_update(parts, micro_batches, 1e-3),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)  # Adam divides small differences by small numbers
+
+
+def test_clipping_bounds_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner("recipe.clip_grad=0.01")
+    norms = []
+    step = learner.optimizer.step
+
+    def measure() -> None:
+        norms.append(torch.cat([p.grad.flatten() for p in learner.model.parameters()]).norm().item())
+        step()
+
+    monkeypatch.setattr(learner.optimizer, "step", measure)
+    train_update(learner, [make_batch()], 1e-3)
+    assert norms == [pytest.approx(0.01, rel=1e-3)]
+
+
+def test_evaluation_counts_each_image_once() -> None:
+    learner = make_learner()
+    images, labels = make_batch(n=23)
+    whole = evaluate(learner.model, [(images, labels)], learner)
+    parts = evaluate(learner.model, [(images[:16], labels[:16]), (images[16:], labels[16:])], learner)
+    learner.model.eval()
+    with torch.no_grad():
+        logits = learner.model(images)
+    ranks = (logits > logits.gather(1, labels[:, None])).sum(1)
+    assert whole.images == parts.images == 23
+    assert whole.top1 == pytest.approx(100 * (ranks < 1).double().mean().item())
+    assert whole.top5 == pytest.approx(100 * (ranks < 5).double().mean().item())
+    assert parts.top1 == pytest.approx(whole.top1)
+    assert parts.loss == pytest.approx(nn.CrossEntropyLoss()(logits, labels).item(), rel=1e-5)
+
+
+def train(output_dir: Path, *overrides: str) -> dict[str, torch.Tensor]:
+    """The weights at the end; trains in output_dir, from its checkpoint if there is one."""
+    planned = plan_run(roadmap.compose(*WORDS, f"output_dir={output_dir}", *overrides))
+    folder = open_folder(planned)
+    folder.claim()
+    jobs.train(planned.config, folder, jobs.Console(quiet=True))
+    return torch.load(folder.checkpoint, weights_only=True)["model"]
+
+
+def test_the_same_command_gives_the_same_numbers(tmp_path: Path) -> None:
+    first, second = train(tmp_path / "a"), train(tmp_path / "b")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    other = train(tmp_path / "c", "seed=1")
+    assert not torch.equal(first["stem.conv.weight"], other["stem.conv.weight"])
+
+
+@pytest.mark.parametrize("resident", ["true", "false"])
+def test_a_run_goes_on_after_its_last_epoch(resident: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the second epoch and started again: bit for bit the weights of a run that was not."""
+    words = [f"hardware.resident={resident}"]
+    undisturbed = train(tmp_path / "whole", *words)
+    calls = []
+
+    def stop(*arguments: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return train_update(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", *words)
+    monkeypatch.undo()
+    resumed = train(tmp_path / "broken", *words)
+    assert all(torch.equal(undisturbed[key], resumed[key]) for key in undisturbed)
+    (metrics,) = (tmp_path / "broken").rglob("metrics.jsonl")
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_update(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"epoch 1, update \d+, at learning rate"):
+        train(tmp_path, "recipe.lr=1e20")
+
+
+def test_every_step_learns(tmp_path: Path) -> None:
+    """Two epochs of digits leave chance, 10 %, far behind at both ends of the roadmap."""
+    for step in ("step0_resnet", "step12_downsample"):
+        words = [f"+roadmap={step}", f"output_dir={tmp_path}", "recipe.epochs=2"]
+        planned = plan_run(roadmap.compose(*words))
+        folder = open_folder(planned)
+        folder.claim()
+        assert jobs.train(planned.config, folder, jobs.Console(quiet=True))["top1"] > 50
