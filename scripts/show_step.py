@@ -44,21 +44,22 @@ FROM_RECIPE = (
     "model.init",
 )  # fields of the model that the recipe sets
 DESCRIPTION = """\
-Shows the layers of a step of the roadmap as text; with two steps, what differs between them; without a
-step, all steps and what each changes.
+Shows the layers of a step of the roadmap as text; with two steps, what differs between them;
+without a step, all steps and what each changes.
 
-Sizes are the paper's, ResNet-50 to ConvNeXt-T on 224 pixels (setting=paper), unless words say otherwise."""
+Sizes are the paper's, ResNet-50 to ConvNeXt-T on 224 pixels (setting=paper), unless overrides say
+otherwise."""
 EPILOG = """\
 examples:
   python scripts/show_step.py step5_inverted                           figure 3b of the paper
-  python scripts/show_step.py step5_inverted step6_move_up --stage 2   from figure 3b to 3c, in one stage
-  python scripts/show_step.py step7_kernel model/kernel_size=9         with a word that train.py takes too
+  python scripts/show_step.py step5_inverted step6_move_up --stage 2   from figure 3b to 3c
+  python scripts/show_step.py step7_kernel model/kernel_size=9         an override as in train.py
   python scripts/show_step.py step12_downsample regime=micro data=digits
 
 how to read it:
   d7x7            a depthwise 7 x 7 convolution: each channel has a filter of its own
   followed by     norms, activations and LayerScale behind the convolution, in their order
-  + shortcut      what is added to the block's branch; their sum is followed by an activation or by nothing
+  + shortcut      what is added to the block's branch
   - and +         only in the first, only in the second of two steps"""
 
 

@@ -101,8 +101,11 @@ def describe_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
 
 
 def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
-    """The depths and the width, where they differ, such as "width 64 -> 96"."""
-    pairs = [("depths", _depths(before), _depths(after)), ("width", _width(before), _width(after))]
+    """Depths and channels into the first stage, where they differ, such as "channels 64 -> 96"."""
+    pairs = [
+        ("depths", _depths(before), _depths(after)),
+        ("channels", _stem_channels(before), _stem_channels(after)),
+    ]
     return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
 
 
@@ -231,7 +234,7 @@ def _depths(plan: NetworkPlan) -> str:
     return " ".join(str(len(stage.blocks)) for stage in plan.stages)
 
 
-def _width(plan: NetworkPlan) -> int:
+def _stem_channels(plan: NetworkPlan) -> int:
     return next(layer.out_channels for layer in plan.stem if isinstance(layer, Conv))
 
 

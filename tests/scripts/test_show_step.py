@@ -126,7 +126,7 @@ def test_the_last_step_takes_strides_out_of_the_blocks(show: Show) -> None:
 
 def test_a_changed_size_is_told_with_its_choice(show: Show) -> None:
     lines = show("step0_resnet", "step1_stage_ratio", "--stage", "2", "regime=resnet200")
-    changes = ["model.stage_ratio resnet -> modern", "depths 3 24 36 3 -> 3 3 27 3", "width 64 -> 84"]
+    changes = ["model.stage_ratio resnet -> modern", "depths 3 24 36 3 -> 3 3 27 3", "channels 64 -> 84"]
     assert [line for line in lines if line.startswith("changed:")] == [f"changed: {change}" for change in changes]
 
 
@@ -143,7 +143,7 @@ def test_all_steps_are_listed_with_what_they_change(show: Show) -> None:
     lines = show()
     assert [line.split()[0] for line in lines][::13] == ["original", "step12_downsample"]
     assert lines[1] == "step0_resnet ResNet recipe original -> paper"
-    assert lines[5] == "step4_width increase width width resnet -> modern, width 64 -> 96"
+    assert lines[5] == "step4_width increase width width resnet -> modern, channels 64 -> 96"
     assert lines[6] == "step5_inverted inverting dimensions block bottleneck -> inverted"
 
 
