@@ -48,6 +48,8 @@ def main(hydra_app: Callable[[], Any]) -> int:
     except RoadmapError as error:
         _show_error(error)
         return 1
+    evaluated = [open_folder(planned) for planned in plan if planned.config.mode is Mode.eval]
+    expected = _count_evaluations(evaluated) + len(evaluated)
     try:
         hydra_app()
     except KeyboardInterrupt:
@@ -56,7 +58,9 @@ def main(hydra_app: Callable[[], Any]) -> int:
     trained = [open_folder(planned) for planned in plan if planned.config.mode is Mode.train]
     if arguments.multirun and trained:
         report_sweep(trained, {planned.config.data.note for planned in plan})
-    return 1 if _errors or not all(_is_done(folder) for folder in trained) else 0
+    # Files tell of every run; `_errors` only of those in this process, and a launcher may have more.
+    is_complete = _count_evaluations(evaluated) == expected and all(_is_done(folder) for folder in trained)
+    return 0 if is_complete and not _errors else 1
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -152,6 +156,11 @@ def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
         OUT.print(table)
     for note in sorted(note for note in notes if note):
         OUT.print(note, markup=False, highlight=False)
+
+
+def _count_evaluations(folders: Sequence[RunFolder]) -> int:
+    paths = {folder.evaluations for folder in folders}
+    return sum(len(path.read_text().splitlines()) for path in paths if path.exists())
 
 
 def _is_done(folder: RunFolder) -> bool:

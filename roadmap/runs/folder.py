@@ -78,6 +78,10 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / CHECKPOINT
 
+    @property
+    def evaluations(self) -> Path:
+        return self.path.parent / EVALUATIONS
+
     def state(self) -> dict[str, Any]:
         """The content of state.json; empty for a run that has not begun."""
         return _read_json(self.path / STATE)
@@ -156,7 +160,7 @@ class RunFolder:
     def record_evaluation(self, results: Mapping[str, Any]) -> None:
         """Appends an evaluation without training to evaluations.jsonl beside the step's runs."""
         make_folder(self.path.parent)
-        with (self.path.parent / EVALUATIONS).open("a") as file:
+        with self.evaluations.open("a") as file:
             file.write(json.dumps({**identity_values(self.identity), **results, "commit": find_commit()}) + "\n")
 
     def fail(self, error: str) -> None:

@@ -54,7 +54,7 @@ def test_the_folder_holds_the_thirteen_steps_and_the_original() -> None:
 
 @pytest.mark.parametrize(("index", "name"), list(enumerate(NAMES)))
 def test_a_file_is_named_as_its_step_and_numbered_by_its_place(read: Read, index: int, name: str) -> None:
-    step = read(f"+roadmap={name}", "regime=resnet200").step
+    step = read(f"+roadmap={name}").step
     assert (step.name, step.index) == (name, index)
     assert name.startswith(f"step{index}_")
 
@@ -87,8 +87,8 @@ def test_step_0_changes_nothing_and_the_original_its_recipe_alone() -> None:
 @pytest.mark.parametrize("index", range(1, 13))
 def test_consecutive_steps_differ_in_exactly_one_axis(read: Read, index: int) -> None:
     name, axis, old, new = STEPS[index]
-    own = asdict(read(f"+roadmap={name}", "regime=resnet200"))
-    before = asdict(read(f"+roadmap={NAMES[index - 1]}", "regime=resnet200"))
+    own = asdict(read(f"+roadmap={name}"))
+    before = asdict(read(f"+roadmap={NAMES[index - 1]}"))
     changed = {
         key: (before["model"][key], value) for key, value in own["model"].items() if value != before["model"][key]
     }

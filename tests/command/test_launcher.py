@@ -1,0 +1,39 @@
+"""Runs side by side: a launcher with processes changes neither what is recorded nor the exit status."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+pytestmark = pytest.mark.system  # processes of their own: 20 s each
+
+
+def train(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", "-m", *SIDE_BY_SIDE, *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_failed_run_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    words = ("recipe.epochs=1", "recipe.warmup_epochs=0", "data.image_size=8", f"output_dir={tmp_path}")
+    done = train("+roadmap=step12_downsample,step0_resnet", *words)
+    assert done.returncode == 1
+    assert "1 of 2 runs are not done" in done.stdout
+    assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
+    assert train("+roadmap=step0_resnet", *words).returncode == 0
+
+
+def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    done = train("mode=eval", "init_from=none.pt", "seed=0,1", f"output_dir={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.count("there is no weights file") == 2
