@@ -103,7 +103,8 @@ def describe_device(device: torch.device) -> str:
     """Its name and, for a CPU, the number of threads that torch uses."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type} {platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def find_versions() -> dict[str, str]:

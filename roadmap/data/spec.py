@@ -1,5 +1,6 @@
 """What the images are, and how they are varied while training."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +70,13 @@ class AugmentSpec:
     def __post_init__(self) -> None:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ConfigError(f"recipe.augment.scale={self.scale}: two parts of the area, 0 < low <= high <= 1")
+        if self.rand_augment is not None and not re.fullmatch(
+            r"rand(-(m|n|w|p|inc|mstd|mmax|t)[\d.]+)*", self.rand_augment
+        ):
+            raise ConfigError(
+                f"recipe.augment.rand_augment={self.rand_augment}: must be null or in timm's notation, "
+                "such as rand-m9-mstd0.5-inc1"
+            )
         for name, value in (("erasing", self.erasing), ("flip", self.flip)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"recipe.augment.{name}={value}: a probability, 0 to 1")

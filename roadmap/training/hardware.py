@@ -21,9 +21,9 @@ def pick_device(hardware: HardwareSpec) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).split(" device type at start")[0].splitlines()[0]
         raise ConfigError(
-            f"hardware.device={name} can't be used here: {reason}. Allowed: auto, cpu, ..."
+            f"hardware.device={name} can't be used here: {reason}. Choose auto, cpu, cuda, cuda:N or mps"
         ) from error
     if hardware.precision is Precision.fp16 and device.type == "cpu":
         raise ConfigError("hardware.precision=fp16 trains on a GPU only; on the CPU choose fp32 or bf16")

@@ -74,7 +74,10 @@ class RecipeSpec:
 
 @dataclass(frozen=True)
 class HardwareSpec:
-    """Where and how fast; results differ by rounding at most, so these are no part of a run's identity."""
+    """Where and how fast, no part of a run's identity.
+
+    Results differ by rounding, and with `resident` by the random draws of the same augmentation.
+    """
 
     device: str  # auto (the best there is), cpu, cuda, cuda:1, mps
     per_device_batch: int  # most images at once on a device; the accumulation follows from recipe.total_batch
