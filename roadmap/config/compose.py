@@ -18,6 +18,9 @@ CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 NUMBERED_CHOICE = re.compile(r"^(?P<group>\+?model/\w+)=(?P<choices>\d+(\s*,\s*\d+)*)$")
 
+# A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, as this project names its folders.
+PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\s]+,\w+=[^'\"\s]+)$")
+
 
 def compose(*overrides: str) -> DictConfig:
     """The configuration that `python train.py OVERRIDES...` trains.
@@ -51,7 +54,7 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
     """What users type, in the form that Hydra accepts.
 
     A choice that is a number (model/kernel_size=9) is quoted, since Hydra reads it as an integer and takes
-    only strings for choices. A reference without a file (+reference=resnet34) becomes a choice of its own,
+    only strings for choices. The path of a variant's file is quoted for its comma and equals sign. A reference without a file (+reference=resnet34) becomes a choice of its own,
     so that any timm model can be named.
     """
     prepared = []
@@ -59,6 +62,8 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
         if match := NUMBERED_CHOICE.match(override):
             quoted = ",".join(f"'{choice.strip()}'" for choice in match["choices"].split(","))
             override = f"{match['group']}={quoted}"
+        elif match := PATH_OF_A_VARIANT.match(override):
+            override = f"{match['key']}='{match['path']}'"
         elif match := REFERENCE.match(override):
             for name in match["names"].split(","):
                 _register_reference(name.strip(" '\""))
