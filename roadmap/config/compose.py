@@ -54,8 +54,8 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
     """What users type, in the form that Hydra accepts.
 
     A choice that is a number (model/kernel_size=9) is quoted, since Hydra reads it as an integer and takes
-    only strings for choices. The path of a variant's file is quoted for its comma and equals sign. A reference without a file (+reference=resnet34) becomes a choice of its own,
-    so that any timm model can be named.
+    only strings for choices. So is the path of a variant's file, for its comma and equals sign. A reference
+    without a file (+reference=resnet34) becomes a choice of its own, so that any timm model can be named.
     """
     prepared = []
     for override in overrides:
