@@ -1,6 +1,6 @@
 """Batches in an order, and with an augmentation, that depend on (seed, epoch, batch) and on nothing else.
 
-The number of worker processes, what ran before and where an epoch was entered don't matter: a batch draws
+The number of worker processes and what ran before don't matter: a batch draws
 its random numbers from a seed of its own.
 """
 
@@ -71,19 +71,18 @@ class TrainBatches:
         self._plans: list[BatchPlan] = []
         self._loader = _build_loader(images, transform, self._plans, workers, pin_memory)
 
-    def epoch(self, epoch: int, skip_updates: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of `epoch` (from 0), from update `skip_updates` on."""
+    def epoch(self, epoch: int) -> Iterator[list[Batch]]:
+        """The micro-batches of each update of `epoch` (from 0)."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        first = skip_updates * self.accumulation
         self._plans[:] = [
             BatchPlan(
                 order[number * self.batch_size : (number + 1) * self.batch_size],
                 derive_seed(self.seed, epoch, number),
             )
-            for number in range(first, self.updates * self.accumulation)
+            for number in range(self.updates * self.accumulation)
         ]
         batches = iter(self._loader)
-        for _ in range(skip_updates, self.updates):
+        for _ in range(self.updates):
             yield [next(batches) for _ in range(self.accumulation)]
 
 

@@ -7,10 +7,11 @@ from typing import Protocol
 import torch
 
 from roadmap.data.batches import Batch, EvalBatches, TrainBatches
-from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, can_reside
+from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
 from roadmap.data.sources import Images
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.transforms import build_eval_transform, build_train_transform
+from roadmap.errors import ConfigError
 
 
 class TrainData(Protocol):
@@ -18,7 +19,7 @@ class TrainData(Protocol):
 
     updates: int
 
-    def epoch(self, epoch: int, skip_updates: int = 0) -> Iterator[list[Batch]]: ...
+    def epoch(self, epoch: int) -> Iterator[list[Batch]]: ...
 
 
 class EvalData(Protocol):
@@ -75,4 +76,9 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
 
 
 def _is_resident(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
-    return can_reside(images, data, augment, load.device) if load.resident is None else load.resident
+    if load.resident is False:
+        return False
+    obstacle = find_obstacle(images, data, augment, load.device)
+    if obstacle and load.resident:
+        raise ConfigError(f"hardware.resident=true: {data.name} can't be kept on the device, since {obstacle}")
+    return obstacle is None

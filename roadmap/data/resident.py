@@ -57,12 +57,12 @@ class ResidentTrainBatches:
         self.seed = seed
         self.updates = len(images) // (batch_size * accumulation)
 
-    def epoch(self, epoch: int, skip_updates: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of `epoch` (from 0), from update `skip_updates` on."""
+    def epoch(self, epoch: int) -> Iterator[list[Batch]]:
+        """The micro-batches of each update of `epoch` (from 0)."""
         device = self.images.labels.device
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
         places = torch.from_numpy(order).to(device)
-        for update in range(skip_updates, self.updates):
+        for update in range(self.updates):
             first = update * self.accumulation
             yield [self._batch(places, epoch, number) for number in range(first, first + self.accumulation)]
 
@@ -88,18 +88,22 @@ class ResidentEvalBatches:
             yield self.images.normalize(pixels), self.images.labels[chosen]
 
 
-def can_reside(images: Images, data: DataSpec, augment: AugmentSpec, device: torch.device) -> bool:
-    """Whether a set can be kept on the device with the same distribution of training images.
+def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
+    """Why a set can't be kept on the device with the same distribution of training images; None if it can.
 
-    It must fit the budget. The images must be square; a resized crop must find them in their own size.
-    RandAugment is made image by image. The first image speaks for all; `_decode` checks the others.
+    The first image speaks for the size of all; `_decode` checks the others.
     """
     size = data.image_size
     width, height = images[0][0].size
-    is_plain = width == height and data.crop_pct == 1 and augment.rand_augment is None
-    has_own_size = width == size or augment.crop is Crop.padded
-    fits = 3 * size * size * len(images) <= BUDGET * _memory(device)
-    return is_plain and has_own_size and fits
+    if augment.rand_augment is not None:
+        return "RandAugment is made image by image"
+    if data.crop_pct != 1 or width != height:
+        return "only square images that are evaluated whole can"
+    if width != size and augment.crop is not Crop.padded:
+        return f"a resized crop needs the images' own {width} pixels, not {size}"
+    if 3 * size * size * len(images) > BUDGET * _memory(device):
+        return f"{len(images):,} images of {size} pixels take more than {BUDGET:.0%} of its memory"
+    return None
 
 
 def _decode(images: Images, data: DataSpec) -> tuple[np.ndarray, np.ndarray]:
