@@ -3,7 +3,7 @@
     python benchmarks/block_forms.py [--repeats 9] [OVERRIDE ...]
 
 Times one update of each form in alternation, and prints the median ratio (convolution / linear: above 1, the
-linear form is faster) with its quartiles. `model.form=auto` follows the result; see roadmap/model/layers.py.
+linear form is faster) with its quartiles.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def make(step: str, overrides: list[str]) -> tuple[Learner, tuple[torch.Tensor, 
     config = read_config(roadmap.compose(f"+roadmap={step}", *overrides))
     device = pick_device(config.hardware)
     size, batch = config.data.image_size, min(config.recipe.total_batch, config.hardware.per_device_batch)
-    model = build(config.model, config.regime, config.reference, size, device)
+    model = build(config.model, config.regime, config.reference, size)
     learner = build_learner(model, config.data, config.recipe, config.hardware, device, batch)
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     return learner, learner.place(images, torch.randint(config.data.num_classes, (batch,)))

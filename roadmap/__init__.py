@@ -28,8 +28,6 @@ def build_model(cfg: "DictConfig") -> "nn.Module":
     """
     from roadmap.config import read_config  # torch takes seconds to import; composing should not
     from roadmap.model.build import build
-    from roadmap.training.hardware import pick_device
 
     config = read_config(cfg)
-    device = pick_device(config.hardware)
-    return build(config.model, config.regime, config.reference, config.data.image_size, device)
+    return build(config.model, config.regime, config.reference, config.data.image_size)

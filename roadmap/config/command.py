@@ -15,6 +15,7 @@ from roadmap.config.explain import explain
 from roadmap.config.spec import Config, Mode, read_config
 from roadmap.config.variant import find_variant
 from roadmap.errors import ConfigError
+from roadmap.model.plan import check_image_size
 from roadmap.training.spec import plan_accumulation
 
 SEED = re.compile(r"seed=(0|[1-9]\d*)")  # a whole number to Hydra, which takes 01 for a word
@@ -51,6 +52,8 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
             f"{step} is a step of the roadmap, {config.reference} a network beside it: "
             "choose one of them, by +roadmap or by +reference"
         )
+    if config.reference is None:
+        check_image_size(config.model, config.data.image_size)
     if config.mode is Mode.train:
         plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch)
     return PlannedRun(config, find_variant(cfg))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 
-from roadmap.errors import ConfigError
 from roadmap.model.plan import Act, BlockPlan, Conv, Layer, MaxPool, NetworkPlan, Norm, Scale
 from roadmap.model.spec import Activation, ModelSpec, NormKind
 
@@ -71,11 +70,7 @@ class Line:
 
 
 def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
-    """Stem, four stages and head, each with the size of its output for square images.
-
-    Raises:
-        ConfigError: the strides reduce the image to nothing.
-    """
+    """Stem, four stages and head, each with the size of its output for square images."""
     size = _output_size(plan.stem, image_size)
     sections = [Section("stem", f"stem: {size} x {size}", _describe_layers(plan.stem))]
     for number, stage in enumerate(plan.stages, start=1):
@@ -245,15 +240,9 @@ def _output_channels(block: BlockPlan) -> int:
 def _output_size(layers: Sequence[Layer], size: int) -> int:
     """Height and width behind the layers, in pixels."""
     for layer in layers:
-        before = size
         match layer:
             case Conv():
                 size = (size + 2 * layer.padding - layer.kernel) // layer.stride + 1
             case MaxPool():
                 size = (size - 1) // 2 + 1
-        if size < 1:
-            raise ConfigError(
-                f"{layer.name}: a map of {before} x {before} is too small for its stride; "
-                "enlarge data.image_size or lower data.stem_stride (4, 2 or 1)"
-            )
     return size

@@ -2,13 +2,16 @@
 
 A block's branch can run as convolutions on (N, C, H, W), or with its 1x1 convolutions and LayerNorms as
 linear maps on (N, H, W, C) (the released ConvNeXt does the latter). Outputs, gradients and state dicts are
-equal; speed is not, see `choose_form`. With channels_last memory the changes of format are views.
+equal; with channels_last memory the changes of format are views.
+
+The linear form is the default: time of an update, convolution / linear, micro regime at 16 px, batch 64,
+2 threads, torch 2.14.1, 2-core x86-64 VM, 2026-11-24, n = 9: step 0 0.98, step 5 1.02, step 7 1.15, step 12
+1.26 (benchmarks/block_forms.py). On a GPU it was not measured here; timm's convnext.py prefers it there too.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d, LayerScale, LayerScale2d
 from torch import Tensor, nn
@@ -102,14 +105,3 @@ def _wants_channels_last(layer: Layer, is_channels_last: bool, form: Form) -> bo
             return is_channels_last  # works in either
         case MaxPool():
             return False
-
-
-def choose_form(form: Form, device: torch.device) -> Form:
-    """The faster form of the block on `device`, where `form` leaves it open.
-
-    Linear on the CPU: time of an update, convolution / linear, micro regime at 16 px, batch 64, 2 threads,
-    torch 2.14.1, 2-core x86-64 VM, 2026-11-24, n = 9: step 0 0.98, step 5 1.02, step 7 1.15, step 12 1.26
-    (benchmarks/block_forms.py). Elsewhere linear too, for which timm's convnext.py reports the same on NVIDIA
-    GPUs; not measured here.
-    """
-    return Form.linear if form is Form.auto else form

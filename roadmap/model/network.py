@@ -11,11 +11,10 @@ Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScal
 
 from functools import partial
 
-import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from roadmap.model.layers import build_layers, choose_form
+from roadmap.model.layers import build_layers
 from roadmap.model.plan import BlockPlan, NetworkPlan, StagePlan, plan_network
 from roadmap.model.spec import Form, Init, ModelSpec, RegimeSpec
 
@@ -75,9 +74,9 @@ class Network(nn.Module):
         return self.head(self.stages(self.stem(x)))
 
 
-def build_network(model: ModelSpec, regime: RegimeSpec, device: torch.device) -> Network:
-    """The network on torch's default device (`torch.device("meta")` included), in the form for `device`."""
-    return Network(plan_network(model, regime), choose_form(model.form, device), model.init)
+def build_network(model: ModelSpec, regime: RegimeSpec) -> Network:
+    """The network on torch's default device (`torch.device("meta")` included), for images of any size."""
+    return Network(plan_network(model, regime), model.form, model.init)
 
 
 def initialize(network: Network, init: Init) -> None:

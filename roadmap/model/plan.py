@@ -8,6 +8,7 @@ the channels out, `k` the kernel size.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from roadmap.errors import ConfigError
 from roadmap.model.spec import (
     BlockShape,
     Count,
@@ -135,6 +136,30 @@ def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
         stages.append(StagePlan(downsample, tuple(blocks)))
     head_norm = (Norm("norm", model.norm, channels),) if model.downsample is Downsample.separate else ()
     return NetworkPlan(_plan_stem(model, width), tuple(stages), head_norm, channels, model.num_classes)
+
+
+def check_image_size(model: ModelSpec, image_size: int) -> None:
+    """Refuses images that the stem, or the 2x2 downsampling of step 12, reduce to nothing.
+
+    Raises:
+        ConfigError: with the size after each stage.
+    """
+    sizes = [_stem_output(model, image_size)]
+    for _ in range(3):
+        sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
+    if min(sizes) < 1:
+        stages = ", ".join(map(str, sizes))
+        raise ConfigError(
+            f"data.image_size={image_size} with model.stem_stride={model.stem_stride}: the four stages would "
+            f"see {stages} pixels; enlarge the image or lower the stride of the stem (4, 2 or 1)"
+        )
+
+
+def _stem_output(model: ModelSpec, image_size: int) -> int:
+    """Height and width of the first stage's map, in pixels."""
+    if model.stem is Stem.patchify:
+        return image_size // model.stem_stride
+    return -(-image_size // model.stem_stride)  # padded convolutions round up
 
 
 def _first_width(model: ModelSpec, regime: RegimeSpec) -> int:

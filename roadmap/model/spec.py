@@ -80,9 +80,8 @@ class Downsample(StrEnum):
 
 
 class Form(StrEnum):
-    """Two ways to compute the same block; `auto` takes the faster one on the device (layers.py)."""
+    """Two ways to compute the same block; the linear one was the faster where measured (layers.py)."""
 
-    auto = "auto"
     conv = "conv"
     linear = "linear"
 

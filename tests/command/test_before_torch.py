@@ -36,6 +36,7 @@ COMMANDS = (
     (["seed=1,2"], "seed=1,2 names several values"),
     (["-m", "+roadmap=step0_resnet,step99"], "roadmap=step99: there is no such choice."),
     (["-m", "+roadmap=glob(stage*)"], "glob() found no name that fits"),
+    (["-m", "+roadmap=step0_resnet,step12_downsample", "data.image_size=8"], "would see 4, 2, 1, 0 pixels"),
     (["experiment=[1,2]"], "experiment=[1, 2]: must be a word"),
 )
 

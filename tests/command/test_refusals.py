@@ -23,10 +23,6 @@ def read_state(tmp_path: Path) -> dict[str, Any]:
             ["recipe.total_batch=2048"],
             ["recipe.total_batch=2048 is more than the 1433 training images", "no update"],
         ),
-        (
-            ["+roadmap=step12_downsample", "data.image_size=8"],
-            ["data.image_size=8 with model.stem_stride=2", "4, 2, 1, 0 pixels", "enlarge the image"],
-        ),
         (["init_from=PLACE/none.pt"], ["there is no weights file PLACE/none.pt"]),
         (
             ["data=imagefolder", "data.root=PLACE/photo", "data.num_classes=2"],
