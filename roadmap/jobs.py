@@ -15,7 +15,7 @@ from roadmap.data.sources import open_validation
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import load_weights
-from roadmap.paper import PaperRow, find_paper_row
+from roadmap.paper import match_paper_row
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.loggers import open_logger
 from roadmap.training.hardware import pick_device
@@ -31,7 +31,7 @@ def train(config: Config, folder: RunFolder, console: Console) -> dict[str, Any]
         RoadmapError: data, weights, batch or device can't be used, or the loss is not finite.
     """
     device = pick_device(config.hardware)
-    network = build_network(config, device)
+    network = build_network(config)
     facts = collect_facts(config, folder.identity)
     trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed)
     title = f"{folder.identity.name} seed {config.seed}"
@@ -54,7 +54,7 @@ def evaluate_weights(config: Config) -> Evaluation:
         RoadmapError: data, weights or device can't be used.
     """
     device = pick_device(config.hardware)
-    network = build_network(config, device)
+    network = build_network(config)
     batch_size = config.hardware.per_device_batch
     load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
     batches = open_eval(open_validation(config.data), config.data, config.recipe.augment, load)
@@ -62,10 +62,10 @@ def evaluate_weights(config: Config) -> Evaluation:
     return evaluate(network, batches, learner)
 
 
-def build_network(config: Config, device: torch.device) -> nn.Module:
-    """The network on the CPU, in the form that suits `device`; the same weights for the same seed anywhere."""
+def build_network(config: Config) -> nn.Module:
+    """The network on the CPU, so that a seed gives the same weights on any device."""
     seed_everything(config.seed)
-    network = build(config.model, config.regime, config.reference, config.data.image_size, device)
+    network = build(config.model, config.regime, config.reference, config.data.image_size)
     if config.init_from is not None:
         load_weights(network, config.init_from)
     return network
@@ -77,7 +77,7 @@ def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
         lambda: build(config.model, config.regime, config.reference, config.data.image_size),
         config.data.image_size,
     )
-    row = match_paper(identity)
+    row = match_paper_row(identity.regime, identity.step, identity.variant)
     return {
         "gmacs": cost.gmacs,
         "parameters": cost.parameters,
@@ -85,18 +85,6 @@ def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
         "paper_top1": row.top1 if row else None,
         "paper_gflops": row.gflops if row else None,
     }
-
-
-def match_paper(identity: Identity) -> PaperRow | None:
-    """The paper's row for a run; a regime that the paper lacks, such as micro, is compared with table 10."""
-    regime = identity.regime if identity.regime == "resnet200" else "resnet50"
-    if identity.reference is not None:
-        swin = {"swin_tiny": "resnet50", "swin_base": "resnet200"}.get(identity.step)
-        return find_paper_row(swin, "reference") if swin else None
-    if identity.variant.keys() - {"kernel_size"}:
-        return None
-    kernel_size = identity.variant.get("kernel_size")
-    return find_paper_row(regime, identity.step, int(kernel_size) if kernel_size else None)
 
 
 def describe_device(device: torch.device) -> str:

@@ -5,11 +5,14 @@ steps give at 224x224 with 1000 classes (convolutions and linear layers only, bi
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 KERNEL_VARIANT = " + kernel_size="
+PAPER_REGIMES = ("resnet50", "resnet200")
+SWIN_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ def find_paper_row(regime: str, config: str, kernel_size: int | None = None) -> 
         if (row.regime, row.config, row.kernel_size) == (regime, config, kernel_size):
             return row
     return None
+
+
+def match_paper_row(regime: str, step: str, variant: Mapping[str, str]) -> PaperRow | None:
+    """The paper's row for a run, by its step and what differs from it; Swin's for `swin_tiny` and `swin_base`.
+
+    A regime that the paper lacks, such as micro, is compared with table 10.
+    """
+    if step in SWIN_REGIMES:
+        return find_paper_row(SWIN_REGIMES[step], "reference")
+    if variant.keys() - {"kernel_size"}:
+        return None
+    kernel_size = int(variant["kernel_size"]) if variant else None
+    return find_paper_row(regime if regime == "resnet200" else "resnet50", step, kernel_size)
 
 
 def _read_row(line: dict[str, str]) -> PaperRow:

@@ -24,12 +24,12 @@ from rich.table import Table
 
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RoadmapError
+from roadmap.paper import PAPER_REGIMES
 
 if TYPE_CHECKING:  # torch takes seconds to import; a typo should not wait for it
     from roadmap.training.profile import Measurement, Subject
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
-PAPER_REGIMES = ("resnet50", "resnet200")
 DESCRIPTION = """\
 Prints cost, speed and memory of every step of the roadmap on this device, at the size that the overrides
 name (default: setting=laptop, the micro network on digits). Images are synthetic; none is read."""
@@ -151,7 +151,7 @@ def make_subject(run: PlannedRun, batch: int | None) -> "Subject":
     device = pick_device(config.hardware)
     return Subject(
         name=config.step.name,
-        build=partial(build, config.model, config.regime, config.reference, config.data.image_size, device),
+        build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
         data=config.data,
         recipe=config.recipe,
         hardware=config.hardware,

@@ -14,14 +14,11 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
 
-from roadmap.config import CONF_DIR, Config, compose, read_config
-from roadmap.config.explain import explain
+from roadmap.config import CONF_DIR, Config, PlannedRun, plan_runs
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.describe import (
     HEADER,
@@ -34,7 +31,7 @@ from roadmap.model.describe import (
     show_lines,
 )
 from roadmap.model.plan import NetworkPlan, plan_network
-from roadmap.paper import PaperRow, find_paper_row
+from roadmap.paper import PAPER_REGIMES, PaperRow, match_paper_row
 
 WIDTH = 100  # columns, for a projector
 PAPER_SETTING = "setting=paper"  # so that the paper's numbers appear
@@ -72,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if not steps:
             list_steps(console, overrides)
         elif len(steps) <= 2:
-            show(console, [load(step, overrides) for step in steps], overrides, arguments.stage)
+            show(console, [load(step, overrides) for step in steps], arguments.stage)
         else:
             raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
     except RoadmapError as error:
@@ -96,18 +93,14 @@ def is_override(word: str) -> bool:
     return "=" in word or word.startswith("~")
 
 
-def load(step: str, overrides: Sequence[str]) -> Config:
-    """The step's configuration at the paper's size, or at the one that the overrides name."""
+def load(step: str, overrides: Sequence[str]) -> PlannedRun:
+    """The step at the paper's size, or at the one that the overrides name."""
     setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
     words = [*setting, f"+roadmap={step}", *overrides]
-    try:
-        cfg = compose(*words)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(explain(error, words)) from None
-    config = read_config(cfg)
-    if config.reference is not None:
-        raise ConfigError(f"reference={config.reference}: only steps of the roadmap have a plan to show")
-    return config
+    (run,) = plan_runs(words, is_sweep=False)
+    if run.config.reference is not None:
+        raise ConfigError(f"reference={run.config.reference}: only steps of the roadmap have a plan to show")
+    return run
 
 
 def plan(config: Config) -> NetworkPlan:
@@ -120,10 +113,10 @@ def list_steps(console: Console, overrides: Sequence[str]) -> None:
     names = sorted(files, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
     loaded: dict[str, Config] = {}
     for name in names:
-        config = loaded[name] = load(name, overrides)
+        config = loaded[name] = load(name, overrides).config
         base = find_base(name, config.step.index)
         if base is not None and base not in loaded:
-            loaded[base] = load(base, overrides)
+            loaded[base] = load(base, overrides).config
         changes = find_changes(loaded[base], config) if base else ["the start"]
         start = f"{name:<{max(map(len, names))}}  {config.step.label:<22}  "
         changed = ", ".join(change.removeprefix("model.") for change in changes)
@@ -149,13 +142,14 @@ def find_changes(before: Config, after: Config) -> list[str]:
     return changes + describe_sizes(plan(before), plan(after))
 
 
-def show(console: Console, configs: Sequence[Config], overrides: Sequence[str], stage: int | None) -> None:
+def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> None:
     """The description of one step, or the comparison of two."""
+    configs = [run.config for run in runs]
     chosen = [pick(describe_network(plan(config), config.data.image_size), stage) for config in configs]
     lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
-    for config in configs:
-        console.print(Text(f"{config.step.name}: {config.step.label}", style="bold"))
-        console.print(describe_paper(find_printed(config, overrides)), markup=False)
+    for run in runs:
+        console.print(Text(f"{run.config.step.name}: {run.config.step.label}", style="bold"))
+        console.print(describe_paper(find_printed(run)), markup=False)
     data, recipe = configs[0].data, configs[-1].recipe
     console.print(
         f"regime={configs[0].regime.name} data={data.name} ({data.image_size} pixels) recipe={recipe.name}"
@@ -172,14 +166,13 @@ def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:
     return [section for section in sections if stage is None or section.name == f"stage {stage}"]
 
 
-def find_printed(config: Config, overrides: Sequence[str]) -> PaperRow | None:
-    """The paper's row for a configuration, where its size and its choices are the paper's."""
-    if (config.data.image_size, config.data.num_classes, config.model.stem_stride) != (224, 1000, 4):
+def find_printed(run: PlannedRun) -> PaperRow | None:
+    """The paper's row for a step, where its size is the paper's."""
+    config = run.config
+    sizes = config.data.image_size, config.data.num_classes, config.model.stem_stride
+    if sizes != (224, 1000, 4) or config.regime.name not in PAPER_REGIMES:
         return None
-    typed = {word.partition("=")[0].replace("/", ".") for word in overrides if word.startswith("model")}
-    if typed - {"model.kernel_size"}:
-        return None
-    return find_paper_row(config.regime.name, config.step.name, config.model.kernel_size if typed else None)
+    return match_paper_row(config.regime.name, config.step.name, run.variant)
 
 
 def describe_paper(row: PaperRow | None) -> str:
