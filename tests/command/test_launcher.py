@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+import roadmap
 
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -25,7 +28,9 @@ def train(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_failed_run_is_told_by_the_exit_status(tmp_path: Path) -> None:
-    words = ("recipe.epochs=1", "recipe.warmup_epochs=0", "data.image_size=8", f"output_dir={tmp_path}")
+    weights = tmp_path / "step0.pt"
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)
+    words = ("recipe.epochs=1", "recipe.warmup_epochs=0", f"init_from={weights}", f"output_dir={tmp_path}")
     done = train("+roadmap=step12_downsample,step0_resnet", *words)
     assert done.returncode == 1
     assert "1 of 2 runs are not done" in done.stdout
