@@ -18,9 +18,9 @@ from roadmap.model.weights import load_weights
 from roadmap.paper import match_paper_row
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.loggers import open_logger
-from roadmap.training.hardware import pick_device
+from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.progress import ProgressDisplay
-from roadmap.training.trainer import Trainer, build_learner, seed_everything
+from roadmap.training.trainer import Trainer, build_learner
 from roadmap.training.update import Evaluation, evaluate
 
 

@@ -1,33 +1,19 @@
-"""Batches in an order, and with an augmentation, that depend on (seed, epoch, batch) and on nothing else.
-
-The number of worker processes and what ran before don't matter: a batch draws
-its random numbers from a seed of its own.
-"""
+"""Batches that worker processes read and transform, each with random numbers of its own (order.py)."""
 
 import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from roadmap.data.order import ALONE, Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.sources import Images
 from roadmap.data.transforms import Transform
 
-Batch = tuple[Tensor, Tensor]  # images float32 (N, 3, S, S), labels int64 (N,)
 TINY = 5_000  # images; below it, worker processes take longer to start than they save
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """Which images make a batch, and the seed of their augmentation."""
-
-    indices: np.ndarray
-    seed: int
 
 
 class BatchDataset(Dataset[Batch]):
@@ -41,53 +27,36 @@ class BatchDataset(Dataset[Batch]):
         with own_random_state(plan.seed):
             samples = [self.images[int(index)] for index in plan.indices]
             tensors = [self.transform(image) for image, _ in samples]
-        return torch.stack(tensors), torch.tensor([label for _, label in samples])
+        return Batch(torch.stack(tensors), torch.tensor([label for _, label in samples]), plan.training_seed)
 
 
 class TrainBatches:
-    """Shuffled batches of equal size; the images that don't fill an update are left out of the epoch.
-
-    Args:
-        batch_size: images of one micro-batch.
-        accumulation: micro-batches of one update.
-    """
+    """The batches of an order, augmented."""
 
     def __init__(
         self,
         images: Images,
         transform: Transform,
+        order: Order,
         *,
-        batch_size: int,
-        accumulation: int = 1,
-        seed: int,
         workers: int | None = None,
         pin_memory: bool = False,
     ):
-        self.images = images
-        self.batch_size = batch_size
-        self.accumulation = accumulation
-        self.seed = seed
-        self.updates = len(images) // (batch_size * accumulation)
+        self.order = order
+        self.updates = order.updates
         self._plans: list[BatchPlan] = []
         self._loader = _build_loader(images, transform, self._plans, workers, pin_memory)
 
-    def epoch(self, epoch: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of `epoch` (from 0)."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        self._plans[:] = [
-            BatchPlan(
-                order[number * self.batch_size : (number + 1) * self.batch_size],
-                derive_seed(self.seed, epoch, number),
-            )
-            for number in range(self.updates * self.accumulation)
-        ]
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
+        self._plans[:] = self.order.plans(epoch, start)
         batches = iter(self._loader)
-        for _ in range(self.updates):
-            yield [next(batches) for _ in range(self.accumulation)]
+        for _ in range(start, self.updates):
+            yield [next(batches) for _ in range(self.order.accumulation)]
 
 
 class EvalBatches:
-    """Every image once, in order; the last batch may be smaller."""
+    """This process's share of the images, each once, in order."""
 
     def __init__(
         self,
@@ -95,23 +64,15 @@ class EvalBatches:
         transform: Transform,
         *,
         batch_size: int,
+        share: Share = ALONE,
         workers: int | None = None,
         pin_memory: bool = False,
     ):
-        plans = [
-            BatchPlan(np.arange(start, min(start + batch_size, len(images))), seed=0)
-            for start in range(0, len(images), batch_size)
-        ]
-        self.images = images
+        plans = plan_evaluation(len(images), batch_size, share)
         self._loader = _build_loader(images, transform, plans, workers, pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._loader)
-
-
-def derive_seed(*numbers: int) -> int:
-    """One seed for random, numpy and torch from several numbers, well mixed."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @contextmanager

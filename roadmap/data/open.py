@@ -6,7 +6,8 @@ from typing import Protocol
 
 import torch
 
-from roadmap.data.batches import Batch, EvalBatches, TrainBatches
+from roadmap.data.batches import EvalBatches, TrainBatches
+from roadmap.data.order import ALONE, Batch, Order, Share
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
 from roadmap.data.sources import Images
 from roadmap.data.spec import AugmentSpec, DataSpec
@@ -19,7 +20,7 @@ class TrainData(Protocol):
 
     updates: int
 
-    def epoch(self, epoch: int) -> Iterator[list[Batch]]: ...
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]: ...
 
 
 class EvalData(Protocol):
@@ -38,25 +39,18 @@ class LoadSpec:
     device: torch.device
     workers: int | None  # processes; None: by the size of the set
     resident: bool | None  # kept on the device; None: where it can be
+    share: Share = ALONE
 
 
 def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
     """Training batches of the images, augmented."""
+    order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
     if _is_resident(images, data, augment, load):
-        return ResidentTrainBatches(
-            ResidentImages(images, data, load.device),
-            augment,
-            mirror=data.mirror,
-            batch_size=load.batch_size,
-            accumulation=load.accumulation,
-            seed=load.seed,
-        )
+        return ResidentTrainBatches(ResidentImages(images, data, load.device), augment, data.mirror, order)
     return TrainBatches(
         images,
         build_train_transform(data, augment),
-        batch_size=load.batch_size,
-        accumulation=load.accumulation,
-        seed=load.seed,
+        order,
         workers=load.workers,
         pin_memory=load.device.type == "cuda",
     )
@@ -65,11 +59,12 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
 def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
     """Batches of the images, each once and as it is."""
     if _is_resident(images, data, augment, load):
-        return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size)
+        return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size, load.share)
     return EvalBatches(
         images,
         build_eval_transform(data),
         batch_size=load.batch_size,
+        share=load.share,
         workers=load.workers,
         pin_memory=load.device.type == "cuda",
     )

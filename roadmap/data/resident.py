@@ -10,7 +10,7 @@ from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.augment import crop_and_flip, erase
-from roadmap.data.batches import Batch, derive_seed
+from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.sources import Images
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 from roadmap.errors import DataError
@@ -37,55 +37,43 @@ class ResidentImages:
 
 
 class ResidentTrainBatches:
-    """Shuffled, augmented batches of equal size; the counterpart of batches.TrainBatches."""
+    """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches."""
 
-    def __init__(
-        self,
-        images: ResidentImages,
-        augment: AugmentSpec,
-        *,
-        mirror: bool,
-        batch_size: int,
-        accumulation: int,
-        seed: int,
-    ):
+    def __init__(self, images: ResidentImages, augment: AugmentSpec, mirror: bool, order: Order):
         self.images = images
         self.augment = augment
         self.mirror = mirror
-        self.batch_size = batch_size
-        self.accumulation = accumulation
-        self.seed = seed
-        self.updates = len(images) // (batch_size * accumulation)
+        self.order = order
+        self.updates = order.updates
 
-    def epoch(self, epoch: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of `epoch` (from 0)."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         device = self.images.labels.device
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        places = torch.from_numpy(order).to(device)
-        for update in range(self.updates):
-            first = update * self.accumulation
-            yield [self._batch(places, epoch, number) for number in range(first, first + self.accumulation)]
+        plans = self.order.plans(epoch, start)
+        chosen = torch.from_numpy(np.array([plan.indices for plan in plans])).to(device)  # at once, to wait once
+        batches = (self._batch(*batch) for batch in zip(plans, chosen, strict=True))
+        for _ in range(start, self.updates):
+            yield [next(batches) for _ in range(self.order.accumulation)]
 
-    def _batch(self, order: Tensor, epoch: int, number: int) -> Batch:
-        chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-        generator = torch.Generator(chosen.device).manual_seed(derive_seed(self.seed, epoch, number))
+    def _batch(self, plan: BatchPlan, chosen: Tensor) -> Batch:
+        generator = torch.Generator(chosen.device).manual_seed(plan.seed)
         images = crop_and_flip(self.images.pixels[chosen], self.augment, self.mirror, generator)
         images = erase(self.images.normalize(images), self.augment.erasing, generator)
-        return images, self.images.labels[chosen]
+        return Batch(images, self.images.labels[chosen], plan.training_seed)
 
 
 class ResidentEvalBatches:
-    """Every image once, in order; the last batch may be smaller."""
+    """This process's share of the images, each once, in order."""
 
-    def __init__(self, images: ResidentImages, batch_size: int):
+    def __init__(self, images: ResidentImages, batch_size: int, share: Share):
         self.images = images
-        self.batch_size = batch_size
+        self.plans = plan_evaluation(len(images), batch_size, share)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.images), self.batch_size):
-            chosen = slice(start, start + self.batch_size)
+        for plan in self.plans:
+            chosen = slice(plan.indices[0], plan.indices[-1] + 1)
             pixels = self.images.pixels[chosen].permute(0, 3, 1, 2).float()
-            yield self.images.normalize(pixels), self.images.labels[chosen]
+            yield Batch(self.images.normalize(pixels), self.images.labels[chosen])
 
 
 def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:

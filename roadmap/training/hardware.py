@@ -1,7 +1,9 @@
 """The device, and what makes its numbers repeat."""
 
 import os
+import random
 
+import numpy as np
 import torch
 
 from roadmap.errors import ConfigError
@@ -41,3 +43,10 @@ def make_deterministic(device: torch.device) -> None:
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, numpy's and torch's generators, on every device."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002, timm's Mixup draws from it
+    torch.manual_seed(seed)

@@ -18,11 +18,12 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity
 
+from roadmap.data.order import Batch
 from roadmap.data.spec import DataSpec
-from roadmap.training.hardware import make_deterministic
+from roadmap.training.hardware import make_deterministic, seed_everything
 from roadmap.training.spec import HardwareSpec, RecipeSpec
-from roadmap.training.trainer import build_learner, seed_everything
-from roadmap.training.update import Batch, Learner, train_update
+from roadmap.training.trainer import build_learner
+from roadmap.training.update import Learner, train_update
 
 MIN_SECONDS = 0.2  # of one timing; what is faster is repeated
 SEED = 0  # of weights, images and mixing, the same for all networks and rounds
@@ -157,7 +158,7 @@ def _prepare(subject: Subject) -> tuple[Learner, Batch]:
 @torch.inference_mode()
 def _infer(learner: Learner, batch: Batch) -> None:
     with learner.autocast():
-        learner.model(batch[0])
+        learner.model(batch.images)
 
 
 def _time(run: Callable[[], object], device: torch.device) -> float:

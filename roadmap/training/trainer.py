@@ -1,6 +1,5 @@
 """The loop: epochs of updates, an evaluation after each, metrics and a checkpoint as it goes."""
 
-import random
 import time
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from roadmap.data.batches import derive_seed
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import DataSpec
@@ -79,7 +77,6 @@ class Trainer:
         for index, micro_batches in enumerate(self.train_batches.epoch(epoch)):
             update = epoch * updates + index
             lr = learning_rate(self.recipe, update, updates)
-            seed_everything(derive_seed(self.seed, update))
             losses[index] = train_update(self.learner, micro_batches, lr)
             if (index + 1) % FINITE_CHECK_EVERY == 0:
                 self._check_finite(losses, epoch)
@@ -177,13 +174,6 @@ def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:
         "images_per_s": float(np.median([metrics["images_per_s"] for metrics in history])),
         "seconds": sum(metrics["seconds"] for metrics in history),
     }
-
-
-def seed_everything(seed: int) -> None:
-    """Python's, numpy's and torch's generators, on every device."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002, timm's Mixup draws from it
-    torch.manual_seed(seed)
 
 
 def _check_updates(images: Images, recipe: RecipeSpec) -> None:

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from roadmap.data.order import Batch
+from roadmap.training.hardware import seed_everything
 from roadmap.training.recipe import Loss, Mix
 from roadmap.training.spec import Precision
 
-Batch = tuple[Tensor, Tensor]
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 
@@ -35,10 +36,10 @@ class Learner:
         dtype = DTYPES[self.precision]
         return torch.autocast(self.device.type, dtype, enabled=self.precision is not Precision.fp32)
 
-    def place(self, images: Tensor, labels: Tensor) -> Batch:
+    def place(self, images: Tensor, labels: Tensor, seed: int | None = None) -> Batch:
         """The batch on the device, without waiting for it."""
         images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)
-        return images, labels.to(self.device, non_blocking=True)
+        return Batch(images, labels.to(self.device, non_blocking=True), seed)
 
 
 def train_update(learner: Learner, micro_batches: Sequence[Batch], lr: float) -> Tensor:
@@ -50,7 +51,10 @@ def train_update(learner: Learner, micro_batches: Sequence[Batch], lr: float) ->
         group["lr"] = lr
     mean_loss = torch.zeros((), device=learner.device)
     for batch in micro_batches:
-        images, targets = learner.mix(*learner.place(*batch))
+        images, labels, seed = learner.place(*batch)
+        if seed is not None:
+            seed_everything(seed)
+        images, targets = learner.mix(images, labels)
         with learner.autocast():
             logits = learner.model(images)
             loss = learner.loss(logits, targets) / len(micro_batches)
@@ -82,7 +86,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], learner: Learner) -> Ev
     sums = torch.zeros(3, device=learner.device, dtype=torch.float64 if learner.device.type != "mps" else None)
     count = 0
     for batch in batches:
-        images, labels = learner.place(*batch)
+        images, labels, _ = learner.place(*batch)
         with learner.autocast():
             logits = model(images).float()
         best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)

@@ -14,7 +14,8 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.data.augment import crop_and_flip, crop_resized, draw_crop_boxes, erase
 from roadmap.data.batches import EvalBatches, TrainBatches
-from roadmap.data.open import LoadSpec, open_train
+from roadmap.data.open import LoadSpec, open_eval, open_train
+from roadmap.data.order import Order, Share
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import open_images
 from roadmap.data.spec import AugmentSpec, Crop
@@ -97,7 +98,7 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     transform = build_train_transform(CONFIG.data, CONFIG.recipe.augment)
 
     def batches(epoch: int, workers: int = 0, seed: int = 0) -> list[torch.Tensor]:
-        loader = TrainBatches(images, transform, batch_size=128, seed=seed, workers=workers)
+        loader = TrainBatches(images, transform, Order(len(images), 128, 1, seed), workers=workers)
         return [micro_batch[0] for update in loader.epoch(epoch) for micro_batch in update]
 
     first = batches(1)
@@ -107,12 +108,46 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert len(first) == 1437 // 128
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_processes_and_updates_split_the_same_batches(resident: bool) -> None:
+    """Two processes make what one makes with twice the accumulation, from any update of the epoch on."""
+    images, _ = open_images(CONFIG.data)
+    load = LoadSpec(64, 2, 3, torch.device("cpu"), workers=0, resident=resident)
+    alone = open_train(images, CONFIG.data, CONFIG.recipe.augment, load)
+    pair = [
+        open_train(images, CONFIG.data, CONFIG.recipe.augment, replace(load, accumulation=1, share=Share(rank, 2)))
+        for rank in range(2)
+    ]
+    whole = list(alone.epoch(1))
+    assert len(whole) == alone.updates == pair[0].updates == 1433 // 128
+    for start in (0, 7):
+        both = zip(*(batches.epoch(1, start) for batches in pair), strict=True)
+        for update, (first, second) in zip(whole[start:], both, strict=True):
+            for a, b in zip(update, [*first, *second], strict=True):
+                assert torch.equal(a.images, b.images)
+                assert torch.equal(a.labels, b.labels)
+                assert a.seed == b.seed
+
+
+def test_processes_share_an_evaluation() -> None:
+    _, images = open_images(CONFIG.data)
+    load = LoadSpec(100, 1, 0, torch.device("cpu"), workers=0, resident=True)
+    whole = torch.cat([batch.labels for batch in open_eval(images, CONFIG.data, CONFIG.recipe.augment, load)])
+    shares = [
+        list(open_eval(images, CONFIG.data, CONFIG.recipe.augment, replace(load, share=Share(rank, 3))))
+        for rank in range(3)
+    ]
+    assert [len(share) for share in shares] == [2, 1, 1]
+    in_order = [shares[0][0], shares[1][0], shares[2][0], shares[0][1]]
+    assert torch.equal(torch.cat([batch.labels for batch in in_order]), whole)
+
+
 def test_both_ways_evaluate_the_same_images() -> None:
     _, images = open_images(CONFIG.data)
     one_by_one = list(EvalBatches(images, build_eval_transform(CONFIG.data), batch_size=100))
-    resident = list(ResidentEvalBatches(ResidentImages(images, CONFIG.data, torch.device("cpu")), 100))
-    assert sum(len(labels) for _, labels in resident) == len(images) == 364
-    for (a, labels), (b, others) in zip(one_by_one, resident, strict=True):
+    resident = list(ResidentEvalBatches(ResidentImages(images, CONFIG.data, torch.device("cpu")), 100, Share()))
+    assert sum(len(labels) for _, labels, _ in resident) == len(images) == 364
+    for (a, labels, _), (b, others, _) in zip(one_by_one, resident, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
         assert torch.equal(labels, others)
 

@@ -1,0 +1,80 @@
+"""Which images make a batch, and the seeds of all that is drawn for it: functions of (seed, epoch, batch) alone.
+
+Neither the number of worker processes nor what ran before matters, so an epoch can begin at any of its updates,
+and several processes that share an update make the same batches as one that makes them all.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """A micro-batch on its way to the network."""
+
+    images: Tensor  # float32 (N, 3, S, S)
+    labels: Tensor  # int64 (N,)
+    seed: int | None = None  # of what training draws from here on: mixing and stochastic depth
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's place among those that train one network together."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+ALONE = Share()
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One micro-batch."""
+
+    indices: np.ndarray
+    seed: int  # of its augmentation
+    training_seed: int  # of mixing and stochastic depth
+
+
+@dataclass(frozen=True)
+class Order:
+    """Shuffled batches of equal size; the images that don't fill an update are left out of the epoch."""
+
+    images: int
+    batch_size: int  # images of a micro-batch
+    accumulation: int  # micro-batches of an update in each process
+    seed: int
+    share: Share = ALONE
+
+    @property
+    def updates(self) -> int:
+        """Updates in an epoch."""
+        return self.images // (self.batch_size * self.accumulation * self.share.processes)
+
+    def plans(self, epoch: int, start: int = 0) -> list[BatchPlan]:
+        """This process's micro-batches of `epoch` (from 0), from update `start` on."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
+        per_update = self.accumulation * self.share.processes
+        numbers = range(start * per_update + self.share.rank, self.updates * per_update, self.share.processes)
+        return [self._plan(order, epoch, number) for number in numbers]
+
+    def _plan(self, order: np.ndarray, epoch: int, number: int) -> BatchPlan:
+        return BatchPlan(
+            order[number * self.batch_size : (number + 1) * self.batch_size],
+            derive_seed(self.seed, epoch, number),
+            derive_seed(self.seed, epoch, number, 1),
+        )
+
+
+def plan_evaluation(images: int, batch_size: int, share: Share) -> list[BatchPlan]:
+    """Every image once, in order, over all processes together; the last batch may be smaller."""
+    starts = range(share.rank * batch_size, images, share.processes * batch_size)
+    return [BatchPlan(np.arange(start, min(start + batch_size, images)), 0, 0) for start in starts]
+
+
+def derive_seed(*numbers: int) -> int:
+    """One seed for random, numpy and torch from several numbers, well mixed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
