@@ -4,14 +4,18 @@ A run's error is printed and recorded in its folder, and never raised, so that a
 """
 
 import multiprocessing
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -20,15 +24,18 @@ from rich.text import Text
 from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.table import terminal_table
 from roadmap.config import Mode, PlannedRun, plan_run, plan_runs, prepare_overrides
-from roadmap.errors import RoadmapError
-from roadmap.runs.folder import Identity, RunFolder, make_folder
+from roadmap.errors import Interrupted, RoadmapError
+from roadmap.runs.files import make_folder
+from roadmap.runs.folder import Identity, RunFolder
+from roadmap.training.processes import find_place
 
+PLACE = find_place()
 # A process of a launcher's shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
-OUT = Console(force_terminal=None if IS_MAIN else False)
-ERR = Console(stderr=True)
+OUT = Console(force_terminal=None if IS_MAIN else False, quiet=not PLACE.is_first)
+ERR = Console(stderr=True, quiet=not PLACE.is_first)
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
-INTERRUPTED = 130  # the exit status of a process that Ctrl-C ended
+ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
 
 _errors: list[str] = []  # of this process's runs
 
@@ -43,19 +50,28 @@ def main(hydra_app: Callable[[], Any]) -> int:
         return 0
     try:
         plan = plan_runs(arguments.overrides, arguments.multirun)
-        for experiment in {open_folder(planned).path.parents[1] for planned in plan}:
+        folders = [open_folder(planned) for planned in plan]
+        for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
     except RoadmapError as error:
         _show_error(error)
         return 1
-    evaluated = [open_folder(planned) for planned in plan if planned.config.mode is Mode.eval]
+    runs = list(zip(plan, folders, strict=True))
+    evaluated = [folder for planned, folder in runs if planned.config.mode is Mode.eval]
+    trained = [folder for planned, folder in runs if planned.config.mode is Mode.train]
     expected = _count_evaluations(evaluated) + len(evaluated)
     try:
+        if arguments.multirun and PLACE.is_first:
+            _mark_pending(trained)
         hydra_app()
-    except KeyboardInterrupt:
-        ERR.print("interrupted; the same command goes on after the last finished epoch")
-        return INTERRUPTED
-    trained = [open_folder(planned) for planned in plan if planned.config.mode is Mode.train]
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
+        ERR.print(f"stopped by {number.name}; the same command goes on from the last checkpoint")
+        return ENDED_BY + number
+    finally:
+        _leave_group()
+    if not PLACE.is_first:
+        return 1 if _errors else 0
     if arguments.multirun and trained:
         report_sweep(trained, {planned.config.data.note for planned in plan})
     # Files tell of every run; `_errors` only of those in this process, and a launcher may have more.
@@ -67,16 +83,54 @@ def run_job(cfg: DictConfig) -> None:
     """One run of a command."""
     try:
         planned = plan_run(cfg)
-        folder = open_folder(planned)
-        if planned.config.mode is Mode.eval:
-            _evaluate(planned, folder)
-        elif folder.is_done():
-            _say(f"{folder.path} is done already")
-        else:
-            folder.claim()
-            _train(planned, folder)
+        with closing(open_folder(planned)) as folder:
+            _run(planned, folder)
     except RoadmapError as error:
         _show_error(error)
+        if PLACE.size > 1:  # the others may wait for this one; the launcher ends them
+            sys.exit(1)
+
+
+def _run(planned: PlannedRun, folder: RunFolder) -> None:
+    if planned.config.mode is Mode.eval:
+        _evaluate(planned, folder)
+    elif reason := _decide_together(lambda: _claim(planned, folder)):
+        _say(reason)
+    else:
+        _train(planned, folder)
+
+
+def _claim(planned: PlannedRun, folder: RunFolder) -> str | None:
+    """Takes the folder of a run that is to be trained; or says why it is not."""
+    if folder.is_done():
+        return f"{folder.path} is done already"
+    error = folder.failure()
+    if error is not None and _is_sweep() and not planned.config.retry_failed:
+        return f"{folder.path} failed before and is left alone; retry_failed=true trains it again ({error})"
+    folder.claim()
+    return f"{folder.path} is done already" if folder.is_done() else None
+
+
+def _is_sweep() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _decide_together(decide: Callable[[], str | None]) -> str | None:
+    """What the first process of a group decides, in all of them."""
+    if PLACE.size == 1:
+        return decide()
+    from roadmap.training.group import join_group
+
+    answer: str | RoadmapError | None = None
+    if PLACE.is_first:
+        try:
+            answer = decide()
+        except RoadmapError as error:
+            answer = error
+    answer = join_group().first(answer)
+    if isinstance(answer, RoadmapError):
+        raise answer
+    return answer
 
 
 def open_folder(planned: PlannedRun) -> RunFolder:
@@ -102,24 +156,32 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
         from roadmap import jobs  # torch takes seconds to import; a typo should not wait for it
 
         summary = jobs.train(planned.config, folder, OUT)
-    except KeyboardInterrupt:
-        folder.interrupt()
+    except KeyboardInterrupt as interrupt:
+        folder.interrupt(str(interrupt) or "stopped by SIGINT")
+        if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
+            interrupt.outer(interrupt.number, None)  # a cluster launcher's, which puts the job back in the queue
         raise
     except RoadmapError as error:
         folder.fail(str(error))
         raise
     except Exception as error:  # a defect, ours or a library's: the sweep goes on, the trace is shown
         folder.fail(f"{type(error).__name__}: {error}")
-        ERR.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
+        trace = traceback.format_exc()
+        ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
         _errors.append(str(error))
+        if PLACE.size > 1:
+            sys.exit(f"process {PLACE.rank} of {PLACE.size}: {trace}")
     else:
-        _show_summary(summary, folder)
+        if PLACE.is_first:
+            _show_summary(summary, folder)
 
 
 def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
     from roadmap import jobs
 
     evaluation = jobs.evaluate_weights(planned.config)
+    if not PLACE.is_first:
+        return
     folder.record_evaluation({"init_from": planned.config.init_from, **asdict(evaluation)})
     _say(
         f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
@@ -156,6 +218,20 @@ def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
         OUT.print(table)
     for note in sorted(note for note in notes if note):
         OUT.print(note, markup=False, highlight=False)
+
+
+def _mark_pending(folders: Sequence[RunFolder]) -> None:
+    """So that a run that a sweep has not come to yet is seen to be missing."""
+    for folder in folders:
+        with suppress(RoadmapError):  # told when the run is refused
+            folder.plan()
+
+
+def _leave_group() -> None:
+    if PLACE.size > 1:
+        from roadmap.training.group import leave_group
+
+        leave_group()
 
 
 def _count_evaluations(folders: Sequence[RunFolder]) -> int:

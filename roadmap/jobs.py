@@ -1,7 +1,8 @@
 """One run from its configuration to its summary: the place where the rooms meet."""
 
+import gc
 import platform
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -11,15 +12,20 @@ from torch import nn
 
 from roadmap.config import Config
 from roadmap.data.open import LoadSpec, open_eval
+from roadmap.data.order import Share
 from roadmap.data.sources import open_validation
+from roadmap.errors import first_line
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import load_weights
 from roadmap.paper import match_paper_row
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.loggers import open_logger
-from roadmap.training.hardware import pick_device, seed_everything
+from roadmap.runs.loggers.none import Logger as NoLogger
+from roadmap.training.group import Group, join_group
+from roadmap.training.hardware import is_out_of_memory, pick_device, seed_everything
 from roadmap.training.progress import ProgressDisplay
+from roadmap.training.spec import plan_accumulation
 from roadmap.training.trainer import Trainer, build_learner
 from roadmap.training.update import Evaluation, evaluate
 
@@ -27,22 +33,61 @@ from roadmap.training.update import Evaluation, evaluate
 def train(config: Config, folder: RunFolder, console: Console) -> dict[str, Any]:
     """Trains in a claimed folder, from its checkpoint if there is one; returns the summary.
 
+    Out of memory, it goes on once more with half the micro-batch and twice the accumulation. Processes of a
+    group don't: those that had memory enough would wait for the other.
+
     Raises:
-        RoadmapError: data, weights, batch or device can't be used, or the loss is not finite.
+        RoadmapError: data, weights, batch or device can't be used, or a loss or weight is not finite.
     """
-    device = pick_device(config.hardware)
+    group = join_group()
+    images_at_once, _ = plan_accumulation(
+        config.recipe.total_batch, config.hardware.per_device_batch, group.place.size
+    )
+    try:
+        return _train(config, folder, console, group, {"images_at_once": images_at_once})
+    except RuntimeError as error:
+        if not is_out_of_memory(error) or images_at_once % 2 or group.place.size > 1:
+            raise
+        reason = first_line(error)
+    gc.collect()  # the frames of the error held the network until here
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+    console.print(
+        f"out of memory with {images_at_once} images at once ({reason}); going on with {images_at_once // 2}",
+        highlight=False,
+        markup=False,
+    )
+    hardware = replace(config.hardware, per_device_batch=images_at_once // 2)
+    facts = {"images_at_once": images_at_once // 2, "out_of_memory_with": images_at_once}
+    return _train(replace(config, hardware=hardware), folder, console, group, facts)
+
+
+def _train(
+    config: Config, folder: RunFolder, console: Console, group: Group, batch_facts: dict[str, int]
+) -> dict[str, Any]:
+    device = pick_device(config.hardware, group.place.local_rank)
     network = build_network(config)
-    facts = collect_facts(config, folder.identity)
-    trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed)
+    trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed, group)
     title = f"{folder.identity.name} seed {config.seed}"
     progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
-    logger = open_logger(config.logger, folder.identity, asdict(config), facts, folder.path)
+    if not group.place.is_first:
+        return trainer.fit(folder, NoLogger(), progress)
+    facts = {**collect_facts(config, folder.identity), **batch_facts}
+    logger = open_logger(config.logger, folder, facts, progress.warn)
     try:
         results = trainer.fit(folder, logger, progress)
     except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
         logger.finish(None)
         raise
-    summary = folder.finish({**facts, **results, "device": describe_device(device), "versions": find_versions()})
+    summary = folder.finish(
+        {
+            **facts,
+            **results,
+            "device": describe_device(device),
+            "processes": group.place.size,
+            "versions": find_versions(),
+        }
+    )
     logger.finish(summary)
     return summary
 
@@ -53,12 +98,14 @@ def evaluate_weights(config: Config) -> Evaluation:
     Raises:
         RoadmapError: data, weights or device can't be used.
     """
-    device = pick_device(config.hardware)
+    group = join_group()
+    device = pick_device(config.hardware, group.place.local_rank)
     network = build_network(config)
     batch_size = config.hardware.per_device_batch
-    load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
+    share = Share(group.place.rank, group.place.size)
+    load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, share)
     batches = open_eval(open_validation(config.data), config.data, config.recipe.augment, load)
-    learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size)
+    learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size, group)
     return evaluate(network, batches, learner)
 
 

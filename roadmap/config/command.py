@@ -16,6 +16,7 @@ from roadmap.config.spec import Config, Mode, read_config
 from roadmap.config.variant import find_variant
 from roadmap.errors import ConfigError
 from roadmap.model.plan import check_image_size
+from roadmap.training.processes import find_place
 from roadmap.training.spec import plan_accumulation
 
 SEED = re.compile(r"seed=(0|[1-9]\d*)")  # a whole number to Hydra, which takes 01 for a word
@@ -55,7 +56,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     if config.reference is None:
         check_image_size(config.model, config.data.image_size)
     if config.mode is Mode.train:
-        plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch)
+        plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch, find_place().size)
     return PlannedRun(config, find_variant(cfg))
 
 

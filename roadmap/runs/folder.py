@@ -2,10 +2,10 @@
 
 outputs/EXPERIMENT/STEP[,variant]/seedN/
     config.yaml     the resolved configuration
-    state.json      running, done, failed (with the error) or interrupted; commit, host and process
+    state.json      pending, running, done, failed (with the error) or interrupted; commit, host and process
     metrics.jsonl   one line an epoch, written as it goes
     summary.json    once it is done
-    checkpoint.pt   the last finished epoch
+    checkpoint.pt   how far it came; checkpoint.previous.pt the one before, until it is done
 """
 
 import contextlib
@@ -13,7 +13,8 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,23 +25,24 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from roadmap.errors import RunError
+from roadmap.runs.files import append_line, explain_writing, make_folder, read_json, replace_file, write_json
 from roadmap.runs.identity import describe_differences, hash_config
+from roadmap.runs.lock import Lock
 
-CONFIG, STATE, METRICS, SUMMARY, CHECKPOINT = (
-    "config.yaml",
-    "state.json",
-    "metrics.jsonl",
-    "summary.json",
-    "checkpoint.pt",
-)
+CONFIG, STATE, METRICS, SUMMARY, LOCK = "config.yaml", "state.json", "metrics.jsonl", "summary.json", ".lock"
+CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
 EVALUATIONS = "evaluations.jsonl"
 
 
 class State(StrEnum):
+    pending = "pending"  # a sweep will come to it
     running = "running"
     done = "done"
     failed = "failed"
     interrupted = "interrupted"
+
+
+REPLACEABLE = (State.pending, State.failed)  # what another configuration's run may take the place of
 
 
 @dataclass(frozen=True)
@@ -65,30 +67,26 @@ class Identity:
 
 
 class RunFolder:
-    """One run on disk. `claim` comes first; then `log` an epoch, and at the end `finish` or `fail`."""
+    """One run on disk. `claim` comes first; then `log` an epoch, and at the end `finish`, `fail` or `interrupt`."""
 
     def __init__(self, output_dir: Path, identity: Identity, config: Mapping[str, Any]):
         self.identity = identity
         self.config = config
         self.config_hash = hash_config(config)
         self.path = output_dir / identity.experiment / identity.name / f"seed{identity.seed}"
+        self.checkpoint = self.path / CHECKPOINT
+        self.previous_checkpoint = self.path / PREVIOUS_CHECKPOINT
+        self.evaluations = self.path.parent / EVALUATIONS
+        self._lock = Lock(self.path / LOCK)
         self._started = _now()
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / CHECKPOINT
-
-    @property
-    def evaluations(self) -> Path:
-        return self.path.parent / EVALUATIONS
-
     def state(self) -> dict[str, Any]:
-        """The content of state.json; empty for a run that has not begun."""
-        return _read_json(self.path / STATE)
+        """The content of state.json; empty for a run that was never planned."""
+        return read_json(self.path / STATE)
 
     def summary(self) -> dict[str, Any]:
         """The content of summary.json; empty until the run is done."""
-        return _read_json(self.path / SUMMARY)
+        return read_json(self.path / SUMMARY)
 
     def is_done(self) -> bool:
         """True if this very run has been finished here.
@@ -99,30 +97,50 @@ class RunFolder:
         self._check_configuration()
         return self.state().get("state") == State.done
 
+    def failure(self) -> str | None:
+        """The error of this very run, if it failed."""
+        state = self.state()
+        is_own = state.get("config_hash") == self.config_hash
+        return state["error"] if is_own and state["state"] == State.failed else None
+
+    def plan(self) -> None:
+        """Marks a run that has no folder yet as pending, so that it is seen to be missing."""
+        if not self.state():
+            make_folder(self.path)
+            self._write_state(State.pending)
+
     def claim(self) -> None:
         """Takes the folder for this process; what an unfinished run of this configuration left is kept.
 
         Raises:
             RunError: another configuration's run is here, or another process is at this one.
         """
-        state = self.state()
         self._check_configuration()
-        if state.get("state") == State.running and _is_alive(state):
-            raise RunError(
-                f"{self.path} is being trained by process {state['pid']} on {state['host']}; wait for it, or stop "
-                f"it. If it is gone without a word, write interrupted for running in {self.path / STATE}"
-            )
         make_folder(self.path)
-        if state.get("config_hash") != self.config_hash:  # a failed run of another configuration
-            for name in (METRICS, SUMMARY, CHECKPOINT):
+        with explain_writing(self._lock.path, 0):
+            is_free = self._lock.acquire()
+        state = self.state()
+        if not is_free:
+            raise RunError(
+                f"{self.path} is being trained by process {state.get('pid')} on {state.get('host')}; "
+                "wait for it, or stop it"
+            )
+        if self.is_done():  # by the process that had it a moment ago
+            return
+        if state.get("config_hash") != self.config_hash:  # a run of another configuration that came to nothing
+            for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT):
                 (self.path / name).unlink(missing_ok=True)
-        OmegaConf.save(OmegaConf.create(_plain(self.config)), self.path / CONFIG)
+        replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
         self._write_state(State.running)
 
+    def close(self) -> None:
+        """Lets other processes have the folder."""
+        self._lock.release()
+
     def _check_configuration(self) -> None:
-        """A folder of another configuration is never overwritten, unless its run failed anyway."""
+        """A folder of another configuration is never overwritten, unless its run came to nothing."""
         state = self.state()
-        if not state or state.get("config_hash") == self.config_hash or state.get("state") == State.failed:
+        if not state or state.get("config_hash") == self.config_hash or state.get("state") in REPLACEABLE:
             return
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
@@ -134,16 +152,14 @@ class RunFolder:
             + "\nGive this one a place of its own, as in experiment=NAME, or remove the folder"
         )
 
-    def keep_metrics(self, epochs: int) -> list[dict[str, Any]]:
-        """The metrics of the first `epochs` epochs; later lines, of epochs to be trained again, are removed."""
-        kept = [line for line in read_metrics(self.path) if line["epoch"] <= epochs]
-        _write_atomically(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
-        return kept
+    def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Puts the metrics at the epochs that a checkpoint has behind it."""
+        lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
+        replace_file(self.path / METRICS, lines.encode())
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Appends one epoch's metrics."""
-        with (self.path / METRICS).open("a") as file:
-            file.write(json.dumps(metrics) + "\n")
+        append_line(self.path / METRICS, json.dumps(metrics))
 
     def finish(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the summary, identity and results side by side, and marks the run as done."""
@@ -153,23 +169,26 @@ class RunFolder:
             "commit": find_commit(),
             "config_hash": self.config_hash,
         }
-        _write_json(self.path / SUMMARY, summary)
+        write_json(self.path / SUMMARY, summary)
         self._write_state(State.done)
+        self.previous_checkpoint.unlink(missing_ok=True)
         return summary
 
     def record_evaluation(self, results: Mapping[str, Any]) -> None:
         """Appends an evaluation without training to evaluations.jsonl beside the step's runs."""
         make_folder(self.path.parent)
-        with self.evaluations.open("a") as file:
-            file.write(json.dumps({**identity_values(self.identity), **results, "commit": find_commit()}) + "\n")
+        content = {**identity_values(self.identity), **results, "commit": find_commit()}
+        append_line(self.evaluations, json.dumps(content))
 
     def fail(self, error: str) -> None:
-        """Marks the run as failed, with the reason."""
-        self._write_state(State.failed, error)
+        """Marks the run as failed, with the reason; where the disk is full, it stays marked as running."""
+        with contextlib.suppress(RunError):
+            self._write_state(State.failed, error)
 
-    def interrupt(self) -> None:
-        """Marks the run as interrupted; the same command goes on from its last epoch."""
-        self._write_state(State.interrupted)
+    def interrupt(self, reason: str) -> None:
+        """Marks the run as interrupted; the same command goes on from its checkpoint."""
+        with contextlib.suppress(RunError):
+            self._write_state(State.interrupted, reason)
 
     def _write_state(self, state: State, error: str | None = None) -> None:
         content = {
@@ -178,25 +197,20 @@ class RunFolder:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": self._started,
-            "finished": None if state is State.running else _now(),
+            "finished": None if state in (State.pending, State.running) else _now(),
+            "epochs": self.config["recipe"]["epochs"],
             "commit": find_commit(),
             "config_hash": self.config_hash,
+            "dashboard_id": self.dashboard_id(),
             "identity": identity_values(self.identity),
         }
-        self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(self.path / STATE, content)
+        write_json(self.path / STATE, content)
 
-
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, where they are missing.
-
-    Raises:
-        RunError: a file is in the way, or it may not be written there.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{path} can't be made: {error.strerror}. Choose another output_dir=FOLDER") from error
+    def dashboard_id(self) -> str:
+        """What a dashboard knows the run by, the same after each restart; a new one for another configuration."""
+        state = self.state()
+        known = state.get("dashboard_id") if state.get("config_hash") == self.config_hash else None
+        return known or uuid.uuid4().hex[:8]
 
 
 def identity_values(identity: Identity) -> dict[str, Any]:
@@ -229,12 +243,10 @@ def find_commit() -> str | None:
     return commit.strip() + ("-changed" if changes.strip() else "")
 
 
-def _is_alive(state: Mapping[str, Any]) -> bool:
-    """Whether the process that a state names still runs; one on another host is taken to be."""
+def is_alive(state: Mapping[str, Any]) -> bool | None:
+    """Whether the process that a state names still runs; None for one on another host, where nobody can tell."""
     if state["host"] != socket.gethostname():
-        return True
-    if state["pid"] == os.getpid():
-        return False
+        return None
     try:
         os.kill(state["pid"], 0)
     except ProcessLookupError:
@@ -251,25 +263,3 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise RunError(f"{path} is damaged ({error}); remove the run's folder to train it anew") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (no object); remove the run's folder to train it anew")
-    return content
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write_atomically(path, json.dumps(content, indent=2) + "\n")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    os.replace(beside, path)

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 # Paths, dashboards and hardware change where and how fast a run is, names and notes what is said of it.
-OUTSIDE = {"mode", "experiment", "output_dir", "logger", "hardware", "step", "data.root", "data.note", "model.form"}
+OUTSIDE = {
+    "mode",
+    "experiment",
+    "output_dir",
+    "retry_failed",
+    "logger",
+    "hardware",
+    "step",
+    "data.root",
+    "data.note",
+    "model.form",
+}
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
 

@@ -10,8 +10,10 @@ from roadmap.errors import ConfigError
 from roadmap.training.spec import HardwareSpec, Precision
 
 
-def pick_device(hardware: HardwareSpec) -> torch.device:
+def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     """The device that the configuration names; `auto` is CUDA, else Apple's GPU, else the CPU.
+
+    Of several GPUs, the processes of a group take one each, by their number on this machine.
 
     Raises:
         ConfigError: there is no such device here, or it can't compute in the precision.
@@ -19,6 +21,8 @@ def pick_device(hardware: HardwareSpec) -> torch.device:
     name = hardware.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{local_rank}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -43,6 +47,11 @@ def make_deterministic(device: torch.device) -> None:
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """A GPU's allocator has an error of its own; the CPU's is known by its message alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "you tried to allocate" in str(error)
 
 
 def seed_everything(seed: int) -> None:

@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity
 
 from roadmap.data.order import Batch
 from roadmap.data.spec import DataSpec
-from roadmap.training.hardware import make_deterministic, seed_everything
+from roadmap.training.hardware import is_out_of_memory, make_deterministic, seed_everything
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 from roadmap.training.trainer import build_learner
 from roadmap.training.update import Learner, train_update
@@ -84,8 +84,7 @@ def _take_turn(subject: Subject, result: Measurement, times: bool) -> None:
         else:
             result.peak_memory = measure_peak_memory(subject)
     except RuntimeError as error:
-        # A GPU's allocator has an error of its own; the CPU's is known by its message alone.
-        if not isinstance(error, torch.OutOfMemoryError) and "you tried to allocate" not in str(error):
+        if not is_out_of_memory(error):
             raise
         result.out_of_memory = True
     gc.collect()  # the frames of an error held the network until here

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import Tensor
 
 REFRESHES_PER_SECOND = 2
@@ -40,6 +41,10 @@ class ProgressDisplay:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+
+    def warn(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self.console.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
 
     def update(self, done: int, loss: Tensor, lr: float) -> None:
         """After update number `done` (from 1, over the whole run)."""

@@ -87,10 +87,13 @@ class HardwareSpec:
     workers: int | None  # data processes; None: one a core but one, and none where a data set is tiny
     resident: bool | None  # the images stay on the device, augmented in batches; None: where they fit
     deterministic: bool  # the same command gives the same numbers on the same machine
+    checkpoint_minutes: float  # within an epoch too, a checkpoint is written after so many minutes
 
     def __post_init__(self) -> None:
         if self.per_device_batch < 1:
             raise ConfigError(f"hardware.per_device_batch={self.per_device_batch}: must be at least 1")
+        if self.checkpoint_minutes < 0:
+            raise ConfigError(f"hardware.checkpoint_minutes={self.checkpoint_minutes}: must be at least 0")
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"hardware.workers={self.workers}: must be at least 0, or null")
 

@@ -1,30 +1,50 @@
-"""The loop: epochs of updates, an evaluation after each, metrics and a checkpoint as it goes."""
+"""The loop: epochs of updates, an evaluation after each, metrics and checkpoints as it goes."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from roadmap.data.open import LoadSpec, open_eval, open_train
+from roadmap.data.order import Share
 from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError, TrainingError
 from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint
+from roadmap.training.group import ALONE, Group
 from roadmap.training.hardware import make_deterministic
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer, learning_rate
 from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec, plan_accumulation
+from roadmap.training.stop import StopSignals
 from roadmap.training.update import Learner, evaluate, train_update
 
 FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
 
 
+@dataclass
+class Position:
+    """How far a training has come: the metrics of its epochs, and the part of the epoch that is under way."""
+
+    history: list[dict[str, Any]]
+    losses: Tensor  # (updates of an epoch,), this process's; those from `update` on are still zero
+    update: int = 0  # of the epoch, the next one
+    seconds: float = 0.0  # spent on updates of the epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return len(self.history)
+
+
 class Trainer:
-    """Trains one network by one recipe. All randomness follows from (seed, update) and (seed, epoch, batch).
+    """Trains one network by one recipe. All randomness follows from (seed, epoch, batch).
 
     Raises:
         ConfigError: the batch can't be made, or is larger than the data.
@@ -39,98 +59,155 @@ class Trainer:
         hardware: HardwareSpec,
         device: torch.device,
         seed: int,
+        group: Group = ALONE,
     ):
         self.recipe = recipe
-        self.seed = seed
-        batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch)
+        self.group = group
+        self.save_every = 60 * hardware.checkpoint_minutes  # seconds
+        place = group.place
+        batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch, place.size)
         if hardware.deterministic:
             make_deterministic(device)
         train_images, val_images = open_images(data)
         _check_updates(train_images, recipe)
-        load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident)
+        share = Share(place.rank, place.size)
+        load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, share)
         self.train_batches = open_train(train_images, data, recipe.augment, load)
         self.val_batches = open_eval(val_images, data, recipe.augment, load)
         self.network = network
-        self.learner = build_learner(network, data, recipe, hardware, device, batch_size)
+        self.learner = build_learner(network, data, recipe, hardware, device, batch_size, group)
 
     def fit(self, run: RunFolder, logger: RunLogger, progress: ProgressDisplay) -> dict[str, Any]:
         """Trains from the run's checkpoint, or from the start, to the last epoch; returns the results.
 
         Raises:
-            TrainingError: the loss is not finite; names the epoch and the update.
+            TrainingError: a loss or a weight is not finite; names the epoch and the update.
+            Interrupted: a signal asked for it; all is saved up to the last update.
         """
-        history = self._resume(run)
-        with progress:
-            for epoch in range(len(history), self.recipe.epochs):
-                metrics = self._train_epoch(epoch, progress)
-                run.log(metrics)
-                logger.log(metrics)
-                progress.epoch(metrics)
-                history.append(metrics)
-                save_checkpoint(run.checkpoint, self._checkpoint(epoch + 1))
-        return summarize(history)
+        position = self._resume(run, progress)
+        with progress, StopSignals() as signals:
+            while position.epoch < self.recipe.epochs:
+                self._train_epoch(position, run, signals, progress)
+                metrics = self._close_epoch(position)
+                if self.group.place.is_first:
+                    run.log(metrics)
+                    logger.log(metrics)
+                    progress.epoch(metrics)
+                position = Position([*position.history, metrics], torch.zeros_like(position.losses))
+                self._save(position, run)
+        return summarize(position.history)
 
-    def _train_epoch(self, epoch: int, progress: ProgressDisplay) -> dict[str, Any]:
-        updates = self.train_batches.updates
-        losses = torch.zeros(updates, device=self.learner.device)
+    def _train_epoch(
+        self, position: Position, run: RunFolder, signals: StopSignals, progress: ProgressDisplay
+    ) -> None:
+        updates, epoch = self.train_batches.updates, position.epoch
+        before, saved = position.seconds, time.perf_counter()
+        started = saved
+        for micro_batches in self.train_batches.epoch(epoch, position.update):
+            number = epoch * updates + position.update
+            lr = learning_rate(self.recipe, number, updates)
+            position.losses[position.update] = loss = train_update(self.learner, micro_batches, lr)
+            position.update += 1
+            position.seconds = before + time.perf_counter() - started
+            if position.update % FINITE_CHECK_EVERY == 0:
+                self._check_finite(position)
+            progress.update(number + 1, loss, lr)
+            is_due = time.perf_counter() - saved >= self.save_every and position.update < updates
+            is_due, is_asked = self.group.any([is_due, signals.received is not None])
+            if is_due or is_asked:
+                self._save(position, run)
+                saved = time.perf_counter()
+            if is_asked:
+                raise signals.stop()
+        self._check_finite(position)
+        position.seconds = before + time.perf_counter() - started
+
+    def _close_epoch(self, position: Position) -> dict[str, Any]:
+        """The metrics of an epoch whose updates are done."""
         started = time.perf_counter()
-        for index, micro_batches in enumerate(self.train_batches.epoch(epoch)):
-            update = epoch * updates + index
-            lr = learning_rate(self.recipe, update, updates)
-            losses[index] = train_update(self.learner, micro_batches, lr)
-            if (index + 1) % FINITE_CHECK_EVERY == 0:
-                self._check_finite(losses, epoch)
-            progress.update(update + 1, losses[index], lr)
-        self._check_finite(losses, epoch)
-        seconds = time.perf_counter() - started
         validation = evaluate(self.network, self.val_batches, self.learner)
-        metrics = {
-            "epoch": epoch + 1,
-            "update": (epoch + 1) * updates,
-            "lr": lr,
-            "train_loss": losses.mean().item(),
+        ema = self.learner.ema
+        ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, self.val_batches, self.learner).top1}
+        updates = len(position.losses)
+        number = (position.epoch + 1) * updates
+        return {
+            "epoch": position.epoch + 1,
+            "update": number,
+            "lr": learning_rate(self.recipe, number - 1, updates),
+            "train_loss": self.group.mean(position.losses).mean().item(),
             "loss": validation.loss,
             "top1": validation.top1,
             "top5": validation.top5,
-            "images_per_s": updates * self.recipe.total_batch / seconds,
-            "seconds": time.perf_counter() - started,
+            **ema_top1,
+            "images_per_s": updates * self.recipe.total_batch / position.seconds,
+            "seconds": position.seconds + time.perf_counter() - started,
         }
-        if self.learner.ema is not None:
-            metrics["ema_top1"] = evaluate(self.learner.ema, self.val_batches, self.learner).top1
-        return metrics
 
-    def _check_finite(self, losses: Tensor, epoch: int) -> None:
+    def _check_finite(self, position: Position) -> None:
+        losses = self.group.mean(position.losses)
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
-            update = epoch * len(losses) + int(bad[0])
-            lr = learning_rate(self.recipe, update, len(losses))
-            raise TrainingError(
-                f"the loss is not finite: {losses[bad[0]].item()} in epoch {epoch + 1}, update {update + 1}, "
-                f"at learning rate {lr:.2e}. A lower recipe.lr, a longer recipe.warmup_epochs or "
-                "recipe.clip_grad=1.0 may help"
-            )
+            self._raise_not_finite(f"the loss is not finite: {losses[bad[0]].item()}", position, int(bad[0]))
 
-    def _checkpoint(self, epochs: int) -> dict[str, Any]:
+    def _raise_not_finite(self, what: str, position: Position, update: int) -> None:
+        number = position.epoch * len(position.losses) + update
+        lr = learning_rate(self.recipe, number, len(position.losses))
+        raise TrainingError(
+            f"{what} in epoch {position.epoch + 1}, update {number + 1}, at learning rate {lr:.2e}. A lower "
+            "recipe.lr, a longer recipe.warmup_epochs or recipe.clip_grad=1.0 may help. The last good checkpoint "
+            f"{self._last_saved}"
+        )
+
+    def _save(self, position: Position, run: RunFolder) -> None:
+        """Writes the checkpoint, unless the weights are spoiled: it would be of no use to anyone."""
+        losses = self.group.mean(position.losses)[: position.update].cpu()
+        if not all(bool(weights.isfinite().all()) for weights in self.network.parameters()):
+            self._raise_not_finite("a weight is not finite", position, max(position.update - 1, 0))
+        self._last_saved = _describe_position(position)
+        if not self.group.place.is_first:
+            return
         learner = self.learner
-        return {
-            "epochs": epochs,
+        content = {
+            "config_hash": run.config_hash,
+            "epochs": position.epoch,
+            "history": position.history,
+            "losses": losses,
+            "seconds": position.seconds,
             "model": self.network.state_dict(),
             "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),
             "ema": learner.ema.state_dict() if learner.ema is not None else None,
         }
+        save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
-    def _resume(self, run: RunFolder) -> list[dict[str, Any]]:
-        """The metrics of the epochs that the run's checkpoint has behind it."""
-        checkpoint = load_checkpoint(run.checkpoint)
-        if checkpoint is None:
-            return run.keep_metrics(0)
-        self.network.load_state_dict(checkpoint["model"])
-        self.learner.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.learner.scaler.load_state_dict(checkpoint["scaler"])
-        if self.learner.ema is not None:
-            self.learner.ema.load_state_dict(checkpoint["ema"])
-        return run.keep_metrics(checkpoint["epochs"])
+    def _resume(self, run: RunFolder, progress: ProgressDisplay) -> Position:
+        """Where the run's checkpoint stands; the start where there is none."""
+        position = Position([], torch.zeros(self.train_batches.updates, device=self.learner.device))
+        checkpoint, warning = load_checkpoint(run.checkpoint, run.previous_checkpoint, run.config_hash)
+        if warning:
+            progress.warn(warning)
+        if checkpoint is not None:
+            self.network.load_state_dict(checkpoint["model"])
+            self.learner.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.learner.scaler.load_state_dict(checkpoint["scaler"])
+            if self.learner.ema is not None:
+                self.learner.ema.load_state_dict(checkpoint["ema"])
+            position.history = checkpoint["history"]
+            position.update = len(checkpoint["losses"])
+            position.losses[: position.update] = checkpoint["losses"].to(position.losses.device)
+            position.seconds = checkpoint["seconds"]
+        self._last_saved = _describe_position(position)
+        self.group.first(None)  # nobody writes before all have read
+        if self.group.place.is_first:
+            run.restore_metrics(position.history)
+        return position
+
+
+def _describe_position(position: Position) -> str:
+    if position.epoch == position.update == 0:
+        return "is none: nothing was saved yet"
+    within = f" and {position.update} updates" if position.update else ""
+    return f"has {position.epoch} epochs{within} behind it"
 
 
 def build_learner(
@@ -140,6 +217,7 @@ def build_learner(
     hardware: HardwareSpec,
     device: torch.device,
     batch_size: int,
+    group: Group = ALONE,
 ) -> Learner:
     """The network on its device, with the optimizer and everything else that an update needs."""
     memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
@@ -147,7 +225,7 @@ def build_learner(
     if hardware.compile:
         network.compile()
     return Learner(
-        model=network,
+        model=_share_gradients(network, device, group),
         optimizer=build_optimizer(network, recipe, fused=device.type in ("cpu", "cuda")),
         scaler=torch.amp.GradScaler(device.type, enabled=hardware.precision is Precision.fp16),
         ema=build_ema(network, recipe),
@@ -157,7 +235,14 @@ def build_learner(
         precision=hardware.precision,
         memory_format=memory_format,
         clip_grad=recipe.clip_grad,
+        group=group,
     )
+
+
+def _share_gradients(network: nn.Module, device: torch.device, group: Group) -> nn.Module:
+    if group.place.size == 1:
+        return network
+    return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """One update of the weights, and one evaluation."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from roadmap.data.order import Batch
+from roadmap.training.group import Group
 from roadmap.training.hardware import seed_everything
 from roadmap.training.recipe import Loss, Mix
 from roadmap.training.spec import Precision
@@ -31,10 +34,16 @@ class Learner:
     precision: Precision
     memory_format: torch.memory_format
     clip_grad: float | None
+    group: Group  # of the processes that train this network together
 
     def autocast(self) -> Any:
         dtype = DTYPES[self.precision]
         return torch.autocast(self.device.type, dtype, enabled=self.precision is not Precision.fp32)
+
+    def hold_gradients(self, hold: bool) -> AbstractContextManager[Any]:
+        """Keeps gradients of several processes apart while an update still accumulates."""
+        is_shared = isinstance(self.model, DistributedDataParallel)
+        return self.model.no_sync() if is_shared and hold else nullcontext()  # type: ignore[operator]
 
     def place(self, images: Tensor, labels: Tensor, seed: int | None = None) -> Batch:
         """The batch on the device, without waiting for it."""
@@ -45,20 +54,21 @@ class Learner:
 def train_update(learner: Learner, micro_batches: Sequence[Batch], lr: float) -> Tensor:
     """One step of the optimizer over the micro-batches of images (N, 3, S, S) and labels (N,).
 
-    Returns their mean loss as a scalar on the device, so that nobody waits for it here.
+    Returns this process's mean loss as a scalar on the device, so that nobody waits for it here.
     """
     for group in learner.optimizer.param_groups:
         group["lr"] = lr
     mean_loss = torch.zeros((), device=learner.device)
-    for batch in micro_batches:
+    for number, batch in enumerate(micro_batches, start=1):
         images, labels, seed = learner.place(*batch)
         if seed is not None:
             seed_everything(seed)
         images, targets = learner.mix(images, labels)
-        with learner.autocast():
-            logits = learner.model(images)
-            loss = learner.loss(logits, targets) / len(micro_batches)
-        learner.scaler.scale(loss).backward()
+        with learner.hold_gradients(number < len(micro_batches)):
+            with learner.autocast():
+                logits = learner.model(images)
+                loss = learner.loss(logits, targets) / len(micro_batches)
+            learner.scaler.scale(loss).backward()
         mean_loss += loss.detach()
     if learner.clip_grad is not None:
         learner.scaler.unscale_(learner.optimizer)
@@ -81,17 +91,17 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Iterable[Batch], learner: Learner) -> Evaluation:
-    """Loss and accuracy over all batches, each image counted once; summed on the device."""
+    """Loss and accuracy over all batches of all processes, each image counted once; summed on the device."""
     model.eval()
-    sums = torch.zeros(3, device=learner.device, dtype=torch.float64 if learner.device.type != "mps" else None)
-    count = 0
+    # loss, top-1, top-5, images
+    sums = torch.zeros(4, device=learner.device, dtype=torch.float64 if learner.device.type != "mps" else None)
     for batch in batches:
         images, labels, _ = learner.place(*batch)
         with learner.autocast():
             logits = model(images).float()
         best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)
-        sums += torch.stack([F.cross_entropy(logits, labels, reduction="sum"), best[:, 0].sum(), best.sum()])
-        count += len(labels)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        sums += torch.stack([loss, best[:, 0].sum(), best.sum(), loss.new_tensor(len(labels))])
     model.train()
-    loss, top1, top5 = (sums / count).tolist()
-    return Evaluation(loss, 100 * top1, 100 * top5, count)
+    loss, top1, top5, count = learner.group.sum(sums).tolist()
+    return Evaluation(loss / count, 100 * top1 / count, 100 * top5 / count, round(count))

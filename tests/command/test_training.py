@@ -42,6 +42,7 @@ def test_a_run_leaves_its_files(train: Train, tmp_path: Path) -> None:
         "metrics.jsonl",
         "summary.json",
         "checkpoint.pt",
+        ".lock",
     }
 
     config = read_config(compose(*words, f"output_dir={tmp_path}"))
@@ -120,6 +121,26 @@ def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> Non
     assert "What this shows" in outcome.out
 
 
+def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: Path) -> None:
+    words = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
+    assert train("-m", *words).status == 1
+    state = json.loads((tmp_path / PLACE / "state.json").read_text())
+    assert state["error"].startswith("there is no weights file")
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
+
+    again = train("-m", *words)
+    assert again.status == 1
+    assert "failed before and is left alone; retry_failed=true trains it again (there is no weights" in again.out
+    assert train("-m", *words, "retry_failed=true").status == 0
+
+
+def test_a_single_run_that_failed_is_tried_again(train: Train, tmp_path: Path) -> None:
+    words = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
+    assert train(*words).status == 1
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
+    assert train(*words).status == 0
+
+
 def test_a_defect_is_shown_with_its_trace_and_the_sweep_goes_on(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,8 +167,11 @@ def test_an_interrupt_ends_the_sweep_and_is_recorded(
     monkeypatch.setattr(jobs, "train", interrupt)
     outcome = train("-m", *QUICK, "seed=0,1")
     assert outcome.status == 130
-    assert "interrupted; the same command goes on" in outcome.err
-    assert states(tmp_path / "micro-digits") == {"step0_resnet seed0": "interrupted"}
+    assert "stopped by SIGINT; the same command goes on" in outcome.err
+    assert states(tmp_path / "micro-digits") == {
+        "step0_resnet seed0": "interrupted",
+        "step0_resnet seed1": "pending",
+    }
 
 
 def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from roadmap.errors import RunError
 from roadmap.runs.folder import Identity, RunFolder, find_commit, read_metrics
 
+ROOT = Path(__file__).parents[2]
 OpenRun = Callable[..., RunFolder]
 FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
 
@@ -37,13 +38,7 @@ def finish(run: RunFolder) -> None:
 
 
 def content(run: RunFolder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run.path.iterdir()}
-
-
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    process.wait()
-    return process.pid
+    return {path.name: path.read_bytes() for path in run.path.iterdir() if path.name != ".lock"}
 
 
 def set_state(run: RunFolder, **changes: Any) -> None:
@@ -97,7 +92,7 @@ def test_a_finished_run_has_identity_and_results_side_by_side(open_run: OpenRun)
     run = open_run()
     finish(run)
     assert run.is_done()
-    assert {path.name for path in run.path.iterdir()} == set(FILES)
+    assert set(content(run)) == set(FILES)
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary == run.summary()
     assert (summary["step"], summary["seed"], summary["top1"]) == ("step0_resnet", 0, 20.0)
@@ -131,16 +126,17 @@ def test_the_same_run_on_other_hardware_is_done(open_run: OpenRun, words: tuple[
     assert open_run(*words).is_done()
 
 
-@pytest.mark.parametrize("end", ["interrupt", "fail", "die"])
+@pytest.mark.parametrize("end", ["interrupt", "fail", "die", "die on another host"])
 def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str) -> None:
     run = open_run()
     train(run)
     if end == "interrupt":
-        run.interrupt()
+        run.interrupt("stopped by SIGTERM")
     elif end == "fail":
         run.fail("no space left")
-    else:
-        set_state(run, pid=dead_pid())
+    run.close()  # as the end of its process does
+    if end == "die on another host":
+        set_state(run, host="elsewhere")
     before = content(run)
     again = open_run()
     assert not again.is_done()
@@ -153,7 +149,7 @@ def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str
 def test_an_interrupted_run_is_not_given_to_another_configuration(open_run: OpenRun) -> None:
     run = open_run()
     train(run)
-    run.interrupt()
+    run.interrupt("stopped by SIGTERM")
     with pytest.raises(RunError, match=r"holds a run \(interrupted\) of another configuration"):
         open_run("recipe.lr=0.5").claim()
 
@@ -165,35 +161,83 @@ def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(o
     assert (run.state()["state"], run.state()["error"]) == ("failed", "the loss is not finite")
     other = open_run()
     other.claim()
-    assert {path.name for path in other.path.iterdir()} == {"config.yaml", "state.json"}
+    assert set(content(other)) == {"config.yaml", "state.json"}
     assert other.state()["config_hash"] == other.config_hash
 
 
-def test_a_run_that_a_living_process_trains_is_refused(open_run: OpenRun) -> None:
-    run = open_run()
-    train(run)
-    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as process:
-        set_state(run, pid=process.pid)
+CLAIM = """
+import sys
+from dataclasses import replace
+from roadmap.command import open_folder
+from roadmap.config import plan_runs
+(planned,) = plan_runs(["+roadmap=step0_resnet"], is_sweep=False)
+open_folder(replace(planned, config=replace(planned.config, output_dir=sys.argv[1]))).claim()
+print("claimed", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "ended"])
+def test_a_run_that_another_process_trains_is_refused_until_that_is_gone(
+    open_run: OpenRun, tmp_path: Path, end: str
+) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], cwd=ROOT, **pipes) as process:
+        assert process.stdout.readline() == b"claimed\n"
+        run = open_run()
         before = content(run)
         with pytest.raises(RunError) as caught:
-            open_run().claim()
+            run.claim()
         assert content(run) == before
-        process.communicate(b"\n")
+        if end == "killed":
+            process.kill()
+        else:
+            process.communicate()
     message = str(caught.value)
     assert f"{run.path} is being trained by process {process.pid} on {socket.gethostname()}" in message
-    assert f"write interrupted for running in {run.path / 'state.json'}" in message
-    open_run().claim()  # now it is dead
+    run.claim()
+    assert run.state()["pid"] == os.getpid()
 
 
-def test_a_run_on_another_host_counts_as_alive_until_its_state_says_otherwise(open_run: OpenRun) -> None:
+def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenRun, tmp_path: Path) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    command = [sys.executable, "-c", CLAIM, str(tmp_path)]
+    processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(4)]
+    lines = [process.stdout.readline() for process in processes]  # nothing from one that was refused
+    for process in processes:
+        process.communicate()
+    assert sorted(lines) == [b"", b"", b"", b"claimed\n"]
+    assert open_run().state()["pid"] == processes[lines.index(b"claimed\n")].pid
+
+
+def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: OpenRun) -> None:
+    run, other = open_run(), open_run("recipe.lr=0.5")
+    run.plan()
+    assert run.state()["state"] == "pending"
+    assert not run.is_done()
+    other.claim()
+    assert (other.state()["state"], other.state()["config_hash"]) == ("running", other.config_hash)
+    run_files = content(other)
+    other.plan()  # what has begun is not pending
+    assert content(other) == run_files
+
+
+def test_a_run_keeps_its_name_on_a_dashboard(open_run: OpenRun) -> None:
+    run = open_run()
+    run.claim()
+    name = run.dashboard_id()
+    run.interrupt("stopped by SIGTERM")
+    open_run().claim()
+    assert open_run().dashboard_id() == run.state()["dashboard_id"] == name
+    assert open_run("recipe.lr=0.5").dashboard_id() != name
+
+
+def test_the_previous_checkpoint_goes_when_the_run_is_done(open_run: OpenRun) -> None:
     run = open_run()
     train(run)
-    set_state(run, host="elsewhere", pid=dead_pid())
-    with pytest.raises(RunError, match="on elsewhere"):
-        open_run().claim()
-    set_state(run, state="interrupted")  # the way out that the message tells
-    open_run().claim()
-    assert run.checkpoint.exists()
+    run.previous_checkpoint.write_text("weights of epoch 1")
+    run.finish({"top1": 20.0})
+    assert set(content(run)) == set(FILES)
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_run: OpenRun) -> None:
@@ -202,7 +246,7 @@ def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_ru
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "top')
     assert read_metrics(run.path) == [epoch(1), epoch(2)]
-    assert run.keep_metrics(2) == [epoch(1), epoch(2)]
+    run.restore_metrics([epoch(1), epoch(2)])
     run.log(epoch(3))
     assert read_metrics(run.path) == [epoch(1), epoch(2), epoch(3)]
 
@@ -211,7 +255,7 @@ def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_ru
 def test_epochs_after_the_checkpoint_are_removed(open_run: OpenRun, kept: int) -> None:
     run = open_run()
     train(run)
-    assert run.keep_metrics(kept) == [epoch(number) for number in range(1, kept + 1)]
+    run.restore_metrics([epoch(number) for number in range(1, kept + 1)])
     assert read_metrics(run.path) == [epoch(number) for number in range(1, kept + 1)]
 
 

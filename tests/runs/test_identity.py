@@ -19,6 +19,7 @@ OUTSIDE = {
     "mode",
     "experiment",
     "output_dir",
+    "retry_failed",
     "data.root",
     "data.note",
     "regime.name",

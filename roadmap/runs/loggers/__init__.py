@@ -1,11 +1,12 @@
 """Dashboards behind one small interface. A logger is one module here with a class `Logger`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol
 
-from roadmap.runs.folder import Identity
+from roadmap.errors import ConfigError, first_line
+from roadmap.runs.folder import RunFolder
 from roadmap.runs.spec import LoggerSpec
 
 
@@ -19,15 +20,51 @@ class RunLogger(Protocol):
         """The end: the summary of a run that is done, None for one that failed."""
 
 
+class GuardedLogger:
+    """A dashboard that can't stop a training: its first error is told once, and then it is left alone."""
+
+    def __init__(self, open_logger: Callable[[], RunLogger], name: str, warn: Callable[[str], None]):
+        self._name = name
+        self._warn = warn
+        self._logger: RunLogger | None = None
+        self._try(lambda: setattr(self, "_logger", open_logger()))
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        if self._logger is not None:
+            self._try(partial(self._logger.log, metrics))
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        if self._logger is not None:
+            self._try(partial(self._logger.finish, summary))
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # whatever a service and its library may raise
+            self._logger = None
+            self._warn(
+                f"logger={self._name} is left out from here on: {type(error).__name__}: {first_line(error)}. "
+                "The metrics stay in the run's own files"
+            )
+
+
 def open_logger(
-    spec: LoggerSpec, identity: Identity, config: Mapping[str, Any], facts: Mapping[str, Any], path: Path
+    spec: LoggerSpec,
+    run: RunFolder,
+    facts: Mapping[str, Any],
+    warn: Callable[[str], None],
 ) -> RunLogger:
     """The logger that the configuration names; only its own module and its library are imported.
 
     Args:
-        config: the resolved configuration.
         facts: what is known before training: GMACs, parameters, the paper's figures.
-        path: the run's folder, for the logger's files.
+        warn: hears of a dashboard that fails.
+
+    Raises:
+        ConfigError: its library is not installed.
     """
-    module = import_module(f"{__name__}.{spec.name}")
-    return module.Logger(spec, identity, config, facts, path)
+    try:
+        module = import_module(f"{__name__}.{spec.name}")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"logger={spec.name} needs the package {error.name}: pip install {error.name}") from error
+    return GuardedLogger(lambda: module.Logger(spec, run, facts), spec.name, warn)

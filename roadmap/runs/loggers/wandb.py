@@ -1,33 +1,28 @@
 """Weights & Biases: runs grouped by experiment, named by step and seed, comparable without hand work."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import wandb
 
-from roadmap.runs.folder import Identity, identity_values
+from roadmap.runs.folder import RunFolder, identity_values
 from roadmap.runs.spec import LoggerSpec
 
 
 class Logger:
-    def __init__(
-        self,
-        spec: LoggerSpec,
-        identity: Identity,
-        config: Mapping[str, Any],
-        facts: Mapping[str, Any],
-        path: Path,
-    ):
+    def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
+        identity = run.identity
         self.run = wandb.init(
             project=spec.project,
             entity=spec.entity,
             mode=spec.mode.value,
-            dir=path,
+            dir=run.path,
+            id=run.dashboard_id(),  # a run that goes on is one run on the dashboard too
+            resume="allow",
             group=identity.experiment,
             name=f"{identity.name}-seed{identity.seed}",
             tags=[identity.regime, identity.data, identity.recipe],
-            config={**config, "identity": identity_values(identity)},
+            config={**run.config, "identity": identity_values(identity)},
             settings=wandb.Settings(console="off", silent=True),
         )
         self.run.define_metric("epoch", hidden=True)

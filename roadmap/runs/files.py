@@ -1,0 +1,110 @@
+"""Files that are never half-written: beside, flushed to disk, renamed over, and the folder flushed."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from roadmap.errors import RunError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def replace_file(path: Path, content: bytes, previous: Path | None = None) -> None:
+    """Writes `content` to `path`; what was there is kept at `previous`, or untouched where writing fails.
+
+    Raises:
+        RunError: the disk is full, or the place can't be written; names the path and the bytes.
+    """
+    beside = path.with_name(path.name + ".new")
+    with explain_writing(path, len(content)):
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                beside.unlink()  # it may hold the space that others need
+            raise
+        if previous is not None and path.exists():
+            os.replace(path, previous)
+        os.replace(beside, path)
+        flush_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds one line at the end of a file.
+
+    Raises:
+        RunError: as replace_file.
+    """
+    with explain_writing(path, len(line) + 1), path.open("a") as file:
+        file.write(line + "\n")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replaces a file by an object."""
+    replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise RunError(f"{path} is damaged ({error}); remove the run's folder to train it anew") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (no object); remove the run's folder to train it anew")
+    return content
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are missing.
+
+    Raises:
+        RunError: a file is in the way, or it may not be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} can't be made: {error.strerror}. Choose another output_dir=FOLDER") from error
+
+
+def flush_folder(path: Path) -> None:
+    """So that a rename outlives a power cut."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def explain_writing(path: Path, needed: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise RunError(
+                f"the disk is full: {path} needs {needed:,} bytes, {_free_bytes(path)} are free. What was saved "
+                "before is intact. Make room, or choose another output_dir=FOLDER; the same command goes on"
+            ) from error
+        raise RunError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _free_bytes(path: Path) -> str:
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return "an unknown number"
+    return f"{disk.f_bavail * disk.f_frsize:,}"

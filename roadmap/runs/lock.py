@@ -1,0 +1,38 @@
+"""One process at a time in a folder, by a lock that the operating system frees when the process ends."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class Lock:
+    """A POSIX record lock on a file: none outlives its process, not even after SIGKILL, and children don't
+    inherit it. NFS passes it on between machines."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        """False if another process holds it. A file system without locks grants it always."""
+        if self._file is not None:
+            return True
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                os.close(file)
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    return False
+                raise
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,86 @@
+"""What processes that train one network together tell each other."""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from roadmap.training.processes import Place, find_place
+
+TIMEOUT = timedelta(minutes=30)  # the first process may decode the data while the others wait
+PORTS = (20_000, 40_000)  # one is derived from a SLURM job's number
+
+
+class Group:
+    """The processes of a training. Each of them has to call each method, in the same order."""
+
+    def __init__(self, place: Place, control: dist.ProcessGroup | None = None):
+        self.place = place
+        self._control = control  # on the CPU, so that talking does not wait for a GPU
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the processes, element by element."""
+        return self.sum(values) / self.place.size
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the processes, element by element."""
+        if self._control is None:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """Each flag, true where it is in any process."""
+        if self._control is None:
+            return list(flags)
+        votes = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(votes, dist.ReduceOp.MAX, group=self._control)
+        return [bool(vote) for vote in votes]
+
+    def first(self, value: Any) -> Any:
+        """The first process's value, in all of them."""
+        if self._control is None:
+            return value
+        box = [value if self.place.is_first else None]
+        dist.broadcast_object_list(box, src=0, group=self._control)
+        return box[0]
+
+
+ALONE = Group(Place())
+
+
+@cache
+def join_group() -> Group:
+    """The group that the launcher started this process in; made once a process."""
+    place = find_place()
+    if place.size == 1:
+        return ALONE
+    if not dist.is_initialized():
+        _name_meeting_point()
+        if torch.cuda.is_available():
+            torch.cuda.set_device(place.local_rank)
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
+    control = dist.new_group(backend="gloo")
+    assert isinstance(control, dist.ProcessGroup)
+    return Group(place, control)
+
+
+def leave_group() -> None:
+    """Before the process ends, so that the library does not warn."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _name_meeting_point() -> None:
+    """SLURM names no address and port; the step was started on the first node."""
+    if "MASTER_ADDR" not in os.environ:
+        job = int(os.environ["SLURM_JOB_ID"])
+        os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+        os.environ["MASTER_PORT"] = str(PORTS[0] + job % (PORTS[1] - PORTS[0]))
