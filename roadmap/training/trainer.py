@@ -150,10 +150,11 @@ class Trainer:
             self._raise_not_finite(f"the loss is not finite: {losses[bad[0]].item()}", position, int(bad[0]))
 
     def _raise_not_finite(self, what: str, position: Position, update: int) -> None:
-        number = position.epoch * len(position.losses) + update
-        lr = learning_rate(self.recipe, number, len(position.losses))
+        updates = len(position.losses)
+        number = position.epoch * updates + update
+        lr = learning_rate(self.recipe, number, updates)
         raise TrainingError(
-            f"{what} in epoch {position.epoch + 1}, update {number + 1}, at learning rate {lr:.2e}. A lower "
+            f"{what} in epoch {number // updates + 1}, update {number + 1}, at learning rate {lr:.2e}. A lower "
             "recipe.lr, a longer recipe.warmup_epochs or recipe.clip_grad=1.0 may help. The last good checkpoint "
             f"{self._last_saved}"
         )
@@ -162,7 +163,7 @@ class Trainer:
         """Writes the checkpoint, unless the weights are spoiled: it would be of no use to anyone."""
         losses = self.group.mean(position.losses)[: position.update].cpu()
         if not all(bool(weights.isfinite().all()) for weights in self.network.parameters()):
-            self._raise_not_finite("a weight is not finite", position, max(position.update - 1, 0))
+            self._raise_not_finite("a weight is not finite", position, position.update - 1)
         self._last_saved = _describe_position(position)
         if not self.group.place.is_first:
             return

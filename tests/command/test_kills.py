@@ -1,0 +1,147 @@
+"""Runs that end without a word, and the same command typed again."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Results = Callable[[Path], Any]  # see tests/conftest.py
+SMALL = (
+    "recipe.epochs=2",
+    "recipe.warmup_epochs=0",
+    "recipe.total_batch=128",
+    "regime.width.modern=8",
+    "regime.width.resnet=8",
+    "hardware.checkpoint_minutes=0",  # a checkpoint after each update, so that many of the kills hit one
+)
+SWEEP = ("-m", "+roadmap=step0_resnet,step12_downsample", "seed=0,1", *SMALL)
+KILLS = 20
+PATIENCE = 120  # seconds
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "train.py", *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(*words: str) -> tuple[int, str]:
+    process = start(*words)
+    output, _ = process.communicate()
+    return process.returncode, output
+
+
+def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+    """False if the process ended before."""
+    end = time.monotonic() + PATIENCE
+    while process.poll() is None:
+        if seen():
+            return True
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.001)
+    return False
+
+
+def trained_by(process: subprocess.Popen[str], output_dir: Path) -> bool:
+    for path in output_dir.rglob("state.json"):
+        state = json.loads(path.read_text())
+        if state["state"] == "running" and state["pid"] == process.pid:
+            return True
+    return False
+
+
+def all_results(output_dir: Path, read_results: Results) -> dict[str, Any]:
+    return {str(path.parent.relative_to(output_dir)): read_results(path.parent) for path in _summaries(output_dir)}
+
+
+def _summaries(output_dir: Path) -> list[Path]:
+    return sorted(output_dir.rglob("summary.json"))
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
+    words = ("+roadmap=step12_downsample", *SMALL)
+    place = Path("micro-digits/step12_downsample/seed0")
+    process = start(*words, f"output_dir={tmp_path / 'killed'}")
+    assert wait_for((tmp_path / "killed" / place / "checkpoint.previous.pt").exists, process)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "killed" / place / "summary.json").exists()
+    assert finish(*words, f"output_dir={tmp_path / 'killed'}")[0] == 0
+    assert finish(*words, f"output_dir={tmp_path / 'whole'}")[0] == 0
+    assert read_results(tmp_path / "killed" / place) == read_results(tmp_path / "whole" / place)
+
+
+@pytest.mark.system  # twenty and more starts: minutes
+def test_a_sweep_that_is_killed_twenty_times_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
+    """At random moments, and at each third kill while a checkpoint is being written."""
+    assert finish(*SWEEP, f"output_dir={tmp_path / 'whole'}")[0] == 0
+    expected = all_results(tmp_path / "whole", read_results)
+    assert len(expected) == 4
+
+    seed = random.randrange(2**32)
+    print(f"random seed {seed}")
+    generator = random.Random(seed)
+    kills = writing = sweeps = 0
+    while kills < KILLS:
+        sweeps += 1
+        output_dir = tmp_path / f"sweep{sweeps}"
+        words = (*SWEEP, f"output_dir={output_dir}")
+        while True:
+            process = start(*words)
+            wait_for(lambda process=process, place=output_dir: trained_by(process, place), process)  # type: ignore[misc]
+            if kills % 3 == 2:
+                half_written = wait_for(lambda place=output_dir: any(place.rglob("*.pt.new")), process)  # type: ignore[misc]
+                writing += half_written
+            else:
+                time.sleep(generator.uniform(0, 1.5))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            if process.returncode != -signal.SIGKILL:
+                break  # it was done before
+            kills += 1
+        assert process.returncode == 0
+        assert all_results(output_dir, read_results) == expected
+    print(f"{kills} kills, {writing} of them while a checkpoint was written, {sweeps} sweeps")
+    assert writing > 0
+
+
+@pytest.mark.system  # four starts
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)])
+def test_a_signal_is_told_by_state_and_exit_status(sent: signal.Signals, status: int, tmp_path: Path) -> None:
+    words = ("+roadmap=step12_downsample", *SMALL, "recipe.epochs=50", f"output_dir={tmp_path}")
+    process = start(*words)
+    folder = tmp_path / "micro-digits/step12_downsample/seed0"
+    assert wait_for((folder / "checkpoint.pt").exists, process)
+    process.send_signal(sent)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status
+    assert f"stopped by {sent.name}; the same command goes on from the last checkpoint" in output
+    state = json.loads((folder / "state.json").read_text())
+    assert (state["state"], state["error"]) == ("interrupted", f"stopped by {sent.name}")
+
+
+@pytest.mark.system  # two starts at once
+def test_of_two_that_start_a_run_at_once_one_says_so_and_goes_on(tmp_path: Path) -> None:
+    words = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL, f"output_dir={tmp_path}")
+    pair = [start(*words), start(*words)]
+    outputs = [process.communicate()[0] for process in pair]
+    assert len(_summaries(tmp_path)) == 2
+    assert all(json.loads(path.read_text())["epochs"] == 2 for path in _summaries(tmp_path))
+    for output in outputs:  # each run was trained by one and left alone by the other
+        assert output.count("top-1 ") + output.count("is being trained by") + output.count("is done already") >= 2
+    trained = [output.count("seed 0: top-1 ") for output in outputs]
+    assert sum(trained) == 2

@@ -1,0 +1,38 @@
+"""What a run left, to be compared with another run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+CLOCKS = ("seconds", "images_per_s")  # how long it took is all that may differ between equal runs
+
+
+@pytest.fixture(scope="session")
+def read_results() -> Callable[[Path], tuple[Any, ...]]:
+    """Everything in a run's folder, but for clocks: summary, metrics, and every bit of the checkpoint."""
+
+    def read(folder: Path) -> tuple[Any, ...]:
+        summary = json.loads((folder / "summary.json").read_text())
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+        checkpoint["history"] = [_without_clocks(line) for line in checkpoint["history"]]
+        return _without_clocks(summary), [_without_clocks(line) for line in lines], flatten(checkpoint)
+
+    return read
+
+
+def _without_clocks(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in CLOCKS}
+
+
+def flatten(value: Any) -> Any:
+    """Tensors as bytes, which are equal or not."""
+    if isinstance(value, dict):
+        return {key: flatten(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [flatten(item) for item in value]
+    return (str(value.dtype), value.shape, value.numpy().tobytes()) if isinstance(value, torch.Tensor) else value

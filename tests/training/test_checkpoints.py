@@ -1,0 +1,246 @@
+"""Checkpoints: exact at any update, never lost, never trusted when damaged."""
+
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import roadmap
+from roadmap import jobs
+from roadmap.command import open_folder
+from roadmap.config import plan_run
+from roadmap.errors import Interrupted, RunError, TrainingError
+from roadmap.runs.folder import RunFolder
+from roadmap.training.checkpoint import load_checkpoint, save_checkpoint
+from roadmap.training.update import train_update
+
+WORDS = (
+    "+roadmap=step12_downsample",
+    "recipe.epochs=2",
+    "recipe.warmup_epochs=0",
+    "recipe.total_batch=256",  # 5 updates an epoch
+    "recipe.ema_decay=0.9",
+    "recipe.mixup=0.8",
+    "recipe.drop_path=0.2",
+    "regime.width.modern=8",
+    "hardware.per_device_batch=256",
+)
+Results = Callable[[Path], Any]  # see tests/conftest.py
+
+
+def open_run(output_dir: Path, *words: str) -> tuple[Any, RunFolder]:
+    planned = plan_run(roadmap.compose(*WORDS, f"output_dir={output_dir}", *words))
+    return planned.config, open_folder(planned)
+
+
+def train(output_dir: Path, *words: str) -> RunFolder:
+    config, folder = open_run(output_dir, *words)
+    folder.claim()
+    jobs.train(config, folder, jobs.Console(quiet=True))
+    return folder
+
+
+def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals) -> None:
+    """This process gets a signal in the middle of the update that follows so many."""
+    calls = []
+
+    def update(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == updates + 1:
+            os.kill(os.getpid(), sent)
+        return train_update(*arguments)
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return train(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.parametrize(
+    ("updates", "sent"), [(0, signal.SIGTERM), (3, signal.SIGUSR1), (6, signal.SIGINT), (4, signal.SIGUSR2)]
+)
+def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
+    updates: int,
+    sent: signal.Signals,
+    undisturbed: RunFolder,
+    read_results: Results,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    stop_after(updates, monkeypatch, sent)
+    with pytest.raises(Interrupted, match=f"stopped by {sent.name}"):
+        train(tmp_path)
+    monkeypatch.undo()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == handlers
+    _, folder = open_run(tmp_path)
+    saved = torch.load(folder.checkpoint, weights_only=True)
+    assert 5 * saved["epochs"] + len(saved["losses"]) == updates + 1  # the update under way was finished
+    folder.close()
+    assert read_results(train(tmp_path).path) == read_results(undisturbed.path)
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def update(*_: Any) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(tmp_path)
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_checkpoints_by_minutes_change_nothing(
+    undisturbed: RunFolder, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = []
+
+    def save(*arguments: Any) -> None:
+        saved.append(len(arguments[2]["losses"]))
+        save_checkpoint(*arguments)
+
+    monkeypatch.setattr("roadmap.training.trainer.save_checkpoint", save)
+    folder = train(tmp_path, "hardware.checkpoint_minutes=0")
+    assert saved == [1, 2, 3, 4, 0, 1, 2, 3, 4, 0]
+    assert read_results(folder.path) == read_results(undisturbed.path)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped after eight updates, and one of another seed."""
+    place = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stop_after(7, monkeypatch, signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            train(place / "run")
+    train(place / "other", "seed=1", "recipe.epochs=1")
+    return place
+
+
+def truncate(path: Path, other: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty(path: Path, other: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip_a_bit(path: Path, other: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(bytes(content))
+
+
+def replace_by_another(path: Path, other: Path) -> None:
+    shutil.copy(other, path)
+
+
+def replace_by_text(path: Path, other: Path) -> None:
+    path.write_text("weights")
+
+
+def remove(path: Path, other: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (truncate, "is damaged: "),
+        (empty, "is damaged: "),
+        (flip_a_bit, "is damaged: wrong checksum of "),
+        (replace_by_another, "is of another configuration"),
+        (replace_by_text, "is damaged: "),
+        (remove, None),
+    ],
+)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    damage: Any,
+    told: str | None,
+    undisturbed: RunFolder,
+    stopped: Path,
+    read_results: Results,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    config, folder = open_run(tmp_path / "run")
+    damage(folder.checkpoint, next((tmp_path / "other").rglob("checkpoint.pt")))
+
+    folder.claim()
+    jobs.train(config, folder, jobs.Console(width=1000))
+    warning = capsys.readouterr().out
+    if told is None:
+        assert "warning" not in warning
+    else:
+        assert f"warning: the checkpoint {folder.checkpoint} {told}" in warning
+        assert f"; going on from {folder.previous_checkpoint}" in warning
+    assert read_results(folder.path) == read_results(undisturbed.path)
+
+
+def test_nothing_is_trusted_where_both_are_damaged(tmp_path: Path) -> None:
+    newest, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
+    newest.write_bytes(b"")
+    previous.write_bytes(b"PK")
+    with pytest.raises(RunError, match="Nothing is left to go on from") as caught:
+        load_checkpoint(newest, previous, "abc")
+    assert str(newest) in str(caught.value)
+    assert str(previous) in str(caught.value)
+
+
+def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
+    """Wherever it is: what loads is what was saved, or an error."""
+    path = tmp_path / "checkpoint.pt"
+    content: dict[str, Any] = {
+        "config_hash": "abc",
+        "model": {"a": torch.arange(500.0)},
+        "history": [{"top1": 1.5}],
+    }
+    save_checkpoint(path, tmp_path / "previous.pt", content)
+    whole = path.read_bytes()
+    generator = random.Random(0)
+    noticed = 0
+    for _ in range(300):
+        bit = generator.randrange(8 * len(whole))
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(damaged))
+        try:
+            loaded, _ = load_checkpoint(path, tmp_path / "previous.pt", "abc")
+        except RunError:
+            noticed += 1
+        else:
+            assert loaded is not None
+            torch.testing.assert_close(loaded["model"]["a"], content["model"]["a"], rtol=0, atol=0)
+            assert loaded["history"] == content["history"]
+    assert noticed > 150
+
+
+def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that is not finite shows in the weights before it shows in a loss."""
+    calls = []
+
+    def update(learner: Any, *arguments: Any) -> torch.Tensor:
+        loss = train_update(learner, *arguments)
+        calls.append(1)
+        if len(calls) == 10:  # the last update of the run
+            next(learner.model.parameters()).data[0] = torch.nan
+        return loss
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    with pytest.raises(
+        TrainingError, match=r"not finite.* in epoch 2, update \d+, at learning rate .* has 1 epochs"
+    ):
+        train(tmp_path)
+    _, folder = open_run(tmp_path)
+    assert torch.load(folder.checkpoint, weights_only=True)["epochs"] == 1

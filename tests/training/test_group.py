@@ -1,0 +1,104 @@
+"""Several processes that train one network, against one that trains it alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Results = Callable[[Path], Any]  # see tests/conftest.py
+WORDS = (
+    "recipe.epochs=2",
+    "recipe.warmup_epochs=0",
+    "recipe.total_batch=256",
+    "recipe.mixup=0.8",
+    "recipe.drop_path=0.1",
+    "regime.width.modern=8",
+    "regime.width.resnet=8",
+    "hardware.per_device_batch=64",
+)
+
+pytestmark = pytest.mark.system  # processes of their own, several at once
+
+
+def start(output_dir: Path, *words: str, processes: int) -> subprocess.Popen[str]:
+    alone = [sys.executable, "train.py"]
+    together = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    return subprocess.Popen(
+        [*(alone if processes == 1 else [*together, "train.py"]), *WORDS, *words, f"output_dir={output_dir}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def train(output_dir: Path, *words: str, processes: int) -> Path:
+    process = start(output_dir, *words, processes=processes)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert output.count("epoch 2/2") <= 1  # one process speaks
+    (summary,) = output_dir.rglob("summary.json")
+    return summary.parent
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("step", ["step0_resnet", "step12_downsample"])
+def test_two_processes_train_as_one(step: str, tmp_path: Path) -> None:
+    """Micro-batches of 64: four in turn, or two in each of two processes, mixed and dropped alike.
+
+    Losses are equal within rounding. So is the evaluation, but for BatchNorm's running statistics, which are
+    the first process's, as in DistributedDataParallel.
+    """
+    alone = train(tmp_path / "alone", f"+roadmap={step}", processes=1)
+    pair = train(tmp_path / "pair", f"+roadmap={step}", processes=2)
+    assert json.loads((pair / "summary.json").read_text())["processes"] == 2
+    for one, two in zip(metrics(alone), metrics(pair), strict=True):
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+        assert two["lr"] == one["lr"]
+        if step == "step12_downsample":
+            assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+            assert abs(two["top1"] - one["top1"]) < 1
+
+
+def test_a_stopped_group_goes_on_exactly(tmp_path: Path, read_results: Results) -> None:
+    words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
+    whole = train(tmp_path / "whole", *words, processes=2)
+    process = start(tmp_path / "stopped", *words, processes=2)
+    end = time.monotonic() + 120
+    while not list((tmp_path / "stopped").rglob("checkpoint.previous.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    (state,) = (tmp_path / "stopped").rglob("state.json")
+    assert json.loads(state.read_text())["state"] == "interrupted"
+    assert read_results(train(tmp_path / "stopped", *words, processes=2)) == read_results(whole)
+
+
+def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:
+    folder = train(tmp_path, "+roadmap=step12_downsample", processes=1)
+    weights = f"init_from={folder / 'checkpoint.pt'}"
+    process = start(tmp_path, "+roadmap=step12_downsample", "mode=eval", weights, processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    (line,) = (folder.parent / "evaluations.jsonl").read_text().splitlines()
+    assert json.loads(line)["images"] == 364
+    assert json.loads(line)["top1"] == pytest.approx(metrics(folder)[-1]["top1"])
+
+    process = start(tmp_path, "+roadmap=step12_downsample", "recipe.lr=0.5", processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert output.count("holds a run (done) of another configuration") == 1
