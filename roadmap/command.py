@@ -24,7 +24,8 @@ from rich.text import Text
 from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.table import terminal_table
 from roadmap.config import Mode, PlannedRun, plan_run, plan_runs, prepare_overrides
-from roadmap.errors import Interrupted, RoadmapError
+from roadmap.errors import Interrupted, RoadmapError, RunError
+from roadmap.isolation import LAUNCHER, run_isolated
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.training.processes import find_place
@@ -63,6 +64,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
     try:
         if arguments.multirun and PLACE.is_first:
             _mark_pending(trained)
+            _say_where(arguments.overrides, folders)
         hydra_app()
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
@@ -94,21 +96,38 @@ def run_job(cfg: DictConfig) -> None:
 def _run(planned: PlannedRun, folder: RunFolder) -> None:
     if planned.config.mode is Mode.eval:
         _evaluate(planned, folder)
+    elif HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
+        _isolate(planned, folder)
     elif reason := _decide_together(lambda: _claim(planned, folder)):
         _say(reason)
     else:
         _train(planned, folder)
 
 
+def _isolate(planned: PlannedRun, folder: RunFolder) -> None:
+    reason = _find_reason_to_skip(planned, folder)
+    error = None if reason else run_isolated(HydraConfig.get().overrides.task, folder)
+    if reason:
+        _say(reason)
+    elif error:
+        raise RunError(f"{folder.path}: {error}")
+
+
 def _claim(planned: PlannedRun, folder: RunFolder) -> str | None:
     """Takes the folder of a run that is to be trained; or says why it is not."""
+    if reason := _find_reason_to_skip(planned, folder):
+        return reason
+    folder.claim()
+    return f"{folder.path} is done already" if folder.is_done() else None
+
+
+def _find_reason_to_skip(planned: PlannedRun, folder: RunFolder) -> str | None:
     if folder.is_done():
         return f"{folder.path} is done already"
     error = folder.failure()
     if error is not None and _is_sweep() and not planned.config.retry_failed:
         return f"{folder.path} failed before and is left alone; retry_failed=true trains it again ({error})"
-    folder.claim()
-    return f"{folder.path} is done already" if folder.is_done() else None
+    return None
 
 
 def _is_sweep() -> bool:
@@ -225,6 +244,14 @@ def _mark_pending(folders: Sequence[RunFolder]) -> None:
     for folder in folders:
         with suppress(RoadmapError):  # told when the run is refused
             folder.plan()
+
+
+def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
+    """A launcher may put jobs in a queue, far from this terminal."""
+    for word in words:
+        if word.startswith("hydra/launcher="):
+            experiment = folders[0].path.parents[1]
+            _say(f"{len(folders)} runs are with {word}; python scripts/status.py {experiment} --watch shows them")
 
 
 def _leave_group() -> None:

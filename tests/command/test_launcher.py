@@ -1,8 +1,11 @@
 """Runs side by side: a launcher with processes changes neither what is recorded nor the exit status."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,28 @@ def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
     done = train("mode=eval", "init_from=none.pt", "seed=0,1", f"output_dir={tmp_path}")
     assert done.returncode == 1
     assert done.stderr.count("there is no weights file") == 2
+
+
+def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> None:
+    words = ("recipe.epochs=3", "recipe.warmup_epochs=0", f"output_dir={tmp_path}", "hydra/launcher=processes")
+    command = [sys.executable, "train.py", "-m", "+roadmap=step12_downsample,step0_resnet", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    sweep = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+    folder = tmp_path / "micro-digits/step12_downsample/seed0"
+    while not (folder / "checkpoint.pt").exists():
+        assert sweep.poll() is None, sweep.communicate()
+        time.sleep(0.01)
+    pid = json.loads((folder / "state.json").read_text())["pid"]
+    assert pid != sweep.pid
+    os.kill(pid, signal.SIGSEGV)
+    output, errors = sweep.communicate()
+    assert sweep.returncode == 1
+    assert "its process was ended by SIGSEGV" in " ".join(errors.split())
+    state = json.loads((folder / "state.json").read_text())
+    assert (state["state"], state["error"]) == ("failed", "its process was ended by SIGSEGV")
+    assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
+    assert "1 of 2 runs are not done" in output
+
+    again = subprocess.run([*command, "retry_failed=true"], cwd=ROOT, env=environment, check=False)
+    assert again.returncode == 0

@@ -1,0 +1,79 @@
+"""A run of a sweep in a process of its own, so that what ends it ends it alone."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from roadmap.config import CONF_DIR
+from roadmap.runs.folder import RunFolder, State
+from roadmap.runs.lock import Lock
+
+LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
+PROGRAM = CONF_DIR.parent / "train.py"
+SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
+
+
+def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
+    """Trains the run that `words` name; says how its process ended, if it was a signal that it did not survive."""
+    with deal_gpu() as gpu:
+        command = [sys.executable, str(PROGRAM), *words]
+        status = subprocess.run(
+            command, env={**os.environ, **gpu}, preexec_fn=_end_with_parent, check=False
+        ).returncode
+    if status >= 0:
+        return None  # it has told by itself what there was to tell
+    number = signal.Signals(-status)
+    hint = " (often the system's answer to a lack of memory)" if number is signal.SIGKILL else ""
+    error = f"its process was ended by {number.name}{hint}"
+    if folder.state().get("state") == State.running:
+        folder.fail(error)
+    return error
+
+
+@contextmanager
+def deal_gpu() -> Iterator[Mapping[str, str]]:
+    """Environment variables that give a process the GPU with the fewest runs, while the context lasts.
+
+    Each GPU has numbered places, held by locks, so that several sweeps of one user share a machine.
+    """
+    gpus = find_gpus()
+    place = 0
+    while gpus:
+        lock = Lock(_folder() / f"place{place}.lock")
+        if lock.acquire():
+            break
+        place += 1
+    try:
+        yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
+    finally:
+        if gpus:
+            lock.release()
+
+
+def find_gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, by number or name."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in visible.split(",") if name not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    return [str(number) for number, _ in enumerate(listed.stdout.splitlines())] if listed.returncode == 0 else []
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"convnet-roadmap-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _end_with_parent() -> None:
+    """Asks the new process to stop, which it does after saving, when the sweep is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)

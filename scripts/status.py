@@ -1,0 +1,72 @@
+"""Shows how the runs of an experiment stand: state, epoch, top-1, time left, last error.
+
+    python scripts/status.py [EXPERIMENT] [--watch [SECONDS]] [--output-dir outputs]
+
+The exit status is 0 if every run is done, 1 if any is not, 2 where there is no experiment.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from roadmap.analysis.folders import choose_experiment
+from roadmap.errors import RoadmapError
+from roadmap.runs.folder import State
+from roadmap.runs.ledger import Entry, ledger_table, read_ledger
+
+PIPE_WIDTH = 160  # columns where the output is no terminal
+
+
+def main() -> int:
+    arguments = read_arguments()
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    try:
+        experiment = choose_experiment(arguments.experiment, arguments.output_dir)
+        entries = read_ledger(experiment)
+        if arguments.watch is None:
+            console.print(ledger_table(entries, str(experiment)))
+        else:
+            entries = watch(experiment, arguments.watch, console)
+    except RoadmapError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if all(entry.state == State.done for entry in entries) else 1
+
+
+def watch(experiment: Path, seconds: float, console: Console) -> list[Entry]:
+    """Refreshes the table until nothing runs or waits any more, or Ctrl-C."""
+    entries = read_ledger(experiment)
+    with Live(ledger_table(entries, str(experiment)), console=console, auto_refresh=False) as live:
+        try:
+            while any(entry.state in (State.running, State.pending) for entry in entries):
+                time.sleep(seconds)
+                entries = read_ledger(experiment)
+                live.update(ledger_table(entries, str(experiment)), refresh=True)
+        except KeyboardInterrupt:
+            pass
+    return entries
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Shows how the runs of an experiment stand.",
+        epilog="Exit status: 0 if every run is done, 1 if any is not, 2 where there is no experiment.",
+    )
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        help="a name under the output folder, or a path; default: the one that changed last",
+    )
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    parser.add_argument(
+        "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""GPUs are dealt out in turn, also between processes."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from roadmap.isolation import deal_gpu, find_gpus
+
+
+def test_each_run_gets_the_gpu_with_the_fewest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with deal_gpu() as first:
+        assert first == {"CUDA_VISIBLE_DEVICES": "3"}
+        child = os.fork()  # POSIX locks are between processes
+        if child == 0:
+            with ExitStack() as stack:
+                dealt = [stack.enter_context(deal_gpu())["CUDA_VISIBLE_DEVICES"]]
+            os._exit(0 if dealt == ["5"] else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with deal_gpu() as again:
+        assert again == first
+
+
+def test_without_a_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with deal_gpu() as nothing:
+        assert nothing == {}
+
+
+def test_gpus_are_counted_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: a)'\necho 'GPU 1: NVIDIA H100 (UUID: b)'\n")
+    program.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert find_gpus() == ["0", "1"]

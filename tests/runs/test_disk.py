@@ -1,0 +1,76 @@
+"""A disk that is full: a file system of a few hundred kilobytes, mounted for the test."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roadmap.errors import RunError
+from roadmap.runs.files import append_line, replace_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """256 KiB of memory as a file system."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a file system can be mounted by root only")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_what_does_not_fit_leaves_what_was_there(small_disk: Path) -> None:
+    path, previous = small_disk / "checkpoint.pt", small_disk / "checkpoint.previous.pt"
+    replace_file(path, b"first", previous)
+    replace_file(path, b"second", previous)
+    with pytest.raises(RunError) as caught:
+        replace_file(path, b"x" * 1_000_000, previous)
+    message = str(caught.value)
+    assert f"the disk is full: {path} needs 1,000,000 bytes, " in message
+    assert " are free." in message
+    assert {file.name: file.read_bytes() for file in small_disk.iterdir()} == {
+        "checkpoint.pt": b"second",
+        "checkpoint.previous.pt": b"first",
+    }
+
+
+def test_a_line_that_does_not_fit_is_told(small_disk: Path) -> None:
+    with pytest.raises(RunError, match=r"metrics\.jsonl needs 1,000,001 bytes"):
+        append_line(small_disk / "metrics.jsonl", "x" * 1_000_000)
+
+
+@pytest.mark.system  # two starts
+def test_a_run_on_a_full_disk_fails_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+    words = (
+        "+roadmap=step12_downsample",
+        "recipe.epochs=2",
+        "recipe.warmup_epochs=0",
+        "regime.width.modern=8",
+        f"output_dir={small_disk}",
+    )
+    command = [sys.executable, "train.py", *words]
+
+    def train() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    full = train()
+    assert full.returncode == 1
+    folder = small_disk / "micro-digits/step12_downsample/seed0"
+    assert f"the disk is full: {folder / 'checkpoint.pt'} needs " in " ".join(full.stderr.split())
+    assert "Traceback" not in full.stderr
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in metrics] == [1]
+    assert not list(folder.glob("*.new"))
+
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert train().returncode == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["epochs"] == 2
