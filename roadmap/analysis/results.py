@@ -201,13 +201,13 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def _change(row: Row, rows: list[Row]) -> float | None:
     """Mean top-1 less that of the step before, in points; a variant too is set against the step before."""
-    before = _before(row, rows)
+    before = step_before(row, rows)
     if before is None or not before.top1 or not row.top1:
         return None
     return fmean(row.top1) - fmean(before.top1)
 
 
-def _before(row: Row, rows: list[Row]) -> Row | None:
+def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     """The adopted row one index lower, in the same setting; None where there is none or no telling which."""
     if row.step_index is None:
         return None
