@@ -30,7 +30,7 @@ class Run:
     """One training: who it is, how it ended and, once it is done, what it measured."""
 
     path: Path
-    state: str  # running, done, failed or interrupted, as the run wrote it; or damaged
+    state: str  # pending, running, done, failed or interrupted, as was written; or damaged
     error: str | None
     step: str
     step_index: int | None
@@ -62,6 +62,23 @@ def last_change(experiment_dir: Path) -> float:
     """When a run of the experiment last wrote a file, in seconds since the epoch."""
     files = (file for folder in _seed_folders(experiment_dir) for file in folder.glob("*.json*"))
     return max((file.stat().st_mtime for file in files), default=0.0)
+
+
+def choose_experiment(name: str | None, output_dir: Path) -> Path:
+    """The folder of an experiment given by name or path; else of the last changed one, which it prints.
+
+    RunError: none is named and there is none to choose from.
+    """
+    if name is not None:
+        named = output_dir / name
+        return Path(name) if not named.is_dir() and Path(name).is_dir() else named
+    found = find_experiments(output_dir)
+    if not found:
+        raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
+    latest = max(found, key=last_change)
+    which = "the only experiment" if len(found) == 1 else f"the last changed of {len(found)} experiments"
+    print(f"{latest.name}: {which} in {output_dir}")
+    return latest
 
 
 def read_runs(experiment_dir: Path) -> list[Run]:

@@ -45,7 +45,7 @@ class Row:
     images_per_s: float | None = None  # training, mean over seeds
     devices: tuple[str, ...] = ()
     failed: int = 0  # runs
-    unfinished: int = 0  # runs that are running, interrupted or damaged
+    unfinished: int = 0  # runs that are pending, running, interrupted or damaged
 
     @property
     def paper(self) -> PaperRow | None:
