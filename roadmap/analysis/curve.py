@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadmap.analysis.figures import draw_kernels, draw_roadmap
-from roadmap.analysis.folders import DONE, FAILED, Run, count_states, read_runs
+from roadmap.analysis.folders import DONE, FAILED, FIGURE_FOLDER, Run, count_states, read_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import write_csv, write_markdown
 from roadmap.errors import RunError
-
-FIGURE_FOLDER = "figures"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from roadmap.errors import RunError
 
 STATE_FILE = "state.json"
 SUMMARY_FILE = "summary.json"
+FIGURE_FOLDER = "figures"  # of an experiment: what is drawn from its runs
 DONE = "done"
 FAILED = "failed"
 DAMAGED = "damaged"  # state.json says done, but summary.json cannot be used
