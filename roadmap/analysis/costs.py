@@ -18,7 +18,7 @@ from roadmap.analysis.charts import (
     text_of,
 )
 from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, accuracies, cost_unit, section
-from roadmap.analysis.results import Row, deviation
+from roadmap.analysis.results import Row, deviation, kernel_size
 
 Point = tuple[float, float]  # cost, accuracy
 
@@ -111,8 +111,10 @@ def _option(done: Sequence[Judged], cost: Cost, best: bool) -> Option:
 
 
 def point_name(row: Row) -> str:
-    """`7`, `7 kernel_size=9`, or the name of a network that is no step."""
+    """`7`, `7 k9`, `12 norm=batchnorm`, or the name of a network that is no step."""
     name = row.step if row.step_index is None else str(row.step_index)
+    if row.variant and kernel_size(row) is not None:
+        return f"{name} k{kernel_size(row)}"
     return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
 
 

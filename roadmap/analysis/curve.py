@@ -19,7 +19,7 @@ class Curve:
 
 
 def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
-    """Writes roadmap.png, .svg, .csv and .md into EXPERIMENT/figures/; kernels.png, .svg where they ran.
+    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/; kernels.* where they ran.
 
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
     RunError: the experiment does not exist, or none of its runs has finished.

@@ -97,9 +97,9 @@ def _draw_block(block: Group, lines: Sequence[Line]) -> str:
         row = line.row
         if row.place.strip() == "= their sum":
             if line.mark != "-":
-                parts.append(_sum(y, line))
-                sum_y = y
-                y += BOX
+                sum_y = y + 10
+                parts.append(_sum(sum_y, line))
+                y += BOX + 10
         elif row.place.strip() == "+ shortcut":
             if line.mark != "-":
                 parts.append(

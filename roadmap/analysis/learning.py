@@ -110,7 +110,8 @@ def curve_payload(
     kept = [(one.row, some, count) for one, some, count in zip(judged, curves, seeds, strict=True) if some]
     if not kept:
         return None
-    shown = {round(index * (len(kept) - 1) / (FIRST_SHOWN - 1)) for index in range(FIRST_SHOWN)}
+    adopted = [index for index, (row, _, _) in enumerate(kept) if not row.variant] or list(range(len(kept)))
+    shown = {adopted[round(part * (len(adopted) - 1) / (FIRST_SHOWN - 1))] for part in range(FIRST_SHOWN)}
     rows = []
     for index, (row, some, count) in enumerate(kept):
         color = COLORS[index % len(COLORS)]
