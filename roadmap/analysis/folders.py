@@ -49,6 +49,7 @@ class Run:
     gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
     parameters: float | None = None  # count
     images_per_s: float | None = None  # training throughput
+    seconds: float | None = None  # of the whole training
     device: str | None = None
 
 
@@ -172,7 +173,9 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
     try:
         required = {name: float(summary[name]) for name in ("top1", "best_top1", "gmacs", "parameters")}
         optional = {
-            name: float(summary[name]) for name in ("ema_top1", "images_per_s") if summary.get(name) is not None
+            name: float(summary[name])
+            for name in ("ema_top1", "images_per_s", "seconds")
+            if summary.get(name) is not None
         }
     except (KeyError, TypeError, ValueError) as problem:
         log.warning("%s: not used, a number is missing or no number (%r)", path, problem)

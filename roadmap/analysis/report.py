@@ -23,6 +23,7 @@ from roadmap.analysis.changes import Judged, interval_text, judge, method_text, 
 from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
+from roadmap.analysis.effect_chart import effect_chart
 from roadmap.analysis.folders import DONE, FAILED, Run, count_states, read_runs
 from roadmap.analysis.layout import (
     BEST_EPOCH,
@@ -51,6 +52,7 @@ CONTENTS = {
     "costs": "Accuracy and cost",
     "curves": "Training curves",
     "kernels": "Kernel sizes",
+    "effects": "Each choice",
     "paper": "The paper",
     "blocks": "Networks",
     "table": "Table",
@@ -69,6 +71,7 @@ class Commands:
     report: str  # writes the page
     figures: str  # writes the static figures and the tables
     check: str  # compares with the paper
+    attribute: str  # says what each choice is worth, as text
 
 
 def write_report(
@@ -109,6 +112,7 @@ def write_report(
         "report_command": commands.report,
         "figures_command": commands.figures,
         "check_command": commands.check,
+        "attribute_command": commands.attribute,
     }
     path.write_text(_render(context), encoding="utf-8")
 
@@ -121,7 +125,9 @@ def _render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    absent = {name for name in ("changes", "costs", "kernels", "curves") if not _has_section(context, name)}
+    absent = {
+        name for name in ("changes", "costs", "kernels", "effects", "curves") if not _has_section(context, name)
+    }
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return environment.get_template("report.html").render(
         **context,
@@ -180,6 +186,7 @@ def _draw_charts(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
         waterfall_chart(judged, best),
         cost_chart(judged, best),
         kernel_chart(judged, best),
+        effect_chart([one.row for one in judged], best),
     )
     caption = "Bars are means with the deviation over seeds, hatched where a variant was tried and not adopted."
     if any(one.row.on_imagenet for one in judged):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from roadmap.analysis.changes import Judged, judge
 from roadmap.analysis.charts import Chart, kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart, pareto_front
+from roadmap.analysis.effect_chart import effect_chart
 from roadmap.analysis.learning import Curve, average_curves, curve_payload, read_metrics
 from roadmap.analysis.results import aggregate, read_runs
 
@@ -151,3 +152,19 @@ def test_long_curves_keep_their_last_epoch(tmp_path: Path) -> None:
     curve = average_curves([{epoch: {"top1": float(epoch)} for epoch in range(1, 602)}])["top1"]
     assert len(curve.epochs) <= 151
     assert (curve.epochs[0], curve.epochs[-1]) == (1, 601)
+
+
+def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(2):
+        write_run("step11_layernorm", seed, 85.0 + seed)
+        write_run("step12_downsample", seed, 86.0 + seed)
+    assert effect_chart([one.row for one in judged(tmp_path)], False) is None
+    for seed in range(2):
+        write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
+    chart = effect_chart([one.row for one in judged(tmp_path)], False)
+    assert chart is not None
+    go.Figure(chart.data, chart.layout)
+    assert chart.layout["yaxis"]["ticktext"] == ["norm ", "downsample "]
+    path, back = chart.data
+    assert (path["x"], path["error_x"]["array"]) == ([1.0], [0.0])  # the seeds agree: no interval
+    assert back["x"] == [pytest.approx(1.75), 1.0]
