@@ -93,16 +93,20 @@ def print_plan(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     missing = [network for network in wanted if not set(seeds) <= results.get(network, {}).keys()]
     count = len(missing) * len(seeds)
     durations = [run.seconds for run in done if run.seconds is not None]
-    hours = f", about {count * fmean(durations) / 3600:.1f} hours one after the other" if durations else ""
+    cost = f", about {duration_text(count * fmean(durations))} one after the other" if durations else ""
     print(
         f"{arguments.plan}: {len(wanted)} distinct networks, {len(wanted) - len(missing)} have a result; "
-        f"{count} runs to train ({len(missing)} networks, seeds {', '.join(map(str, seeds))}){hours}",
+        f"{count} runs to train ({len(missing)} networks, seeds {', '.join(map(str, seeds))}){cost}",
         file=sys.stderr,
     )
     output_dir = runs[0].path.parents[2]
     place = [] if output_dir == Path("outputs") else [f"output_dir={output_dir}"]
     for command in commands_for(missing, seeds, [*find_setting(done), *place]):
         print(command)
+
+
+def duration_text(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
 
 
 def find_wanted(arguments: argparse.Namespace) -> list[Network]:

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
-
 from roadmap.analysis.changes import by_seed
 from roadmap.analysis.choices import ALL, CHOICES, NONE, Network, network_of, path_network
 from roadmap.analysis.results import Row
-from roadmap.analysis.statistics import ALPHA, Difference, Interval, compare
+from roadmap.analysis.statistics import Difference, Interval, compare, critical_value
 
 AXES = tuple(choice.axis for choice in CHOICES)
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
@@ -135,7 +133,7 @@ def _sampling_interval(samples: Sequence[float]) -> Interval | None:
     n = len(samples)
     if n < 2:
         return None
-    reach = float(stdtrit(n - 1, 1 - ALPHA / 2)) * stdev(samples) / math.sqrt(n)
+    reach = critical_value(n - 1) * stdev(samples) / math.sqrt(n)
     return Interval(fmean(samples) - reach, fmean(samples) + reach)
 
 

@@ -1,15 +1,14 @@
 """What a few seeds allow one to say: means and differences with intervals, p-values and their limits.
 
-Plain numbers in, plain numbers out; which runs they come from is the business of `changes`. Uses
-scipy.special alone, since scipy.stats takes a second to import and the table of a sweep is printed at once.
+Plain numbers in, plain numbers out; which runs they come from is the business of `changes`. Student's and the
+noncentral t distribution are scipy's, imported where they are used: train.py, which prints the table of a sweep,
+answers a mistyped command before it loads anything heavy.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
-
-from scipy.special import nctdtrinc, stdtr, stdtrit
 
 ALPHA = 0.05  # two-sided; intervals cover 1 - ALPHA
 POWER = 0.8  # with which the smallest detectable effect is detected
@@ -96,14 +95,27 @@ def _difference(change: float, error: float, freedom: float, paired: bool, n: tu
     """`error` is the standard error of `change`, in its unit."""
     if error < SAME:
         return Difference(change, paired, n)
-    p = 2 * float(stdtr(freedom, -abs(change) / error))
+    p = 2 * _lower_tail(freedom, -abs(change) / error)
     smallest = error * detectable_noncentrality(freedom)
     return Difference(change, paired, n, _interval(change, error, freedom), p, smallest)
 
 
 def _interval(center: float, error: float, freedom: float) -> Interval:
-    reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
+    reach = critical_value(freedom) * error
     return Interval(center - reach, center + reach)
+
+
+def _lower_tail(freedom: float, t: float) -> float:
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, t))
+
+
+def critical_value(freedom: float) -> float:
+    """Of Student's t, two-sided at ALPHA."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - ALPHA / 2))
 
 
 def detectable_noncentrality(freedom: float) -> float:
@@ -111,7 +123,9 @@ def detectable_noncentrality(freedom: float) -> float:
 
     Of the noncentral t distribution only the tail on the effect's side: the other adds less than 1e-6.
     """
-    return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 1 - ALPHA / 2)))
+    from scipy.special import nctdtrinc
+
+    return float(nctdtrinc(freedom, 1 - POWER, critical_value(freedom)))
 
 
 def correct_by_holm(p_values: Sequence[float]) -> list[float]:

@@ -40,7 +40,7 @@ def test_a_plan_leaves_out_what_ran_and_says_the_cost(
     assert load_script("attribute").main([str(folder), "--plan", "leave-one-out"]) == 0
     printed = capsys.readouterr()
     assert "13 distinct networks, 2 have a result; 22 runs to train" in printed.err
-    assert "about 0.2 hours" in printed.err
+    assert "about 13 minutes" in printed.err
     commands = [shlex.split(line) for line in printed.out.splitlines()]
     assert len(commands) == 11
     for command in commands:
