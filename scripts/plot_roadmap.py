@@ -29,7 +29,7 @@ def main() -> int:
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    console.print(terminal_table(curve.rows))
+    console.print(terminal_table(curve.rows, arguments.best))
     for path in curve.paths:
         print(path)
     return 0
@@ -46,7 +46,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--best",
         action="store_true",
-        help="draw the accuracy of the best epoch, picked on the validation set, not of the last",
+        help="draw and print the accuracy of the best epoch, picked on the validation set, not of the last",
     )
     return parser.parse_args()
 

@@ -33,9 +33,9 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     suffix = "-best" if best else ""
     paths = draw_roadmap(rows, folder / f"roadmap{suffix}", best)
     paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
-    tables = [folder / "roadmap.csv", folder / "roadmap.md"]
-    write_csv(rows, tables[0])
-    write_markdown(rows, tables[1])
+    tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
+    write_csv(rows, tables[0], best)
+    write_markdown(rows, tables[1], best)
     return Curve(rows, paths + tables)
 
 

@@ -176,7 +176,7 @@ def _describe_experiment(judged: Sequence[Judged], runs: Sequence[Run], best: bo
         "method": method_text(judged),
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
-        "notes": [*notes(rows), method_text(judged)] if best else notes(rows),
+        "notes": notes(rows, best),
     }
 
 

@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from roadmap.analysis.changes import Judged, judge, method_text, verdict_text
-from roadmap.analysis.layout import missing_text, setting_text
+from roadmap.analysis.layout import accuracies, missing_text, setting_text
 from roadmap.analysis.results import Row, deviation, mean
 from roadmap.analysis.statistics import ALPHA, Difference, Estimate
 
 BEST_EPOCH = "best epoch, picked on the validation set"
+OF_BEST = "of the epoch that was best on the validation set"
 
 Value = str | int | float | None
 
@@ -31,31 +32,40 @@ class Column:
     printed: bool = True  # in a terminal too, which has 80 columns
 
 
-def columns(rows: Sequence[Row]) -> list[Column]:
-    """The table's columns; the paper's is headed by whether its figures may be compared with the rows'."""
+def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
+    """The table's columns; the paper's is headed by whether its figures may be compared with the rows'.
+
+    Deviation, intervals and changes are of the last epoch, or with `best` of the best one.
+    """
     has_ema = any(row.ema_top1 is not None for row in rows)
     ema = Column("ema_top1_mean", "top-1 (%), EMA", lambda one: one.row.ema_top1, ".2f", short="EMA")
-    return [*_accuracy_columns(), *_test_columns(), *([ema] if has_ema else []), *_cost_columns(rows)]
+    return [*_accuracy_columns(best), *_test_columns(), *([ema] if has_ema else []), *_cost_columns(rows)]
 
 
-def _accuracy_columns() -> list[Column]:
+def _accuracy_columns(best: bool) -> list[Column]:
     interval = f"{1 - ALPHA:.0%} interval"
+    last_mean = Column(
+        "top1_mean", "top-1 (%)", lambda one: mean(one.row.top1), ".2f", short="top-1", printed=not best
+    )
+    best_mean = Column(
+        "best_epoch_top1_mean",
+        f"top-1 (%), {BEST_EPOCH}",
+        lambda one: mean(one.row.best_top1),
+        ".2f",
+        short="best",
+        printed=best,
+    )
+    first, second = (best_mean, last_mean) if best else (last_mean, best_mean)
     return [
         Column("step", "step", lambda one: step_name(one.row)),
         Column("label", "label", lambda one: one.row.label, printed=False),
         Column("n", "n", lambda one: len(one.row.seeds), "d"),
-        Column("top1_mean", "top-1 (%)", lambda one: mean(one.row.top1), ".2f", short="top-1"),
-        Column("top1_sd", "sd", lambda one: deviation(one.row.top1), ".2f"),
+        first,
+        Column("top1_sd", "sd", lambda one: deviation(accuracies(one.row, best)), ".2f"),
         Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
         Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
-        Column("change", "change", lambda one: one.row.change, "+.2f"),
-        Column(
-            "best_epoch_top1_mean",
-            f"top-1 (%), {BEST_EPOCH}",
-            lambda one: mean(one.row.best_top1),
-            ".2f",
-            printed=False,
-        ),
+        Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+.2f"),
+        second,
     ]
 
 
@@ -117,14 +127,15 @@ def step_name(row: Row) -> str:
     return ",".join([row.step, *(f"{key}={value}" for key, value in row.variant.items())])
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
+def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     """What a reader of the table has to know; one sentence each."""
+    epoch = OF_BEST if best else "after the last epoch"
     said = [
         f"{rows[0].experiment}: {setting_text(rows)}.",
-        "Top-1 is the mean over n seeds after the last epoch, sd its sample standard deviation, "
+        f"Top-1 is the mean over n seeds {epoch}, sd its sample standard deviation, "
         "change the difference to the mean of the step before.",
     ]
-    judged = judge(rows)
+    judged = judge(rows, best)
     said += [text for text in (verdict_text(judged), method_text(judged)) if text]
     missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
@@ -137,32 +148,32 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return said
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
+def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:
     """Numbers of eight significant digits; an empty cell where there is no number."""
-    table = columns(rows)
+    table = columns(rows, best)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(column.key for column in table)
-        for one in judge(rows):
+        for one in judge(rows, best):
             writer.writerow(_plain(column.value(one)) for column in table)
 
 
-def write_markdown(rows: Sequence[Row], path: Path) -> None:
+def write_markdown(rows: Sequence[Row], path: Path, best: bool = False) -> None:
     """A table and its notes; pipes in names are escaped."""
-    table = columns(rows)
+    table = columns(rows, best)
     lines = [
         _markdown_line([column.heading for column in table]),
         _markdown_line(["---:" if column.form else "---" for column in table]),
-        *(_markdown_line([_printed(column, one) for column in table]) for one in judge(rows)),
+        *(_markdown_line([_printed(column, one) for column in table]) for one in judge(rows, best)),
     ]
-    text = "\n".join(lines) + "\n\n" + "\n".join(f"- {_escaped(note)}" for note in notes(rows)) + "\n"
+    text = "\n".join(lines) + "\n\n" + "\n".join(f"- {_escaped(note)}" for note in notes(rows, best)) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
-def terminal_table(rows: Sequence[Row]) -> Table:
+def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:
     """The same rows for `rich.print`; a row without a result is dim, a variant in italics."""
-    table = [column for column in columns(rows) if column.printed]
-    caption = Text("\n".join(notes(rows)))
+    table = [column for column in columns(rows, best) if column.printed]
+    caption = Text("\n".join(notes(rows, best)))
     printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
     for column in table:
         number = bool(column.form)
@@ -172,7 +183,7 @@ def terminal_table(rows: Sequence[Row]) -> Table:
             no_wrap=number,
             overflow="fold",
         )
-    for one in judge(rows):
+    for one in judge(rows, best):
         style = "dim" if not one.row.seeds else "italic" if one.row.variant else None
         # Text, since a user's label is no markup: `[paper]` has to be seen.
         printed.add_row(*(Text(_printed(column, one)) for column in table), style=style)

@@ -136,3 +136,21 @@ def test_a_terminal_of_80_columns_is_enough(tmp_path: Path, write_run: Write) ->
     with console.capture() as capture:
         console.print(terminal_table(rows_of(tmp_path)))
     assert max(map(len, capture.get().splitlines())) <= 80
+
+
+def test_the_best_epochs_table_says_what_it_was_picked_on(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 90.0, best_top1=90.0)
+    write_run("step0_resnet", 1, 91.0, best_top1=94.0)
+    write_run("step1_stage_ratio", 0, 91.0, best_top1=95.0)
+    rows = rows_of(tmp_path)
+    write_csv(rows, tmp_path / "best.csv", best=True)
+    with (tmp_path / "best.csv").open(newline="") as file:
+        first, second, *_ = csv.DictReader(file)
+    assert (first["top1_mean"], first["best_epoch_top1_mean"], first["top1_sd"]) == ("90.5", "92", "2.8284271")
+    assert second["change"] == "3"
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(terminal_table(rows, best=True))
+    assert "of the epoch that was best on the validation set" in " ".join(capture.get().split())
+    assert "92.00" in capture.get()
+    assert "90.50" not in capture.get()
