@@ -96,8 +96,8 @@ def row_axis(labels: Sequence[str]) -> dict[str, Any]:
 
 
 def shortened(label: str) -> str:
-    """On a phone a label may take half of the width; the hover text has it whole."""
-    return label if len(label) <= 26 else f"{label[:25]}…"
+    """On a phone a label may take half of the width: its beginning, and its end, which names the variant."""
+    return label if len(label) <= 26 else f"{label[:9].rstrip()}… {label[-15:].lstrip()}"
 
 
 def hover_text(one: Judged, best: bool) -> str:

@@ -73,6 +73,7 @@ def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
             "name": "a step",
             "text": [f" {text_of(point_name(one.row))}" for one in done],
             "textposition": "middle right",
+            "cliponaxis": False,
             "error_y": spreads([deviation(accuracies(one.row, best)) or 0.0 for one in done]),
             "marker": {
                 "size": 10,
@@ -90,6 +91,7 @@ def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
             trace[key] = values
     layout = base_layout(
         SHORTEST_PLOT + 100,
+        margin={"l": 10, "r": 80, "t": 10, "b": 50},  # for the name of the rightmost point
         xaxis=axis(costs[0].label, type="linear"),
         yaxis=axis((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",<br>", 1)),
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadmap.analysis.changes import Judged, judge
-from roadmap.analysis.charts import Chart, kernel_chart, roadmap_chart, waterfall_chart
+from roadmap.analysis.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.costs import cost_chart, pareto_front
 from roadmap.analysis.effect_chart import effect_chart
 from roadmap.analysis.learning import Curve, average_curves, curve_payload, read_metrics
@@ -168,3 +168,10 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     path, back = chart.data
     assert (path["x"], path["error_x"]["array"]) == ([1.0], [0.0])  # the seeds agree: no interval
     assert back["x"] == [pytest.approx(1.75), 1.0]
+
+
+def test_a_long_label_keeps_its_variant() -> None:
+    short = shortened("separate downsampling, stem=resnet")
+    assert short.startswith("separate… ")
+    assert short.endswith("stem=resnet")
+    assert len(short) <= 26
