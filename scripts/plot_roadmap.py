@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from roadmap.analysis.curve import draw_curve
-from roadmap.analysis.results import find_experiments, last_change
+from roadmap.analysis.folders import choose_experiment
 from roadmap.analysis.table import terminal_table
-from roadmap.errors import RoadmapError, RunError
+from roadmap.errors import RoadmapError
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -25,11 +25,11 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
-        curve = draw_curve(choose(arguments.experiment, arguments.output_dir), arguments.best)
+        curve = draw_curve(choose_experiment(arguments.experiment, arguments.output_dir), arguments.best)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    console.print(terminal_table(curve.rows))
+    console.print(terminal_table(curve.rows, arguments.best))
     for path in curve.paths:
         print(path)
     return 0
@@ -46,23 +46,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--best",
         action="store_true",
-        help="draw the accuracy of the best epoch, picked on the validation set, not of the last",
+        help="draw and print the accuracy of the best epoch, picked on the validation set, not of the last",
     )
     return parser.parse_args()
-
-
-def choose(experiment: str | None, output_dir: Path) -> Path:
-    """The experiment's folder; RunError where none is named and there is none to choose from."""
-    if experiment is not None:
-        named = output_dir / experiment
-        return Path(experiment) if not named.is_dir() and Path(experiment).is_dir() else named
-    found = find_experiments(output_dir)
-    if not found:
-        raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
-    latest = max(found, key=last_change)
-    which = "the only experiment" if len(found) == 1 else f"the last changed of {len(found)} experiments"
-    print(f"{latest.name}: {which} in {output_dir}")
-    return latest
 
 
 if __name__ == "__main__":

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadmap.analysis.figures import draw_kernels, draw_roadmap
-from roadmap.analysis.folders import DONE, FAILED, Run, count_states, read_runs
+from roadmap.analysis.folders import DONE, FAILED, FIGURE_FOLDER, Run, count_states, read_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import write_csv, write_markdown
 from roadmap.errors import RunError
-
-FIGURE_FOLDER = "figures"
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Curve:
 
 
 def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
-    """Writes roadmap.png, .svg, .csv and .md into EXPERIMENT/figures/; kernels.png, .svg where they ran.
+    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/; kernels.* where they ran.
 
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
     RunError: the experiment does not exist, or none of its runs has finished.
@@ -35,9 +33,9 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     suffix = "-best" if best else ""
     paths = draw_roadmap(rows, folder / f"roadmap{suffix}", best)
     paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
-    tables = [folder / "roadmap.csv", folder / "roadmap.md"]
-    write_csv(rows, tables[0])
-    write_markdown(rows, tables[1])
+    tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
+    write_csv(rows, tables[0], best)
+    write_markdown(rows, tables[1], best)
     return Curve(rows, paths + tables)
 
 

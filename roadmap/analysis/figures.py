@@ -1,7 +1,7 @@
 """The paper's figure 2, and its kernel sizes as a curve, drawn from rows. The only room with matplotlib.
 
-Each figure is written as PNG (200 dpi) and as SVG, whose text stays text and whose bytes depend on the rows
-alone. RunError: there is nothing to draw.
+Each figure is written as PNG (200 dpi), as SVG and as PDF; their text stays text, and their bytes depend on the
+rows alone. RunError: there is nothing to draw.
 """
 
 import textwrap
@@ -65,7 +65,7 @@ def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
     """Figure 2: a bar a row, mean top-1 over seeds, deviation, seeds, cost; the paper's top-1 on ImageNet.
 
     `best` draws the best epoch's accuracy, picked on the validation set, in place of the last one's.
-    Returns the files written: `path_stem` with .png and .svg.
+    Returns the files written: `path_stem` with .png, .svg and .pdf.
     """
     if not any(row.top1 for row in rows):
         raise RunError(f"{path_stem}: no finished run to draw")
@@ -281,7 +281,8 @@ def _draw_title(figure: Figure, rows: Sequence[Row], claim: str) -> None:
 
 def _save(figure: Figure, path_stem: Path) -> list[Path]:
     # Not with_suffix: an experiment's name may hold a dot.
-    paths = [path_stem.with_name(f"{path_stem.name}.{kind}") for kind in ("png", "svg")]
+    paths = [path_stem.with_name(f"{path_stem.name}.{kind}") for kind in ("png", "svg", "pdf")]
     figure.savefig(paths[0], dpi=200)
     figure.savefig(paths[1], metadata={"Date": None})
+    figure.savefig(paths[2], metadata={"CreationDate": None})
     return paths

@@ -18,6 +18,7 @@ from roadmap.errors import RunError
 
 STATE_FILE = "state.json"
 SUMMARY_FILE = "summary.json"
+FIGURE_FOLDER = "figures"  # of an experiment: what is drawn from its runs
 DONE = "done"
 FAILED = "failed"
 DAMAGED = "damaged"  # state.json says done, but summary.json cannot be used
@@ -30,7 +31,7 @@ class Run:
     """One training: who it is, how it ended and, once it is done, what it measured."""
 
     path: Path
-    state: str  # running, done, failed or interrupted, as the run wrote it; or damaged
+    state: str  # pending, running, done, failed or interrupted, as was written; or damaged
     error: str | None
     step: str
     step_index: int | None
@@ -48,6 +49,7 @@ class Run:
     gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
     parameters: float | None = None  # count
     images_per_s: float | None = None  # training throughput
+    seconds: float | None = None  # of the whole training
     device: str | None = None
 
 
@@ -62,6 +64,23 @@ def last_change(experiment_dir: Path) -> float:
     """When a run of the experiment last wrote a file, in seconds since the epoch."""
     files = (file for folder in _seed_folders(experiment_dir) for file in folder.glob("*.json*"))
     return max((file.stat().st_mtime for file in files), default=0.0)
+
+
+def choose_experiment(name: str | None, output_dir: Path) -> Path:
+    """The folder of an experiment given by name or path; else of the last changed one, which it prints.
+
+    RunError: none is named and there is none to choose from.
+    """
+    if name is not None:
+        named = output_dir / name
+        return Path(name) if not named.is_dir() and Path(name).is_dir() else named
+    found = find_experiments(output_dir)
+    if not found:
+        raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
+    latest = max(found, key=last_change)
+    which = "the only experiment" if len(found) == 1 else f"the last changed of {len(found)} experiments"
+    print(f"{latest.name}: {which} in {output_dir}")
+    return latest
 
 
 def read_runs(experiment_dir: Path) -> list[Run]:
@@ -154,7 +173,9 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
     try:
         required = {name: float(summary[name]) for name in ("top1", "best_top1", "gmacs", "parameters")}
         optional = {
-            name: float(summary[name]) for name in ("ema_top1", "images_per_s") if summary.get(name) is not None
+            name: float(summary[name])
+            for name in ("ema_top1", "images_per_s", "seconds")
+            if summary.get(name) is not None
         }
     except (KeyError, TypeError, ValueError) as problem:
         log.warning("%s: not used, a number is missing or no number (%r)", path, problem)

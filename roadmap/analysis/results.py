@@ -39,13 +39,12 @@ class Row:
     top1: tuple[float, ...] = ()  # percent, last epoch, one a seed
     best_top1: tuple[float, ...] = ()  # percent, best epoch on the validation set, one a seed
     ema_top1: float | None = None  # percent, mean over seeds
-    change: float | None = None  # points of mean top-1 since the step before; None where one of them lacks
     gmacs: float | None = None  # 1e9 multiply-accumulates an image
     parameters: float | None = None  # count
     images_per_s: float | None = None  # training, mean over seeds
     devices: tuple[str, ...] = ()
     failed: int = 0  # runs
-    unfinished: int = 0  # runs that are running, interrupted or damaged
+    unfinished: int = 0  # runs that are pending, running, interrupted or damaged
 
     @property
     def paper(self) -> PaperRow | None:
@@ -103,7 +102,6 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
     rows = [_row(group) for group in groups.values()]
     _warn_mixed(rows)
     rows = sorted(rows + _missing(rows), key=_order)
-    rows = [replace(row, change=_change(row, rows)) for row in rows]
     return _tell_apart(rows)
 
 
@@ -199,16 +197,11 @@ def _natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _change(row: Row, rows: list[Row]) -> float | None:
-    """Mean top-1 less that of the step before, in points; a variant too is set against the step before."""
-    before = _before(row, rows)
-    if before is None or not before.top1 or not row.top1:
-        return None
-    return fmean(row.top1) - fmean(before.top1)
+def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The adopted row one index lower, in the same setting; None where there is none or no telling which.
 
-
-def _before(row: Row, rows: list[Row]) -> Row | None:
-    """The adopted row one index lower, in the same setting; None where there is none or no telling which."""
+    A variant too is set against the step before.
+    """
     if row.step_index is None:
         return None
     candidates = [

@@ -14,6 +14,7 @@ RC: Any = {
     "ytick.major.width": 0.6,
     "hatch.linewidth": 0.6,
     "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
+    "pdf.fonttype": 42,  # as above: TrueType, where matplotlib's default draws the letters
     "svg.hashsalt": "roadmap",  # else the ids of clip paths are random
 }
 SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 2.3, "mfc": "white", "mec": INK, "mew": 0.5, "ls": "none"}

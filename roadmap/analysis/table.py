@@ -9,10 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from roadmap.analysis.layout import missing_text, setting_text
+from roadmap.analysis.changes import Judged, judge, method_text, verdict_text
+from roadmap.analysis.layout import accuracies, missing_text, setting_text
 from roadmap.analysis.results import Row, deviation, mean
+from roadmap.analysis.statistics import ALPHA, Difference, Estimate
 
 BEST_EPOCH = "best epoch, picked on the validation set"
+OF_BEST = "of the epoch that was best on the validation set"
 
 Value = str | int | float | None
 
@@ -23,48 +26,100 @@ class Column:
 
     key: str
     heading: str
-    value: Callable[[Row], Value]
+    value: Callable[[Judged], Value]
     form: str = ""  # a format specification; empty for text
     short: str = ""  # the heading in a terminal, where it differs
     printed: bool = True  # in a terminal too, which has 80 columns
 
 
-def columns(rows: Sequence[Row]) -> list[Column]:
-    """The table's columns; the paper's is headed by whether its figures may be compared with the rows'."""
-    comparable = bool(rows) and all(row.on_imagenet for row in rows)
-    head = [
-        Column("step", "step", step_name),
-        Column("label", "label", lambda row: row.label, printed=False),
-        Column("n", "n", lambda row: len(row.seeds), "d"),
-        Column("top1_mean", "top-1 (%)", lambda row: mean(row.top1), ".2f", short="top-1"),
-        Column("top1_sd", "sd", lambda row: deviation(row.top1), ".2f"),
-        Column("change", "change", lambda row: row.change, "+.2f"),
+def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
+    """The table's columns; the paper's is headed by whether its figures may be compared with the rows'.
+
+    Deviation, intervals and changes are of the last epoch, or with `best` of the best one.
+    """
+    has_ema = any(row.ema_top1 is not None for row in rows)
+    ema = Column("ema_top1_mean", "top-1 (%), EMA", lambda one: one.row.ema_top1, ".2f", short="EMA")
+    return [*_accuracy_columns(best), *_test_columns(), *([ema] if has_ema else []), *_cost_columns(rows)]
+
+
+def _accuracy_columns(best: bool) -> list[Column]:
+    interval = f"{1 - ALPHA:.0%} interval"
+    last_mean = Column(
+        "top1_mean", "top-1 (%)", lambda one: mean(one.row.top1), ".2f", short="top-1", printed=not best
+    )
+    best_mean = Column(
+        "best_epoch_top1_mean",
+        f"top-1 (%), {BEST_EPOCH}",
+        lambda one: mean(one.row.best_top1),
+        ".2f",
+        short="best",
+        printed=best,
+    )
+    first, second = (best_mean, last_mean) if best else (last_mean, best_mean)
+    return [
+        Column("step", "step", lambda one: step_name(one.row)),
+        Column("label", "label", lambda one: one.row.label, printed=False),
+        Column("n", "n", lambda one: len(one.row.seeds), "d"),
+        first,
+        Column("top1_sd", "sd", lambda one: deviation(accuracies(one.row, best)), ".2f"),
+        Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
+        Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
+        Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+.2f"),
+        second,
+    ]
+
+
+def _test_columns() -> list[Column]:
+    """What the change is worth; a terminal has it in words below the table."""
+    return [
+        Column("change_low", "change from", lambda one: _low(_difference(one)), "+.2f", printed=False),
+        Column("change_high", "to", lambda one: _high(_difference(one)), "+.2f", printed=False),
+        Column("change_p", "p (Holm)", lambda one: one.change.p if one.change else None, ".3f", printed=False),
         Column(
-            "best_epoch_top1_mean",
-            f"top-1 (%), {BEST_EPOCH}",
-            lambda row: mean(row.best_top1),
+            "smallest_effect",
+            "smallest effect",
+            lambda one: one.change.difference.smallest if one.change else None,
             ".2f",
             printed=False,
         ),
+        Column("verdict", "verdict", lambda one: one.change.explanation if one.change else None, printed=False),
     ]
-    ema = [Column("ema_top1_mean", "top-1 (%), EMA", lambda row: row.ema_top1, ".2f", short="EMA")]
-    tail = [
-        Column("gmacs", "GMACs", lambda row: row.gmacs, ".4g"),
+
+
+def _cost_columns(rows: Sequence[Row]) -> list[Column]:
+    comparable = bool(rows) and all(row.on_imagenet for row in rows)
+    return [
+        Column("gmacs", "GMACs", lambda one: one.row.gmacs, ".4g"),
         Column("parameters_million", "parameters (M)", _million_parameters, ".3f", short="M params"),
-        Column("images_per_s", "images/s", lambda row: row.images_per_s, ".0f"),
+        Column("images_per_s", "images/s", lambda one: one.row.images_per_s, ".0f"),
         Column(
             "paper_top1" if comparable else "paper_imagenet_top1",
             "paper top-1 (%)" if comparable else "paper (ImageNet)",
-            lambda row: row.paper.top1 if row.paper else None,
+            lambda one: one.row.paper.top1 if one.row.paper else None,
             ".2f",
             short="paper",
         ),
-        Column("failed", "failed", lambda row: row.failed, "d", printed=any(row.failed for row in rows)),
+        Column("failed", "failed", lambda one: one.row.failed, "d", printed=any(row.failed for row in rows)),
         Column(
-            "unfinished", "unfinished", lambda row: row.unfinished, "d", printed=any(row.unfinished for row in rows)
+            "unfinished",
+            "unfinished",
+            lambda one: one.row.unfinished,
+            "d",
+            printed=any(row.unfinished for row in rows),
         ),
     ]
-    return head + (ema if any(row.ema_top1 is not None for row in rows) else []) + tail
+
+
+def _difference(one: Judged) -> Difference | None:
+    return one.change.difference if one.change else None
+
+
+def _low(found: Estimate | Difference | None) -> float | None:
+    return found.interval.low if found and found.interval else None
+
+
+def _high(found: Estimate | Difference | None) -> float | None:
+    return found.interval.high if found and found.interval else None
 
 
 def step_name(row: Row) -> str:
@@ -72,13 +127,16 @@ def step_name(row: Row) -> str:
     return ",".join([row.step, *(f"{key}={value}" for key, value in row.variant.items())])
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
+def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     """What a reader of the table has to know; one sentence each."""
+    epoch = OF_BEST if best else "after the last epoch"
     said = [
         f"{rows[0].experiment}: {setting_text(rows)}.",
-        "Top-1 is the mean over n seeds after the last epoch, sd its sample standard deviation, "
+        f"Top-1 is the mean over n seeds {epoch}, sd its sample standard deviation, "
         "change the difference to the mean of the step before.",
     ]
+    judged = judge(rows, best)
+    said += [text for text in (verdict_text(judged), method_text(judged)) if text]
     missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
         said.append(f"Without a result: {'; '.join(missing)}.")
@@ -90,32 +148,32 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return said
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
+def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:
     """Numbers of eight significant digits; an empty cell where there is no number."""
-    table = columns(rows)
+    table = columns(rows, best)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(column.key for column in table)
-        for row in rows:
-            writer.writerow(_plain(column.value(row)) for column in table)
+        for one in judge(rows, best):
+            writer.writerow(_plain(column.value(one)) for column in table)
 
 
-def write_markdown(rows: Sequence[Row], path: Path) -> None:
+def write_markdown(rows: Sequence[Row], path: Path, best: bool = False) -> None:
     """A table and its notes; pipes in names are escaped."""
-    table = columns(rows)
+    table = columns(rows, best)
     lines = [
         _markdown_line([column.heading for column in table]),
         _markdown_line(["---:" if column.form else "---" for column in table]),
-        *(_markdown_line([_printed(column, row) for column in table]) for row in rows),
+        *(_markdown_line([_printed(column, one) for column in table]) for one in judge(rows, best)),
     ]
-    text = "\n".join(lines) + "\n\n" + "\n".join(f"- {_escaped(note)}" for note in notes(rows)) + "\n"
+    text = "\n".join(lines) + "\n\n" + "\n".join(f"- {_escaped(note)}" for note in notes(rows, best)) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
-def terminal_table(rows: Sequence[Row]) -> Table:
+def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:
     """The same rows for `rich.print`; a row without a result is dim, a variant in italics."""
-    table = [column for column in columns(rows) if column.printed]
-    caption = Text("\n".join(notes(rows)))
+    table = [column for column in columns(rows, best) if column.printed]
+    caption = Text("\n".join(notes(rows, best)))
     printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
     for column in table:
         number = bool(column.form)
@@ -125,15 +183,15 @@ def terminal_table(rows: Sequence[Row]) -> Table:
             no_wrap=number,
             overflow="fold",
         )
-    for row in rows:
-        style = "dim" if not row.seeds else "italic" if row.variant else None
+    for one in judge(rows, best):
+        style = "dim" if not one.row.seeds else "italic" if one.row.variant else None
         # Text, since a user's label is no markup: `[paper]` has to be seen.
-        printed.add_row(*(Text(_printed(column, row)) for column in table), style=style)
+        printed.add_row(*(Text(_printed(column, one)) for column in table), style=style)
     return printed
 
 
-def _million_parameters(row: Row) -> float | None:
-    return None if row.parameters is None else row.parameters / 1e6
+def _million_parameters(one: Judged) -> float | None:
+    return None if one.row.parameters is None else one.row.parameters / 1e6
 
 
 def _plain(value: Value) -> str:
@@ -142,8 +200,8 @@ def _plain(value: Value) -> str:
     return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
-def _printed(column: Column, row: Row) -> str:
-    value = column.value(row)
+def _printed(column: Column, one: Judged) -> str:
+    value = column.value(one)
     return "" if value is None else format(value, column.form)
 
 

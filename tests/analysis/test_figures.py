@@ -34,9 +34,10 @@ def test_the_roadmap_shows_labels_values_setting_and_n(tmp_path: Path, write_run
     write_run("step0_resnet", 0, 90.0)
     write_run("step0_resnet", 1, 91.0)
     write_run("step1_stage_ratio", 0, 92.25, gmacs=1.5)
-    png, svg = draw_roadmap(rows_of(tmp_path), tmp_path / "a.figure")
-    assert (png.name, svg.name) == ("a.figure.png", "a.figure.svg")
+    png, svg, pdf = draw_roadmap(rows_of(tmp_path), tmp_path / "a.figure")
+    assert (png.name, svg.name, pdf.name) == ("a.figure.png", "a.figure.svg", "a.figure.pdf")
     assert png.read_bytes().startswith(b"\x89PNG")
+    assert pdf.read_bytes().startswith(b"%PDF")
     found = texts(svg)
     for expected in (
         "label of step0_resnet",
@@ -143,7 +144,7 @@ def test_steps_6_and_7_alone_are_no_kernel_figure(tmp_path: Path, write_run: Wri
     write_run("step7_kernel", variant={"kernel_size": "9"}, state="failed")
     assert draw_kernels(rows_of(tmp_path), tmp_path / "kernels") == []
     write_run("step7_kernel", variant={"kernel_size": "5"})
-    assert len(draw_kernels(rows_of(tmp_path), tmp_path / "kernels")) == 2
+    assert len(draw_kernels(rows_of(tmp_path), tmp_path / "kernels")) == 3
 
 
 @pytest.mark.parametrize(
@@ -188,10 +189,12 @@ def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
     curve = draw_curve(tmp_path / "trial")
     assert [row.step_index for row in curve.rows] == [6, 7, 7]
     assert sorted(path.name for path in curve.paths) == [
+        "kernels.pdf",
         "kernels.png",
         "kernels.svg",
         "roadmap.csv",
         "roadmap.md",
+        "roadmap.pdf",
         "roadmap.png",
         "roadmap.svg",
     ]

@@ -44,7 +44,14 @@ def test_csv_holds_the_numbers_and_leaves_what_is_unknown_empty(tmp_path: Path, 
         "n": "2",
         "top1_mean": "90.5",
         "top1_sd": "0.70710678",
+        "top1_low": "84.146898",
+        "top1_high": "96.853102",
         "change": "",
+        "change_low": "",
+        "change_high": "",
+        "change_p": "",
+        "smallest_effect": "",
+        "verdict": "",
         "best_epoch_top1_mean": "91",
         "gmacs": "0.25",
         "parameters_million": "0.312",
@@ -54,6 +61,7 @@ def test_csv_holds_the_numbers_and_leaves_what_is_unknown_empty(tmp_path: Path, 
         "unfinished": "0",
     }
     assert (rows[1]["n"], rows[1]["top1_sd"], rows[1]["change"]) == ("1", "", "1.75")
+    assert rows[1]["verdict"] == "undecided: one seed: no interval"
     assert (rows[2]["n"], rows[2]["top1_mean"], rows[2]["failed"]) == ("0", "", "1")
     assert (rows[3]["step"], rows[3]["n"], rows[3]["failed"]) == ("step3_depthwise", "0", "0")
 
@@ -116,4 +124,33 @@ def test_the_terminal_shows_the_same_rows(tmp_path: Path, write_run: Write) -> N
         line.split() for line in capture.get().splitlines() if line.startswith("step") and "sd" not in line
     ][:2]
     assert first[:4] == ["step0_resnet", "2", "90.50", "0.71"]
+    assert "Undecided: step1 -0.38" in capture.get()
     assert "-0.38" in second
+
+
+def test_a_terminal_of_80_columns_is_enough(tmp_path: Path, write_run: Write) -> None:
+    for step in ("step10_fewer_norms", "step11_layernorm", "step12_downsample"):
+        for seed in range(3):
+            write_run(step, seed, 90.0 + seed)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(terminal_table(rows_of(tmp_path)))
+    assert max(map(len, capture.get().splitlines())) <= 80
+
+
+def test_the_best_epochs_table_says_what_it_was_picked_on(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 90.0, best_top1=90.0)
+    write_run("step0_resnet", 1, 91.0, best_top1=94.0)
+    write_run("step1_stage_ratio", 0, 91.0, best_top1=95.0)
+    rows = rows_of(tmp_path)
+    write_csv(rows, tmp_path / "best.csv", best=True)
+    with (tmp_path / "best.csv").open(newline="") as file:
+        first, second, *_ = csv.DictReader(file)
+    assert (first["top1_mean"], first["best_epoch_top1_mean"], first["top1_sd"]) == ("90.5", "92", "2.8284271")
+    assert second["change"] == "3"
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(terminal_table(rows, best=True))
+    assert "of the epoch that was best on the validation set" in " ".join(capture.get().split())
+    assert "92.00" in capture.get()
+    assert "90.50" not in capture.get()

@@ -1,0 +1,142 @@
+"""Whether runs agree with tables 10 and 11: in order, on any data; in accuracy, where they claim to repeat them.
+
+Accuracies are set beside the paper's only for runs on ImageNet, at the size and with the recipe of a row of the
+paper. On other data the paper's order of the steps is what can be compared.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from scipy.special import ndtri
+from scipy.stats import kendalltau, spearmanr
+
+from roadmap.analysis.results import ORIGINAL, Row, step_before
+from roadmap.analysis.statistics import ALPHA, Interval
+
+PAPER_RECIPE = "paper"
+TOLERANCE = 0.3  # points; the paper's own deviation over three seeds is 0.02 to 0.18 (table 10)
+FEWEST = 5  # pairs, below which a rank correlation has no interval
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A rank correlation; its interval takes the steps as a sample, and the noise of seeds as part of it."""
+
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far our order of steps, or of changes, is the paper's."""
+
+    subject: str  # steps or changes
+    n: int
+    spearman: Correlation
+    kendall: Correlation
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """A row that claims to repeat one of the paper's."""
+
+    row: Row
+    top1: float  # percent, mean over seeds
+    paper_top1: float  # percent
+    passed: bool
+
+    @property
+    def difference(self) -> float:
+        """Ours less the paper's, in points."""
+        return self.top1 - self.paper_top1
+
+
+def claims_reproduction(row: Row) -> bool:
+    """Whether a row was run on the paper's data, at its size and with its recipe; the references have no recipe."""
+    recipe = ORIGINAL if row.step == ORIGINAL else PAPER_RECIPE
+    return row.on_imagenet and row.paper is not None and row.recipe == recipe
+
+
+def check_rows(rows: Sequence[Row], tolerance: float, best: bool = False) -> list[RowCheck]:
+    """Every finished row that claims a reproduction; it passes within `tolerance` points, over or under."""
+    checks = []
+    for row in rows:
+        values = row.best_top1 if best else row.top1
+        if values and row.paper is not None and claims_reproduction(row):
+            top1 = fmean(values)
+            passed = abs(top1 - row.paper.top1) <= tolerance
+            checks.append(RowCheck(row, top1, row.paper.top1, passed))
+    return checks
+
+
+def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
+    """Rank correlations with the paper of the steps' accuracies and of the changes; empty where too few ran.
+
+    Of the steps alone, without variants, references and the original recipe, in the setting that has most rows.
+    """
+    steps = [
+        row
+        for row in rows
+        if row.seeds and row.paper and row.step_index is not None and not row.variant and row.step != ORIGINAL
+    ]
+    if not steps:
+        return []
+    setting = Counter(map(_setting, steps)).most_common(1)[0][0]
+    steps = [row for row in steps if _setting(row) == setting]
+    levels = [(_mean(row, best), row.paper.top1) for row in steps if row.paper]
+    pairs = [(row, step_before(row, steps)) for row in steps]
+    changes = [
+        (_mean(row, best) - _mean(before, best), row.paper.top1 - before.paper.top1)
+        for row, before in pairs
+        if before is not None and before.paper and row.paper
+    ]
+    found = [_correlate("steps", levels), _correlate("changes", changes)]
+    return [agreement for agreement in found if agreement is not None]
+
+
+def _setting(row: Row) -> tuple[str, str, str]:
+    return row.regime, row.data, row.recipe
+
+
+def _mean(row: Row, best: bool) -> float:
+    return fmean(row.best_top1 if best else row.top1)
+
+
+def _correlate(subject: str, pairs: Sequence[tuple[float, float]]) -> Agreement | None:
+    """None below three pairs, and where all of one side are equal and have no order."""
+    ours, papers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if len(pairs) < 3 or len(set(ours)) == 1 or len(set(papers)) == 1:
+        return None
+    n, rho, tau = len(pairs), float(spearmanr(ours, papers).statistic), float(kendalltau(ours, papers).statistic)
+    # Variances of atanh: Bonett and Wright 2000 for rho; Fieller, Hartley and Pearson 1957 for tau.
+    return Agreement(
+        subject,
+        n,
+        Correlation(rho, _interval(rho, n, (1 + rho**2 / 2) / (n - 3) if n >= FEWEST else 0.0)),
+        Correlation(tau, _interval(tau, n, 0.437 / (n - 4) if n >= FEWEST else 0.0)),
+    )
+
+
+def _interval(value: float, n: int, variance: float) -> Interval | None:
+    """By Fisher's transformation; None for few pairs, and for perfect order, where it would have no width."""
+    if n < FEWEST or abs(value) > 1 - 1e-12:
+        return None
+    reach = float(ndtri(1 - ALPHA / 2)) * math.sqrt(variance)
+    return Interval(math.tanh(math.atanh(value) - reach), math.tanh(math.atanh(value) + reach))
+
+
+def agreement_text(agreement: Agreement) -> str:
+    """`Order of 12 changes against the paper's: Spearman 0.61 (0.05 to 0.88), Kendall 0.45 (0.05 to 0.72)`."""
+    return (
+        f"Order of {agreement.n} {agreement.subject} against the paper's: "
+        f"Spearman {_value_text(agreement.spearman)}, Kendall {_value_text(agreement.kendall)}"
+    )
+
+
+def _value_text(correlation: Correlation) -> str:
+    interval = correlation.interval
+    reach = f"{interval.low:.2f} to {interval.high:.2f}" if interval else "no interval"
+    return f"{correlation.value:.2f} ({reach})"

@@ -1,0 +1,155 @@
+"""What each choice is worth: on the paper's path, taken back from the last step, added to the first, on average.
+
+The value of a network is its mean top-1 over seeds. The average over orders is Shapley's (1953), estimated from
+sampled permutations (Castro, Gomez and Tejada 2009) of which every network ran; each is taken with its reverse,
+which halves the noise of choices that help early and hurt late. Every combination builds, so none is left out; an
+order of which a network has no result is not used, and counted.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean, stdev
+
+from roadmap.analysis.changes import by_seed
+from roadmap.analysis.choices import ALL, CHOICES, NONE, Network, network_of, path_network
+from roadmap.analysis.results import Row
+from roadmap.analysis.statistics import Difference, Interval, compare, critical_value
+
+AXES = tuple(choice.axis for choice in CHOICES)
+Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
+Order = tuple[str, ...]  # axes
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Points of top-1 that one choice brings, by four questions; None where a run that answers is missing."""
+
+    axis: str
+    on_path: Difference | None  # the step that makes it, against the step before
+    taken_back: Difference | None  # the last step, against the last step without it
+    added: Difference | None  # step 0 with it, against step 0
+
+
+@dataclass(frozen=True)
+class Average:
+    """A choice's mean effect over orders; the interval covers the sampling of orders, not the noise of seeds."""
+
+    axis: str
+    orders: int
+    mean: float  # points
+    interval: Interval | None  # None for every order, or for fewer than two pairs of them
+
+
+def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[int, float]]:
+    """Every network that has a result, in the first row's setting; of two rows of one network the longer."""
+    found: dict[Network, dict[int, float]] = {}
+    setting = None
+    for row in rows:
+        network = network_of(row)
+        own = (row.regime, row.data, row.recipe)
+        if network is None or not row.seeds or (setting is not None and own != setting):
+            continue
+        setting = own
+        if len(row.seeds) > len(found.get(network, {})):
+            found[network] = by_seed(row, best)
+    return found
+
+
+def find_effects(results: Results) -> list[Effect]:
+    """Every choice that any run answers for, in the order of the steps."""
+    effects = []
+    for index, axis in enumerate(AXES):
+        effect = Effect(
+            axis,
+            _difference(results, path_network(index), path_network(index + 1)),
+            _difference(results, ALL - {axis}, ALL),
+            _difference(results, NONE, frozenset({axis})),
+        )
+        if effect.on_path or effect.taken_back or effect.added:
+            effects.append(effect)
+    return effects
+
+
+def _difference(results: Results, before: Network, after: Network) -> Difference | None:
+    return compare(results[before], results[after]) if before in results and after in results else None
+
+
+def leave_one_out() -> list[Network]:
+    """The last step, and the last step with each choice taken back."""
+    return [ALL, *(ALL - {axis} for axis in AXES)]
+
+
+def add_one_in() -> list[Network]:
+    """Step 0, and step 0 with each choice made alone."""
+    return [NONE, *(frozenset({axis}) for axis in AXES)]
+
+
+def sample_orders(pairs: int, seed: int, axes: Sequence[str] = AXES) -> list[Order]:
+    """Random orders of the choices, each followed by its reverse; the same for the same seed."""
+    generator = random.Random(seed)
+    orders: list[Order] = []
+    for _ in range(pairs):
+        order = tuple(generator.sample(list(axes), len(axes)))
+        orders += [order, order[::-1]]
+    return orders
+
+
+def networks_along(order: Order) -> list[Network]:
+    """From no choice to all of the order's."""
+    return [frozenset(order[:length]) for length in range(len(order) + 1)]
+
+
+def networks_needed(orders: Sequence[Order]) -> list[Network]:
+    """The distinct networks of some orders, smallest first."""
+    found = {network: None for order in orders for network in networks_along(order)}
+    return sorted(found, key=lambda network: (len(network), [axis not in network for axis in AXES]))
+
+
+def average_effects(values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:
+    """Each choice's effect over the orders of which every network has a value; orders come in pairs (see above)."""
+    used = [order for order in orders if all(network in values for network in networks_along(order))]
+    if not used:
+        return []
+    # An order and its reverse are no two samples: their mean is one.
+    pairs: dict[Order, list[Order]] = {}
+    for order in dict.fromkeys(used):
+        pairs.setdefault(min(order, order[::-1]), []).append(order)
+    averages = []
+    for axis in sorted(used[0], key=AXES.index):
+        samples = [fmean(_marginal(values, order, axis) for order in pair) for pair in pairs.values()]
+        averages.append(Average(axis, len(set(used)), fmean(samples), _sampling_interval(samples)))
+    return averages
+
+
+def _marginal(values: Mapping[Network, float], order: Order, axis: str) -> float:
+    before = frozenset(order[: order.index(axis)])
+    return values[before | {axis}] - values[before]
+
+
+def _sampling_interval(samples: Sequence[float]) -> Interval | None:
+    n = len(samples)
+    if n < 2:
+        return None
+    reach = critical_value(n - 1) * stdev(samples) / math.sqrt(n)
+    return Interval(fmean(samples) - reach, fmean(samples) + reach)
+
+
+def find_interactions(values: Mapping[Network, float]) -> list[tuple[str, str, float, int]]:
+    """Pairs of choices by how much more both bring than each alone, in points, and over how many squares of runs.
+
+    A square is a network with neither, with one, with the other and with both; the largest effect comes first.
+    """
+    found = []
+    for one, other in combinations(AXES, 2):
+        squares = [
+            values[network | {one, other}] - values[network | {one}] - values[network | {other}] + values[network]
+            for network in values
+            if not network & {one, other}
+            and all(network | added in values for added in ({one}, {other}, {one, other}))
+        ]
+        if squares:
+            found.append((one, other, fmean(squares), len(squares)))
+    return sorted(found, key=lambda pair: -abs(pair[2]))

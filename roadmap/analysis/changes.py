@@ -1,0 +1,152 @@
+"""Rows with what their seeds allow one to say: each mean, and each change from the step before.
+
+A change is decided where its p-value, corrected over all changes of the experiment, is below ALPHA and the
+change is no smaller than what so many seeds detect. All else is undecided, which is not the same as no change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from roadmap.analysis.results import Row, step_before
+from roadmap.analysis.statistics import (
+    ALPHA,
+    POWER,
+    Difference,
+    Estimate,
+    Interval,
+    compare,
+    correct_by_holm,
+    estimate,
+)
+
+GAIN, LOSS, UNDECIDED = "gain", "loss", "undecided"
+ONE_SEED = "one seed: no interval"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Top-1 of a row less that of the step before, in points."""
+
+    before: Row
+    difference: Difference
+    p: float | None  # Holm-corrected over the changes of the experiment
+    family: int  # how many changes it was corrected over
+
+    @property
+    def verdict(self) -> str:
+        """Gain, loss or undecided."""
+        if self.p is None or self.difference.smallest is None:
+            return UNDECIDED
+        if self.p >= ALPHA or abs(self.difference.mean) < self.difference.smallest:
+            return UNDECIDED
+        return GAIN if self.difference.mean > 0 else LOSS
+
+    @property
+    def explanation(self) -> str:
+        """The verdict in words, with the figure that it rests on."""
+        difference = self.difference
+        seeds = " and ".join(str(n) for n in sorted({*difference.n}))
+        if min(difference.n) < 2:
+            return f"{UNDECIDED}: {ONE_SEED}"
+        if difference.smallest is None or self.p is None:
+            return f"{UNDECIDED}: the seeds do not vary, which leaves nothing to test against"
+        if abs(difference.mean) < difference.smallest:
+            return f"{UNDECIDED}: below the {difference.smallest:.2f} points that {seeds} seeds detect"
+        corrected = f"{p_text(self.p)} over {self.family} changes"
+        return f"{self.verdict if self.p < ALPHA else UNDECIDED}: {corrected}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row and its statistics; None where it has no result, or no step before it."""
+
+    row: Row
+    estimate: Estimate | None
+    change: Change | None
+
+
+def judge(rows: Sequence[Row], best: bool = False) -> list[Judged]:
+    """Every row with its estimate and its change, of the last epoch or of the best one on the validation set."""
+    pairs = [(row, step_before(row, rows)) for row in rows]
+    differences = [
+        compare(by_seed(before, best), by_seed(row, best)) if before and before.seeds and row.seeds else None
+        for row, before in pairs
+    ]
+    tested = [one.p for one in differences if one is not None and one.p is not None]
+    corrected = iter(correct_by_holm(tested))
+    judged = []
+    for (row, before), difference in zip(pairs, differences, strict=True):
+        change = None
+        if difference is not None and before is not None:
+            p = next(corrected) if difference.p is not None else None
+            change = Change(before, difference, p, len(tested))
+        values = row.best_top1 if best else row.top1
+        judged.append(Judged(row, estimate(values) if values else None, change))
+    return judged
+
+
+def by_seed(row: Row, best: bool) -> dict[int, float]:
+    """Top-1 in percent of each seed."""
+    return dict(zip(row.seeds, row.best_top1 if best else row.top1, strict=True))
+
+
+def method_text(judged: Sequence[Judged]) -> str:
+    """How the intervals and the changes of a table were found, in one or two sentences."""
+    changes = [one.change for one in judged if one.change is not None]
+    said = f"Intervals cover {1 - ALPHA:.0%} (Student's t)"
+    if any(one.estimate is not None and one.estimate.n == 1 for one in judged):
+        said += "; a mean of one seed has none"
+    if not changes:
+        return f"{said}."
+    tests = []
+    if any(change.difference.paired for change in changes):
+        tests.append("paired by seed")
+    if any(not change.difference.paired for change in changes):
+        tests.append("unpaired where two steps have other seeds (Welch)")
+    family = changes[0].family
+    return (
+        f"{said}; changes are {', '.join(tests)}, their p-values corrected over {family} changes (Holm). "
+        f"A change is decided at p < {ALPHA} and from the smallest effect that so many seeds, with the spread "
+        f"they have, detect with power {POWER:.0%} at {ALPHA:.0%}."
+    )
+
+
+def verdict_text(judged: Sequence[Judged]) -> str:
+    """Which changes are decided and which are not, by name, with the smallest that could have been."""
+    changes = [(one.row, one.change) for one in judged if one.change is not None]
+    if not changes:
+        return ""
+    groups = {
+        verdict: [
+            f"{_short(row)} {change.difference.mean:+.2f}" for row, change in changes if change.verdict == verdict
+        ]
+        for verdict in (GAIN, LOSS, UNDECIDED)
+    }
+    names = {GAIN: "Gains", LOSS: "Losses", UNDECIDED: "Undecided"}
+    said = [f"{names[verdict]}: {', '.join(group)}." for verdict, group in groups.items() if group]
+    limits = [change.difference.smallest for _, change in changes if change.difference.smallest is not None]
+    if groups[UNDECIDED] and limits:
+        typical = fmean(limits)
+        said.append(f"The smallest change that these seeds detect is {typical:.2f} points on average.")
+    if any(min(change.difference.n) < 2 for _, change in changes):
+        said.append("No change to or from a step of one seed can be decided.")
+    return " ".join(said)
+
+
+def _short(row: Row) -> str:
+    """`step7`, or `step7 kernel_size=9`."""
+    name = row.step.partition("_")[0] if row.step_index is not None else row.step
+    return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
+
+
+def p_text(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+def interval_text(interval: Interval | None, signed: bool = False) -> str:
+    """`80.1 to 80.9`; empty where there is none."""
+    if interval is None:
+        return ""
+    form = "+.2f" if signed else ".2f"
+    return f"{interval.low:{form}} to {interval.high:{form}}"

@@ -1,0 +1,134 @@
+"""Training curves: what each epoch of a run measured, from metrics.jsonl, averaged over the seeds of a row."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from roadmap.analysis.changes import Judged
+from roadmap.analysis.charts import SHORTEST_PLOT, axis, base_layout, text_of
+from roadmap.analysis.folders import Run
+from roadmap.analysis.results import Row
+
+METRICS_FILE = "metrics.jsonl"
+METRICS = {  # of a line of metrics.jsonl, and how a chart calls them
+    "top1": "top-1 accuracy (%) on the validation set",
+    "loss": "loss on the validation set",
+    "train_loss": "training loss",
+    "ema_top1": "top-1 accuracy (%), averaged weights",
+    "lr": "learning rate",
+}
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c")  # Okabe and Ito's
+DASHES = {"solid": "none", "dash": "8 4", "dot": "2 3", "dashdot": "8 3 2 3"}  # plotly's, and SVG's for the legend
+FIRST_SHOWN = 4  # rows at the start, spread over the roadmap; the reader ticks others
+MOST_EPOCHS = 150  # drawn of a curve: more cannot be told apart, and make the file large
+
+log = logging.getLogger(__name__)
+
+Epochs = dict[int, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one row: mean, lowest and highest over the seeds that reached the epoch."""
+
+    epochs: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+def read_metrics(folder: Path) -> Epochs:
+    """The finite metrics of each epoch; empty before the first, also where the file is damaged (with a warning)."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return {}
+    found: Epochs = {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            epoch = int(values["epoch"])
+        except (ValueError, KeyError, TypeError):
+            # The last line of a running training may be half written.
+            if number < len(lines):
+                log.warning("%s: line %d cannot be read and is left out", path, number)
+            continue
+        found[epoch] = {key: float(values[key]) for key in METRICS if _is_finite(values.get(key))}
+    return found
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def runs_of(row: Row, runs: Sequence[Run]) -> list[Run]:
+    """The runs, in any state, that a row stands for."""
+    identity = (row.step, row.variant, row.regime, row.data, row.recipe)
+    return [run for run in runs if (run.step, run.variant, run.regime, run.data, run.recipe) == identity]
+
+
+def average_curves(seeds: Sequence[Epochs]) -> dict[str, Curve]:
+    """A curve for each metric that any seed has."""
+    epochs = sorted({epoch for seed in seeds for epoch in seed})
+    step = max(1, math.ceil(len(epochs) / MOST_EPOCHS))
+    kept = sorted({*epochs[::step], *epochs[-1:]})
+    curves = {}
+    for metric in METRICS:
+        points = {
+            epoch: values
+            for epoch in kept
+            if (values := [seed[epoch][metric] for seed in seeds if metric in seed.get(epoch, {})])
+        }
+        if points:
+            columns = points.values()
+            curves[metric] = Curve(
+                list(points),
+                [_rounded(fmean(values)) for values in columns],
+                [_rounded(min(values)) for values in columns],
+                [_rounded(max(values)) for values in columns],
+            )
+    return curves
+
+
+def _rounded(value: float) -> float:
+    """To five digits, which is more than a line on a screen can show."""
+    return float(f"{value:.5g}")
+
+
+def curve_payload(
+    judged: Sequence[Judged], curves: Sequence[dict[str, Curve]], seeds: Sequence[int]
+) -> dict[str, Any] | None:
+    """What report.js needs to draw the curves; None where no run has finished an epoch.
+
+    `seeds` are the runs of each row, finished or not.
+    """
+    kept = [(one.row, some, count) for one, some, count in zip(judged, curves, seeds, strict=True) if some]
+    if not kept:
+        return None
+    adopted = [index for index, (row, _, _) in enumerate(kept) if not row.variant] or list(range(len(kept)))
+    shown = {adopted[round(part * (len(adopted) - 1) / (FIRST_SHOWN - 1))] for part in range(FIRST_SHOWN)}
+    rows = []
+    for index, (row, some, count) in enumerate(kept):
+        color = COLORS[index % len(COLORS)]
+        dash = list(DASHES)[index // len(COLORS) % len(DASHES)]
+        rows.append(
+            {
+                "label": text_of(row.label),
+                "plain": row.label,
+                "color": color,
+                "band": f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, 0.18)",
+                "dash": dash,
+                "stroke": DASHES[dash],
+                "seeds": count,
+                "shown": index in shown,
+                "curves": {metric: asdict(curve) for metric, curve in some.items()},
+            }
+        )
+    metrics = {key: name for key, name in METRICS.items() if any(key in some for _, some, _ in kept)}
+    layout = base_layout(SHORTEST_PLOT + 100, xaxis=axis("epoch"), yaxis=axis(""))
+    return {"rows": rows, "metrics": metrics, "layout": layout}

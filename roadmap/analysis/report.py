@@ -1,0 +1,261 @@
+"""One HTML file that answers what an experiment shows. Works from disk: a policy in the page forbids any network.
+
+The page holds plotly.js once, compressed, since it is most of the file; report.js draws the charts from plain
+values. The template escapes all that comes from a configuration or an error.
+"""
+
+import base64
+import gzip
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from roadmap.analysis.agreement import agreement_text, find_agreement
+from roadmap.analysis.changes import Judged, interval_text, judge, method_text, verdict_text
+from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
+from roadmap.analysis.costs import cost_chart
+from roadmap.analysis.diagrams import draw_network
+from roadmap.analysis.effect_chart import effect_chart
+from roadmap.analysis.folders import DONE, FAILED, Run, count_states, read_runs
+from roadmap.analysis.layout import (
+    BEST_EPOCH,
+    LAST_EPOCH,
+    accuracies,
+    cost_text,
+    cost_unit,
+    missing_text,
+    seeds_text,
+    setting_text,
+)
+from roadmap.analysis.learning import average_curves, curve_payload, read_metrics, runs_of
+from roadmap.analysis.results import aggregate, deviation, step_before
+from roadmap.analysis.setup import Setup, recipe_lines, training_commands
+from roadmap.analysis.table import notes, step_name
+from roadmap.errors import RunError
+
+ROOM = Path(__file__).parent
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "form-action 'none'; base-uri 'none'"
+)
+CONTENTS = {
+    "roadmap": "Roadmap",
+    "changes": "Changes",
+    "costs": "Accuracy and cost",
+    "curves": "Training curves",
+    "kernels": "Kernel sizes",
+    "effects": "Each choice",
+    "paper": "The paper",
+    "blocks": "Networks",
+    "table": "Table",
+    "recipe": "Recipe",
+    "problems": "Failures and warnings",
+    "commands": "Commands",
+}
+
+ReadSetup = Callable[[Run], Setup | None]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What a reader types to see it again."""
+
+    report: str  # writes the page
+    figures: str  # writes the static figures and the tables
+    check: str  # compares with the paper
+    attribute: str  # says what each choice is worth, as text
+
+
+def write_report(
+    experiment_dir: Path, path: Path, read_setup: ReadSetup, commands: Commands, best: bool = False
+) -> None:
+    """Writes the page; `read_setup` gives the configuration of a run, None where it left none.
+
+    `best` shows the best epoch's accuracy, picked on the validation set, in place of the last one's.
+    RunError: the experiment does not exist, or none of its runs has finished.
+    """
+    with _collect_warnings() as warnings:
+        runs = read_runs(experiment_dir)
+        if not any(run.state == DONE for run in runs):
+            raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)})")
+        judged = judge(aggregate(runs), best)
+        members = [runs_of(one.row, runs) for one in judged]
+        setups = [read_setup(some[0]) if some else None for some in members]
+        curves = [average_curves([read_metrics(run.path) for run in some]) for some in members]
+    warnings += [
+        f"{step_name(one.row)}: {setup.problem}"
+        for one, setup in zip(judged, setups, strict=True)
+        if setup is not None and setup.problem is not None
+    ]
+    context = {
+        **_describe_experiment(judged, runs, best),
+        **_draw_charts(judged, best),
+        "curves": curve_payload(judged, curves, [len(some) for some in members]),
+        "networks": _draw_networks(judged, setups),
+        **_fill_table(judged, best),
+        "recipe": recipe_lines([one.row for one in judged], setups),
+        "failed": [
+            {"name": f"{run.path.parent.name}/{run.path.name}", "error": run.error or "no message"}
+            for run in runs
+            if run.state == FAILED
+        ],
+        "warnings": warnings,
+        "training": training_commands([one.row for one in judged], setups),
+        "report_command": commands.report,
+        "figures_command": commands.figures,
+        "check_command": commands.check,
+        "attribute_command": commands.attribute,
+    }
+    path.write_text(_render(context), encoding="utf-8")
+
+
+def _render(context: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(ROOM),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    absent = {
+        name for name in ("changes", "costs", "kernels", "effects", "curves") if not _has_section(context, name)
+    }
+    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    return environment.get_template("report.html").render(
+        **context,
+        contents=[(id_, name) for id_, name in CONTENTS.items() if id_ not in absent],
+        policy=POLICY,
+        style=Markup((ROOM / "report.css").read_text(encoding="utf-8")),
+        script=Markup((ROOM / "report.js").read_text(encoding="utf-8")),
+        library=library,
+    )
+
+
+def _has_section(context: dict[str, Any], name: str) -> bool:
+    chart = "waterfall" if name == "changes" else name
+    return bool(context["curves"]) if name == "curves" else chart in context["charts"]
+
+
+@contextmanager
+def _collect_warnings() -> Iterator[list[str]]:
+    """What the analysis warns of while it reads, for the page too."""
+    found: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger, handler = logging.getLogger("roadmap.analysis"), Keep(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def _describe_experiment(judged: Sequence[Judged], runs: Sequence[Run], best: bool) -> dict[str, Any]:
+    rows = [one.row for one in judged]
+    devices = sorted({device for row in rows for device in row.devices})
+    return {
+        "title": rows[0].experiment,
+        "setting": setting_text(rows).capitalize(),
+        "measure": (BEST_EPOCH if best else LAST_EPOCH).capitalize(),
+        "seeds": seeds_text(rows),
+        "states": count_states(runs),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "missing": [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds],
+        "verdict": verdict_text(judged),
+        "method": method_text(judged),
+        "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
+        "devices": f" Measured on {' and '.join(devices)}." if devices else "",
+        "notes": notes(rows, best),
+    }
+
+
+def _draw_charts(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
+    drawn = (
+        roadmap_chart(judged, best),
+        waterfall_chart(judged, best),
+        cost_chart(judged, best),
+        kernel_chart(judged, best),
+        effect_chart([one.row for one in judged], best),
+    )
+    caption = "Bars are means with the deviation over seeds, hatched where a variant was tried and not adopted."
+    if any(one.row.on_imagenet for one in judged):
+        caption += " Diamonds are the paper's."
+    return {"charts": {chart.name: asdict(chart) for chart in drawn if chart}, "roadmap_caption": caption}
+
+
+def _draw_networks(judged: Sequence[Judged], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
+    """A drawing of each row that has a plan, against the step before it; of a variant, against its step."""
+    rows = [one.row for one in judged]
+    networks = {id(row): setup.network for row, setup in zip(rows, setups, strict=True) if setup and setup.network}
+    drawn = []
+    for row in rows:
+        if id(row) not in networks:
+            continue
+        steps = [other for other in rows if row.variant and other.step == row.step and not other.variant]
+        before = steps[0] if steps else step_before(row, rows)
+        base = networks.get(id(before)) if before is not None else None
+        drawn.append(
+            {
+                "name": f"{row.label} ({step_name(row)})",
+                "against": f"Against {before.label} ({step_name(before)})."
+                if base and before
+                else "Nothing before it.",
+                "drawing": Markup(draw_network(networks[id(row)], base)),
+            }
+        )
+    return drawn
+
+
+def _fill_table(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
+    unit, scale = cost_unit(one.row for one in judged)
+    headings = [
+        ("step", "name"),
+        ("label", "name"),
+        *(
+            (name, "number")
+            for name in ("n", "top-1 (%)", "sd", "95% interval", "change", "its interval", "p (Holm)")
+        ),
+        ("verdict", "words"),
+        *((name, "number") for name in (unit, "M parameters", "images/s", "paper (ImageNet)")),
+    ]
+    table = []
+    for one in judged:
+        cells = _cells(one, scale, best)
+        kind = "missing" if not one.row.seeds else "variant" if one.row.variant else "adopted"
+        kinds = [cell_kind for _, cell_kind in headings]
+        table.append({"kind": kind, "cells": list(zip(cells, kinds, strict=True))})
+    return {"headings": headings, "table": table}
+
+
+def _cells(one: Judged, scale: float, best: bool) -> list[str]:
+    row, change = one.row, one.change
+    difference = change.difference if change else None
+    spread = deviation(accuracies(row, best))
+    interval = interval_text(one.estimate.interval) or "none: one seed" if one.estimate else ""
+    return [
+        step_name(row),
+        row.label,
+        str(len(row.seeds)),
+        f"{one.estimate.mean:.2f}" if one.estimate else "",
+        "" if spread is None else f"{spread:.2f}",
+        interval,
+        f"{difference.mean:+.2f}" if difference else "",
+        interval_text(difference.interval, signed=True) if difference else "",
+        "" if change is None or change.p is None else f"{change.p:.3f}",
+        change.explanation if change else missing_text(row) if not row.seeds else "",
+        "" if row.gmacs is None else cost_text(row.gmacs * scale),
+        "" if row.parameters is None else f"{row.parameters / 1e6:.3f}",
+        "" if row.images_per_s is None else f"{row.images_per_s:,.0f}",
+        f"{row.paper.top1:.2f}" if row.paper else "",
+    ]

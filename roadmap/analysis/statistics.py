@@ -1,0 +1,139 @@
+"""What a few seeds allow one to say: means and differences with intervals, p-values and their limits.
+
+Plain numbers in, plain numbers out; which runs they come from is the business of `changes`. Student's and the
+noncentral t distribution are scipy's, imported where they are used: train.py, which prints the table of a sweep,
+answers a mistyped command before it loads anything heavy.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev, variance
+
+ALPHA = 0.05  # two-sided; intervals cover 1 - ALPHA
+POWER = 0.8  # with which the smallest detectable effect is detected
+# Accuracies are counts over one validation set: seeds can agree exactly, but for rounding in the division.
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Two ends, of 1 - ALPHA."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds. One seed has neither deviation nor interval."""
+
+    n: int
+    mean: float
+    deviation: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean less another; positive where the second is larger.
+
+    Without a spread (one seed, or seeds that agree exactly) there is no interval, no p-value and no
+    smallest effect: a t test has nothing to set the difference against.
+    """
+
+    mean: float
+    paired: bool  # by seed; otherwise Welch's test for two samples
+    n: tuple[int, int]  # seeds before and after
+    interval: Interval | None = None
+    p: float | None = None  # two-sided
+    smallest: float | None = None  # effect that is found with POWER at ALPHA, given this n and this spread
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean, sample deviation and the t interval."""
+    n = len(values)
+    average = fmean(values)
+    if n < 2:
+        return Estimate(n, average, None, None)
+    spread = stdev(values)
+    return Estimate(n, average, spread, _interval(average, spread / math.sqrt(n), n - 1))
+
+
+def compare(before: Mapping[int, float], after: Mapping[int, float]) -> Difference:
+    """The difference of two sets of results by seed; paired where both have the same seeds, else Welch's."""
+    if before.keys() == after.keys():
+        return _paired([after[seed] - before[seed] for seed in before])
+    return _welch(list(before.values()), list(after.values()))
+
+
+def _paired(differences: Sequence[float]) -> Difference:
+    n = len(differences)
+    return _difference(
+        fmean(differences),
+        stdev(differences) / math.sqrt(n) if n > 1 else 0.0,
+        n - 1,
+        paired=True,
+        n=(n, n),
+    )
+
+
+def _welch(before: Sequence[float], after: Sequence[float]) -> Difference:
+    """Two samples of unequal variance, with Satterthwaite's degrees of freedom."""
+    sizes = len(before), len(after)
+    change = fmean(after) - fmean(before)
+    if min(sizes) < 2:
+        return Difference(change, paired=False, n=sizes)
+    shares = [variance(values) / len(values) for values in (before, after)]
+    total = sum(shares)
+    weights = sum(share**2 / (size - 1) for share, size in zip(shares, sizes, strict=True))
+    freedom = total**2 / weights if weights > 0 else 0.0
+    return _difference(change, math.sqrt(total), freedom, paired=False, n=sizes)
+
+
+def _difference(change: float, error: float, freedom: float, paired: bool, n: tuple[int, int]) -> Difference:
+    """`error` is the standard error of `change`, in its unit."""
+    if error < SAME:
+        return Difference(change, paired, n)
+    p = 2 * _lower_tail(freedom, -abs(change) / error)
+    smallest = error * detectable_noncentrality(freedom)
+    return Difference(change, paired, n, _interval(change, error, freedom), p, smallest)
+
+
+def _interval(center: float, error: float, freedom: float) -> Interval:
+    reach = critical_value(freedom) * error
+    return Interval(center - reach, center + reach)
+
+
+def _lower_tail(freedom: float, t: float) -> float:
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, t))
+
+
+def critical_value(freedom: float) -> float:
+    """Of Student's t, two-sided at ALPHA."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - ALPHA / 2))
+
+
+def detectable_noncentrality(freedom: float) -> float:
+    """True effect, in standard errors, that a two-sided t test at ALPHA finds with POWER.
+
+    Of the noncentral t distribution only the tail on the effect's side: the other adds less than 1e-6.
+    """
+    from scipy.special import nctdtrinc
+
+    return float(nctdtrinc(freedom, 1 - POWER, critical_value(freedom)))
+
+
+def correct_by_holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values (Holm 1979): below a level, they hold it for the whole family at once."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted

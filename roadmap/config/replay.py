@@ -1,0 +1,83 @@
+"""From a configuration that a run left behind to the words that compose it again."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from roadmap.config.compose import CONF_DIR, compose
+
+# Told by the choice of the step and its variant, or by the seed; where files lie is no part of a configuration.
+NO_OVERRIDE = ("step", "model", "seed", "reference", "output_dir")
+NOTE = "data.note"  # printed, and no part of the training
+GROUPS = ("regime", "data", "recipe")
+PLAIN = re.compile(r"[\w./+-]+|\[.*\]")  # a value that Hydra takes without quotes
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of `python train.py` for a run, but for its seed."""
+
+    choice: str  # such as +roadmap=step5_inverted; empty for the network that no step names
+    variant: tuple[str, ...]  # each design switched alone
+    setting: tuple[str, ...]  # regime, data, recipe, and every key that differs from what these bring
+
+
+def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
+    """Of the values of a config.yaml, and what the run's identity says that differs from its step.
+
+    Raises:
+        KeyError, TypeError: the values have not the shape of a configuration.
+        hydra.errors.HydraException: they name a group's choice that is no longer there.
+    """
+    setting = tuple(f"{group}={values[group]['name']}" for group in GROUPS)
+    base = _compose_base(setting)
+    overrides = [
+        f"{key}={value if PLAIN.fullmatch(value) else repr(value)}"
+        for key, value in flatten(values).items()
+        if key.partition(".")[0] not in NO_OVERRIDE and key != NOTE and key in base and value != base[key]
+    ]
+    return Words(_find_choice(values), tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
+
+
+@cache
+def _compose_base(setting: tuple[str, ...]) -> dict[str, str]:
+    values = OmegaConf.to_container(compose(*setting), resolve=True)
+    assert isinstance(values, dict)
+    return flatten({str(key): value for key, value in values.items()})
+
+
+def _find_choice(values: Mapping[str, Any]) -> str:
+    step, reference = values["step"]["name"], values["reference"]
+    if reference is not None:
+        return f"+reference={step if (CONF_DIR / 'reference' / f'{step}.yaml').exists() else reference}"
+    return f"+roadmap={step}" if (CONF_DIR / "roadmap" / f"{step}.yaml").exists() else ""
+
+
+def _switch(axis: str, value: str) -> str:
+    is_choice = (CONF_DIR / "model" / axis / f"{value}.yaml").exists()
+    return f"model/{axis}={value}" if is_choice else f"model.{axis}={value}"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted keys and values, as they are written on a command line."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = _show(value)
+    return flat
+
+
+def _show(value: Any) -> str:
+    """As YAML has it; 1.0 is written 1, as a configuration may have either for the same number."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_show, value))}]"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,121 @@
+"""Checks an experiment against tables 10 and 11 of the paper.
+
+    python scripts/check_paper.py [EXPERIMENT] [--tolerance 0.3] [--output-dir outputs] [--best]
+
+A row that ran on ImageNet, at the paper's size and with its recipe claims a reproduction: it passes if its mean
+top-1 is within the tolerance. On other data accuracies can't be compared, and only the order of the steps is.
+
+Exit status: 0 where no claim fails, also where there is none; 1 where one fails; 2 where nothing can be read.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from roadmap.analysis.agreement import (
+    TOLERANCE,
+    RowCheck,
+    agreement_text,
+    check_rows,
+    find_agreement,
+)
+from roadmap.analysis.folders import DONE, choose_experiment, count_states
+from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, setting_text
+from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.table import step_name
+from roadmap.errors import RoadmapError, RunError
+
+FAILED, UNREADABLE = 1, 2
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        rows = read_rows(choose_experiment(arguments.experiment, arguments.output_dir))
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNREADABLE
+    checks = check_rows(rows, arguments.tolerance, arguments.best)
+    console.print(f"{rows[0].experiment}: {setting_text(rows)}", markup=False)
+    console.print(BEST_EPOCH if arguments.best else LAST_EPOCH)
+    for agreement in find_agreement(rows, arguments.best):
+        console.print(agreement_text(agreement))
+    if not checks:
+        console.print(
+            "No run has the paper's data, size and recipe: accuracies can't be compared with the paper's."
+        )
+        return 0
+    console.print(draw_table(checks))
+    failed = [check for check in checks if not check.passed]
+    unfinished = [step_name(row) for row in rows if not row.seeds]
+    if unfinished:
+        console.print(f"not checked, no finished run: {', '.join(unfinished)}", markup=False)
+    console.print(f"{len(checks) - len(failed)} of {len(checks)} rows within {arguments.tolerance:g} points")
+    return FAILED if failed else 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Checks an experiment against tables 10 and 11 of the paper. On data other than ImageNet only "
+        "the order of the steps is compared.",
+        epilog="exit status: 0 no claimed reproduction fails, 1 one fails, 2 nothing can be read",
+    )
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        help="a name under the output folder, or a path; default: the one that changed last",
+    )
+    parser.add_argument(
+        "--tolerance", type=read_tolerance, default=TOLERANCE, help=f"points of top-1; default: {TOLERANCE}"
+    )
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="check the accuracy of the best epoch, picked on the validation set, not of the last",
+    )
+    return parser.parse_args(words)
+
+
+def read_tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 100:
+        raise argparse.ArgumentTypeError(f"{text}: points of top-1, from 0 to 100")
+    return value
+
+
+def read_rows(experiment_dir: Path) -> list[Row]:
+    """The experiment's rows; RunError where none has a result."""
+    runs = read_runs(experiment_dir)
+    if not any(run.state == DONE for run in runs):
+        raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)})")
+    return aggregate(runs)
+
+
+def draw_table(checks: Sequence[RowCheck]) -> Table:
+    table = Table("step", box=None, padding=(0, 2, 0, 0))
+    for heading in ("n", "top-1", "paper", "difference"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for check in checks:
+        table.add_row(
+            Text(step_name(check.row)),
+            str(len(check.row.seeds)),
+            f"{check.top1:.2f}",
+            f"{check.paper_top1:.2f}",
+            f"{check.difference:+.2f}",
+            Text("pass", style="green") if check.passed else Text("FAIL", style="bold red"),
+        )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

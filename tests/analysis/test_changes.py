@@ -1,0 +1,86 @@
+"""Every change of the roadmap is called a gain, a loss or undecided, and says why."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from roadmap.analysis.changes import GAIN, LOSS, UNDECIDED, Judged, judge, method_text, verdict_text
+from roadmap.analysis.results import aggregate, read_runs
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+STEPS = ("step0_resnet", "step1_stage_ratio", "step2_patchify", "step3_depthwise")
+
+
+def judged(tmp_path: Path, best: bool = False) -> dict[str, Judged]:
+    return {one.row.step: one for one in judge(aggregate(read_runs(tmp_path / "trial")), best)}
+
+
+def write_steps(write_run: Write, *results: list[float], first_seed: int = 0) -> None:
+    """The results of the seeds of each step, from step 0."""
+    for step, values in zip(STEPS, results, strict=False):
+        for seed, top1 in enumerate(values, first_seed):
+            write_run(step, seed, top1)
+
+
+def test_gain_loss_and_undecided(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0, 80.2, 80.4], [82.0, 82.21, 82.39], [82.0, 82.3, 82.2], [79.0, 79.31, 79.22])
+    found = judged(tmp_path)
+    changes = [found[step].change for step in STEPS[1:]]
+    assert [change.verdict for change in changes if change] == [GAIN, UNDECIDED, LOSS]
+    assert found["step0_resnet"].change is None
+    raw = [stats.ttest_1samp([2.0, 2.01, 1.99], 0).pvalue, stats.ttest_1samp([-3.0, -2.99, -2.98], 0).pvalue]
+    first, second, third = changes
+    assert first is not None and second is not None and third is not None  # noqa: PT018
+    assert (third.p, first.p) == (pytest.approx(3 * min(raw)), pytest.approx(2 * max(raw)))
+    smallest = 5.653489 * np.std([0, 0.09, -0.19], ddof=1) / 3**0.5  # the noncentrality is scipy's, see its test
+    assert second.explanation == f"undecided: below the {smallest:.2f} points that 3 seeds detect"
+    assert first.explanation == "gain: p < 0.001 over 3 changes"
+    text = verdict_text(list(found.values()))
+    assert "Gains: step1 +2.00." in text
+    assert "Losses: step3 -2.99." in text
+    assert "Undecided: step2 -0.03." in text
+
+
+def test_seeds_that_differ_are_compared_unpaired_and_it_says_so(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0, 80.2, 80.4])
+    for seed, top1 in enumerate([81.0, 81.3, 81.1, 81.2]):
+        write_run("step1_stage_ratio", seed, top1)
+    found = judged(tmp_path)
+    change = found["step1_stage_ratio"].change
+    assert change is not None
+    expected = stats.ttest_ind([81.0, 81.3, 81.1, 81.2], [80.0, 80.2, 80.4], equal_var=False)
+    assert change.p == pytest.approx(expected.pvalue)
+    assert "Welch" in method_text(list(found.values()))
+
+
+def test_one_seed_decides_nothing_and_says_so(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0], [85.0])
+    found = judged(tmp_path)
+    change, estimate = found["step1_stage_ratio"].change, found["step1_stage_ratio"].estimate
+    assert change is not None
+    assert estimate is not None
+    assert (change.verdict, change.p, estimate.interval) == (UNDECIDED, None, None)
+    assert "one seed" in change.explanation
+    assert "a mean of one seed has none" in method_text(list(found.values()))
+    assert "No change to or from a step of one seed can be decided." in verdict_text(list(found.values()))
+
+
+def test_a_change_significant_alone_is_undecided_among_many(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0, 80.2, 80.4], [80.7, 81.2, 81.7], [80.8, 81.3, 81.5], [80.9, 81.2, 81.6])
+    change = judged(tmp_path)["step1_stage_ratio"].change
+    assert change is not None
+    assert change.difference.p == pytest.approx(stats.ttest_1samp([0.7, 1.0, 1.3], 0).pvalue)
+    assert change.difference.p < 0.05
+    assert change.explanation == "undecided: p = 0.086 over 3 changes"
+
+
+def test_the_best_epochs_accuracy_is_judged_on_request(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0, 80.2], [81.0, 81.4])
+    last, best = judged(tmp_path), judged(tmp_path, best=True)
+    assert last["step0_resnet"].estimate is not None
+    assert best["step0_resnet"].estimate is not None
+    assert best["step0_resnet"].estimate.mean - last["step0_resnet"].estimate.mean == pytest.approx(0.5)

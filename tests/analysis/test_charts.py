@@ -1,0 +1,177 @@
+"""The charts say what the rows say, in words that plotly.js knows, and obey no name."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadmap.analysis.changes import Judged, judge
+from roadmap.analysis.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
+from roadmap.analysis.costs import cost_chart, pareto_front
+from roadmap.analysis.effect_chart import effect_chart
+from roadmap.analysis.learning import Curve, average_curves, curve_payload, read_metrics
+from roadmap.analysis.results import aggregate, read_runs
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+DRAW: list[Callable[[list[Judged], bool], Chart | None]] = [
+    roadmap_chart,
+    waterfall_chart,
+    cost_chart,
+    kernel_chart,
+]
+
+
+def judged(tmp_path: Path) -> list[Judged]:
+    return judge(aggregate(read_runs(tmp_path / "trial")))
+
+
+@pytest.mark.parametrize("draw", DRAW, ids=lambda draw: draw.__name__)
+def test_plotly_knows_every_word_of_a_chart(tmp_path: Path, write_paper_runs: Write, draw: Any) -> None:
+    write_paper_runs(seeds=2)
+    chart = draw(judged(tmp_path), False)
+    go.Figure(chart.data, chart.layout)  # raises for a property that does not exist, or a value that does not fit
+    for options in chart.menus.values():
+        for option in options:
+            figure = go.Figure(chart.data, chart.layout)
+            for index, trace in enumerate(figure.data):
+                trace.update({key: values[index] for key, values in option.data.items()})
+            figure.update_layout({key.replace(".", "_"): value for key, value in option.layout.items()})
+
+
+def test_bars_end_at_the_mean_and_variants_are_hatched(tmp_path: Path, write_paper_runs: Write) -> None:
+    write_paper_runs(seeds=2)
+    rows = judged(tmp_path)
+    bars, seeds, paper = roadmap_chart(rows, False).data
+    assert [bars["base"] + x for x in bars["x"]] == pytest.approx(
+        [one.estimate.mean for one in rows if one.estimate]
+    )
+    assert [shape == "/" for shape in bars["marker"]["pattern"]["shape"]] == [bool(one.row.variant) for one in rows]
+    assert len(seeds["x"]) == 2 * len(rows)
+    assert paper["x"] == [one.row.paper.top1 for one in rows if one.row.paper]
+
+
+def test_what_has_no_result_is_named_in_its_place(tmp_path: Path, write_run: Write) -> None:
+    for step in ("step0_resnet", "step2_patchify"):
+        write_run(step)
+    write_run("step1_stage_ratio", state="pending")
+    (missing,) = [one for one in roadmap_chart(judged(tmp_path), False).layout["annotations"] if one["y"] == 1]
+    assert missing["text"] == "no finished run (1 unfinished)"
+
+
+def test_the_waterfall_leads_from_each_mean_to_the_next(tmp_path: Path, write_run: Write) -> None:
+    for step, values in (("step0_resnet", [80.0, 80.2, 80.4]), ("step1_stage_ratio", [82.0, 82.21, 82.39])):
+        for seed, top1 in enumerate(values):
+            write_run(step, seed, top1)
+    write_run("step2_patchify", 0, 81.0)
+    chart = waterfall_chart(judged(tmp_path), False)
+    assert chart is not None
+    gain, undecided = chart.data
+    assert (gain["name"], gain["base"], gain["x"]) == ("gain", [pytest.approx(80.2)], [pytest.approx(2.0)])
+    assert (undecided["name"], undecided["error_x"]["array"]) == ("undecided", [0.0])  # one seed: no interval
+    assert undecided["base"][0] + undecided["x"][0] == pytest.approx(81.0)
+    assert chart.layout["yaxis"]["ticktext"][0] == "label of step1_stage_ratio +2.00 "
+
+
+def test_no_name_becomes_markup(tmp_path: Path, write_run: Write) -> None:
+    hostile = '<script>alert(1)</script><a href="javascript:alert(2)">x</a>'
+    for step in ("step6_move_up", "step7_kernel"):
+        write_run(step, label=hostile)
+    write_run("step7_kernel", variant={"kernel_size": "9", "norm": "<img src=x>"}, label=hostile)
+    write_run("step7_kernel", variant={"kernel_size": "5"}, label=hostile)
+    rows = judged(tmp_path)
+    curves = [{"top1": Curve([1], [1.0], [1.0], [1.0])} for _ in rows]
+    payload = curve_payload(rows, curves, [1] * len(rows))
+    assert payload is not None
+    drawn = [asdict(chart) for draw in DRAW if (chart := draw(rows, False))]
+    assert len(drawn) == 4
+    for row in payload["rows"]:
+        del row["plain"]  # for the template, which escapes it
+    text = json.dumps([drawn, payload]).lower()
+    for tag in ("<script", "<img", "<a "):
+        assert tag not in text
+    assert "&lt;script&gt;" in text
+
+
+points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
+
+
+@given(points, st.booleans())
+def test_the_front_holds_what_nothing_beats(found: list[tuple[int, int]], less_is_better: bool) -> None:
+    sign = 1 if less_is_better else -1
+
+    def beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+        return sign * a[0] <= sign * b[0] and a[1] >= b[1] and a != b
+
+    expected = {point for point in found if not any(beats(other, point) for other in found)}
+    front = pareto_front(found, less_is_better)
+    assert sorted(front) == sorted(expected)
+
+
+def test_networks_that_are_faster_count_as_cheaper(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", top1=80.0, images_per_s=100.0, gmacs=1.0)
+    write_run("step1_stage_ratio", top1=82.0, images_per_s=50.0, gmacs=2.0)
+    write_run("step2_patchify", top1=79.0, images_per_s=70.0, gmacs=1.5)
+    chart = cost_chart(judged(tmp_path), False)
+    assert chart is not None
+    by_cost = {option.label: option.data["x"][0] for option in chart.menus["cost"]}
+    assert by_cost["GMACs an image"] == [1.0, 2.0]
+    assert by_cost["images/s in training, measured"] == [100.0, 50.0]
+
+
+def test_curves_average_the_seeds_that_reached_an_epoch(tmp_path: Path) -> None:
+    for seed, lines in enumerate(
+        [
+            '{"epoch": 1, "top1": 10.0, "loss": NaN}\n{"epoch": 2, "top1": 20.0}\n',
+            '{"epoch": 1, "top1": 30.0}\n{"epo',
+        ]
+    ):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "metrics.jsonl").write_text(lines)
+    curves = average_curves(
+        [read_metrics(tmp_path / "0"), read_metrics(tmp_path / "1"), read_metrics(tmp_path / "2")]
+    )
+    assert curves == {"top1": Curve([1, 2], [20.0, 20.0], [10.0, 20.0], [30.0, 20.0])}
+
+
+def test_a_damaged_line_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"epoch": 1, "top1": 10.0}\nnonsense\n[3]\n{"epoch": 3, "top1": 30.0}\n'
+    )
+    assert sorted(read_metrics(tmp_path)) == [1, 3]
+    assert "line 2 cannot be read" in caplog.text
+    assert "line 3 cannot be read" in caplog.text
+
+
+def test_long_curves_keep_their_last_epoch(tmp_path: Path) -> None:
+    curve = average_curves([{epoch: {"top1": float(epoch)} for epoch in range(1, 602)}])["top1"]
+    assert len(curve.epochs) <= 151
+    assert (curve.epochs[0], curve.epochs[-1]) == (1, 601)
+
+
+def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(2):
+        write_run("step11_layernorm", seed, 85.0 + seed)
+        write_run("step12_downsample", seed, 86.0 + seed)
+    assert effect_chart([one.row for one in judged(tmp_path)], False) is None
+    for seed in range(2):
+        write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
+    chart = effect_chart([one.row for one in judged(tmp_path)], False)
+    assert chart is not None
+    go.Figure(chart.data, chart.layout)
+    assert chart.layout["yaxis"]["ticktext"] == ["norm ", "downsample "]
+    path, back = chart.data
+    assert (path["x"], path["error_x"]["array"]) == ([1.0], [0.0])  # the seeds agree: no interval
+    assert back["x"] == [pytest.approx(1.75), 1.0]
+
+
+def test_a_long_label_keeps_its_variant() -> None:
+    short = shortened("separate downsampling, stem=resnet")
+    assert short.startswith("separate… ")
+    assert short.endswith("stem=resnet")
+    assert len(short) <= 26

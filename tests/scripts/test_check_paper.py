@@ -1,0 +1,86 @@
+"""check_paper.py fails where a claimed reproduction does, and claims nothing on other data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from roadmap.paper import paper_rows
+
+Load = Callable[[str], ModuleType]
+
+
+def write_table(folder: Path, data: str, offset: float, state: str = "done") -> None:
+    """The thirteen steps of table 10 as run folders, `offset` points beside the paper."""
+    for paper in paper_rows():
+        if paper.regime != "resnet50" or paper.step is None or not paper.adopted:
+            continue
+        identity = {
+            "step": paper.config,
+            "step_index": paper.step,
+            "label": paper.label,
+            "variant": {},
+            "reference": None,
+            "experiment": folder.name,
+            "seed": 0,
+            "regime": "resnet50",
+            "data": data,
+            "recipe": "paper",
+        }
+        run = folder / paper.config / "seed0"
+        run.mkdir(parents=True)
+        (run / "state.json").write_text(json.dumps({"state": state, "error": None, "identity": identity}))
+        top1 = paper.top1 + offset
+        numbers = {"top1": top1, "best_top1": top1 + 0.1, "gmacs": paper.gmacs, "parameters": 25e6}
+        (run / "summary.json").write_text(json.dumps(identity | numbers))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ([], 0, "13 of 13 rows within 0.3 points"),
+        (["--tolerance", "0.1"], 1, "0 of 13 rows within 0.1 points"),
+        (["--tolerance", "0.15", "--best"], 0, "best epoch, picked on the validation set"),
+    ],
+)
+def test_each_row_passes_or_fails_within_the_tolerance(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], words: list[str], status: int, said: str
+) -> None:
+    write_table(tmp_path / "trial", "imagenet", -0.2)
+    assert load_script("check_paper").main(["trial", "--output-dir", str(tmp_path), *words]) == status
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert ("FAIL" in printed) == (status == 1)
+    (line,) = [line for line in printed.splitlines() if line.startswith("step12_downsample")]
+    assert line.split()[1] == "1"
+    assert line.split()[3] == "81.97"
+
+
+def test_on_other_data_only_the_order_is_compared(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "trial", "digits", 15.0)
+    assert load_script("check_paper").main(["trial", "--output-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "accuracies can't be compared" in printed
+    assert "Order of 13 steps against the paper's: Spearman 1.00 (no interval)" in printed
+    assert "FAIL" not in printed
+    assert "pass" not in printed
+
+
+@pytest.mark.parametrize("state", ["failed", "pending"])
+def test_nothing_to_check_is_no_success(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    write_table(tmp_path / "trial", "imagenet", 0.0, state)
+    assert load_script("check_paper").main(["trial", "--output-dir", str(tmp_path)]) == 2
+    assert f"no finished run (13 {state})" in capsys.readouterr().err
+
+
+def test_a_tolerance_is_a_number_of_points(load_script: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        load_script("check_paper").main(["trial", "--tolerance", "-1"])
+    assert stop.value.code == 2
+    assert "-1: points of top-1" in capsys.readouterr().err
