@@ -1,0 +1,64 @@
+"""A dashboard that fails is left out with one warning, and the training goes on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from roadmap.errors import ConfigError
+from roadmap.runs.loggers import GuardedLogger, open_logger
+from roadmap.runs.spec import LoggerSpec, WandbMode
+
+
+class Dashboard:
+    def __init__(self, fails_in: str):
+        self.calls: list[str] = []
+        self.fails_in = fails_in
+        self._act("open")
+
+    def _act(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.fails_in:
+            raise ConnectionError("no route to host\nand a long trace")
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        self._act("log")
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        self._act("finish")
+
+
+@pytest.mark.parametrize(
+    ("fails_in", "calls"),
+    [
+        ("", ["open", "log", "log", "finish"]),
+        ("log", ["open", "log"]),
+        ("finish", ["open", "log", "log", "finish"]),
+    ],
+)
+def test_one_warning_and_no_further_call(fails_in: str, calls: list[str]) -> None:
+    warnings: list[str] = []
+    dashboard = Dashboard(fails_in)
+    logger = GuardedLogger(lambda: dashboard, "wandb", warnings.append)
+    logger.log({})
+    logger.log({})
+    logger.finish({})
+    assert dashboard.calls == calls
+    told = "logger=wandb is left out from here on: ConnectionError: no route to host. The metrics stay in the run's"
+    assert [warning.startswith(told) for warning in warnings] == [True] * bool(fails_in)
+
+
+def test_a_dashboard_that_does_not_open_is_left_out() -> None:
+    warnings: list[str] = []
+    logger = GuardedLogger(lambda: Dashboard("open"), "wandb", warnings.append)
+    logger.log({})
+    logger.finish(None)
+    assert len(warnings) == 1
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    monkeypatch.delitem(__import__("sys").modules, "roadmap.runs.loggers.wandb", raising=False)
+    spec = LoggerSpec("wandb", WandbMode.offline, "roadmap", None)
+    with pytest.raises(ConfigError, match="logger=wandb needs the package wandb: pip install wandb"):
+        open_logger(spec, None, {}, print)  # type: ignore[arg-type]

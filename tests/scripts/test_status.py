@@ -1,0 +1,108 @@
+"""The table of an experiment's runs, in every state that a folder can be in."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from roadmap.command import open_folder
+from roadmap.config import plan_runs
+from roadmap.runs.folder import RunFolder
+from roadmap.runs.ledger import GONE, UNREADABLE, format_duration, read_ledger
+
+
+def open_run(output_dir: Path, step: str, seed: int = 0) -> RunFolder:
+    (planned,) = plan_runs([f"+roadmap={step}", f"seed={seed}", "recipe.epochs=10"], is_sweep=False)
+    return open_folder(replace(planned, config=replace(planned.config, output_dir=str(output_dir))))
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def change_state(run: RunFolder, **values: object) -> None:
+    path = run.path / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """One run in each state."""
+    steps = ("step0_resnet", "step1_stage_ratio", "step2_patchify", "step3_depthwise", "step4_width")
+    done, running, failed, interrupted, gone = (open_run(tmp_path, step) for step in steps)
+    for run in (done, running, failed, interrupted, gone):
+        run.claim()
+        for epoch in (1, 2, 3, 4):
+            run.log({"epoch": epoch, "top1": 10.0 * epoch, "seconds": 30.0})
+    done.finish({"top1": 40.0})
+    failed.fail("the loss is not finite: nan in epoch 5\nand more")
+    interrupted.interrupt("stopped by SIGTERM")
+    change_state(gone, pid=dead_pid())
+    open_run(tmp_path, "step10_fewer_norms").plan()
+    unreadable = open_run(tmp_path, "step5_inverted", seed=1)
+    unreadable.plan()
+    (unreadable.path / "state.json").write_text("{")
+    return tmp_path / "micro-digits"
+
+
+def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> None:
+    entries = read_ledger(experiment)
+    assert [(entry.name.partition("_")[0], entry.state) for entry in entries] == [
+        ("step0", "done"),
+        ("step1", "running"),
+        ("step2", "failed"),
+        ("step3", "interrupted"),
+        ("step4", GONE),
+        ("step10", "pending"),
+        ("step5", UNREADABLE),
+    ]
+    running, pending = entries[1], entries[5]
+    assert (running.epoch, running.epochs, running.top1, running.seconds_left) == (4, 10, 40.0, 180.0)
+    assert (pending.epoch, pending.top1, pending.seconds_left) == (0, None, None)
+
+
+def test_the_table_and_the_exit_status(
+    experiment: Path,
+    load_script: Callable[[str], ModuleType],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    status = load_script("status")
+    monkeypatch.setattr(sys, "argv", ["status.py", "micro-digits", "--output-dir", str(experiment.parent)])
+    assert status.main() == 1
+    table = capsys.readouterr().out
+    assert "step1_stage_ratio" in table
+    assert "4/10" in table
+    assert "3 min" in table
+    assert "the loss is not finite: nan in epoch 5 " in table
+    assert "7 runs: 1 pending, 1 running, 1 done, 1 failed, 1 interrupted, 1 gone, 1 unreadable" in table
+
+    monkeypatch.setattr(sys, "argv", ["status.py", "nothing", "--output-dir", str(experiment.parent)])
+    assert status.main() == 2
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_a_watch_ends_when_nothing_runs_or_waits(
+    tmp_path: Path, load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(tmp_path, "step0_resnet")
+    run.claim()
+    status = load_script("status")
+    monkeypatch.setattr(status.time, "sleep", lambda _: run.finish({"top1": 40.0}))
+    argv = ["status.py", "micro-digits", "--output-dir", str(tmp_path), "--watch", "0.1"]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert status.main() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45, "45 s"), (89, "89 s"), (120, "2 min"), (3599, "1 h 00 min"), (12000, "3 h 20 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -1,0 +1,55 @@
+"""Out of memory: half the images at once, the same update, and the summary says so."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOM = 50 * 2**20  # bytes; an update of 512 images takes several times as many
+# Leaves the first attempt so many bytes of address space beyond what it has; the second one has all again.
+LIMITED = """
+import os, resource, runpy
+import torch
+from roadmap import jobs
+train = jobs.Trainer.fit
+def fit(*arguments):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(os.environ["ROOM"]), resource.RLIM_INFINITY))
+    jobs.Trainer.fit = train
+    try:
+        return train(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+jobs.Trainer.fit = fit
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.system  # a process of its own
+def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Path) -> None:
+    words = (
+        "+roadmap=step0_resnet",
+        "data.image_size=32",
+        "recipe.epochs=1",
+        "recipe.warmup_epochs=0",
+        "recipe.total_batch=512",
+        "hardware.per_device_batch=512",
+        f"output_dir={tmp_path}",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ROOM": str(ROOM)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "out of memory with 512 images at once" in done.stdout
+    (path,) = tmp_path.rglob("summary.json")
+    summary = json.loads(path.read_text())
+    assert (summary["images_at_once"], summary["out_of_memory_with"], summary["updates"]) == (256, 512, 2)
