@@ -23,7 +23,7 @@ from rich.text import Text
 
 from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.table import terminal_table
-from roadmap.config import Mode, PlannedRun, plan_run, plan_runs, prepare_overrides
+from roadmap.config import Mode, PlannedRun, advise, plan_run, plan_runs, prepare_overrides
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.isolation import LAUNCHER, run_isolated
 from roadmap.runs.files import make_folder
@@ -39,11 +39,13 @@ HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its
 ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
 
 _errors: list[str] = []  # of this process's runs
+_warnings: set[str] = set()  # shown in this process already
 
 
 def main(hydra_app: Callable[[], Any]) -> int:
     """Runs the command line in `sys.argv`; the exit status is 0 only if every run of it is done."""
     _errors.clear()
+    _warnings.clear()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     if any(getattr(arguments, name) for name in HYDRA_ANSWERS):
@@ -57,6 +59,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
     except RoadmapError as error:
         _show_error(error)
         return 1
+    _advise_on_all(plan)
     runs = list(zip(plan, folders, strict=True))
     evaluated = [folder for planned, folder in runs if planned.config.mode is Mode.eval]
     trained = [folder for planned, folder in runs if planned.config.mode is Mode.train]
@@ -174,7 +177,7 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
     try:
         from roadmap import jobs  # torch takes seconds to import; a typo should not wait for it
 
-        summary = jobs.train(planned.config, folder, OUT)
+        summary = jobs.train(planned.config, folder, OUT, _warn)
     except KeyboardInterrupt as interrupt:
         folder.interrupt(str(interrupt) or "stopped by SIGINT")
         if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
@@ -281,6 +284,25 @@ def _describe_state(folder: RunFolder) -> tuple[str, Text]:
     except RoadmapError as error:
         return "refused", Text(str(error).splitlines()[0])
     return state.get("state", "not begun"), Text(state.get("error") or "")
+
+
+def _advise_on_all(plan: Sequence[PlannedRun]) -> None:
+    """Each warning once, in a sweep with the steps that it concerns."""
+    names = list(dict.fromkeys(planned.config.step.name for planned in plan))
+    concerned: dict[str, list[str]] = {}
+    for planned in plan:
+        for text in advise(planned.config):
+            concerned.setdefault(text, []).append(planned.config.step.name)
+    for text, steps in concerned.items():
+        is_sweep = len(plan) > 1
+        _warn(f"{text} ({', '.join(name for name in names if name in steps)})" if is_sweep else text)
+
+
+def _warn(text: str) -> None:
+    """Prints a warning, unless this process has done so."""
+    if text not in _warnings:
+        _warnings.add(text)
+        ERR.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
 
 
 def _say(text: str) -> None:

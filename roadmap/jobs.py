@@ -2,6 +2,7 @@
 
 import gc
 import platform
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from roadmap.config import Config
+from roadmap.config import Config, advise_on_length
 from roadmap.data.open import LoadSpec, open_eval
 from roadmap.data.order import Share
 from roadmap.data.sources import open_validation
@@ -30,11 +31,15 @@ from roadmap.training.trainer import Trainer, build_learner
 from roadmap.training.update import Evaluation, evaluate
 
 
-def train(config: Config, folder: RunFolder, console: Console) -> dict[str, Any]:
+def train(
+    config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Trains in a claimed folder, from its checkpoint if there is one; returns the summary.
 
     Out of memory, it goes on once more with half the micro-batch and twice the accumulation. Processes of a
     group don't: those that had memory enough would wait for the other.
+
+    `warn` hears what has no effect or harms in a run of this length; without one it is printed.
 
     Raises:
         RoadmapError: data, weights, batch or device can't be used, or a loss or weight is not finite.
@@ -44,7 +49,7 @@ def train(config: Config, folder: RunFolder, console: Console) -> dict[str, Any]
         config.recipe.total_batch, config.hardware.per_device_batch, group.place.size
     )
     try:
-        return _train(config, folder, console, group, {"images_at_once": images_at_once})
+        return _train(config, folder, console, warn, group, {"images_at_once": images_at_once})
     except RuntimeError as error:
         if not is_out_of_memory(error) or images_at_once % 2 or group.place.size > 1:
             raise
@@ -59,17 +64,24 @@ def train(config: Config, folder: RunFolder, console: Console) -> dict[str, Any]
     )
     hardware = replace(config.hardware, per_device_batch=images_at_once // 2)
     facts = {"images_at_once": images_at_once // 2, "out_of_memory_with": images_at_once}
-    return _train(replace(config, hardware=hardware), folder, console, group, facts)
+    return _train(replace(config, hardware=hardware), folder, console, warn, group, facts)
 
 
 def _train(
-    config: Config, folder: RunFolder, console: Console, group: Group, batch_facts: dict[str, int]
+    config: Config,
+    folder: RunFolder,
+    console: Console,
+    warn: Callable[[str], None] | None,
+    group: Group,
+    batch_facts: dict[str, int],
 ) -> dict[str, Any]:
     device = pick_device(config.hardware, group.place.local_rank)
     network = build_network(config)
     trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed, group)
     title = f"{folder.identity.name} seed {config.seed}"
     progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
+    for text in advise_on_length(config, config.recipe.epochs * trainer.train_batches.updates):
+        (warn or progress.warn)(text)
     if not group.place.is_first:
         return trainer.fit(folder, NoLogger(), progress)
     facts = {**collect_facts(config, folder.identity), **batch_facts}

@@ -1,5 +1,6 @@
 """The configuration: how it is composed from words, and what it may hold."""
 
+from roadmap.config.advice import advise, advise_on_length
 from roadmap.config.command import PlannedRun, plan_run, plan_runs
 from roadmap.config.compose import CONF_DIR, compose, prepare_overrides
 from roadmap.config.spec import Config, Mode, StepSpec, read_config
@@ -10,6 +11,8 @@ __all__ = [
     "Mode",
     "PlannedRun",
     "StepSpec",
+    "advise",
+    "advise_on_length",
     "compose",
     "plan_run",
     "plan_runs",

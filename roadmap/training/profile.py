@@ -8,10 +8,13 @@ is busy for a while slows all of them; each is built anew for its turn and is th
 import gc
 import json
 import math
+import os
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -87,8 +90,12 @@ def _take_turn(subject: Subject, result: Measurement, times: bool) -> None:
         if not is_out_of_memory(error):
             raise
         result.out_of_memory = True
+    _free_memory(subject.device)
+
+
+def _free_memory(device: torch.device) -> None:
     gc.collect()  # the frames of an error held the network until here
-    if subject.device.type != "cpu":
+    if device.type != "cpu":
         torch.accelerator.empty_cache()
 
 
@@ -119,6 +126,68 @@ def measure_peak_memory(subject: Subject) -> int | None:
     torch.cuda.reset_peak_memory_stats(device)
     _update_twice(subject)
     return torch.cuda.max_memory_allocated(device) - before
+
+
+def find_largest_batch(subject: Subject, limit: int | None = None) -> int | None:
+    """The most images at once that fit into memory, of the sizes that share the recipe's total batch evenly.
+
+    On a GPU, sizes about twofold apart are tried, from the run's own upwards until one runs out of memory. On a
+    CPU that would end the process, so the memory of the machine, or `limit` in bytes, is held against a
+    straight line through the peaks of two small sizes; what the process needs beside its tensors is not in it.
+
+    Returns:
+        None where not even the smallest fits, or where the device doesn't tell.
+    """
+    sizes = list_batches(subject.recipe)
+    if subject.device.type == "cpu":
+        return _find_by_line(subject, sizes, _read_memory() if limit is None else limit)
+    if subject.device.type != "cuda":
+        return None
+    own = max(bisect_right(sizes, subject.batch_size) - 1, 0)
+    fitting = list(takewhile(lambda size: _fits(subject, size), sizes[own:]))
+    if fitting:
+        return fitting[-1]
+    return next((size for size in reversed(sizes[:own]) if _fits(subject, size)), None)
+
+
+def _fits(subject: Subject, batch_size: int) -> bool:
+    try:
+        measure_peak_memory(replace(subject, batch_size=batch_size))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        _free_memory(subject.device)
+    return True
+
+
+def list_batches(recipe: RecipeSpec) -> list[int]:
+    """Micro-batches that share the total batch evenly, each at least twice the one before; the last is all of it.
+
+    None of a single image, which BatchNorm can't take; even ones only where Mixup or CutMix pair images.
+    """
+    step = 1 if recipe.mixup == recipe.cutmix == 0 else 2
+    sizes = [recipe.total_batch]
+    for size in range(recipe.total_batch // 2, 1, -1):
+        if recipe.total_batch % size == 0 and size % step == 0 and size <= sizes[0] // 2:
+            sizes.insert(0, size)
+    return sizes
+
+
+def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
+    small, large = (max(sizes[0], 8), max(2 * sizes[0], 16))
+    low, high = (measure_peak_memory(replace(subject, batch_size=size)) for size in (small, large))
+    assert low is not None  # a CPU tells
+    assert high is not None
+    an_image = max((high - low) / (large - small), 0.0)
+    fitting = [size for size in sizes if low + an_image * (size - small) <= limit]
+    return fitting[-1] if fitting else None
+
+
+def _read_memory() -> int:
+    """Bytes of the machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _update_twice(subject: Subject) -> None:
@@ -171,15 +240,15 @@ def _time(run: Callable[[], object], device: torch.device) -> float:
 
 
 def _time_calls(run: Callable[[], object], calls: int, device: torch.device) -> float:
-    _wait(device)
+    wait(device)
     started = time.perf_counter()
     for _ in range(calls):
         run()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - started
 
 
-def _wait(device: torch.device) -> None:
-    """Calls return before a GPU has done its work."""
+def wait(device: torch.device) -> None:
+    """Until the device has done its work; a GPU's calls return before."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -20,7 +20,7 @@ def read_state(tmp_path: Path) -> dict[str, Any]:
     ("words", "parts"),
     [
         (
-            ["recipe.total_batch=2048"],
+            ["recipe.total_batch=2048", "recipe.lr=0.06"],
             ["recipe.total_batch=2048 is more than the 1433 training images", "no update"],
         ),
         (["init_from=PLACE/none.pt"], ["there is no weights file PLACE/none.pt"]),

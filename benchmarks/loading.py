@@ -1,0 +1,130 @@
+"""Reading and augmenting photographs for training, against timm's loader on as many worker processes.
+
+    python benchmarks/loading.py [--images 512] [--workers N] [--json FILE] [KEY=VALUE ...]
+
+JPEG files of about 500x375 pixels are written here, and read back as 224-pixel training images of the paper's
+recipe: random resized crop, flip, RandAugment, normalization, random erasing. Nothing is trained. Ours is what
+`open_train` gives; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and
+erases, as timm's train.py has it. Each call is a pass over all files; they are in the page cache for both.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pairs import Pair, make_parser, positive, run_benchmark
+from PIL import Image
+from timm.data import ImageDataset, create_loader
+
+import roadmap
+from roadmap.config import Config, read_config
+from roadmap.data.open import LoadSpec, open_train
+from roadmap.data.sources import open_images
+from roadmap.errors import ConfigError
+
+CLASSES = 4
+QUALITY = 90  # of the files; with the noise below about 100 KB each, as ImageNet's are
+CPU = torch.device("cpu")
+
+
+def make_pairs(arguments: argparse.Namespace, folder: Path) -> Sequence[Callable[[], Pair]]:
+    if arguments.images % arguments.batch:
+        raise ConfigError(
+            f"--images {arguments.images}: must be a multiple of --batch {arguments.batch}, so that both read all"
+        )
+    return [partial(make_pair, arguments, folder)]
+
+
+def make_pair(arguments: argparse.Namespace, folder: Path) -> Pair:
+    write_photographs(folder / "train", arguments.images)
+    write_photographs(folder / "val", CLASSES)
+    workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
+    words = ("data=imagefolder", f"data.root={folder}", f"data.num_classes={CLASSES}", "recipe=paper")
+    sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
+    config = read_config(roadmap.compose(*words, *sizes, f"hardware.workers={workers}", *arguments.overrides))
+    return Pair(
+        f"open_train, {config.data.image_size} px, {workers} workers",
+        "timm's create_loader",
+        arguments.images,
+        make_ours(config),
+        make_peer(config, folder / "train", workers),
+    )
+
+
+def write_photographs(folder: Path, count: int) -> None:
+    """Files of smooth patterns with noise, between 480x360 and 520x390 pixels."""
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        width = int(rng.integers(480, 521))
+        size = (width, width * 3 // 4)
+        coarse = Image.fromarray(rng.integers(256, size=(9, 12, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        pixels = np.asarray(coarse, dtype=np.int16) + rng.normal(0, 12, size=(size[1], size[0], 3)).astype(np.int16)
+        place = folder / f"class{number % CLASSES}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(place / f"{number}.jpg", quality=QUALITY)
+
+
+def make_ours(config: Config) -> Callable[[], int]:
+    train, _ = open_images(config.data)
+    load = LoadSpec(
+        config.recipe.total_batch, 1, config.seed, CPU, config.hardware.workers, config.hardware.resident
+    )
+    batches = open_train(train, config.data, config.recipe.augment, load)
+    epoch = iter(range(sys.maxsize))
+
+    def read() -> int:
+        return sum(len(batch.labels) for update in batches.epoch(next(epoch)) for batch in update)
+
+    return partial(_read_all, read, len(train))
+
+
+def make_peer(config: Config, folder: Path, workers: int) -> Callable[[], int]:
+    data, augment = config.data, config.recipe.augment
+    images = ImageDataset(str(folder))
+    loader = create_loader(
+        images,
+        input_size=(3, data.image_size, data.image_size),
+        batch_size=config.recipe.total_batch,
+        is_training=True,
+        re_prob=augment.erasing,
+        re_mode="pixel",
+        scale=augment.scale,
+        ratio=(3 / 4, 4 / 3),
+        hflip=augment.flip,
+        color_jitter=None,
+        auto_augment=augment.rand_augment,
+        interpolation=data.interpolation.value,
+        mean=data.mean,
+        std=data.std,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        device=CPU,
+    )
+    return partial(_read_all, lambda: sum(len(labels) for _, labels in loader), len(images))
+
+
+def _read_all(read: Callable[[], int], expected: int) -> int:
+    count = read()
+    assert count == expected, f"{count} of {expected} images were read"
+    return count
+
+
+def main() -> int:
+    parser = make_parser(__doc__)
+    parser.add_argument("--images", type=positive, default=512, metavar="N", help="files; default: 512")
+    parser.add_argument("--batch", type=positive, default=64, metavar="N", help="images; default: 64")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of each loader; default: one a core")
+    with tempfile.TemporaryDirectory() as folder:
+        return run_benchmark(parser, partial(make_pairs, folder=Path(folder)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Ours and a peer doing the same work in alternation, and the ratio of their times as a table and as JSON.
+
+A machine that is busy for a while slows both, and who goes first changes from round to round. A ratio is peer's
+seconds / our seconds of one round: above 1, ours is faster. Printed is the median over the rounds with its
+quartiles.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from roadmap.errors import RoadmapError
+from roadmap.jobs import describe_device
+from roadmap.runs.folder import find_commit
+
+FEWEST_REPEATS = 5
+PIPE_WIDTH = 160  # columns where the output is no terminal
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same work twice; each call does it once and returns when the device is done."""
+
+    name: str
+    peer_name: str
+    images: int  # that one call takes
+    ours: Callable[[], object]
+    peer: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What came out of a pair."""
+
+    name: str
+    peer_name: str
+    images: int
+    ours_seconds: list[float]  # of each round
+    peer_seconds: list[float]
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """Of peer / ours, round by round."""
+        ratios = np.divide(self.peer_seconds, self.ours_seconds)
+        low, median, high = np.percentile(ratios, (25, 50, 75)).tolist()
+        return low, median, high
+
+
+def alternate(pair: Pair, repeats: int, warm_up: int = 1) -> Ratio:
+    """`repeats` rounds after some that are not counted."""
+    ours: list[float] = []
+    peers: list[float] = []
+    for number in range(-warm_up, repeats):
+        turns = [(pair.ours, ours), (pair.peer, peers)]
+        for run, seconds in turns if number % 2 else reversed(turns):
+            started = time.perf_counter()
+            run()
+            took = time.perf_counter() - started
+            if number >= 0:
+                seconds.append(took)
+    return Ratio(pair.name, pair.peer_name, pair.images, ours, peers)
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Options that all benchmarks have; overrides are those of train.py."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides as in train.py")
+    parser.add_argument(
+        "--repeats", type=_at_least(FEWEST_REPEATS), default=9, metavar="N", help="rounds; default: 9, at least 5"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every timing and the machine there")
+    return parser
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        number = int(text)
+        if number < lowest:
+            raise argparse.ArgumentTypeError(f"{text}: at least {lowest}")
+        return number
+
+    return convert
+
+
+positive = _at_least(1)
+
+
+def run_benchmark(
+    parser: argparse.ArgumentParser, make_pairs: Callable[[argparse.Namespace], Sequence[Callable[[], Pair]]]
+) -> int:
+    """Builds and times one pair after the other, and prints them; the exit status.
+
+    Each pair is built when its turn comes, so that only two networks are in memory.
+    """
+    arguments = parser.parse_intermixed_args()
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    ratios = []
+    try:
+        for make in make_pairs(arguments):
+            pair = make()
+            console.print(f"{pair.name} against {pair.peer_name} ...", soft_wrap=True, markup=False)
+            ratios.append(alternate(pair, arguments.repeats))
+    except RoadmapError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    machine = describe_machine()
+    console.print(make_table(ratios))
+    console.print(describe(machine, arguments.repeats), soft_wrap=True, markup=False)
+    if arguments.json is not None:
+        write_json(arguments.json, ratios, machine)
+    return 0
+
+
+def make_table(ratios: Sequence[Ratio]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("ours", no_wrap=True)
+    table.add_column("against", no_wrap=True)
+    for heading in ("images/s", "theirs", "ratio", "quartiles"):
+        table.add_column(heading, justify="right")
+    for ratio in ratios:
+        low, median, high = ratio.quartiles
+        rates = [ratio.images / np.median(seconds) for seconds in (ratio.ours_seconds, ratio.peer_seconds)]
+        cells = (*(f"{rate:,.0f}" for rate in rates), f"{median:.2f}x", f"{low:.2f} to {high:.2f}")
+        table.add_row(ratio.name, ratio.peer_name, *cells)
+    return table
+
+
+def describe_machine() -> dict[str, Any]:
+    """All that a reader needs to judge the figures."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _name_processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "torch_threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],
+        "gpu": describe_device(torch.device("cuda")) if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "commit": find_commit(),
+    }
+
+
+def _name_processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.machine()}, {names[0]}" if names else platform.machine()
+
+
+def describe(machine: dict[str, Any], repeats: int) -> str:
+    """The line below the table."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return (
+        f"{machine['gpu'] or machine['machine']}, {machine['cores']} cores, {machine['torch_threads']} torch "
+        f"threads, load {machine['load_average']:.1f}, {machine['date']}; {versions}; median of n = {repeats} "
+        "rounds in alternation, peer's seconds / ours"
+    )
+
+
+def write_json(path: Path, ratios: Sequence[Ratio], machine: dict[str, Any]) -> None:
+    names = ("ratio_q1", "ratio", "ratio_q3")
+    rows = [asdict(ratio) | dict(zip(names, ratio.quartiles, strict=True)) for ratio in ratios]
+    path.write_text(json.dumps(machine | {"pairs": rows}, indent=2) + "\n")

@@ -1,0 +1,141 @@
+"""Our training step against torchvision's and timm's networks, with the same weights.
+
+    python benchmarks/training_step.py [--cases step0,step12] [--batch N] [--json FILE] [KEY=VALUE ...]
+    python benchmarks/training_step.py --cases step0,step12 --batch 256 data.image_size=224 \\
+        hardware.precision=bf16 hardware.compile=true --eager-peer
+
+One update of a batch that lies on the device: mixing, forward pass, loss, backward pass and fused AdamW, by the
+project's own `train_update` for both networks, so that the ratio is that of the networks alone. Both are in
+channels_last and in the same precision, on the same images; stochastic depth is off, since torchvision's network
+has none. Before the clock starts, the logits of both must agree.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import timm
+import torch
+import torchvision
+from pairs import Pair, make_parser, positive, run_benchmark
+from torch import nn
+
+import roadmap
+from roadmap.config import Config, read_config
+from roadmap.errors import ConfigError
+from roadmap.model.build import build
+from roadmap.model.weights import import_weights
+from roadmap.training.hardware import pick_device, seed_everything
+from roadmap.training.spec import HardwareSpec
+from roadmap.training.trainer import build_learner
+from roadmap.training.update import train_update
+
+CLASSES = 1000
+TOLERANCE = 1e-4  # of logits, relative to the largest
+LR = 1e-4
+ATTO = ("regime.name=atto", "regime.depths.modern=[2,2,6,2]", "regime.width.modern=40")  # timm's convnext_atto
+
+
+@dataclass(frozen=True)
+class Case:
+    peer_name: str
+    build_peer: Callable[[], nn.Module]
+    words: tuple[str, ...]  # of our network
+    batch: int  # images, where none is given
+
+
+RESNET = ("+roadmap=step0_resnet", "regime=resnet50", "model.layer_scale_init=null", "data.image_size=64")
+CONVNEXT = ("+roadmap=step12_downsample", "regime=resnet50", "model.layer_scale_init=1e-6")
+make_tiny, make_atto = (partial(timm.create_model, name) for name in ("convnext_tiny", "convnext_atto"))
+CASES = {
+    "step0": Case("torchvision resnet50", torchvision.models.resnet50, RESNET, 16),
+    "step12": Case("timm convnext_tiny", make_tiny, (*CONVNEXT, "data.image_size=64"), 16),
+    "atto-32": Case("timm convnext_atto", make_atto, (*CONVNEXT, *ATTO, "data.image_size=32"), 64),
+    "atto-64": Case("timm convnext_atto", make_atto, (*CONVNEXT, *ATTO, "data.image_size=64"), 64),
+}
+
+
+def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
+    names = arguments.cases.split(",")
+    if unknown := [name for name in names if name not in CASES]:
+        raise ConfigError(f"--cases {','.join(unknown)}: there is no such case. Allowed: {', '.join(CASES)}")
+    return [partial(make_pair, name, arguments.batch, arguments.overrides, arguments.eager_peer) for name in names]
+
+
+def make_pair(name: str, batch: int | None, overrides: Sequence[str], eager_peer: bool) -> Pair:
+    """The updates of both networks on the same images."""
+    case = CASES[name]
+    batch = batch or case.batch
+    config = read_case(case, batch, overrides)
+    ours, peer = build_both(case, config)
+    images, labels = make_batch(batch, config.data.image_size)
+    check_logits(ours, peer, images[:2])
+    peer_hardware = replace(config.hardware, compile=False) if eager_peer else config.hardware
+    size = config.data.image_size
+    return Pair(
+        f"{name}, {size} px, batch {batch}, {config.hardware.precision}",
+        case.peer_name + (" eager" if eager_peer else ""),
+        batch,
+        make_update(ours, config, config.hardware, images, labels),
+        make_update(peer, config, peer_hardware, images, labels),
+    )
+
+
+def read_case(case: Case, batch: int, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of our side: the paper's recipe, without stochastic depth."""
+    sizes = (f"recipe.total_batch={batch}", f"hardware.per_device_batch={batch}")
+    words = ("data=imagenet", "recipe=paper", "model.drop_path=0", *sizes, *case.words)
+    return read_config(roadmap.compose(*words, *overrides))
+
+
+def build_both(case: Case, config: Config) -> tuple[nn.Module, nn.Module]:
+    """Our network and the peer, with the peer's weights; LayerScale is 1, since at 1e-6 no block would count."""
+    seed_everything(0)
+    peer = case.build_peer()
+    for name, parameter in peer.named_parameters():
+        if name.endswith(".gamma"):
+            nn.init.ones_(parameter)
+    ours = build(config.model, config.regime, None, config.data.image_size)
+    import_weights(ours, peer.state_dict(), case.peer_name)
+    return ours, peer
+
+
+def make_batch(batch: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, size, size, generator=generator)
+    return images, torch.randint(CLASSES, (batch,), generator=generator)
+
+
+@torch.no_grad()
+def check_logits(ours: nn.Module, peer: nn.Module, images: torch.Tensor) -> None:
+    """Two networks that compute different things are not worth timing."""
+    logits, expected = (network.eval()(images) for network in (ours, peer))
+    error = ((logits - expected).abs().max() / expected.abs().max()).item()
+    if not error <= TOLERANCE:
+        raise ConfigError(f"the two networks are not the same: their logits differ by {error:.1e} of the largest")
+
+
+def make_update(
+    network: nn.Module, config: Config, hardware: HardwareSpec, images: torch.Tensor, labels: torch.Tensor
+) -> Callable[[], float]:
+    device = pick_device(hardware)
+    network.train()
+    learner = build_learner(network, config.data, config.recipe, hardware, device, len(labels))
+    batch = learner.place(images, labels)
+    return lambda: train_update(learner, [batch], LR).item()  # item() waits for the device
+
+
+def make_options() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--cases", default=",".join(CASES), help=f"with commas between them; default: all of {', '.join(CASES)}"
+    )
+    parser.add_argument("--batch", type=positive, metavar="N", help="images; default: 16, for atto 64")
+    parser.add_argument("--eager-peer", action="store_true", help="hardware.compile=true is for ours alone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_benchmark(make_options(), make_pairs))

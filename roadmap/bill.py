@@ -1,0 +1,173 @@
+"""What is left of the runs of a command, and what that costs on this device."""
+
+import heapq
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from roadmap.command import open_folder
+from roadmap.config import Config, Mode, PlannedRun, advise, advise_on_length
+from roadmap.data.open import LoadSpec
+from roadmap.errors import ConfigError
+from roadmap.jobs import collect_facts
+from roadmap.model.build import build
+from roadmap.runs.folder import RunFolder, read_metrics
+from roadmap.training.forecast import Forecast, OpenData, forecast, open_data
+from roadmap.training.hardware import pick_device
+from roadmap.training.profile import Subject, find_largest_batch, measure_peak_memory
+from roadmap.training.spec import plan_accumulation
+
+HOUR = 3600  # seconds
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Group:
+    """Runs that differ in nothing that costs time."""
+
+    planned: PlannedRun
+    epochs: list[int]  # left in each run
+
+
+def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[Group], list[str]]:
+    """The runs that have something left to do, seeds of a configuration together; and why each other has not.
+
+    Raises:
+        ConfigError: a run that trains nothing.
+        RunError: a folder holds another configuration's run, so that train.py would refuse this one.
+    """
+    groups: dict[Config, Group] = {}
+    left_out = []
+    for run in runs:
+        if run.config.mode is not Mode.train:
+            raise ConfigError("mode=eval trains nothing; what is planned here are trainings")
+        folder = open_folder(run)
+        if folder.is_done():
+            left_out.append("done already")
+        elif is_sweep and folder.failure() is not None and not run.config.retry_failed:
+            left_out.append("failed before and left alone unless retry_failed=true")
+        else:
+            alike = replace(run.config, seed=0)
+            groups.setdefault(alike, Group(run, [])).epochs.append(_count_epochs_left(run, folder))
+    return list(groups.values()), left_out
+
+
+def _count_epochs_left(run: PlannedRun, folder: RunFolder) -> int:
+    has_weights = folder.checkpoint.exists() or folder.previous_checkpoint.exists()
+    goes_on = has_weights and folder.state().get("config_hash") == folder.config_hash
+    finished = len(read_metrics(folder.path)) if goes_on else 0
+    return max(run.config.recipe.epochs - finished, 1)
+
+
+def write_bill(groups: Sequence[Group], rounds: int, report: Callable[[str], None]) -> list[Row]:
+    """What each group costs, measured in `rounds` turns; `report` hears of each of `count_reports` pieces of work.
+
+    Raises:
+        ConfigError: batch or device can't be used, or the images are not here and their number is not known.
+        DataError: the images are not as configured.
+    """
+    opened: dict[Any, OpenData] = {}
+    subjects = [(make_subject(found.planned), _open_shared(found.planned.config, opened)) for found in groups]
+    folder = _find_existing(Path(groups[0].planned.config.output_dir)) if groups else Path()
+    forecasts = forecast(subjects, folder, rounds, report)
+    rows = []
+    for found, (subject, data), measured in zip(groups, subjects, forecasts, strict=True):
+        report(f"{subject.name}, memory")
+        rows.append(_make_row(found, subject, data, measured))
+    return rows
+
+
+def count_reports(groups: Sequence[Group], rounds: int) -> int:
+    """How often `write_bill` reports."""
+    return len(groups) * (rounds + 1)
+
+
+def _find_existing(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(place for place in (path, *path.absolute().parents) if place.is_dir())
+
+
+def make_subject(run: PlannedRun) -> Subject:
+    config = run.config
+    return Subject(
+        name=",".join([config.step.name, *(f"{key}={value}" for key, value in run.variant.items())]),
+        build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
+        data=config.data,
+        recipe=config.recipe,
+        hardware=config.hardware,
+        device=pick_device(config.hardware),
+        batch_size=plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch)[0],
+    )
+
+
+def _open_shared(config: Config, opened: dict[Any, OpenData]) -> OpenData:
+    """The data of a run, opened once for all runs that make the same batches of it."""
+    hardware, device = config.hardware, pick_device(config.hardware)
+    batch_size, accumulation = plan_accumulation(config.recipe.total_batch, hardware.per_device_batch)
+    load = LoadSpec(batch_size, accumulation, config.seed, device, hardware.workers, hardware.resident)
+    key = (config.data, config.recipe.augment, replace(load, seed=0))
+    if key not in opened:
+        opened[key] = open_data(config.data, config.recipe.augment, load)
+    return opened[key]
+
+
+def _make_row(found: Group, subject: Subject, data: OpenData, measured: Forecast) -> Row:
+    config = found.planned.config
+    started = time.perf_counter()
+    collect_facts(config, open_folder(found.planned).identity)
+    start = median(measured.start) + data.seconds + time.perf_counter() - started
+    seconds = [start + epochs * measured.epoch_seconds() for epochs in found.epochs]
+    update = median(measured.update)
+    updates = config.recipe.epochs * measured.updates_per_epoch
+    return {
+        "run": subject.name,
+        "regime": config.regime.name,
+        "data": config.data.name,
+        "recipe": config.recipe.name,
+        "runs": len(found.epochs),
+        "epochs": sum(found.epochs),
+        "updates_per_epoch": measured.updates_per_epoch,
+        "total_batch": config.recipe.total_batch,
+        "per_device_batch": subject.batch_size,
+        "update_s": update,
+        "update_spread": (max(measured.update) - min(measured.update)) / 2 / update,
+        "images_per_s": config.recipe.total_batch / update,
+        "evaluation_s": measured.evaluations * median(measured.evaluation),
+        "checkpoint_s": median(measured.checkpoint),
+        "start_s": start,
+        "run_hours": [value / HOUR for value in seconds],
+        "hours": sum(seconds) / HOUR,
+        "peak_memory_bytes": measure_peak_memory(subject),
+        "largest_batch": find_largest_batch(subject),
+        "made_up_images": data.made_up,
+        "warnings": advise(config) + advise_on_length(config, updates),
+    }
+
+
+def add_up(rows: Sequence[Row], start: float, devices: int, price: float | None, watts: float | None) -> Row:
+    """The whole command: device-hours are paid, hours are waited for, each device taking the next run when free.
+
+    Args:
+        start: seconds before the first run.
+        price: of a device-hour.
+        watts: of one device.
+    """
+    free = [0.0] * devices  # hours until each device is
+    for row in rows:
+        for hours in row["run_hours"]:
+            heapq.heapreplace(free, free[0] + hours)
+    device_hours = sum(row["hours"] for row in rows) + start / HOUR
+    return {
+        "runs": sum(row["runs"] for row in rows),
+        "devices": devices,
+        "hours": max(free) + start / HOUR,
+        "device_hours": device_hours,
+        "price": None if price is None else device_hours * price,
+        "kwh": None if watts is None else device_hours * watts / 1000,
+        "import_s": start,
+    }

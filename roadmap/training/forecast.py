@@ -1,0 +1,245 @@
+"""How long a run takes on this device, from a few of its updates on its own batches.
+
+Measured is what `trainer.py` repeats: an update with the reading and augmenting of its images, an evaluation,
+a checkpoint. Several runs take turns, as in `profile.py`. Batches come in one endless stream for all runs on
+the same data, and what worker processes have made in advance is thrown away before the clock starts: a queue
+that filled up while nobody trained would pass for a fast loader.
+"""
+
+import gc
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from roadmap.data.open import EvalData, LoadSpec, TrainData, open_eval, open_train
+from roadmap.data.order import Batch
+from roadmap.data.sources import DEFAULT_ROOT, Images, open_images
+from roadmap.data.spec import AugmentSpec, DataSpec, Source
+from roadmap.errors import ConfigError, DataError, first_line
+from roadmap.training.checkpoint import save_checkpoint
+from roadmap.training.hardware import make_deterministic, seed_everything
+from roadmap.training.profile import NO_LR, SEED, Subject, wait
+from roadmap.training.trainer import build_learner
+from roadmap.training.update import Learner, evaluate, train_update
+
+MIN_SECONDS = 1.0  # of one timing; what is faster is repeated
+FEWEST = 3  # updates, or batches of an evaluation, in a timing
+PREFETCHED = 2  # batches that torch's loader makes in advance, a worker
+POOL = 64  # different made-up images; the rest repeats them
+# Training and validation images of sets whose files may be absent, and their size in pixels (width, height).
+KNOWN_SETS = {
+    Source.cifar10: (50_000, 10_000, (32, 32)),
+    Source.cifar100: (50_000, 10_000, (32, 32)),
+}
+IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size; the mean is near it
+
+
+class MadeUpImages:
+    """Noise in place of images that are not here, as many and as large: already decoded, so reading is free."""
+
+    def __init__(self, count: int, size: tuple[int, int], num_classes: int):
+        width, height = size
+        pixels = np.random.default_rng(SEED).integers(256, size=(POOL, height, width, 3), dtype=np.uint8)
+        self.pool = [Image.fromarray(image) for image in pixels]
+        self.count = count
+        self.num_classes = num_classes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.pool[index % POOL], index % self.num_classes
+
+
+@dataclass
+class OpenData:
+    """Batches of one data set under one recipe, shared by all runs that take them."""
+
+    train: TrainData
+    val_images: int
+    updates: Iterator[list[Batch]]  # micro-batches of an update, without end
+    val_batches: Iterator[Batch]  # without end
+    in_advance: int  # micro-batches that worker processes may have made
+    seconds: float  # to open it, in each run
+    made_up: str | None  # why the images are noise; None for the real ones
+
+
+@dataclass
+class Forecast:
+    """The measured parts of a run; each list has a value a round."""
+
+    updates_per_epoch: int
+    evaluations: int  # passes over the validation images in an epoch: two with a moving average
+    update: list[float] = field(default_factory=list)  # seconds
+    evaluation: list[float] = field(default_factory=list)  # seconds of one pass
+    checkpoint: list[float] = field(default_factory=list)  # seconds
+    start: list[float] = field(default_factory=list)  # seconds to build the network, and the first update's excess
+
+    def epoch_seconds(self) -> float:
+        parts = (
+            (self.updates_per_epoch, self.update),
+            (self.evaluations, self.evaluation),
+            (1, self.checkpoint),
+        )
+        return sum(times * statistics.median(seconds) for times, seconds in parts)
+
+
+def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
+    """The batches of a run; noise of the same number and size where the files are not here.
+
+    Raises:
+        ConfigError: the images are not here, and how many they are is not known.
+    """
+    started = time.perf_counter()
+    train_images, val_images, made_up = find_images(data)
+    train = open_train(train_images, data, augment, load)
+    val = open_eval(val_images, data, augment, load)
+    if train.updates < 1:
+        raise ConfigError(
+            f"an update of {load.batch_size * load.accumulation} images is more than the {len(train_images)} "
+            "training images. Lower recipe.total_batch"
+        )
+    epochs = (train.epoch(epoch) for epoch in itertools.count())
+    return OpenData(
+        train=train,
+        val_images=len(val_images),
+        updates=itertools.chain.from_iterable(epochs),
+        val_batches=_repeat(val),
+        in_advance=PREFETCHED * _count_workers(train),
+        seconds=time.perf_counter() - started,
+        made_up=made_up,
+    )
+
+
+def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
+    """Training and validation images, and why they are made up, if they are. Nothing is downloaded."""
+    try:
+        if data.source in KNOWN_SETS and not _is_downloaded(data):
+            raise DataError(f"{data.name} has not been downloaded")
+        train_images, val_images = open_images(data)
+        return train_images, val_images, None
+    except DataError as error:
+        counts = IMAGENET if data.name == "imagenet" else KNOWN_SETS.get(data.source)
+        if counts is None:
+            raise
+        train, val, size = counts
+        noise = [MadeUpImages(count, size, data.num_classes) for count in (train, val)]
+        return noise[0], noise[1], first_line(error)
+
+
+def _is_downloaded(data: DataSpec) -> bool:
+    root = DEFAULT_ROOT if data.root is None else Path(data.root)
+    return (root / "train").is_dir() or any(root.glob("cifar-10*-python*")) or any(root.glob("cifar-10-batches-py"))
+
+
+def _count_workers(train: TrainData) -> int:
+    loader = getattr(train, "_loader", None)
+    return 0 if loader is None else loader.num_workers
+
+
+def _repeat(batches: EvalData) -> Iterator[Batch]:
+    while True:
+        yield from batches
+
+
+def forecast(
+    subjects: Sequence[tuple[Subject, OpenData]],
+    folder: Path,
+    rounds: int,
+    report: Callable[[str], None] = lambda name: None,
+) -> list[Forecast]:
+    """`rounds` timings of each run in turn; `report` hears each name beforehand. `folder` takes checkpoints."""
+    results = [
+        Forecast(data.train.updates, evaluations=1 + (subject.recipe.ema_decay is not None))
+        for subject, data in subjects
+    ]
+    for _ in range(rounds):
+        for (subject, data), result in zip(subjects, results, strict=True):
+            report(subject.name)
+            _take_turn(subject, data, folder, result)
+            gc.collect()
+            if subject.device.type != "cpu":
+                torch.accelerator.empty_cache()
+    return results
+
+
+def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast) -> None:
+    started = time.perf_counter()
+    if subject.hardware.deterministic:
+        make_deterministic(subject.device)
+    seed_everything(SEED)
+    network = subject.build()
+    learner = build_learner(
+        network, subject.data, subject.recipe, subject.hardware, subject.device, subject.batch_size
+    )
+    built = time.perf_counter() - started
+    for _ in range(data.in_advance):
+        next(data.updates)
+    first = _time_updates(learner, data, 1)
+    _time_updates(learner, data, 1)
+    update = _repeat_until_long(lambda count: _time_updates(learner, data, count))
+    result.update.append(update)
+    result.start.append(built + max(first - update, 0.0))
+    result.evaluation.append(_time_evaluation(learner, data))
+    result.checkpoint.append(_time_checkpoint(learner, folder))
+
+
+def _time_updates(learner: Learner, data: OpenData, count: int) -> float:
+    """Seconds of `count` updates, as the trainer makes them; losses stay on the device."""
+    losses = torch.zeros(count, device=learner.device)
+    wait(learner.device)
+    started = time.perf_counter()
+    for index in range(count):
+        losses[index] = train_update(learner, next(data.updates), NO_LR)
+    wait(learner.device)
+    return time.perf_counter() - started
+
+
+def _time_evaluation(learner: Learner, data: OpenData) -> float:
+    """Seconds of a pass over all validation images, from as many batches as a timing needs."""
+    images = 0
+
+    def run(count: int) -> float:
+        nonlocal images
+        started = time.perf_counter()
+        images = evaluate(learner.model, itertools.islice(data.val_batches, count), learner).images
+        return time.perf_counter() - started
+
+    run(1 + data.in_advance)
+    count = FEWEST
+    while (seconds := run(count)) < MIN_SECONDS and images < data.val_images:
+        count *= 2
+    return seconds * data.val_images / images
+
+
+def _time_checkpoint(learner: Learner, folder: Path) -> float:
+    """Seconds of a save, with the look at all weights before it."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        path, previous = Path(place) / "checkpoint.pt", Path(place) / "previous.pt"
+        started = time.perf_counter()
+        assert all(bool(weights.isfinite().all()) for weights in learner.model.parameters())
+        content = {
+            "model": learner.model.state_dict(),
+            "optimizer": learner.optimizer.state_dict(),
+            "ema": learner.ema.state_dict() if learner.ema is not None else None,
+        }
+        save_checkpoint(path, previous, content)
+        return time.perf_counter() - started
+
+
+def _repeat_until_long(run: Callable[[int], float]) -> float:
+    """Seconds of one of the calls that `run` makes, from as many of them as take MIN_SECONDS."""
+    count = FEWEST
+    while (seconds := run(count)) < MIN_SECONDS:
+        count *= max(2, min(8, round(1.2 * MIN_SECONDS / seconds)))
+    return seconds / count

@@ -1,0 +1,174 @@
+"""The benchmarks compare what they say: the same weights and images on both sides, in alternation."""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from roadmap.errors import ConfigError
+from roadmap.model.depthwise import DepthwiseConv2d
+
+Load = Callable[[str], ModuleType]
+
+
+@pytest.fixture(scope="module")
+def pairs(load_benchmark: Load) -> ModuleType:
+    return load_benchmark("pairs")
+
+
+@pytest.fixture(scope="module")
+def step(load_benchmark: Load) -> ModuleType:
+    return load_benchmark("training_step")
+
+
+def test_who_goes_first_changes_and_the_ratio_is_theirs_over_ours(
+    pairs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    turns: list[str] = []
+
+    def work(name: str, seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+        turns.append(name)
+
+    monkeypatch.setattr(pairs.time, "perf_counter", lambda: clock)
+    rounds = itertools.count(1)  # one to warm up, then five
+
+    def peer() -> None:
+        work("peer", 2.0 + 0.1 * next(rounds))
+
+    pair = pairs.Pair("ours", "peer", 10, lambda: work("ours", 1.0), peer)
+    ratio = pairs.alternate(pair, 5)
+    assert turns == ["ours", "peer", "peer", "ours"] * 3
+    assert ratio.ours_seconds == pytest.approx([1.0] * 5)
+    assert ratio.peer_seconds == pytest.approx([2.2, 2.3, 2.4, 2.5, 2.6])
+    assert ratio.quartiles == pytest.approx((2.3, 2.4, 2.5))
+
+
+def test_a_benchmark_prints_and_writes_all_that_a_reader_needs(
+    pairs: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["some.py", "--repeats", "5", "--json", str(tmp_path / "r.json"), "a=b"])
+    pair = pairs.Pair("mine", "theirs", 3, lambda: sum(range(1000)), lambda: sum(range(100_000)))
+    seen: list[argparse.Namespace] = []
+
+    def make_pairs(arguments: argparse.Namespace) -> list[Callable[[], object]]:
+        seen.append(arguments)
+        return [lambda: pair]
+
+    assert pairs.run_benchmark(pairs.make_parser("What it does."), make_pairs) == 0
+    assert seen[0].overrides == ["a=b"]
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert {
+        "command",
+        "date",
+        "machine",
+        "cores",
+        "torch_threads",
+        "load_average",
+        "gpu",
+        "commit",
+    } <= content.keys()
+    (row,) = content["pairs"]
+    ratios = np.divide(row["peer_seconds"], row["ours_seconds"])
+    assert len(ratios) == 5
+    assert row["ratio"] == pytest.approx(np.median(ratios))
+    assert row["ratio_q1"] <= row["ratio"] <= row["ratio_q3"]
+    printed = capsys.readouterr().out
+    assert f"{row['ratio']:.2f}x" in printed
+    assert "n = 5 rounds" in printed
+
+
+def test_fewer_than_five_repeats_are_refused(pairs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        pairs.make_parser("").parse_args(["--repeats", "4"])
+    assert "at least 5" in capsys.readouterr().err
+
+
+def test_convnext_atto_is_step_12_at_another_size(step: ModuleType) -> None:
+    """timm's weights load, and logits and gradients agree; LayerScale is 1, so that the blocks count."""
+    case = step.CASES["atto-64"]
+    config = step.read_case(case, 4)
+    ours, peer = step.build_both(case, config)
+    scales = [parameter for name, parameter in ours.named_parameters() if name.endswith("gamma")]
+    assert len(scales) == 2 + 2 + 6 + 2
+    assert all(bool((scale == 1).all()) for scale in scales)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in peer.parameters()) == 3_695_520
+    images, labels = step.make_batch(4, 64)
+    step.check_logits(ours, peer, images)
+    for network in (ours, peer):
+        nn.functional.cross_entropy(network(images), labels).backward()
+    assert peer.stem[0].weight.grad is not None
+    torch.testing.assert_close(ours.stem.conv.weight.grad, peer.stem[0].weight.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_networks_that_differ_are_not_timed(step: ModuleType) -> None:
+    case = step.CASES["atto-32"]
+    ours, peer = step.build_both(case, step.read_case(case, 2))
+    images, _ = step.make_batch(2, 32)
+    step.check_logits(ours, peer, images)
+    with torch.no_grad():
+        ours.stages[3].blocks[1].branch.conv1.weight.mul_(1.5)  # type: ignore[operator, union-attr]
+    with pytest.raises(ConfigError, match="not the same"):
+        step.check_logits(ours, peer, images)
+
+
+def test_an_update_of_both_sides(step: ModuleType) -> None:
+    pair = step.make_pair("atto-32", 2, (), eager_peer=False)
+    first, second = pair.ours(), pair.peer()
+    assert 0 < first < 20
+    assert 0 < second < 20
+
+
+def test_a_case_that_does_not_exist(step: ModuleType) -> None:
+    arguments = step.make_options().parse_args(["--cases", "step0,step99"])
+    with pytest.raises(ConfigError, match=r"step99: there is no such case\. Allowed: step0, step12, atto-32, atto"):
+        step.make_pairs(arguments)
+
+
+@pytest.mark.parametrize("option", [[], ["--no-prefetcher"]])
+def test_an_epoch_trains_and_evaluates_on_both_sides(load_benchmark: Load, option: list[str]) -> None:
+    epoch = load_benchmark("epoch")
+    words = ["--images", "40", "--batch", "8", "--workers", "0", *option]
+    pair = epoch.make_pair("step12_downsample", epoch.make_options().parse_args([*words, "hardware.device=cpu"]))
+    networks = (pair.ours.network, pair.peer.model)
+    before = [network.state_dict()["stem.conv.weight"].clone() for network in networks]
+    assert torch.equal(*before)
+    kinds = [{type(module) for module in network.modules()} for network in networks]
+    assert [DepthwiseConv2d in kind for kind in kinds] == [True, False]
+    for run, network, weight in zip((pair.ours, pair.peer), networks, before, strict=True):
+        assert 0 <= run() <= 100
+        run()  # the first update has the rate 0
+        assert not torch.equal(network.state_dict()["stem.conv.weight"], weight)
+    assert pair.peer.updates == 2 * pair.ours.train.updates == 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_loading_reads_every_photograph_on_both_sides(load_benchmark: Load, tmp_path: Path) -> None:
+    """timm's ImageDataset leaves the files that it opened to the garbage collector, which warns."""
+    loading = load_benchmark("loading")
+    arguments = argparse.Namespace(images=8, batch=4, workers=0, overrides=["data.image_size=64"])
+    (make,) = loading.make_pairs(arguments, tmp_path)
+    pair = make()
+    assert pair.ours() == pair.peer() == 8
+    files = sorted((tmp_path / "train").rglob("*.jpg"))
+    assert len(files) == 8
+    for file in files:
+        with Image.open(file) as image:
+            assert 480 <= image.width <= 520
+            assert image.height == image.width * 3 // 4
+        assert 50_000 < file.stat().st_size < 200_000
+    arguments.images = 9
+    with pytest.raises(ConfigError, match="must be a multiple of --batch 4"):
+        loading.make_pairs(arguments, tmp_path)
