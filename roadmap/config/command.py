@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.compose import CONF_DIR, compose, own_hydra
+from roadmap.config.convert import suggest
 from roadmap.config.explain import explain
 from roadmap.config.spec import Config, Mode, read_config
 from roadmap.config.variant import find_variant
@@ -37,6 +38,8 @@ def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
     try:
         jobs = _split_sweep(overrides) if is_sweep else [list(overrides)]
         configs = _compose_all(jobs)
+    except ConfigError:
+        raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explain(error, overrides)) from None
     if not configs:
@@ -64,8 +67,21 @@ def _split_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Hydra's own reading of a sweep, glob() and choices included."""
     with own_hydra() as loader:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        _check_launcher(overrides, loader.get_group_options("hydra/launcher"))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [[word for word in job if not word.startswith("hydra")] for job in jobs]
+
+
+def _check_launcher(overrides: Sequence[str], known: Sequence[str]) -> None:
+    """Hydra itself would tell only after all else is under way."""
+    for choice in (word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")):
+        if choice not in known:
+            allowed = ", ".join(known)
+            raise ConfigError(
+                f"hydra/launcher={choice}: no such choice.{suggest(choice, known)} Allowed: {allowed}"
+            )
+        if choice == "slurm" and "submitit_slurm" not in known:
+            raise ConfigError("hydra/launcher=slurm needs a package: pip install hydra-submitit-launcher")
 
 
 def _compose_all(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:

@@ -58,3 +58,10 @@ def test_the_message(words: str, parts: list[str]) -> None:
         assert part in message
     assert "hydra" not in message.lower()
     assert str(CONF_DIR) not in message
+
+
+def test_a_launcher_is_checked_before_anything_starts() -> None:
+    with pytest.raises(
+        ConfigError, match=r"hydra/launcher=slrm: no such choice\. Did you mean slurm\? Allowed: basic"
+    ):
+        plan_runs(["+roadmap=step0_resnet", "hydra/launcher=slrm"], is_sweep=True)
