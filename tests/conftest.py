@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-CLOCKS = ("seconds", "images_per_s")  # how long it took is all that may differ between equal runs
+DIFFERENT = ("seconds", "images_per_s", "commit")  # clocks, and a checkout that changes while tests run
 
 
 @pytest.fixture(scope="session")
 def read_results() -> Callable[[Path], tuple[Any, ...]]:
-    """Everything in a run's folder, but for clocks: summary, metrics, and every bit of the checkpoint."""
+    """Everything in a run's folder but clocks and commit: summary, metrics, and every bit of the checkpoint."""
 
     def read(folder: Path) -> tuple[Any, ...]:
         summary = json.loads((folder / "summary.json").read_text())
@@ -26,7 +26,7 @@ def read_results() -> Callable[[Path], tuple[Any, ...]]:
 
 
 def _without_clocks(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in CLOCKS}
+    return {key: value for key, value in values.items() if key not in DIFFERENT}
 
 
 def flatten(value: Any) -> Any:
