@@ -46,7 +46,7 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
     """Training batches of the images, augmented."""
     order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
     if _is_resident(images, data, augment, load):
-        return ResidentTrainBatches(ResidentImages(images, data, load.device), augment, data.mirror, order)
+        return ResidentTrainBatches(ResidentImages(images, data, load.device), data, augment, order)
     return TrainBatches(
         images,
         build_train_transform(data, augment),

@@ -9,8 +9,9 @@ from torch import Tensor
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
-from roadmap.data.augment import crop_and_flip, erase
+from roadmap.data.batch_augment import BatchAugment
 from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
+from roadmap.data.rand_policy import RandPolicy
 from roadmap.data.sources import Images
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 from roadmap.errors import DataError
@@ -19,11 +20,11 @@ BUDGET = 0.25  # of the device's memory
 
 
 class ResidentImages:
-    """All images of a set, uint8 (N, S, S, 3), and labels (N,), on the device."""
+    """All images of a set, uint8 (N, 3, S, S), and labels (N,), on the device."""
 
     def __init__(self, images: Images, data: DataSpec, device: torch.device):
         pixels, labels = _decode(images, data)
-        self.pixels = torch.from_numpy(pixels).to(device)
+        self.pixels = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(labels).to(device)
         self.mean = 255 * torch.tensor(data.mean, device=device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(data.std, device=device).view(1, 3, 1, 1)
@@ -32,17 +33,16 @@ class ResidentImages:
         return len(self.labels)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Float images (N, 3, S, S) in 0..255 to mean 0 and deviation 1 a channel."""
-        return (images - self.mean) / self.std
+        """Levels float32 (N, 3, S, S), which are changed, to mean 0 and deviation 1 a channel."""
+        return images.sub_(self.mean).div_(self.std)
 
 
 class ResidentTrainBatches:
     """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches."""
 
-    def __init__(self, images: ResidentImages, augment: AugmentSpec, mirror: bool, order: Order):
+    def __init__(self, images: ResidentImages, data: DataSpec, augment: AugmentSpec, order: Order):
         self.images = images
-        self.augment = augment
-        self.mirror = mirror
+        self.augment = BatchAugment(data, augment, images.labels.device)
         self.order = order
         self.updates = order.updates
 
@@ -56,9 +56,8 @@ class ResidentTrainBatches:
             yield [next(batches) for _ in range(self.order.accumulation)]
 
     def _batch(self, plan: BatchPlan, chosen: Tensor) -> Batch:
-        generator = torch.Generator(chosen.device).manual_seed(plan.seed)
-        images = crop_and_flip(self.images.pixels[chosen], self.augment, self.mirror, generator)
-        images = erase(self.images.normalize(images), self.augment.erasing, generator)
+        pixels = self.images.pixels.index_select(0, chosen)
+        images = self.augment(pixels, self.images.normalize, plan.seed)
         return Batch(images, self.images.labels[chosen], plan.training_seed)
 
 
@@ -72,8 +71,8 @@ class ResidentEvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for plan in self.plans:
             chosen = slice(plan.indices[0], plan.indices[-1] + 1)
-            pixels = self.images.pixels[chosen].permute(0, 3, 1, 2).float()
-            yield Batch(self.images.normalize(pixels), self.images.labels[chosen])
+            images = self.images.normalize(self.images.pixels[chosen].float())
+            yield Batch(images.contiguous(memory_format=torch.channels_last), self.images.labels[chosen])
 
 
 def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
@@ -83,8 +82,8 @@ def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: 
     """
     size = data.image_size
     width, height = images[0][0].size
-    if augment.rand_augment is not None:
-        return "RandAugment is made image by image"
+    if augment.rand_augment is not None and RandPolicy.parse(augment.rand_augment) is None:
+        return f"recipe.augment.rand_augment={augment.rand_augment} is made image by image, by timm"
     if data.crop_pct != 1 or width != height:
         return "only square images that are evaluated whole can"
     if width != size and augment.crop is not Crop.padded:
