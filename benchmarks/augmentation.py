@@ -30,9 +30,10 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.data.batch_augment import BatchAugment
 from roadmap.data.batches import own_random_state
+from roadmap.data.reading import CheckedImages
 from roadmap.data.resident import ResidentImages
 from roadmap.data.sources import ImageArray
-from roadmap.data.spec import AugmentSpec, DataSpec
+from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.data.transforms import build_train_transform
 
 WARM_UP = 2  # pairs that are not counted
@@ -72,7 +73,8 @@ def main() -> None:
 def compare(data: DataSpec, augment: AugmentSpec, batch: int, repeats: int, device: torch.device) -> dict[str, Any]:
     """Microseconds an image, timm's and ours, and the quartiles of their ratio, pair by pair."""
     pixels = make_photographs(batch, data.image_size)
-    resident = ResidentImages(ImageArray(pixels, np.zeros(batch, dtype=np.int64)), data, device)
+    images = ImageArray(pixels, np.zeros(batch, dtype=np.int64))
+    resident = ResidentImages(CheckedImages(images, OnError.stop), data, device)
     pictures = [Image.fromarray(image) for image in pixels]
     transform = build_train_transform(data, augment)
     augment_batch = BatchAugment(data, augment, device)

@@ -1,15 +1,15 @@
 """Which of the two ways a data set takes to the network: kept on the device, or read by worker processes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
 from roadmap.data.batches import EvalBatches, TrainBatches
 from roadmap.data.order import ALONE, Batch, Order, Share
+from roadmap.data.reading import CheckedImages
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
-from roadmap.data.sources import Images
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError
@@ -42,11 +42,12 @@ class LoadSpec:
     share: Share = ALONE
 
 
-def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
+def open_train(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
     """Training batches of the images, augmented."""
     order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
     if _is_resident(images, data, augment, load):
-        return ResidentTrainBatches(ResidentImages(images, data, load.device), data, augment, order)
+        resident = ResidentImages(images, data, load.device)
+        return ResidentTrainBatches(resident, data, augment, replace(order, images=len(resident)))
     return TrainBatches(
         images,
         build_train_transform(data, augment),
@@ -56,7 +57,7 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
     )
 
 
-def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
+def open_eval(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
     """Batches of the images, each once and as it is."""
     if _is_resident(images, data, augment, load):
         return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size, load.share)
@@ -70,7 +71,7 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
     )
 
 
-def _is_resident(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
+def _is_resident(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
     if load.resident is False:
         return False
     obstacle = find_obstacle(images, data, augment, load.device)

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import Resize
-from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.batch_augment import BatchAugment
+from roadmap.data.decode import decode
 from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.rand_policy import RandPolicy
-from roadmap.data.sources import Images
+from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
-from roadmap.errors import DataError
 
 BUDGET = 0.25  # of the device's memory
 
@@ -22,10 +20,10 @@ BUDGET = 0.25  # of the device's memory
 class ResidentImages:
     """All images of a set, uint8 (N, 3, S, S), and labels (N,), on the device."""
 
-    def __init__(self, images: Images, data: DataSpec, device: torch.device):
-        pixels, labels = _decode(images, data)
-        self.pixels = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).contiguous()
-        self.labels = torch.from_numpy(labels).to(device)
+    def __init__(self, images: CheckedImages, data: DataSpec, device: torch.device):
+        decoded = decode(images, data)
+        self.pixels = torch.from_numpy(decoded.pixels).to(device)
+        self.labels = torch.from_numpy(decoded.labels).to(device)
         self.mean = 255 * torch.tensor(data.mean, device=device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(data.std, device=device).view(1, 3, 1, 1)
 
@@ -75,13 +73,13 @@ class ResidentEvalBatches:
             yield Batch(images.contiguous(memory_format=torch.channels_last), self.images.labels[chosen])
 
 
-def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
+def find_obstacle(images: CheckedImages, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
     """Why a set can't be kept on the device with the same distribution of training images; None if it can.
 
-    The first image speaks for the size of all; `_decode` checks the others.
+    The first image speaks for the size of all; `decode` checks the others.
     """
     size = data.image_size
-    width, height = images[0][0].size
+    width, height = images.read_from(0)[0].size
     if augment.rand_augment is not None and RandPolicy.parse(augment.rand_augment) is None:
         return f"recipe.augment.rand_augment={augment.rand_augment} is made image by image, by timm"
     if data.crop_pct != 1 or width != height:
@@ -91,24 +89,6 @@ def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: 
     if 3 * size * size * len(images) > BUDGET * _memory(device):
         return f"{len(images):,} images of {size} pixels take more than {BUDGET:.0%} of its memory"
     return None
-
-
-def _decode(images: Images, data: DataSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 (N, S, S, 3), enlarged or shrunk to S as the per-image transforms do, and labels (N,)."""
-    size = data.image_size
-    resize = Resize((size, size), InterpolationMode(data.interpolation.value))
-    pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
-    labels = np.empty(len(images), dtype=np.int64)
-    first = images[0][0].size
-    for index in range(len(images)):
-        image, labels[index] = images[index]
-        if image.size != first:
-            raise DataError(
-                f"image {index} of {data.name} has {image.size} pixels, the first one {first}: images of several "
-                "sizes can't be kept on the device. Choose hardware.resident=false"
-            )
-        pixels[index] = np.asarray(image if image.size == (size, size) else resize(image))
-    return pixels, labels
 
 
 def _memory(device: torch.device) -> int:

@@ -2,27 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
 
+from roadmap.data.reading import CheckedImages, Images
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")
 VALIDATION_NAMES = ("val", "test", "validation")
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
-
-
-class Images(Protocol):
-    """Images by number: an RGB image of any size, and its class from 0."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
 
 
 class ImageArray:
@@ -39,13 +31,18 @@ class ImageArray:
         return Image.fromarray(self.images[index]), int(self.labels[index])
 
 
-def open_images(data: DataSpec) -> tuple[Images, Images]:
+def open_images(data: DataSpec) -> tuple[CheckedImages, CheckedImages]:
     """Training and validation images.
 
     Raises:
         DataError: a folder is missing or empty, the two parts have different classes, or their number is
             not data.num_classes; names the path and what was expected.
     """
+    train, val = _open_source(data)
+    return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)
+
+
+def _open_source(data: DataSpec) -> tuple[Images, Images]:
     if data.source is Source.digits:
         return _open_digits()
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
@@ -54,7 +51,7 @@ def open_images(data: DataSpec) -> tuple[Images, Images]:
     return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root)
 
 
-def open_validation(data: DataSpec) -> Images:
+def open_validation(data: DataSpec) -> CheckedImages:
     """The validation images alone, for an evaluation where no training images are.
 
     Raises:
@@ -63,7 +60,7 @@ def open_validation(data: DataSpec) -> Images:
     if data.source is Source.folder:
         images = _read_folder(_find_validation(_check_root(Path(data.root or DEFAULT_ROOT))))
         _check_class_count(images, data.num_classes)
-        return images
+        return CheckedImages(images, data.on_error)
     return open_images(data)[1]
 
 

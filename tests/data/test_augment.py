@@ -17,9 +17,10 @@ from roadmap.data.augment import crop_and_flip, crop_resized, draw_crop_boxes, e
 from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Order, Share
+from roadmap.data.reading import CheckedImages
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import ImageArray, open_images
-from roadmap.data.spec import AugmentSpec, Crop, Interpolation
+from roadmap.data.spec import AugmentSpec, Crop, Interpolation, OnError
 from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError
 
@@ -177,7 +178,7 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     augment = read_config(roadmap.compose("recipe=paper")).recipe.augment
     smooth = interpolate(torch.rand(1, 3, 4, 4, generator=seeded(5)), size=(size, size), mode="bicubic")
     pixels = (255 * smooth).clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
-    images = ImageArray(np.repeat(pixels[None], n, 0), np.zeros(n, dtype=np.int64))
+    images = CheckedImages(ImageArray(np.repeat(pixels[None], n, 0), np.zeros(n, dtype=np.int64)), OnError.stop)
     resident = ResidentTrainBatches(
         ResidentImages(images, data, torch.device("cpu")), data, augment, Order(n, n, 1, 0)
     )
