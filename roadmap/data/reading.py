@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from PIL import Image
 from rich.console import Console
+from torchvision.datasets import ImageFolder
 
 from roadmap.data.spec import OnError
 from roadmap.errors import DataError, first_line
@@ -60,8 +61,13 @@ class CheckedImages:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and others
             raise DataError(
-                f"{name_of(self.images, index)} can't be read: {_cause(error)}{_way_out(error)}"
+                f"{name_of(self.images, index)} can't be read: {_cause(error)}{self._way_out(error)}"
             ) from error
+
+    def _way_out(self, error: Exception) -> str:
+        if self.on_error is OnError.skip or _is_system_error(error):
+            return ""
+        return ". Replace it, or go on without such images by data.on_error=skip"
 
     def read(self, index: int) -> Sample | None:
         """The image, or None where it can't be decoded under data.on_error=skip.
@@ -99,11 +105,10 @@ class CheckedImages:
 
 def name_of(images: Images, index: int) -> str:
     """The file of an image, or its number where there is none."""
-    samples = getattr(images, "samples", None)  # torchvision's ImageFolder
-    if samples is not None:
-        return str(samples[index][0])
-    name = getattr(images, "filename", None)  # timm's datasets
-    return str(name(index, absolute=True)) if callable(name) else f"image {index}"
+    if isinstance(images, ImageFolder):
+        return str(images.samples[index][0])
+    name = getattr(images, "name_of", None)  # archives
+    return str(name(index)) if callable(name) else f"image {index}"
 
 
 def _is_system_error(error: BaseException | None) -> bool:
@@ -114,9 +119,3 @@ def _is_system_error(error: BaseException | None) -> bool:
 def _cause(error: Exception) -> str:
     text = first_line(error)
     return "it is no image of a known format" if text.startswith("cannot identify image file") else text
-
-
-def _way_out(error: Exception) -> str:
-    if _is_system_error(error):
-        return ""
-    return ". Replace it, or go on without such images by data.on_error=skip"

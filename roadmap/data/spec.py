@@ -41,7 +41,8 @@ class DataSpec:
 
     name: str
     source: Source
-    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/); None: the source's own place
+    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/), or with archives (archives.py), or
+    #   hfds/NAME of Hugging Face; None: the source's own place
     num_classes: int
     mean: tuple[float, ...]  # a channel, of pixels in 0..1
     std: tuple[float, ...]  # a channel, of pixels in 0..1
