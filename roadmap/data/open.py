@@ -8,7 +8,7 @@ import torch
 
 from roadmap.data.batches import EvalBatches, TrainBatches
 from roadmap.data.order import ALONE, Batch, Order, Share
-from roadmap.data.reading import CheckedImages
+from roadmap.data.reading import CheckedImages, Images, checked
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.transforms import build_eval_transform, build_train_transform
@@ -42,8 +42,9 @@ class LoadSpec:
     share: Share = ALONE
 
 
-def open_train(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
+def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
     """Training batches of the images, augmented."""
+    images = checked(images, data.on_error)
     order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
     if _is_resident(images, data, augment, load):
         resident = ResidentImages(images, data, load.device)
@@ -57,8 +58,9 @@ def open_train(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load
     )
 
 
-def open_eval(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
+def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
     """Batches of the images, each once and as it is."""
+    images = checked(images, data.on_error)
     if _is_resident(images, data, augment, load):
         return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size, load.share)
     return EvalBatches(

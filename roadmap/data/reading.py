@@ -103,6 +103,11 @@ class CheckedImages:
         self._skipped[places] = 1
 
 
+def checked(images: Images, on_error: OnError) -> CheckedImages:
+    """The images, whose failures are told with their file."""
+    return images if isinstance(images, CheckedImages) else CheckedImages(images, on_error)
+
+
 def name_of(images: Images, index: int) -> str:
     """The file of an image, or its number where there is none."""
     if isinstance(images, ImageFolder):
