@@ -6,10 +6,12 @@ timm's and torchvision's, a batch at a time. Random numbers come from a generato
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from roadmap.data.spec import AugmentSpec, Crop
+from roadmap.data.interpolation import RESIZING, weigh_taps
+from roadmap.data.spec import AugmentSpec, Crop, DataSpec, Interpolation
 
 ATTEMPTS = 10  # timm draws a rectangle up to ten times until it fits
 RATIO = (3 / 4, 4 / 3)  # width / height of a resized crop
@@ -17,26 +19,27 @@ ERASED_AREA = (0.02, 1 / 3)  # timm's RandomErasing
 ERASED_RATIO = (0.3, 1 / 0.3)
 
 
-def crop_and_flip(images: Tensor, augment: AugmentSpec, mirror: bool, generator: torch.Generator) -> Tensor:
-    """Images uint8 (N, S, S, 3) to float32 (N, 3, S, S) in 0..255, channels_last, cropped and flipped."""
-    flip = _uniform(len(images), generator) < (augment.flip if mirror else 0.0)
+def crop_and_flip(images: Tensor, augment: AugmentSpec, data: DataSpec, generator: torch.Generator) -> Tensor:
+    """Images uint8 (N, 3, S, S) to float32 of whole levels 0 to 255, cropped and flipped."""
+    flip = _uniform(len(images), generator) < (augment.flip if data.mirror else 0.0)
     if augment.crop is Crop.padded:
         return _crop_padded(images, flip, generator)
-    boxes = draw_crop_boxes(len(images), images.shape[1], augment.scale, generator)
-    return crop_resized(images, boxes, flip)
+    boxes = draw_crop_boxes(len(images), images.shape[2], augment.scale, generator)
+    return crop_resized(images, boxes, flip, data.interpolation)
 
 
 def _crop_padded(images: Tensor, flip: Tensor, generator: torch.Generator) -> Tensor:
     """Zeros around, an eighth of the size, and a crop of the image's own size; one gather for crop and flip."""
-    n, size = images.shape[:2]
+    n, size = images.shape[0], images.shape[2]
     padding = max(size // 8, 1)
     offsets = torch.randint(2 * padding + 1, (2, n, 1), generator=generator, device=images.device)
     steps = torch.arange(size, device=images.device)
     rows = offsets[0] + steps  # (N, S), in the padded image
     columns = offsets[1] + torch.where(flip[:, None], steps.flip(0), steps)
-    padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
-    sample = torch.arange(n, device=images.device)[:, None, None]
-    return padded[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float()
+    padded = torch.nn.functional.pad(images, (padding, padding, padding, padding))
+    places = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
+    cropped = padded.flatten(2).gather(2, places.view(n, 1, -1).expand(-1, 3, -1))
+    return cropped.view(images.shape).float()
 
 
 def draw_crop_boxes(n: int, size: int, scale: tuple[float, ...], generator: torch.Generator) -> Tensor:
@@ -52,59 +55,68 @@ def draw_crop_boxes(n: int, size: int, scale: tuple[float, ...], generator: torc
     return torch.stack([top, left, height, width], dim=1).long()
 
 
-def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor) -> Tensor:
-    """Boxes (N, 4) of images uint8 (N, S, S, 3), enlarged to S by Pillow's bicubic filter.
+def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Interpolation) -> Tensor:
+    """Boxes (N, 4) of images uint8 (N, 3, S, S), enlarged to S as Pillow does.
 
-    The filter is separable, so each image is multiplied by two small matrices. Pillow rounds to whole levels
+    Its filters are separable, so each image is multiplied by two small matrices. Pillow rounds to whole levels
     after each direction, which is done here too.
     """
-    size = images.shape[1]
+    size = images.shape[3]
     top, left, height, width = boxes.unbind(1)
-    vertical = _bicubic_matrix(top, height, size)  # (N, S out, S in)
-    horizontal = _bicubic_matrix(left, width, size)
-    horizontal = torch.where(flip[:, None, None], horizontal.flip(1), horizontal)
-    channels_first = images.permute(0, 3, 1, 2).float()
-    narrow = (channels_first @ horizontal[:, None].transpose(2, 3)).round().clamp(0, 255)
-    resized = (vertical[:, None] @ narrow).round().clamp(0, 255)
-    return resized.contiguous(memory_format=torch.channels_last)
+    steps = torch.arange(size, device=images.device)
+    mirrored = torch.where(flip[:, None], steps.flip(0), steps)
+    vertical = _resizing_matrix(steps, top, height, size, interpolation)  # (N, S out, S in)
+    horizontal = _resizing_matrix(mirrored, left, width, size, interpolation)
+    narrow = images.float().flatten(1, 2) @ horizontal.transpose(1, 2)
+    narrow = narrow.round_().clamp_(0, 255).view(images.shape)
+    return (vertical[:, None] @ narrow).round_().clamp_(0, 255)
 
 
-def _bicubic_matrix(start: Tensor, extent: Tensor, size: int) -> Tensor:
-    """Weights (N, size, size) of input pixels (last) for output pixels, for a crop [start, start + extent)."""
-    scale = extent[:, None] / size  # at most 1: enlarging, so the filter is not widened
-    center = (torch.arange(size, device=start.device) + 0.5) * scale  # in the crop
-    pixel = torch.arange(size, device=start.device)
-    inside = (pixel >= start[:, None]) & (pixel < (start + extent)[:, None])  # (N, S in)
-    distance = (pixel + 0.5 - start[:, None])[:, None, :] - center[:, :, None]
-    weights = _bicubic(distance.abs()) * inside[:, None, :]
-    return weights / weights.sum(2, keepdim=True)
+def _resizing_matrix(
+    steps: Tensor, start: Tensor, extent: Tensor, size: int, interpolation: Interpolation
+) -> Tensor:
+    """Weights (N, S, S) of input pixels (last) for the output pixels `steps` of crops [start, start + extent)."""
+    center = (steps + 0.5) * (extent[:, None] / size) - 0.5  # in the crop; it is enlarged: no filter is widened
+    first = center.floor()
+    weights = torch.stack(weigh_taps(center - first, interpolation, RESIZING), dim=2)  # (N, S, 2 or 4)
+    reach = weights.shape[2] // 2
+    pixel = first[..., None] + torch.arange(1 - reach, 1 + reach, device=start.device)
+    weights *= (pixel >= 0) & (pixel < extent[:, None, None])  # Pillow leaves out what is beyond the crop
+    weights /= weights.sum(2, keepdim=True)
+    padded = torch.zeros(len(start), size, size + 2 * reach, device=start.device)  # `reach` of weight 0 around
+    padded.scatter_(2, pixel.long() + start[:, None, None] + reach, weights)
+    return padded[..., reach:-reach]
 
 
-def _bicubic(x: Tensor, a: float = -0.5) -> Tensor:
-    """Keys' kernel with Pillow's a (torch's interpolate has -0.75)."""
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * a
-    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+def erase(images: Tensor, probability: float, generator: torch.Generator, host: np.random.Generator) -> Tensor:
+    """Per-pixel normal noise in one rectangle of some of the normalized images (N, 3, S, S); table 5.
 
-
-def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Per-pixel normal noise in one rectangle of some of the normalized images (N, 3, S, S); table 5."""
-    if probability == 0:
+    Changes the images. Which ones is drawn on the host, so that their number is known without waiting.
+    """
+    places = np.flatnonzero(host.random(len(images)) < probability)
+    if not len(places):
         return images
-    n, _, size, _ = images.shape
+    chosen = to_device(places, images.device)
+    n, size = len(places), images.shape[3]
     area = size * size * (_uniform((n, ATTEMPTS), generator) * (ERASED_AREA[1] - ERASED_AREA[0]) + ERASED_AREA[0])
     ratio = _log_uniform((n, ATTEMPTS), ERASED_RATIO, generator)
     height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (width < size) & (height < size)
     height, width = (_first_fit(value, fits, fallback=0) for value in (height, width))
     top, left = (_below(size - extent, generator) for extent in (height, width))
-    chosen = _uniform(n, generator) < probability
     steps = torch.arange(size, device=images.device)
-    rows = (steps >= top[:, None]) & (steps < (top + height)[:, None]) & chosen[:, None]
+    rows = (steps >= top[:, None]) & (steps < (top + height)[:, None])
     columns = (steps >= left[:, None]) & (steps < (left + width)[:, None])
-    mask = rows[:, None, :, None] & columns[:, None, None, :]
-    noise = torch.empty_like(images).normal_(generator=generator)
-    return torch.where(mask, noise, images)
+    mask = (rows[:, None, :, None] & columns[:, None, None, :]).float()
+    noise = torch.randn((n, *images.shape[1:]), generator=generator, device=images.device)
+    kept = images.index_select(0, chosen)
+    return images.index_copy_(0, chosen, noise.sub_(kept).mul_(mask).add_(kept))
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """Without waiting: from pinned memory, a copy to a GPU needs no synchronization."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -10,24 +10,34 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from roadmap.data.order import ALONE, Batch, BatchPlan, Order, Share, plan_evaluation
-from roadmap.data.sources import Images
+from roadmap.data.reading import CheckedImages
 from roadmap.data.transforms import Transform
+from roadmap.errors import DataError, first_line
 
 TINY = 5_000  # images; below it, worker processes take longer to start than they save
 
 
-class BatchDataset(Dataset[Batch]):
-    """Whole batches by their plan, read and transformed where they are asked for."""
+class BatchDataset(Dataset[Batch | DataError]):
+    """Whole batches by their plan, read and transformed where they are asked for.
 
-    def __init__(self, images: Images, transform: Transform):
+    An error is a value here, and raised by `_deliver`: what DataLoader raises for a worker carries its traceback.
+    """
+
+    def __init__(self, images: CheckedImages, transform: Transform, keep_size: bool):
         self.images = images
         self.transform = transform
+        self.keep_size = keep_size  # the next image takes the place of one that is skipped
 
-    def __getitem__(self, plan: BatchPlan) -> Batch:
-        with own_random_state(plan.seed):
-            samples = [self.images[int(index)] for index in plan.indices]
-            tensors = [self.transform(image) for image, _ in samples]
-        return Batch(torch.stack(tensors), torch.tensor([label for _, label in samples]), plan.training_seed)
+    def __getitem__(self, plan: BatchPlan) -> Batch | DataError:
+        read = self.images.read_from if self.keep_size else self.images.read
+        try:
+            with own_random_state(plan.seed):
+                samples = [sample for index in plan.indices if (sample := read(int(index))) is not None]
+                tensors = [self.transform(image) for image, _ in samples]
+        except DataError as error:
+            return error
+        images = torch.stack(tensors) if tensors else torch.empty(0)
+        return Batch(images, torch.tensor([label for _, label in samples]), plan.training_seed)
 
 
 class TrainBatches:
@@ -35,7 +45,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        images: Images,
+        images: CheckedImages,
         transform: Transform,
         order: Order,
         *,
@@ -45,12 +55,12 @@ class TrainBatches:
         self.order = order
         self.updates = order.updates
         self._plans: list[BatchPlan] = []
-        self._loader = _build_loader(images, transform, self._plans, workers, pin_memory)
+        self._loader = _build_loader(BatchDataset(images, transform, True), self._plans, workers, pin_memory)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         self._plans[:] = self.order.plans(epoch, start)
-        batches = iter(self._loader)
+        batches = _deliver(self._loader)
         for _ in range(start, self.updates):
             yield [next(batches) for _ in range(self.order.accumulation)]
 
@@ -60,7 +70,7 @@ class EvalBatches:
 
     def __init__(
         self,
-        images: Images,
+        images: CheckedImages,
         transform: Transform,
         *,
         batch_size: int,
@@ -69,10 +79,10 @@ class EvalBatches:
         pin_memory: bool = False,
     ):
         plans = plan_evaluation(len(images), batch_size, share)
-        self._loader = _build_loader(images, transform, plans, workers, pin_memory)
+        self._loader = _build_loader(BatchDataset(images, transform, False), plans, workers, pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._loader)
+        return (batch for batch in _deliver(self._loader) if len(batch.labels))
 
 
 @contextmanager
@@ -90,13 +100,36 @@ def own_random_state(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
+def _deliver(loader: DataLoader[Batch | DataError]) -> Iterator[Batch]:
+    """The loader's batches.
+
+    Raises:
+        DataError: an image can't be read, or a worker process died.
+    """
+    try:
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    except RuntimeError as error:  # DataLoader knows of a dead worker by its signal
+        if "DataLoader worker" not in str(error):
+            raise
+        cause = (
+            error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
+        )  # the signal, if it came first
+        raise DataError(
+            f"a process that reads images died: {first_line(cause).rstrip('. ')}. Often memory ran out: fewer "
+            "processes by hardware.workers=N need less, and 0 reads in this one"
+        ) from error
+
+
 def _build_loader(
-    images: Images, transform: Transform, plans: list[BatchPlan], workers: int | None, pin_memory: bool
-) -> DataLoader[Batch]:
+    dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, pin_memory: bool
+) -> DataLoader[Batch | DataError]:
     if workers is None:
-        workers = 0 if len(images) <= TINY else max(len(os.sched_getaffinity(0)) - 1, 1)
+        workers = 0 if len(dataset.images) <= TINY else max(len(os.sched_getaffinity(0)) - 1, 1)
     return DataLoader(
-        BatchDataset(images, transform),
+        dataset,
         batch_size=None,
         sampler=plans,
         num_workers=workers,

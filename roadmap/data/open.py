@@ -1,15 +1,15 @@
 """Which of the two ways a data set takes to the network: kept on the device, or read by worker processes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
 from roadmap.data.batches import EvalBatches, TrainBatches
 from roadmap.data.order import ALONE, Batch, Order, Share
+from roadmap.data.reading import CheckedImages, Images, checked
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
-from roadmap.data.sources import Images
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError
@@ -44,9 +44,11 @@ class LoadSpec:
 
 def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
     """Training batches of the images, augmented."""
+    images = checked(images, data.on_error)
     order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
     if _is_resident(images, data, augment, load):
-        return ResidentTrainBatches(ResidentImages(images, data, load.device), augment, data.mirror, order)
+        resident = ResidentImages(images, data, load.device)
+        return ResidentTrainBatches(resident, data, augment, replace(order, images=len(resident)))
     return TrainBatches(
         images,
         build_train_transform(data, augment),
@@ -58,6 +60,7 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
 
 def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
     """Batches of the images, each once and as it is."""
+    images = checked(images, data.on_error)
     if _is_resident(images, data, augment, load):
         return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size, load.share)
     return EvalBatches(
@@ -70,7 +73,7 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
     )
 
 
-def _is_resident(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
+def _is_resident(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
     if load.resident is False:
         return False
     obstacle = find_obstacle(images, data, augment, load.device)

@@ -6,25 +6,24 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import Resize
-from torchvision.transforms.functional import InterpolationMode
 
-from roadmap.data.augment import crop_and_flip, erase
+from roadmap.data.batch_augment import BatchAugment
+from roadmap.data.decode import decode
 from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
-from roadmap.data.sources import Images
+from roadmap.data.rand_policy import RandPolicy
+from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
-from roadmap.errors import DataError
 
 BUDGET = 0.25  # of the device's memory
 
 
 class ResidentImages:
-    """All images of a set, uint8 (N, S, S, 3), and labels (N,), on the device."""
+    """All images of a set, uint8 (N, 3, S, S), and labels (N,), on the device."""
 
-    def __init__(self, images: Images, data: DataSpec, device: torch.device):
-        pixels, labels = _decode(images, data)
-        self.pixels = torch.from_numpy(pixels).to(device)
-        self.labels = torch.from_numpy(labels).to(device)
+    def __init__(self, images: CheckedImages, data: DataSpec, device: torch.device):
+        decoded = decode(images, data)
+        self.pixels = torch.from_numpy(decoded.pixels).to(device)
+        self.labels = torch.from_numpy(decoded.labels).to(device)
         self.mean = 255 * torch.tensor(data.mean, device=device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(data.std, device=device).view(1, 3, 1, 1)
 
@@ -32,17 +31,16 @@ class ResidentImages:
         return len(self.labels)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Float images (N, 3, S, S) in 0..255 to mean 0 and deviation 1 a channel."""
-        return (images - self.mean) / self.std
+        """Levels float32 (N, 3, S, S), which are changed, to mean 0 and deviation 1 a channel."""
+        return images.sub_(self.mean).div_(self.std)
 
 
 class ResidentTrainBatches:
     """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches."""
 
-    def __init__(self, images: ResidentImages, augment: AugmentSpec, mirror: bool, order: Order):
+    def __init__(self, images: ResidentImages, data: DataSpec, augment: AugmentSpec, order: Order):
         self.images = images
-        self.augment = augment
-        self.mirror = mirror
+        self.augment = BatchAugment(data, augment, images.labels.device)
         self.order = order
         self.updates = order.updates
 
@@ -56,9 +54,8 @@ class ResidentTrainBatches:
             yield [next(batches) for _ in range(self.order.accumulation)]
 
     def _batch(self, plan: BatchPlan, chosen: Tensor) -> Batch:
-        generator = torch.Generator(chosen.device).manual_seed(plan.seed)
-        images = crop_and_flip(self.images.pixels[chosen], self.augment, self.mirror, generator)
-        images = erase(self.images.normalize(images), self.augment.erasing, generator)
+        pixels = self.images.pixels.index_select(0, chosen)
+        images = self.augment(pixels, self.images.normalize, plan.seed)
         return Batch(images, self.images.labels[chosen], plan.training_seed)
 
 
@@ -72,19 +69,19 @@ class ResidentEvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for plan in self.plans:
             chosen = slice(plan.indices[0], plan.indices[-1] + 1)
-            pixels = self.images.pixels[chosen].permute(0, 3, 1, 2).float()
-            yield Batch(self.images.normalize(pixels), self.images.labels[chosen])
+            images = self.images.normalize(self.images.pixels[chosen].float())
+            yield Batch(images.contiguous(memory_format=torch.channels_last), self.images.labels[chosen])
 
 
-def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
+def find_obstacle(images: CheckedImages, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
     """Why a set can't be kept on the device with the same distribution of training images; None if it can.
 
-    The first image speaks for the size of all; `_decode` checks the others.
+    The first image speaks for the size of all; `decode` checks the others.
     """
     size = data.image_size
-    width, height = images[0][0].size
-    if augment.rand_augment is not None:
-        return "RandAugment is made image by image"
+    width, height = images.read_from(0)[0].size
+    if augment.rand_augment is not None and RandPolicy.parse(augment.rand_augment) is None:
+        return f"recipe.augment.rand_augment={augment.rand_augment} is made image by image, by timm"
     if data.crop_pct != 1 or width != height:
         return "only square images that are evaluated whole can"
     if width != size and augment.crop is not Crop.padded:
@@ -92,24 +89,6 @@ def find_obstacle(images: Images, data: DataSpec, augment: AugmentSpec, device: 
     if 3 * size * size * len(images) > BUDGET * _memory(device):
         return f"{len(images):,} images of {size} pixels take more than {BUDGET:.0%} of its memory"
     return None
-
-
-def _decode(images: Images, data: DataSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 (N, S, S, 3), enlarged or shrunk to S as the per-image transforms do, and labels (N,)."""
-    size = data.image_size
-    resize = Resize((size, size), InterpolationMode(data.interpolation.value))
-    pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
-    labels = np.empty(len(images), dtype=np.int64)
-    first = images[0][0].size
-    for index in range(len(images)):
-        image, labels[index] = images[index]
-        if image.size != first:
-            raise DataError(
-                f"image {index} of {data.name} has {image.size} pixels, the first one {first}: images of several "
-                "sizes can't be kept on the device. Choose hardware.resident=false"
-            )
-        pixels[index] = np.asarray(image if image.size == (size, size) else resize(image))
-    return pixels, labels
 
 
 def _memory(device: torch.device) -> int:

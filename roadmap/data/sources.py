@@ -1,28 +1,23 @@
-"""Which images: the embedded digits, CIFAR from torchvision, or a folder of image files."""
+"""Which images: the embedded digits, CIFAR from torchvision, or files: folders, tar archives, Hugging Face's."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
 
+from roadmap.data.archives import ClassedImages, HubImages, TarImages, find_archives
+from roadmap.data.reading import CheckedImages, Images
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")
+HUB = "hfds/"  # a root that begins with it names a data set of Hugging Face, in timm's notation
+TRAINING_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "test", "validation")
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
-
-
-class Images(Protocol):
-    """Images by number: an RGB image of any size, and its class from 0."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
 
 
 class ImageArray:
@@ -39,13 +34,18 @@ class ImageArray:
         return Image.fromarray(self.images[index]), int(self.labels[index])
 
 
-def open_images(data: DataSpec) -> tuple[Images, Images]:
+def open_images(data: DataSpec) -> tuple[CheckedImages, CheckedImages]:
     """Training and validation images.
 
     Raises:
         DataError: a folder is missing or empty, the two parts have different classes, or their number is
             not data.num_classes; names the path and what was expected.
     """
+    train, val = _open_source(data)
+    return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)
+
+
+def _open_source(data: DataSpec) -> tuple[Images, Images]:
     if data.source is Source.digits:
         return _open_digits()
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
@@ -54,16 +54,16 @@ def open_images(data: DataSpec) -> tuple[Images, Images]:
     return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root)
 
 
-def open_validation(data: DataSpec) -> Images:
+def open_validation(data: DataSpec) -> CheckedImages:
     """The validation images alone, for an evaluation where no training images are.
 
     Raises:
         DataError: as open_images does.
     """
     if data.source is Source.folder:
-        images = _read_folder(_find_validation(_check_root(Path(data.root or DEFAULT_ROOT))))
+        images = _open_part(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES)
         _check_class_count(images, data.num_classes)
-        return images
+        return CheckedImages(images, data.on_error)
     return open_images(data)[1]
 
 
@@ -90,9 +90,7 @@ def _open_cifar(kind: Callable[..., Images], root: Path) -> tuple[Images, Images
 
 
 def _open_folder(root: Path, num_classes: int) -> tuple[Images, Images]:
-    _check_root(root)
-    train = _read_folder(root / "train")
-    val = _read_folder(_find_validation(root))
+    train, val = (_open_part(root, names) for names in (TRAINING_NAMES, VALIDATION_NAMES))
     if train.classes != val.classes:
         only_train = sorted(set(train.classes) - set(val.classes))
         only_val = sorted(set(val.classes) - set(train.classes))
@@ -104,13 +102,23 @@ def _open_folder(root: Path, num_classes: int) -> tuple[Images, Images]:
     return train, val
 
 
-def _check_root(root: Path) -> Path:
+def _open_part(root: Path, names: tuple[str, ...]) -> ClassedImages:
+    """Training or validation images of a root, by what is there: archives, or folders of image files."""
+    if str(root).startswith(HUB):
+        return HubImages(str(root).removeprefix(HUB), names)
+    _check_root(root)
+    archives = find_archives(root, names)
+    if archives:
+        return TarImages(archives)
+    return _read_folder(root / "train" if names is TRAINING_NAMES else _find_validation(root))
+
+
+def _check_root(root: Path) -> None:
     if not root.is_dir():
         raise DataError(
             f"there is no data folder {root.absolute()}; expected train/CLASS/* and val/CLASS/* (or test/) "
             "below it. Name another by data.root=FOLDER"
         )
-    return root
 
 
 def _find_validation(root: Path) -> Path:
@@ -129,7 +137,7 @@ def _read_folder(path: Path) -> ImageFolder:
         raise DataError(f"{path.absolute()} is no image folder: {error}") from error
 
 
-def _check_class_count(images: ImageFolder, num_classes: int) -> None:
+def _check_class_count(images: ClassedImages, num_classes: int) -> None:
     if len(images.classes) != num_classes:
         raise DataError(
             f"{images.root} has {len(images.classes)} classes, the configuration says {num_classes}: "

@@ -21,6 +21,13 @@ class Interpolation(StrEnum):
     bilinear = "bilinear"
 
 
+class OnError(StrEnum):
+    """What an image that can't be decoded does."""
+
+    stop = "raise"  # ends the run with the image's path
+    skip = "skip"  # is left out, counted and reported
+
+
 class Crop(StrEnum):
     """How a training image is cut."""
 
@@ -34,7 +41,8 @@ class DataSpec:
 
     name: str
     source: Source
-    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/); None: the source's own place
+    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/), or with archives (archives.py), or
+    #   hfds/NAME of Hugging Face; None: the source's own place
     num_classes: int
     mean: tuple[float, ...]  # a channel, of pixels in 0..1
     std: tuple[float, ...]  # a channel, of pixels in 0..1
@@ -42,6 +50,8 @@ class DataSpec:
     stem_stride: int  # total stride of the stem that suits this size
     crop_pct: float  # evaluation resizes the short side to image_size / crop_pct, then crops the center
     interpolation: Interpolation
+    on_error: OnError  # of an image that can't be decoded
+    cache: str | None  # folder of decoded images, for sets that stay on the device; "auto": the user's; None: none
     mirror: bool  # a mirrored image keeps its class; False forbids the recipe's flip
     note: str | None  # what a curve on this data can and cannot show; printed below it
 

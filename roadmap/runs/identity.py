@@ -16,6 +16,8 @@ OUTSIDE = {
     "step",
     "data.root",
     "data.note",
+    "data.cache",
+    "data.on_error",  # a run that a damaged image stopped can go on without it
     "model.form",
 }
 NAMES = {"regime.name", "data.name", "recipe.name"}

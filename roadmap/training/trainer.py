@@ -68,7 +68,7 @@ class Trainer:
         batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch, place.size)
         if hardware.deterministic:
             make_deterministic(device)
-        train_images, val_images = open_images(data)
+        self.images = train_images, val_images = open_images(data)
         _check_updates(train_images, recipe)
         share = Share(place.rank, place.size)
         load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, share)
@@ -95,7 +95,13 @@ class Trainer:
                     progress.epoch(metrics)
                 position = Position([*position.history, metrics], torch.zeros_like(position.losses))
                 self._save(position, run)
+            self._report_skipped(progress)
         return summarize(position.history)
+
+    def _report_skipped(self, progress: ProgressDisplay) -> None:
+        for skipped in (images.skipped() for images in self.images):
+            if skipped.names and self.group.place.is_first:
+                progress.warn(str(skipped))
 
     def _train_epoch(
         self, position: Position, run: RunFolder, signals: StopSignals, progress: ProgressDisplay

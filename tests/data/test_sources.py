@@ -10,7 +10,7 @@ from PIL import Image
 
 from roadmap.data import sources
 from roadmap.data.sources import open_images, open_validation
-from roadmap.data.spec import DataSpec, Interpolation, Source
+from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
 from roadmap.errors import DataError
 
 MakeFolder = Callable[..., Path]
@@ -28,6 +28,8 @@ def make_spec(root: Path | None, num_classes: int = 2, source: Source = Source.f
         stem_stride=2,
         crop_pct=1.0,
         interpolation=Interpolation.bicubic,
+        on_error=OnError.stop,
+        cache=None,
         mirror=True,
         note=None,
     )

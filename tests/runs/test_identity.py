@@ -22,6 +22,8 @@ OUTSIDE = {
     "retry_failed",
     "data.root",
     "data.note",
+    "data.cache",
+    "data.on_error",
     "regime.name",
     "data.name",
     "recipe.name",

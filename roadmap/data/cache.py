@@ -1,0 +1,186 @@
+"""Decoded images on disk, so that a sweep decodes a set once.
+
+A file holds a set's labels and its pixels, uint8 (N, 3, S, S), behind a line of JSON. Its name is a digest of what
+the pixels depend on: names, sizes and times of the image files, image size, filter. So a set that changed gets
+another file, and the old one can be deleted at any time. It is written beside and renamed, and checked when it is
+opened; a damaged one, or one of another version, is made again. One process writes, others wait for it.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from roadmap.data.reading import Images
+from roadmap.data.spec import DataSpec
+from roadmap.errors import DataError
+
+VERSION = 1  # of this layout, and of how pixels are made
+HEADER = 4096  # bytes; pixels begin on a page
+BLOCK = 1 << 24  # bytes written at a time
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded set: pixels uint8 (N, 3, S, S), labels int64 (N,), and the places that were left out of it."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    skipped: list[int]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is needed to read a cache, and to notice that it is not whole."""
+
+    version: int
+    images: int
+    size: int
+    skipped: list[int]
+    digest: str  # of labels and pixels
+
+
+def find_folder(data: DataSpec) -> Path | None:
+    """Where the set's cache is kept; None: nowhere."""
+    if data.cache is None:
+        return None
+    if data.cache != "auto":
+        return Path(data.cache)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "convnet-roadmap"
+
+
+def fingerprint(images: Images, data: DataSpec) -> str | None:
+    """A digest of what decoded pixels depend on; None for images that are in memory already, or not in files."""
+    samples = getattr(images, "samples", None)  # torchvision's ImageFolder: (path, class)
+    if samples is None:
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([data.image_size, data.interpolation, data.on_error]).encode())
+    for path, label in samples:
+        try:
+            facts = os.stat(path)
+        except OSError:
+            return None  # reading it will say what is wrong
+        digest.update(f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def load_or_make(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarray], list[int]]) -> Decoded:
+    """The cache at `path`, made by `decode` where it is not there, or not whole.
+
+    Args:
+        n: images.
+        decode: fills pixels (N, 3, S, S) and labels (N,) of all images, and returns the places that it skipped.
+
+    Raises:
+        DataError: the cache can't be written; names folder, bytes and cause. Nothing half-written stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _one_process(path.with_suffix(".lock")):
+            decoded = read_cache(path)
+            if decoded is None:
+                _write(path, n, size, decode)
+                decoded = read_cache(path)
+    except OSError as error:
+        raise DataError(
+            f"the cache of decoded images can't be written in {path.parent.absolute()}: {error.strerror or error}. "
+            "Name another folder by data.cache=FOLDER, or none by data.cache=null"
+        ) from error
+    if decoded is None:
+        raise DataError(f"{path} differs from what was just written to it: the disk may be failing")
+    return decoded
+
+
+def read_cache(path: Path) -> Decoded | None:
+    """The cache, memory-mapped; None where there is none, or it is damaged or of another version."""
+    try:
+        with path.open("rb") as file:
+            header = Header(**json.loads(file.read(HEADER).split(b"\n", 1)[0]))
+    except (FileNotFoundError, ValueError, TypeError):  # not JSON, or other fields
+        return None
+    body = header.images * (8 + 3 * header.size**2)
+    if header.version != VERSION or path.stat().st_size != HEADER + body:
+        return None
+    content = np.memmap(path, dtype=np.uint8, mode="c", offset=HEADER, shape=(body,))  # private: torch may write
+    if _digest(content) != header.digest:
+        return None
+    labels, pixels = _split(content, header.images, header.size)
+    kept = np.setdiff1d(np.arange(header.images), header.skipped)
+    if header.skipped:
+        return Decoded(pixels[kept], labels[kept], header.skipped)
+    return Decoded(pixels, labels, [])
+
+
+def _write(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarray], list[int]]) -> None:
+    body = n * (8 + 3 * size * size)
+    free = shutil.disk_usage(path.parent).free
+    if free < HEADER + body:
+        raise OSError(errno.ENOSPC, f"it needs {HEADER + body:,} bytes and {free:,} are free")
+    for abandoned in path.parent.glob(f".{path.name}.*"):  # of a process that was killed: the lock is ours
+        abandoned.unlink(missing_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w+b") as file:
+            _reserve(file, HEADER + body)
+            content = np.memmap(file, dtype=np.uint8, mode="r+", offset=HEADER, shape=(body,))
+            labels, pixels = _split(content, n, size)
+            skipped = decode(pixels, labels)
+            header = Header(VERSION, n, size, skipped, _digest(content))
+            content.flush()
+            file.seek(0)
+            file.write(_encode(header))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Zeros: a full disk is an error here, where later, in mapped memory, it would end the process by SIGBUS."""
+    zeros = bytes(BLOCK)
+    for start in range(0, size, BLOCK):
+        file.write(zeros[: size - start])
+    file.flush()
+
+
+def _encode(header: Header) -> bytes:
+    """One line of JSON in HEADER bytes."""
+    line = json.dumps(asdict(header)).encode() + b"\n"
+    if len(line) > HEADER:
+        raise DataError(
+            f"{len(header.skipped)} images can't be read, more than a set with a few damaged ones has: is it whole?"
+        )
+    return line.ljust(HEADER)
+
+
+def _split(content: Any, n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return content[: 8 * n].view(np.int64), content[8 * n :].reshape(n, 3, size, size)
+
+
+def _digest(content: np.ndarray) -> str:
+    return hashlib.blake2b(content.data, digest_size=16).hexdigest()
+
+
+@contextmanager
+def _one_process(path: Path) -> Iterator[None]:
+    """Waits until no other process is inside. Where a file system has no locks, the renaming alone protects."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield

@@ -1,0 +1,90 @@
+"""A small set, decoded to whole arrays: from the cache, or once by several threads."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import Resize
+from torchvision.transforms.functional import InterpolationMode
+
+from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
+from roadmap.data.reading import CheckedImages
+from roadmap.data.spec import DataSpec
+from roadmap.errors import DataError
+
+LONG = 20_000  # images; decoding more is shown
+PIECE = 256  # images that a thread takes at a time
+
+
+def decode(images: CheckedImages, data: DataSpec) -> Decoded:
+    """All images of a set at the network's size.
+
+    Raises:
+        DataError: an image can't be read, has another size than the others, or the cache can't be written.
+    """
+    n, size = len(images), data.image_size
+    folder, key = find_folder(data), fingerprint(images.images, data)
+    if folder is not None and key is not None:
+        path = folder / f"{key}.pixels"
+        decoded = load_or_make(path, n, size, lambda pixels, labels: _fill(images, data, pixels, labels))
+        images.mark_skipped(decoded.skipped)
+        return decoded
+    pixels, labels = np.empty((n, 3, size, size), dtype=np.uint8), np.empty(n, dtype=np.int64)
+    skipped = _fill(images, data, pixels, labels)
+    if skipped:
+        pixels, labels = np.delete(pixels, skipped, axis=0), np.delete(labels, skipped)
+    return Decoded(pixels, labels, skipped)
+
+
+def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.ndarray) -> list[int]:
+    """Writes every image and its label to its place, and returns the places of those that are skipped.
+
+    Images are enlarged or shrunk as the per-image transforms do.
+    """
+    size = data.image_size
+    resize = Resize((size, size), InterpolationMode(data.interpolation.value))
+    first = images.read_from(0)[0].size
+
+    def fill(piece: range) -> list[int]:
+        skipped = []
+        for index in piece:
+            sample = images.read(index)
+            if sample is None:
+                pixels[index], labels[index] = 0, 0
+                skipped.append(index)
+                continue
+            image, labels[index] = sample
+            if image.size != first:
+                raise DataError(
+                    f"image {index} of {data.name} has {image.size} pixels, the first one {first}: images of "
+                    "several sizes can't be kept on the device. Choose hardware.resident=false"
+                )
+            resized = image if image.size == (size, size) else resize(image)
+            pixels[index] = np.asarray(resized).transpose(2, 0, 1)
+        return skipped
+
+    pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
+    # Files are decoded side by side (Pillow frees the interpreter meanwhile); other readers may share a file.
+    in_files = isinstance(images.images, ImageFolder)
+    threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if in_files else 1)
+    try:
+        done = _show(threads.map(fill, pieces), len(images), data.name)
+        return [index for skipped in done for index in skipped]
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _show(pieces: Iterator[list[int]], n: int, name: str) -> Iterator[list[int]]:
+    """The pieces as they are done, with a bar on a terminal; elsewhere a long decoding is announced by a line."""
+    console = Console(stderr=True)
+    if n > LONG and not console.is_terminal:
+        console.print(f"decoding {n:,} images of {name}", highlight=False, soft_wrap=True)
+    with Progress(console=console, transient=True, disable=n <= LONG or not console.is_terminal) as bar:
+        task = bar.add_task(f"decoding {name}", total=n)
+        for piece in pieces:
+            bar.advance(task, PIECE)
+            yield piece

@@ -1,0 +1,125 @@
+"""RandAugment in timm's notation: which operation each image gets, and how strong.
+
+The distribution is that of timm.data.auto_augment, with every draw made for each image: `layers` operations with
+replacement, each applied with `probability`, its magnitude normal around `magnitude`, cut at 0 and `maximum`.
+Draws are made by numpy on the host, so that images can be grouped by operation without waiting for a device.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+OPS = (
+    "AutoContrast",
+    "Equalize",
+    "Invert",
+    "Rotate",
+    "Posterize",
+    "Solarize",
+    "SolarizeAdd",
+    "Color",
+    "Contrast",
+    "Brightness",
+    "Sharpness",
+    "ShearX",
+    "ShearY",
+    "TranslateXRel",
+    "TranslateYRel",
+)  # in timm's order; where inc1 is set, timm appends "Increasing" to six of these names
+DENOMINATOR = 10.0  # magnitude 10 is the whole range of an operation
+UNIFORM_ABOVE = 100  # a deviation above it: magnitudes are uniform from 0 to `magnitude`
+NOT_APPLIED = -1
+
+Levels = np.ndarray  # magnitude / 10, float64 (K,)
+Signs = np.ndarray  # -1 or 1, float64 (K,)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """For each layer and image, the operation (a place in OPS, or NOT_APPLIED) and its argument, (layers, N).
+
+    The argument is the one of timm's function: degrees, bits to keep, a threshold, a factor, or a shift as a part
+    of the size; 0 where the operation has none.
+    """
+
+    ops: np.ndarray
+    arguments: np.ndarray
+
+
+@dataclass(frozen=True)
+class RandPolicy:
+    """The sections of a notation such as rand-m9-mstd0.5-inc1, with timm's values for those it leaves out."""
+
+    magnitude: int = 10
+    deviation: float = 0.0
+    maximum: int = 10
+    layers: int = 2
+    probability: float = 0.5
+    increasing: bool = False
+
+    @classmethod
+    def parse(cls, notation: str) -> Self | None:
+        """The policy; None where timm reads more in the notation than this class knows, such as other op sets."""
+        if not re.fullmatch(r"rand(-(m\d+|n\d+|inc\d|mmax[1-9]\d*|(p|mstd)\d+\.?\d*))*", notation):
+            return None
+        found = re.findall(r"-([a-z]+)([\d.]+)", notation)
+        sections = dict(found)
+        if len(sections) < len(found):
+            return None
+        return cls(
+            magnitude=int(sections.get("m", cls.magnitude)),
+            deviation=float(sections.get("mstd", cls.deviation)),
+            maximum=int(sections.get("mmax", cls.maximum)),
+            layers=int(sections.get("n", cls.layers)),
+            probability=float(sections.get("p", cls.probability)),
+            increasing=sections.get("inc", "0") != "0",
+        )
+
+    def draw(self, n: int, generator: np.random.Generator) -> Draws:
+        """Operations and arguments for `n` images."""
+        shape = (self.layers, n)
+        ops = generator.integers(len(OPS), size=shape)
+        levels = self._draw_magnitudes(shape, generator) / DENOMINATOR
+        signs = np.where(generator.random(shape) > 0.5, -1.0, 1.0)
+        arguments = np.zeros(shape)
+        for number, name in enumerate(OPS):
+            chosen = ops == number
+            arguments[chosen] = argument_of(name, levels[chosen], signs[chosen], self.increasing)
+        return Draws(np.where(generator.random(shape) <= self.probability, ops, NOT_APPLIED), arguments)
+
+    def _draw_magnitudes(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+        if self.deviation > UNIFORM_ABOVE:
+            magnitudes = generator.uniform(0, self.magnitude, shape)
+        else:
+            magnitudes = self.magnitude + self.deviation * generator.standard_normal(shape)
+        return magnitudes.clip(0, self.maximum)
+
+
+def argument_of(name: str, levels: Levels, signs: Signs, increasing: bool) -> np.ndarray:
+    """Arguments (K,) of an operation at levels (K,); `increasing` as inc1: a higher level changes more."""
+    if name in ARGUMENTS:
+        return ARGUMENTS[name](levels, signs)
+    if name in ("AutoContrast", "Equalize", "Invert"):
+        return np.zeros_like(levels)
+    if name == "Posterize":
+        bits = np.floor(levels * 4)
+        return 4 - bits if increasing else bits
+    if name == "Solarize":
+        threshold = np.floor(levels * 256).clip(max=256)
+        return 256 - threshold if increasing else threshold
+    if increasing:  # Color, Contrast, Brightness, Sharpness
+        return (1 + signs * (levels * 0.9)).clip(min=0.1)
+    return levels * 1.8 + 0.1
+
+
+ARGUMENTS: dict[str, Callable[[Levels, Signs], np.ndarray]] = {
+    "Rotate": lambda levels, signs: signs * (levels * 30.0),
+    "SolarizeAdd": lambda levels, signs: np.floor(levels * 110).clip(max=128),
+    "ShearX": lambda levels, signs: signs * (levels * 0.3),
+    "ShearY": lambda levels, signs: signs * (levels * 0.3),
+    "TranslateXRel": lambda levels, signs: signs * (levels * 0.45),
+    "TranslateYRel": lambda levels, signs: signs * (levels * 0.45),
+}

@@ -1,0 +1,126 @@
+"""Shrink an image folder once, so that training need not decode full photographs in every epoch.
+
+    python scripts/shrink_images.py /data/imagenet /data/imagenet-256 [--short-side 256] [--quality 95]
+
+Every image below the first folder gets a file of the same path below the second: shrunk to the short side
+(bicubic), or copied where it is not larger. Stopped and started again, it goes on. At the end every original is
+accounted for: shrunk, copied, done before, or failed and listed in failed.txt; the exit status is 1 if any failed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from roadmap.errors import DataError, RoadmapError, first_line
+
+SETTINGS = "shrunk.json"
+FAILED = "failed.txt"
+OUTCOMES = ("shrunk", "copied", "done before")
+PIECE = 64  # images that a process takes at a time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--short-side", type=int, default=256, help="pixels")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 95")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+    arguments = parser.parse_args()
+    try:
+        counts, failures = shrink_folder(**vars(arguments))
+    except RoadmapError as error:
+        sys.exit(f"error: {error}")
+    print(f"{counts.total():,} images: " + ", ".join(f"{counts[what]:,} {what}" for what in sorted(counts)))
+    if failures:
+        sys.exit(
+            f"error: {len(failures)} images failed, such as {failures[0]}; all are in {arguments.target / FAILED}"
+        )
+
+
+def shrink_folder(
+    source: Path, target: Path, short_side: int, quality: int, workers: int
+) -> tuple[Counter[str], list[str]]:
+    """How many images were shrunk, copied, done before or failed; and each failure with its cause.
+
+    Raises:
+        DataError: there are no images, or the target was made with other settings.
+    """
+    paths = sorted(find_images(source))
+    if not paths:
+        raise DataError(f"{source.absolute()} has no images ({', '.join(IMG_EXTENSIONS)}) in it")
+    _check_settings(target, {"source": str(source.resolve()), "short_side": short_side, "quality": quality})
+    shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality)
+    with ProcessPoolExecutor(workers) as processes:
+        outcomes = processes.map(shrink, paths, chunksize=PIECE)
+        results = dict(zip(paths, _show(outcomes, len(paths)), strict=True))
+    failures = [f"{source / path}: {outcome}" for path, outcome in results.items() if outcome not in OUTCOMES]
+    (target / FAILED).write_text("".join(failure + "\n" for failure in failures))
+    return Counter(outcome if outcome in OUTCOMES else "failed" for outcome in results.values()), failures
+
+
+def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, quality: int) -> str:
+    """One of OUTCOMES, or why it failed. A file is there only when it is whole."""
+    result = target / path
+    if result.exists():
+        return "done before"
+    unfinished = result.with_name(f".{result.name}.{os.getpid()}")
+    try:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(source / path) as image:
+            scale = short_side / min(image.size)
+            kind = image.format
+            if scale >= 1:
+                image.load()  # or a truncated one would be copied
+                shutil.copyfile(source / path, unfinished)
+            else:
+                size = tuple(round(side * scale) for side in image.size)
+                small = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+                small.save(unfinished, format=kind, quality=quality)
+        os.replace(unfinished, result)
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
+        return first_line(error)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return "copied" if scale >= 1 else "shrunk"
+
+
+def find_images(folder: Path) -> Iterator[Path]:
+    """Paths below the folder, relative to it."""
+    for parent, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            if name.lower().endswith(IMG_EXTENSIONS):
+                yield (Path(parent) / name).relative_to(folder)
+
+
+def _show(outcomes: Iterator[str], n: int) -> Iterator[str]:
+    console = Console(stderr=True)
+    return iter(track(outcomes, "shrinking", n, console=console, transient=True, disable=not console.is_terminal))
+
+
+def _check_settings(target: Path, settings: dict[str, object]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / SETTINGS
+    if not path.exists():
+        path.write_text(json.dumps(settings, indent=1) + "\n")
+    found = json.loads(path.read_text())
+    if found != settings:
+        raise DataError(
+            f"{target.absolute()} was made with {found}, not {settings}: name another folder, or delete it"
+        )
+
+
+if __name__ == "__main__":
+    main()

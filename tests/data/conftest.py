@@ -1,0 +1,56 @@
+"""Small sets of image files, and what is known of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
+
+MakePhotographs = Callable[..., Path]
+
+
+@pytest.fixture
+def make_photographs(tmp_path: Path) -> MakePhotographs:
+    """Makes train/ and val/ of two classes with noisy JPEGs of `size` pixels: 6 and 2 a class."""
+
+    def make(size: int = 16) -> Path:
+        generator = np.random.default_rng(0)
+        for part, count in (("train", 6), ("val", 2)):
+            for name in ("ape", "cat"):
+                folder = tmp_path / "photographs" / part / name
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    pixels = generator.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{number}.jpg")
+        return tmp_path / "photographs"
+
+    return make
+
+
+@pytest.fixture
+def photographs(make_photographs: MakePhotographs) -> Path:
+    return make_photographs()
+
+
+@pytest.fixture
+def spec(photographs: Path, tmp_path: Path) -> DataSpec:
+    """The photographs of 16 pixels, with a cache of their own."""
+    return DataSpec(
+        name="photographs",
+        source=Source.folder,
+        root=str(photographs),
+        num_classes=2,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        image_size=16,
+        stem_stride=2,
+        crop_pct=1.0,
+        interpolation=Interpolation.bicubic,
+        on_error=OnError.stop,
+        cache=str(tmp_path / "cache"),
+        mirror=True,
+        note=None,
+    )

@@ -1,0 +1,186 @@
+"""Images in archives, against timm's own reading of the same files."""
+
+import io
+import json
+import shutil
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from timm.data import ImageDataset, create_dataset
+from timm.data.readers.reader_image_in_tar import ReaderImageInTar
+
+from roadmap.data.archives import HubImages, TarImages, find_archives
+from roadmap.data.batches import TrainBatches
+from roadmap.data.order import Order
+from roadmap.data.reading import Images
+from roadmap.data.sources import open_images, open_validation
+from roadmap.data.spec import DataSpec, OnError
+from roadmap.data.transforms import build_eval_transform
+from roadmap.errors import DataError
+
+timm_leaves_archives_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    """All of a folder's files, with their paths in it."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(folder.rglob("*.jpg")):
+            tar.add(path, path.relative_to(folder))
+    return archive
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def pack_shards(photographs: Path, root: Path, label: str = "cls") -> Path:
+    """WebDataset shards of 5 images, as timm's own sets are named, and the file that describes them."""
+    root.mkdir()
+    splits = {}
+    for part in ("train", "val"):
+        paths = sorted((photographs / part).rglob("*.jpg"))
+        pieces = [paths[start : start + 5] for start in range(0, len(paths), 5)]
+        names = [f"small-{part}-{number:04d}.tar" for number in range(len(pieces))]
+        for name, piece in zip(names, pieces, strict=True):
+            with tarfile.open(root / name, "w") as tar:
+                for path in piece:
+                    number = ("ape", "cat").index(path.parent.name)
+                    key = f"{path.parent.name}-{path.stem}"
+                    add(tar, f"{key}.jpg", path.read_bytes())
+                    text = str(number) if label == "cls" else json.dumps({"label": number})
+                    add(tar, f"{key}.{label}", text.encode())
+        lengths = [len(piece) for piece in pieces]
+        splits[part] = {
+            "name": part,
+            "filenames": names,
+            "shard_lengths": lengths,
+            "num_samples": sum(lengths),
+        }
+    (root / "_info.json").write_text(json.dumps({"splits": splits}))
+    return root
+
+
+def contents(images: Images) -> list[tuple[int, bytes]]:
+    """Labels and pixels of all images, in an order that doesn't depend on theirs."""
+    pairs = (images[index] for index in range(len(images)))
+    return sorted((int(label), np.asarray(image).tobytes()) for image, label in pairs)
+
+
+@timm_leaves_archives_open
+def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    expected = [contents(images) for images in open_images(spec)]
+    root = tmp_path / "archives"
+    for part in ("train", "val"):
+        archive = pack(photographs / part, root / f"{part}.tar")
+        theirs = create_dataset("", root=str(archive))
+        assert contents(TarImages([archive])) == contents(theirs)
+    ours = open_images(replace(spec, root=str(root)))
+    assert [contents(images) for images in ours] == expected
+    assert ours[0].images.classes == ["ape", "cat"]
+    assert contents(open_validation(replace(spec, root=str(root)))) == expected[1]
+
+
+@timm_leaves_archives_open
+def test_a_folder_of_archives_that_are_the_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    root = tmp_path / "archives"
+    for part in ("train", "val"):
+        for name in ("ape", "cat"):
+            pack(photographs / part / name, root / part / f"{name}.tar")
+    expected = [contents(images) for images in open_images(spec)]
+    assert [contents(images) for images in open_images(replace(spec, root=str(root)))] == expected
+    theirs = ImageDataset(str(root / "train"), reader=ReaderImageInTar(str(root / "train")))
+    assert contents(theirs) == expected[0]
+
+
+@pytest.mark.parametrize("label", ["cls", "json"])
+def test_shards_of_a_webdataset(spec: DataSpec, photographs: Path, tmp_path: Path, label: str) -> None:
+    root = pack_shards(photographs, tmp_path / "shards", label)
+    expected = [contents(images) for images in open_images(spec)]
+    ours = open_images(replace(spec, root=str(root)))
+    assert [contents(images) for images in ours] == expected
+    assert ours[0].images.classes == ["0", "1"]
+    assert len(find_archives(root, ["train"])) == 3
+
+
+@timm_leaves_archives_open
+def test_shards_are_read_as_timm_reads_them(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="timm reads shards with this library; ours are read without")
+    root = pack_shards(photographs, tmp_path / "shards")
+    theirs = create_dataset("wds/", root=str(root), split="val")
+    pairs = sorted((int(label), np.asarray(image).tobytes()) for image, label in theirs)
+    assert contents(open_images(replace(spec, root=str(root)))[1]) == pairs
+
+
+def test_worker_processes_share_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    """An image is read before they start, as the choice of a way to the device does."""
+    pack(photographs / "train", tmp_path / "archives/train.tar")
+    pack(photographs / "val", tmp_path / "archives/val.tar")
+    images, _ = open_images(replace(spec, root=str(tmp_path / "archives")))
+    assert images[0][0].size == (16, 16)
+    transform = build_eval_transform(spec)
+    loaders = (TrainBatches(images, transform, Order(12, 2, 1, 0), workers=workers) for workers in (0, 2))
+    alone, shared = ([batch for update in loader.epoch(0) for batch in update] for loader in loaders)
+    assert all((a.images == b.images).all() for a, b in zip(alone, shared, strict=True))
+
+
+def test_a_damaged_image_in_an_archive_is_named(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    damaged = photographs / "val/cat/1.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:-80])
+    for part in ("train", "val"):
+        pack(photographs / part, tmp_path / f"archives/{part}.tar")
+    root = replace(spec, root=str(tmp_path / "archives"))
+    _, images = open_images(root)
+    with pytest.raises(DataError, match=r"archives/val\.tar: cat/1\.jpg can't be read: image file is truncated"):
+        [images[index] for index in range(4)]
+    _, images = open_images(replace(root, on_error=OnError.skip))
+    assert [images.read(index) is None for index in range(4)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "no archive", "compressed", "empty"])
+def test_an_archive_that_cannot_be_read(spec: DataSpec, photographs: Path, tmp_path: Path, damage: str) -> None:
+    root = tmp_path / "archives"
+    for part in ("train", "val"):
+        pack(photographs / part, root / f"{part}.tar")
+    path = root / "train.tar"
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:3000])
+    elif damage == "no archive":
+        path.write_bytes(b"no archive" * 200)
+    elif damage == "compressed":
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(photographs / "train", ".")
+    else:
+        shutil.rmtree(photographs / "train")
+        pack(photographs / "train", path)
+    with pytest.raises(DataError, match=r"train\.tar (can't be read as an uncompressed tar|has no images)"):
+        open_images(replace(spec, root=str(root)))
+
+
+def test_archives_with_different_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    pack(photographs / "train", tmp_path / "archives/train.tar")
+    (photographs / "val/cat").rename(photographs / "val/dog")
+    pack(photographs / "val", tmp_path / "archives/val.tar")
+    with pytest.raises(DataError, match=r"train\.tar and .*val\.tar must have the same classes: .*cat.*dog"):
+        open_images(replace(spec, root=str(tmp_path / "archives")))
+
+
+def test_hugging_faces_library_is_asked_for(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match=r"data\.root=hfds/some/set needs .*convnet-roadmap\[huggingface\]"):
+        open_images(replace(spec, root="hfds/some/set"))
+
+
+def test_a_set_of_hugging_face(spec: DataSpec, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets", reason="needs the extra huggingface")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    expected = [contents(images) for images in open_images(spec)]
+    ours = [HubImages(str(photographs), splits) for splits in (["train"], ["val", "test", "validation"])]
+    assert [contents(images) for images in ours] == expected
+    assert ours[0].classes == ["ape", "cat"]

@@ -1,0 +1,209 @@
+"""The cache of decoded images: whole or made again, by one process, and never half-written."""
+
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roadmap.data import cache, reading
+from roadmap.data.cache import HEADER, find_folder, read_cache
+from roadmap.data.decode import decode
+from roadmap.data.reading import CheckedImages
+from roadmap.data.sources import open_images
+from roadmap.data.spec import DataSpec, Interpolation
+from roadmap.errors import DataError
+
+
+class CountedImages(CheckedImages):
+    """Notes every reading as a byte of a file, which processes share."""
+
+    def __init__(self, images: CheckedImages, log: Path):
+        super().__init__(images.images, images.on_error)
+        self.log = log
+
+    def read(self, index: int) -> reading.Sample | None:
+        with self.log.open("ab") as file:
+            file.write(b".")
+        return super().read(index)
+
+    @property
+    def count(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
+
+
+@pytest.fixture
+def images(spec: DataSpec, tmp_path: Path) -> CountedImages:
+    return CountedImages(open_images(spec)[0], tmp_path / "readings")
+
+
+def find_cache(spec: DataSpec) -> Path:
+    (path,) = Path(str(spec.cache)).glob("*.pixels")
+    return path
+
+
+def test_pixels_are_the_files(spec: DataSpec, images: CountedImages) -> None:
+    decoded = decode(images, spec)
+    assert decoded.pixels.shape == (12, 3, 16, 16)
+    for pixels, label, (path, expected) in zip(decoded.pixels, decoded.labels, images.images.samples, strict=True):
+        np.testing.assert_array_equal(pixels.transpose(1, 2, 0), np.asarray(Image.open(path)))
+        assert label == expected
+
+
+def test_a_set_is_decoded_once(spec: DataSpec, images: CountedImages) -> None:
+    first = decode(images, spec)
+    readings = images.count
+    assert readings >= 12
+    again = decode(images, spec)
+    assert images.count == readings
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    np.testing.assert_array_equal(first.labels, again.labels)
+    assert isinstance(again.pixels.base, np.memmap)
+
+
+def test_two_sizes_have_a_cache_each(spec: DataSpec, images: CountedImages) -> None:
+    for other in (spec, replace(spec, image_size=8), replace(spec, image_size=8, interpolation="bilinear")):
+        spec_of = replace(other, interpolation=Interpolation(other.interpolation))
+        assert decode(images, spec_of).pixels.shape[2] == other.image_size
+    assert len(list(Path(str(spec.cache)).glob("*.pixels"))) == 3
+
+
+@pytest.mark.parametrize("change", ["content", "time", "removal", "addition"])
+def test_a_set_that_changed_is_decoded_again(
+    spec: DataSpec, photographs: Path, images: CountedImages, change: str
+) -> None:
+    before = decode(images, spec).pixels.copy()
+    path = photographs / "train/ape/3.jpg"
+    if change == "content":
+        Image.new("RGB", (16, 16), "red").save(path)
+    elif change == "time":
+        os.utime(path, ns=(0, 0))
+    elif change == "removal":
+        path.unlink()
+    else:
+        shutil.copy(path, path.with_name("9.jpg"))
+    after = decode(CheckedImages(open_images(spec)[0].images, spec.on_error), spec).pixels
+    assert len(list(Path(str(spec.cache)).glob("*.pixels"))) == 2
+    assert len(after) - len(before) == {"removal": -1, "addition": 1}.get(change, 0)
+    if change == "content":
+        assert not np.array_equal(after[3], before[3])
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut short", "empty", "no header", "another version", "other fields"])
+def test_a_damaged_cache_is_made_again(spec: DataSpec, images: CountedImages, damage: str) -> None:
+    expected = decode(images, spec).pixels.copy()
+    path = find_cache(spec)
+    content = bytearray(path.read_bytes())
+    header = json.loads(bytes(content[:HEADER]))
+    if damage == "a bit":
+        content[-100] ^= 1
+    elif damage == "cut short":
+        del content[-1:]
+    elif damage == "empty":
+        content.clear()
+    elif damage == "no header":
+        content[:HEADER] = os.urandom(HEADER)
+    else:
+        header |= {"version": 99} if damage == "another version" else {"colors": 3}
+        content[:HEADER] = json.dumps(header).encode().ljust(HEADER - 1) + b"\n"
+    path.write_bytes(content)
+    assert read_cache(path) is None
+    readings = images.count
+    np.testing.assert_array_equal(decode(images, spec).pixels, expected)
+    assert images.count > readings
+    assert read_cache(path) is not None
+
+
+def test_two_processes_at_once_decode_once(spec: DataSpec, images: CountedImages, tmp_path: Path) -> None:
+    def work() -> None:
+        decoded = decode(images, spec)
+        np.save(tmp_path / f"pixels-{os.getpid()}.npy", decoded.pixels)
+
+    processes = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    first, second = (np.load(path) for path in tmp_path.glob("pixels-*.npy"))
+    np.testing.assert_array_equal(first, second)
+    alone = images.count
+    Path(find_cache(spec)).unlink()
+    decode(images, spec)
+    assert images.count == 2 * alone  # as many readings as one process needs
+
+
+def test_a_process_that_is_killed_leaves_nothing_in_the_way(spec: DataSpec, images: CountedImages) -> None:
+    class SlowImages(CountedImages):
+        def read(self, index: int) -> reading.Sample | None:
+            if index == 5:
+                time.sleep(60)
+            return super().read(index)
+
+    process = multiprocessing.get_context("fork").Process(
+        target=lambda: decode(SlowImages(images, images.log), spec)
+    )
+    process.start()
+    folder = Path(str(spec.cache))
+    while not list(folder.glob(".*.pixels.*")):
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert not list(folder.glob("*.pixels"))
+    assert len(decode(images, spec).pixels) == 12
+    assert not list(folder.glob(".*.pixels.*"))
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes: the system refuses, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing(spec: DataSpec, images: CountedImages) -> None:
+    with largest_file(HEADER + 100), pytest.raises(DataError) as caught:
+        decode(images, spec)
+    assert f"the cache of decoded images can't be written in {spec.cache}: File too large" in str(caught.value)
+    assert "data.cache=FOLDER" in str(caught.value)
+    assert [path.suffix for path in Path(str(spec.cache)).iterdir()] == [".lock"]
+    assert images.count == 0  # it is known before anything is decoded
+
+
+def test_a_disk_that_is_too_full(spec: DataSpec, images: CountedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(DataError, match=r"it needs 13,408 bytes and 1,000 are free.*data\.cache=null"):
+        decode(images, spec)
+    assert [path.suffix for path in Path(str(spec.cache)).iterdir()] == [".lock"]
+
+
+def test_a_folder_that_is_a_file(spec: DataSpec, images: CountedImages, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"can't be written in .*file"):
+        decode(images, replace(spec, cache=str(tmp_path / "file")))
+
+
+def test_without_a_cache_nothing_is_written(
+    spec: DataSpec, images: CountedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    decode(images, replace(spec, cache=None))
+    assert not (tmp_path / "xdg").exists()
+    decode(images, replace(spec, cache="auto"))
+    assert len(list((tmp_path / "xdg/convnet-roadmap").glob("*.pixels"))) == 1
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert find_folder(replace(spec, cache="auto")) == Path.home() / ".cache/convnet-roadmap"

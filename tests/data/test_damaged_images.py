@@ -1,0 +1,154 @@
+"""Images that can't be read: named, and under data.on_error=skip left out and counted."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from roadmap.data.batches import EvalBatches, TrainBatches
+from roadmap.data.decode import decode
+from roadmap.data.order import Order
+from roadmap.data.reading import CheckedImages
+from roadmap.data.sources import open_images
+from roadmap.data.spec import DataSpec, OnError
+from roadmap.data.transforms import build_eval_transform
+from roadmap.errors import DataError
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-80])
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(500))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def break_png(path: Path) -> None:
+    Image.new("RGB", (16, 16), "red").save(path, format="png")
+    content = bytearray(path.read_bytes())
+    content[45] ^= 255  # inside the compressed pixels
+    path.write_bytes(content)
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("<html>404 Not Found</html>")
+
+
+DAMAGES = [truncate, scramble, empty, break_png, replace_by_text]
+
+
+@pytest.fixture
+def damaged(photographs: Path) -> Path:
+    """The fourth of twelve training images."""
+    path = photographs / "train/ape/3.jpg"
+    truncate(path)
+    return path
+
+
+def train_batches(images: CheckedImages, spec: DataSpec, workers: int = 0) -> TrainBatches:
+    return TrainBatches(images, build_eval_transform(spec), Order(12, 4, 1, 0), workers=workers)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_image_stops_the_run_by_name(
+    spec: DataSpec, photographs: Path, damage: Callable[[Path], None]
+) -> None:
+    path = photographs / "train/ape/3.jpg"
+    damage(path)
+    images, _ = open_images(spec)
+    for read in (lambda: list(train_batches(images, spec).epoch(0)), lambda: decode(images, spec)):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert str(caught.value).startswith(f"{path} can't be read: ")
+        assert "data.on_error=skip" in str(caught.value)
+    assert not list(Path(str(spec.cache)).glob("*.pixels"))
+
+
+def test_a_worker_tells_it_in_the_same_words(spec: DataSpec, damaged: Path) -> None:
+    images, _ = open_images(spec)
+    with pytest.raises(DataError) as caught:
+        list(train_batches(images, spec, workers=1).epoch(0))
+    assert str(caught.value).startswith(f"{damaged} can't be read: ")
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skipping_keeps_the_size_of_training_batches(
+    spec: DataSpec, damaged: Path, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images, _ = open_images(replace(spec, on_error=OnError.skip))
+    batches = [batch for update in train_batches(images, spec, workers).epoch(0) for batch in update]
+    assert [len(batch.labels) for batch in batches] == [4, 4, 4]
+    assert str(images.skipped()) == f"1 of 12 images were skipped: {damaged}"
+    assert capfd.readouterr().err.count(f"skipped: {damaged} can't be read") == 1
+    following = build_eval_transform(spec)(images[4][0])
+    copies = [image for batch in batches for image in batch.images if torch.equal(image, following)]
+    assert len(copies) == 2  # its own, and the skipped one's
+
+
+def test_skipping_leaves_images_out_of_an_evaluation(spec: DataSpec, photographs: Path) -> None:
+    for name in ("ape/0.jpg", "ape/1.jpg"):
+        scramble(photographs / "val" / name)
+    _, images = open_images(replace(spec, on_error=OnError.skip))
+    batches = list(EvalBatches(images, build_eval_transform(spec), batch_size=2))
+    assert [batch.labels.tolist() for batch in batches] == [[1, 1]]
+    assert len(images.skipped().names) == 2
+
+
+def test_skipping_leaves_images_out_of_the_cache(spec: DataSpec, damaged: Path) -> None:
+    """And the second run, which reads the cache, reports them as the first did."""
+    skipping = replace(spec, on_error=OnError.skip)
+    for _ in range(2):
+        images, _ = open_images(skipping)
+        decoded = decode(images, skipping)
+        assert len(decoded.pixels) == len(decoded.labels) == 11
+        assert images.skipped().names == [str(damaged)]
+    images, _ = open_images(spec)
+    with pytest.raises(DataError, match="can't be read"):
+        decode(images, spec)
+
+
+def test_a_set_without_a_readable_image(spec: DataSpec, photographs: Path) -> None:
+    for path in photographs.glob("train/*/*.jpg"):
+        empty(path)
+    images, _ = open_images(replace(spec, on_error=OnError.skip))
+    with pytest.raises(DataError, match="none of the 12 images can be read"):
+        list(train_batches(images, spec).epoch(0))
+
+
+def test_a_file_that_the_system_refuses_is_not_skipped(spec: DataSpec, photographs: Path) -> None:
+    """It may be back in a moment, and skipping it would drop images without need."""
+    images, _ = open_images(replace(spec, on_error=OnError.skip))
+    (photographs / "train/ape/3.jpg").unlink()
+    with pytest.raises(DataError, match=r"3\.jpg can't be read: .*No such file"):
+        list(train_batches(images, spec).epoch(0))
+
+
+def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photographs: Path) -> None:
+    images, _ = open_images(spec)
+    images.mark_skipped(list(range(7)))
+    assert str(images.skipped()).endswith(f"{photographs / 'train/ape/4.jpg'} and 2 more")
+
+
+def test_a_worker_that_dies_gives_its_cause(spec: DataSpec) -> None:
+    class Deadly(CheckedImages):
+        def read(self, index: int) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    images, _ = open_images(spec)
+    deadly = Deadly(images.images, OnError.stop)
+    with pytest.raises(
+        DataError,
+        match=r"a process that reads images died: DataLoader worker.*(Killed|unexpectedly).*hardware\.workers=N",
+    ):
+        list(train_batches(deadly, spec, workers=1).epoch(0))

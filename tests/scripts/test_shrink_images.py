@@ -1,0 +1,106 @@
+"""Shrinking an image folder: every original is accounted for, and what is there is whole."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roadmap.errors import DataError
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Two landscapes, a portrait, one that is small already, and a PNG."""
+    generator = np.random.default_rng(0)
+    sizes = {"train/ape/0.JPEG": (60, 40), "train/cat/1.jpg": (80, 40), "val/ape/2.jpg": (40, 90)}
+    for name, (width, height) in {**sizes, "val/cat/3.jpg": (20, 30), "val/cat/4.png": (50, 50)}.items():
+        path = tmp_path / "photographs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(generator.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return tmp_path / "photographs"
+
+
+@pytest.fixture
+def shrink_folder(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    module = load_script("shrink_images")
+    monkeypatch.setitem(sys.modules, "shrink_images", module)  # processes find its functions by this name
+    return module.shrink_folder
+
+
+@pytest.fixture
+def shrink(photographs: Path, shrink_folder: Callable[..., Any]) -> Callable[..., tuple[dict[str, int], list[str]]]:
+    def shrink(**changed: int) -> tuple[dict[str, int], list[str]]:
+        settings = {"short_side": 32, "quality": 95, "workers": 1, **changed}
+        counts, failures = shrink_folder(photographs, photographs.with_name("small"), **settings)
+        return dict(counts), failures
+
+    return shrink
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_images_are_shrunk_to_the_short_side(photographs: Path, shrink: Callable[..., Any]) -> None:
+    assert shrink() == ({"shrunk": 4, "copied": 1}, [])
+    small = photographs.with_name("small")
+    paths = [path for path in small.rglob("*.*") if path.suffix not in (".json", ".txt")]
+    heights = {path.name: read(path).shape[:2] for path in paths}
+    assert heights == {
+        "0.JPEG": (32, 48),
+        "1.jpg": (32, 64),
+        "2.jpg": (72, 32),
+        "3.jpg": (30, 20),
+        "4.png": (32, 32),
+    }
+    assert (small / "val/cat/3.jpg").read_bytes() == (photographs / "val/cat/3.jpg").read_bytes()
+    name = "train/ape/0.JPEG"
+    resized = Image.fromarray(read(photographs / name)).resize((48, 32), Image.Resampling.BICUBIC)
+    assert np.abs(read(small / name).astype(int) - np.asarray(resized)).mean() < 3
+
+
+def test_it_goes_on_where_it_was_stopped(photographs: Path, shrink: Callable[..., Any]) -> None:
+    shrink()
+    path = photographs.with_name("small") / "train/cat/1.jpg"
+    before = path.read_bytes()
+    path.unlink()
+    assert shrink(workers=2)[0] == {"shrunk": 1, "done before": 4}
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_original_is_listed_and_not_written(photographs: Path, shrink: Callable[..., Any]) -> None:
+    for name in ("train/ape/0.JPEG", "val/cat/3.jpg"):
+        path = photographs / name
+        path.write_bytes(path.read_bytes()[:-60])
+    counts, failures = shrink()
+    assert counts == {"shrunk": 3, "failed": 2}
+    assert failures[0].startswith(f"{photographs / 'train/ape/0.JPEG'}: image file is truncated")
+    small = photographs.with_name("small")
+    assert (small / "failed.txt").read_text().splitlines() == failures
+    assert sorted(path.name for path in small.rglob("*.*") if path.is_file()) == [
+        "1.jpg",
+        "2.jpg",
+        "4.png",
+        "failed.txt",
+        "shrunk.json",
+    ]
+
+
+def test_other_settings_need_another_folder(photographs: Path, shrink: Callable[..., Any]) -> None:
+    shrink()
+    with pytest.raises(DataError, match=r"was made with .*'quality': 95.*, not .*'quality': 80"):
+        shrink(quality=80)
+    assert json.loads((photographs.with_name("small") / "shrunk.json").read_text())["quality"] == 95
+
+
+def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match="has no images"):
+        shrink_folder(tmp_path, tmp_path / "small", 32, 95, 1)
