@@ -71,7 +71,8 @@ class Logger:
         earlier = [past for past in read_metrics(self.folder.path) if past["epoch"] < epoch]
         for values in [*earlier, *([metrics] if metrics is not None else [])]:
             if values["epoch"] > self._logged:
-                self.run.log(dict(values), step=values["epoch"])
+                # Without commit it waits for the next step, and the last epoch would overwrite the summary.
+                self.run.log(dict(values), step=values["epoch"], commit=True)
                 self._logged = values["epoch"]
 
     def _try(self, act: Callable[[], None]) -> None:
