@@ -83,7 +83,7 @@ def test_a_value_of_the_wrong_type(composed: DictConfig, change: dict[str, Any],
         ({"model__stem": 4}, "model.stem=4: there is no such choice. Allowed: resnet, patchify"),
         ({"recipe__optimizer": "adam"}, "Did you mean adamw? Allowed: adamw, sgd"),
         ({"data__source": None}, "data.source=None: there is no such choice. Allowed: digits, cifar10, "),
-        ({"logger__name": "tensorboard"}, "logger.name=tensorboard: there is no such logger. Allowed: none, wandb"),
+        ({"logger__name": "mlflow"}, "logger.name=mlflow: there is no such logger. Allowed: none, tensorboard"),
     ],
 )
 def test_a_word_that_is_no_choice(composed: DictConfig, change: dict[str, Any], message: str) -> None:

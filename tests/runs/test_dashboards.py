@@ -2,11 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from roadmap.runs.folder import read_metrics
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("step", "step_index", "gmacs", "parameters", "top1", "best_top1", "top5", "images_per_s", "paper_top1")
@@ -54,3 +58,69 @@ def test_without_a_dashboard_its_library_is_not_needed(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert "step0_resnet seed 0: top-1 " in done.stdout
     assert not list(tmp_path.glob("**/wandb"))
+
+
+SMALL = ("+roadmap=step0_resnet", "recipe.warmup_epochs=0", "regime.width.resnet=8", "regime.width.modern=8")
+
+
+def start_and_wait_for_epochs(count: int, output_dir: Path, *words: str) -> tuple[subprocess.Popen[str], Path]:
+    """A training that has this many epochs in its own files, and its folder."""
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *SMALL, "logger=wandb", f"output_dir={output_dir}", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = output_dir / "micro-digits/step0_resnet/seed0"
+    end = time.monotonic() + 120
+    while not (folder / "metrics.jsonl").exists() or len(read_metrics(folder)) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    return process, folder
+
+
+@pytest.mark.system  # two starts: 40 s
+def test_a_run_that_was_killed_and_goes_on_is_one_run(tmp_path: Path) -> None:
+    words = ("recipe.epochs=12",)
+    process, folder = start_and_wait_for_epochs(3, tmp_path, *words)
+    process.kill()
+    process.communicate()
+    done = run_python("train.py", *SMALL, "logger=wandb", f"output_dir={tmp_path}", *words)
+    assert done.stderr == ""
+    (log,) = folder.glob("wandb/offline-run-*/*.wandb")
+    records = run_python("-m", "wandb", "leet", "inspect", "--json", str(log)).stdout.splitlines()
+    assert sum(json.loads(record)["type"] == "history" for record in records) == 12
+    assert log.stem == f"run-{json.loads((folder / 'state.json').read_text())['dashboard_id']}"
+
+
+@pytest.mark.system  # 20 s
+def test_a_service_that_dies_is_one_warning(tmp_path: Path) -> None:
+    process, folder = start_and_wait_for_epochs(2, tmp_path, "recipe.epochs=12")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (service,) = [int(pid) for pid in children if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(service, signal.SIGKILL)
+    shown, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert shown.count("warning: logger=wandb is left out from here on: ") == shown.count("warning:") == 1
+    assert len(read_metrics(folder)) == 12
+
+
+@pytest.mark.system  # 40 s: it waits for the server
+def test_a_server_that_is_not_there_does_not_stop_a_training(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = run_python(
+        "train.py",
+        *SMALL,
+        "logger=wandb",
+        "logger.mode=online",
+        "recipe.epochs=1",
+        f"output_dir={tmp_path}",
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        WANDB_API_KEY="0" * 40,
+        WANDB_MODE="online",
+    )
+    assert done.stdout.count("warning: logger=wandb is left out from here on: ") == 1
+    assert "step0_resnet seed 0: top-1 " in done.stdout
+    assert time.monotonic() - started < 90

@@ -1,5 +1,7 @@
 """A dashboard that fails is left out with one warning, and the training goes on."""
 
+import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,9 +58,22 @@ def test_a_dashboard_that_does_not_open_is_left_out() -> None:
     assert len(warnings) == 1
 
 
-def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
-    monkeypatch.delitem(__import__("sys").modules, "roadmap.runs.loggers.wandb", raising=False)
-    spec = LoggerSpec("wandb", WandbMode.offline, "roadmap", None)
-    with pytest.raises(ConfigError, match="logger=wandb needs the package wandb: pip install wandb"):
+@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+def test_a_library_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [loaded for loaded in sys.modules if loaded.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, module)  # it imports the library in its turn
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"roadmap.runs.loggers.{name}", raising=False)
+    spec = LoggerSpec(name, WandbMode.offline, "roadmap", None)
+    with pytest.raises(ConfigError, match=f"logger={name} needs the package {name}: pip install --upgrade {name}"):
+        open_logger(spec, None, {}, print)  # type: ignore[arg-type]
+
+
+def test_a_library_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [loaded for loaded in sys.modules if loaded.startswith("torch.utils.tensorboard")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(importlib.import_module("tensorboard"), "__version__", "1.14")
+    monkeypatch.delitem(sys.modules, "roadmap.runs.loggers.tensorboard", raising=False)
+    spec = LoggerSpec("tensorboard", WandbMode.offline, "roadmap", None)
+    with pytest.raises(ConfigError, match=r"pip install --upgrade tensorboard .*1\.15 or above"):
         open_logger(spec, None, {}, print)  # type: ignore[arg-type]

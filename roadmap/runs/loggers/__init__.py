@@ -61,10 +61,13 @@ def open_logger(
         warn: hears of a dashboard that fails.
 
     Raises:
-        ConfigError: its library is not installed.
+        ConfigError: its library is not installed, or too old.
     """
     try:
         module = import_module(f"{__name__}.{spec.name}")
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"logger={spec.name} needs the package {error.name}: pip install {error.name}") from error
+    except ImportError as error:
+        package = (error.name or spec.name).partition(".")[0]
+        raise ConfigError(
+            f"logger={spec.name} needs the package {package}: pip install --upgrade {package} ({first_line(error)})"
+        ) from error
     return GuardedLogger(lambda: module.Logger(spec, run, facts), spec.name, warn)

@@ -1,38 +1,85 @@
-"""Weights & Biases: runs grouped by experiment, named by step and seed, comparable without hand work."""
+"""Weights & Biases: runs grouped by experiment, named by step and seed, comparable without hand work.
 
-from collections.abc import Mapping
+Offline, the last `wandb/offline-run-*` folder of a run holds all of it: a run that goes on logs the epochs before
+once more, and the folder of the process that ended is removed, which W&B may not have written to the disk.
+Online, the server knows the epochs before, and they are not sent again. W&B's step is the epoch in both.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import wandb
 
-from roadmap.runs.folder import RunFolder, identity_values
-from roadmap.runs.spec import LoggerSpec
+from roadmap.runs.folder import RunFolder, identity_values, read_metrics
+from roadmap.runs.spec import LoggerSpec, WandbMode
+
+INIT_TIMEOUT = 20  # seconds in which the server has to answer, or the run goes on without it
+FINISH_TIMEOUT = 120  # seconds for what is still to be sent at the end; `wandb sync` sends the rest
 
 
 class Logger:
+    """A run on W&B.
+
+    Raises:
+        Exception: whatever W&B raises where its service or its server is gone.
+    """
+
     def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
         identity = run.identity
+        self.folder = run
         self.run = wandb.init(
             project=spec.project,
             entity=spec.entity,
             mode=spec.mode.value,
             dir=run.path,
             id=run.dashboard_id(),  # a run that goes on is one run on the dashboard too
-            resume="allow",
+            resume="allow" if spec.mode is WandbMode.online else None,  # offline, the new folder replaces the old
             group=identity.experiment,
             name=f"{identity.name}-seed{identity.seed}",
             tags=[identity.regime, identity.data, identity.recipe],
-            config={**run.config, "identity": identity_values(identity)},
-            settings=wandb.Settings(console="off", silent=True),
+            config={**run.config, "identity": {**identity_values(identity), "name": identity.name}},
+            settings=wandb.Settings(
+                console="off",
+                silent=True,
+                init_timeout=INIT_TIMEOUT,
+                finish_timeout=FINISH_TIMEOUT,
+                finish_timeout_raises=True,
+            ),
         )
+        for old in (run.path / "wandb").glob(f"offline-run-*-{self.run.id}"):
+            if old.name not in self.run.dir:
+                shutil.rmtree(old)
+        self._logged = self.run.starting_step - 1 if self.run.resumed else 0  # epochs that W&B has
         self.run.define_metric("epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
         self.run.summary.update({**identity_values(identity), **facts})
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        self.run.log(dict(metrics))
+        self._try(partial(self._log_to, metrics["epoch"], metrics))
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
-            self.run.summary.update(dict(summary))
-        self.run.finish(exit_code=0 if summary is not None else 1)
+            self._try(partial(self._log_to, summary["epochs"] + 1, None))
+            self._try(lambda: self.run.summary.update(dict(summary)))
+        self._try(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
+
+    def _log_to(self, epoch: int, metrics: Mapping[str, Any] | None) -> None:
+        """Logs the epochs before this one that W&B lacks, as an earlier process left them, and then this one."""
+        earlier = [past for past in read_metrics(self.folder.path) if past["epoch"] < epoch]
+        for values in [*earlier, *([metrics] if metrics is not None else [])]:
+            if values["epoch"] > self._logged:
+                # Without commit it waits for the next step, and the last epoch would overwrite the summary.
+                self.run.log(dict(values), step=values["epoch"], commit=True)
+                self._logged = values["epoch"]
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Lets go of a service that does not answer, or it would complain at the end and in the runs to come."""
+        try:
+            act()
+        except Exception:
+            with suppress(Exception):
+                wandb.teardown()
+            raise
