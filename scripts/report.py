@@ -31,7 +31,7 @@ from roadmap.model.plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
 from roadmap.runs.folder import CONFIG
 
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is ten times faster
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is the faster
 UNREADABLE = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 

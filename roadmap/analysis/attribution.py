@@ -2,7 +2,7 @@
 
 The value of a network is its mean top-1 over seeds. The average over orders is Shapley's (1953), estimated from
 sampled permutations (Castro, Gomez and Tejada 2009) of which every network ran; each is taken with its reverse,
-which halves the noise of choices that help early and hurt late. Every combination builds, so none is left out; an
+which evens out choices that help early and hurt late. Every combination builds, so none is left out; an
 order of which a network has no result is not used, and counted.
 """
 
