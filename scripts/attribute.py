@@ -36,8 +36,8 @@ from roadmap.analysis.attribution import (
 )
 from roadmap.analysis.changes import interval_text
 from roadmap.analysis.choices import Network, commands_for, network_of
-from roadmap.analysis.folders import DONE, Run, choose_experiment, count_states
-from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.folders import DONE, Run, add_experiment_arguments, choose_experiment, read_finished_runs
+from roadmap.analysis.results import aggregate
 from roadmap.analysis.statistics import Difference
 from roadmap.config.replay import find_words
 from roadmap.errors import RoadmapError, RunError, first_line
@@ -52,9 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        runs = read_runs(experiment_dir)
-        if not any(run.state == DONE for run in runs):
-            raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)})")
+        runs = read_finished_runs(experiment_dir)
         if arguments.plan:
             print_plan(runs, arguments)
         else:
@@ -67,12 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Says what each choice of the roadmap is worth.")
-    parser.add_argument(
-        "experiment",
-        nargs="?",
-        help="a name under the output folder, or a path; default: the one that changed last",
-    )
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    add_experiment_arguments(parser)
     parser.add_argument("--best", action="store_true", help="of the best epoch, picked on the validation set")
     parser.add_argument("--plan", choices=PLANS, help="print the commands that train what is missing")
     parser.add_argument("--seeds", type=read_seeds, help="of the plan; default: those of the experiment")

@@ -12,7 +12,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -25,11 +24,11 @@ from roadmap.analysis.agreement import (
     check_rows,
     find_agreement,
 )
-from roadmap.analysis.folders import DONE, choose_experiment, count_states
+from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, setting_text
-from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.results import aggregate
 from roadmap.analysis.table import step_name
-from roadmap.errors import RoadmapError, RunError
+from roadmap.errors import RoadmapError
 
 FAILED, UNREADABLE = 1, 2
 
@@ -39,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     console = Console(highlight=False, soft_wrap=True)
     try:
-        rows = read_rows(choose_experiment(arguments.experiment, arguments.output_dir))
+        rows = aggregate(read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir)))
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNREADABLE
@@ -68,15 +67,10 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "the order of the steps is compared.",
         epilog="exit status: 0 no claimed reproduction fails, 1 one fails, 2 nothing can be read",
     )
-    parser.add_argument(
-        "experiment",
-        nargs="?",
-        help="a name under the output folder, or a path; default: the one that changed last",
-    )
+    add_experiment_arguments(parser)
     parser.add_argument(
         "--tolerance", type=read_tolerance, default=TOLERANCE, help=f"points of top-1; default: {TOLERANCE}"
     )
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument(
         "--best",
         action="store_true",
@@ -90,14 +84,6 @@ def read_tolerance(text: str) -> float:
     if not 0 <= value < 100:
         raise argparse.ArgumentTypeError(f"{text}: points of top-1, from 0 to 100")
     return value
-
-
-def read_rows(experiment_dir: Path) -> list[Row]:
-    """The experiment's rows; RunError where none has a result."""
-    runs = read_runs(experiment_dir)
-    if not any(run.state == DONE for run in runs):
-        raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)})")
-    return aggregate(runs)
 
 
 def draw_table(checks: Sequence[RowCheck]) -> Table:

@@ -8,12 +8,11 @@ Writes into EXPERIMENT/figures/. An error is one message and exit status 1.
 import argparse
 import logging
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
 from roadmap.analysis.curve import draw_curve
-from roadmap.analysis.folders import choose_experiment
+from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import terminal_table
 from roadmap.errors import RoadmapError
 
@@ -37,12 +36,7 @@ def main() -> int:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draws an experiment's roadmap and prints its table.")
-    parser.add_argument(
-        "experiment",
-        nargs="?",
-        help="a name under the output folder, or a path; default: the one that changed last",
-    )
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    add_experiment_arguments(parser)
     parser.add_argument(
         "--best",
         action="store_true",

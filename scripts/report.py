@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.analysis.diagrams import Network
-from roadmap.analysis.folders import FIGURE_FOLDER, Run, choose_experiment
+from roadmap.analysis.folders import FIGURE_FOLDER, Run, add_experiment_arguments, choose_experiment
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
@@ -53,12 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Writes one HTML file that answers what an experiment shows.")
-    parser.add_argument(
-        "experiment",
-        nargs="?",
-        help="a name under the output folder, or a path; default: the one that changed last",
-    )
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    add_experiment_arguments(parser)
     parser.add_argument("--to", type=Path, help="the file to write; default: EXPERIMENT/figures/report.html")
     parser.add_argument(
         "--best",

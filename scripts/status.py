@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from roadmap.analysis.folders import choose_experiment
+from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import State
 from roadmap.runs.ledger import Entry, ledger_table, read_ledger
@@ -56,12 +56,7 @@ def read_arguments() -> argparse.Namespace:
         description="Shows how the runs of an experiment stand.",
         epilog="Exit status: 0 if every run is done, 1 if any is not, 2 where there is no experiment.",
     )
-    parser.add_argument(
-        "experiment",
-        nargs="?",
-        help="a name under the output folder, or a path; default: the one that changed last",
-    )
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    add_experiment_arguments(parser)
     parser.add_argument(
         "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
     )

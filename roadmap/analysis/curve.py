@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadmap.analysis.figures import draw_kernels, draw_roadmap
-from roadmap.analysis.folders import DONE, FAILED, FIGURE_FOLDER, Run, count_states, read_runs
+from roadmap.analysis.folders import FIGURE_FOLDER, read_finished_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import write_csv, write_markdown
-from roadmap.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,7 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
     RunError: the experiment does not exist, or none of its runs has finished.
     """
-    runs = read_runs(experiment_dir)
-    rows = aggregate(runs)
-    if not any(run.state == DONE for run in runs):
-        raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)}){_first_error(runs)}")
+    rows = aggregate(read_finished_runs(experiment_dir))
     folder = experiment_dir / FIGURE_FOLDER
     folder.mkdir(exist_ok=True)
     suffix = "-best" if best else ""
@@ -37,10 +33,3 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     write_csv(rows, tables[0], best)
     write_markdown(rows, tables[1], best)
     return Curve(rows, paths + tables)
-
-
-def _first_error(runs: list[Run]) -> str:
-    for run in runs:
-        if run.state == FAILED and run.error:
-            return f"; {run.path.parent.name}/{run.path.name} failed with: {run.error}"
-    return ""

@@ -8,6 +8,7 @@ rest is read all the same: a figure of a sweep that still runs is a figure too.
 import json
 import logging
 import math
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,8 +67,20 @@ def last_change(experiment_dir: Path) -> float:
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 
+def add_experiment_arguments(parser: ArgumentParser) -> None:
+    """EXPERIMENT and --output-dir, for `choose_experiment`."""
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        help="a name under the output folder, or a path; default: the one that changed last",
+    )
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+
+
 def choose_experiment(name: str | None, output_dir: Path) -> Path:
     """The folder of an experiment given by name or path; else of the last changed one, which it prints.
+
+    One that has a result goes before one that has none, such as that of a mistyped path.
 
     RunError: none is named and there is none to choose from.
     """
@@ -77,8 +90,11 @@ def choose_experiment(name: str | None, output_dir: Path) -> Path:
     found = find_experiments(output_dir)
     if not found:
         raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
-    latest = max(found, key=last_change)
-    which = "the only experiment" if len(found) == 1 else f"the last changed of {len(found)} experiments"
+    finished = [folder for folder in found if any(folder.glob(f"*/seed*/{SUMMARY_FILE}"))]
+    candidates = finished or found
+    latest = max(candidates, key=last_change)
+    which = "the last changed" if len(candidates) > 1 else "the only"
+    which += " experiment with a result" if len(found) > len(candidates) else " experiment"
     print(f"{latest.name}: {which} in {output_dir}")
     return latest
 
@@ -96,6 +112,18 @@ def read_runs(experiment_dir: Path) -> list[Run]:
         known = ", ".join(others) if others else "none"
         raise RunError(f"{experiment_dir}: {found}; experiments in {experiment_dir.parent}: {known}")
     return runs
+
+
+def read_finished_runs(experiment_dir: Path) -> list[Run]:
+    """Every run of an experiment, where at least one has finished.
+
+    RunError: as read_runs; or none has, with their states and an error of one.
+    """
+    runs = read_runs(experiment_dir)
+    if any(run.state == DONE for run in runs):
+        return runs
+    errors = (f"; {run.path.parent.name}/{run.path.name} failed with: {run.error}" for run in runs if run.error)
+    raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)}){next(errors, '')}")
 
 
 def count_states(runs: Iterable[Run]) -> str:

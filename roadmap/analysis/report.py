@@ -24,7 +24,7 @@ from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
 from roadmap.analysis.effect_chart import effect_chart
-from roadmap.analysis.folders import DONE, FAILED, Run, count_states, read_runs
+from roadmap.analysis.folders import FAILED, Run, count_states, read_finished_runs
 from roadmap.analysis.layout import (
     BEST_EPOCH,
     LAST_EPOCH,
@@ -39,7 +39,6 @@ from roadmap.analysis.learning import average_curves, curve_payload, read_metric
 from roadmap.analysis.results import aggregate, deviation, step_before
 from roadmap.analysis.setup import Setup, recipe_lines, training_commands
 from roadmap.analysis.table import notes, step_name
-from roadmap.errors import RunError
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -83,9 +82,7 @@ def write_report(
     RunError: the experiment does not exist, or none of its runs has finished.
     """
     with _collect_warnings() as warnings:
-        runs = read_runs(experiment_dir)
-        if not any(run.state == DONE for run in runs):
-            raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)})")
+        runs = read_finished_runs(experiment_dir)
         judged = judge(aggregate(runs), best)
         members = [runs_of(one.row, runs) for one in judged]
         setups = [read_setup(some[0]) if some else None for some in members]

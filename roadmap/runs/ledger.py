@@ -84,7 +84,11 @@ def ledger_table(entries: Sequence[Entry], title: str) -> Table:
     """A row a run, and the count of each state below."""
     counts = {state: sum(entry.state == state for entry in entries) for state in (*State, GONE, UNREADABLE)}
     caption = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    table = Table(title=title, caption=f"{len(entries)} runs: {caption}", caption_justify="left")
+    table = Table(
+        title=title,
+        caption=f"{len(entries)} run{'s' if len(entries) > 1 else ''}: {caption}",
+        caption_justify="left",
+    )
     for heading in ("step", "seed", "state", "epoch", "top-1", "time left", "where or error"):
         table.add_column(heading, justify="right" if heading in ("seed", "epoch", "top-1", "time left") else "left")
     for entry in entries:

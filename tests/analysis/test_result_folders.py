@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from roadmap.analysis.folders import choose_experiment
 from roadmap.analysis.results import Row, aggregate, find_experiments, last_change, read_runs
 from roadmap.errors import RunError
 
@@ -85,3 +86,15 @@ def test_the_last_changed_experiment_is_told_by_its_files(tmp_path: Path, write_
     found = find_experiments(tmp_path)
     assert [path.name for path in found] == ["middle", "new", "old"]
     assert max(found, key=last_change).name == "new"
+
+
+def test_an_experiment_with_a_result_goes_before_a_later_one_without(
+    tmp_path: Path, write_run: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = write_run().parents[1]
+    failed = tmp_path / "mistyped/step0_resnet/seed0"
+    failed.mkdir(parents=True)
+    (failed / "state.json").write_text("{}")
+    assert choose_experiment(None, tmp_path) == done
+    assert f"{done.name}: the only experiment with a result in {tmp_path}" in capsys.readouterr().out
+    assert choose_experiment("mistyped", tmp_path) == failed.parents[1]
