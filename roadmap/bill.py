@@ -47,10 +47,8 @@ def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[Group], list
         if run.config.mode is not Mode.train:
             raise ConfigError("mode=eval trains nothing; what is planned here are trainings")
         folder = open_folder(run)
-        if folder.is_done():
-            left_out.append("done already")
-        elif is_sweep and folder.failure() is not None and not run.config.retry_failed:
-            left_out.append("failed before and left alone unless retry_failed=true")
+        if reason := folder.reason_to_skip(retries=run.config.retry_failed or not is_sweep):
+            left_out.append(reason.partition(" (")[0])
         else:
             alike = replace(run.config, seed=0)
             groups.setdefault(alike, Group(run, [])).epochs.append(_count_epochs_left(run, folder))

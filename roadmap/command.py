@@ -3,7 +3,6 @@
 A run's error is printed and recorded in its folder, and never raised, so that a sweep goes on.
 """
 
-import multiprocessing
 import signal
 import sys
 import traceback
@@ -17,35 +16,24 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from roadmap.analysis.curve import draw_curve
-from roadmap.analysis.table import terminal_table
+from roadmap import terminal
 from roadmap.config import Mode, PlannedRun, advise, plan_run, plan_runs, prepare_overrides
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.isolation import LAUNCHER, run_isolated
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
+from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.training.processes import find_place
 
 PLACE = find_place()
-# A process of a launcher's shares the terminal with others, so it prints lines and no live display.
-IS_MAIN = multiprocessing.current_process().name == "MainProcess"
-OUT = Console(force_terminal=None if IS_MAIN else False, quiet=not PLACE.is_first)
-ERR = Console(stderr=True, quiet=not PLACE.is_first)
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
 ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
-
-_errors: list[str] = []  # of this process's runs
-_warnings: set[str] = set()  # shown in this process already
 
 
 def main(hydra_app: Callable[[], Any]) -> int:
     """Runs the command line in `sys.argv`; the exit status is 0 only if every run of it is done."""
-    _errors.clear()
-    _warnings.clear()
+    terminal.forget()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     if any(getattr(arguments, name) for name in HYDRA_ANSWERS):
@@ -57,7 +45,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
     except RoadmapError as error:
-        _show_error(error)
+        show_error(error)
         return 1
     _advise_on_all(plan)
     runs = list(zip(plan, folders, strict=True))
@@ -76,12 +64,12 @@ def main(hydra_app: Callable[[], Any]) -> int:
     finally:
         _leave_group()
     if not PLACE.is_first:
-        return 1 if _errors else 0
+        return 1 if terminal.errors else 0
     if arguments.multirun and trained:
         report_sweep(trained, {planned.config.data.note for planned in plan})
-    # Files tell of every run; `_errors` only of those in this process, and a launcher may have more.
-    is_complete = _count_evaluations(evaluated) == expected and all(_is_done(folder) for folder in trained)
-    return 0 if is_complete and not _errors else 1
+    # Files tell of every run; `terminal.errors` only of those in this process, and a launcher may have more.
+    is_complete = _count_evaluations(evaluated) == expected and all(is_done(folder) for folder in trained)
+    return 0 if is_complete and not terminal.errors else 1
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -91,7 +79,7 @@ def run_job(cfg: DictConfig) -> None:
         with closing(open_folder(planned)) as folder:
             _run(planned, folder)
     except RoadmapError as error:
-        _show_error(error)
+        show_error(error)
         if PLACE.size > 1:  # the others may wait for this one; the launcher ends them
             sys.exit(1)
 
@@ -102,35 +90,29 @@ def _run(planned: PlannedRun, folder: RunFolder) -> None:
     elif HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
         _isolate(planned, folder)
     elif reason := _decide_together(lambda: _claim(planned, folder)):
-        _say(reason)
+        say(reason)
     else:
         _train(planned, folder)
 
 
 def _isolate(planned: PlannedRun, folder: RunFolder) -> None:
-    reason = _find_reason_to_skip(planned, folder)
-    error = None if reason else run_isolated(HydraConfig.get().overrides.task, folder)
-    if reason:
-        _say(reason)
-    elif error:
+    if reason := folder.reason_to_skip(_retries(planned)):
+        say(f"{folder.path}: {reason}")
+    elif error := run_isolated(HydraConfig.get().overrides.task, folder):
         raise RunError(f"{folder.path}: {error}")
 
 
 def _claim(planned: PlannedRun, folder: RunFolder) -> str | None:
     """Takes the folder of a run that is to be trained; or says why it is not."""
-    if reason := _find_reason_to_skip(planned, folder):
-        return reason
-    folder.claim()
-    return f"{folder.path} is done already" if folder.is_done() else None
+    if (reason := folder.reason_to_skip(_retries(planned))) is None:
+        folder.claim()
+        reason = folder.reason_to_skip(retries=True)  # another process may have done it a moment ago
+    return reason and f"{folder.path}: {reason}"
 
 
-def _find_reason_to_skip(planned: PlannedRun, folder: RunFolder) -> str | None:
-    if folder.is_done():
-        return f"{folder.path} is done already"
-    error = folder.failure()
-    if error is not None and _is_sweep() and not planned.config.retry_failed:
-        return f"{folder.path} failed before and is left alone; retry_failed=true trains it again ({error})"
-    return None
+def _retries(planned: PlannedRun) -> bool:
+    """A single command asks for its run, whatever became of it before."""
+    return planned.config.retry_failed or not _is_sweep()
 
 
 def _is_sweep() -> bool:
@@ -177,7 +159,7 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
     try:
         from roadmap import jobs  # torch takes seconds to import; a typo should not wait for it
 
-        summary = jobs.train(planned.config, folder, OUT, _warn)
+        summary = jobs.train(planned.config, folder, OUT, warn)
     except KeyboardInterrupt as interrupt:
         folder.interrupt(str(interrupt) or "stopped by SIGINT")
         if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
@@ -190,12 +172,12 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
         folder.fail(f"{type(error).__name__}: {error}")
         trace = traceback.format_exc()
         ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
-        _errors.append(str(error))
+        terminal.errors.append(str(error))
         if PLACE.size > 1:
             sys.exit(f"process {PLACE.rank} of {PLACE.size}: {trace}")
     else:
         if PLACE.is_first:
-            _show_summary(summary, folder)
+            show_summary(summary, folder)
 
 
 def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
@@ -205,41 +187,11 @@ def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
     if not PLACE.is_first:
         return
     folder.record_evaluation({"init_from": planned.config.init_from, **asdict(evaluation)})
-    _say(
+    say(
         f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
         f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
         f"loss {evaluation.loss:.4f}"
     )
-
-
-def _show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
-    _say(
-        f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
-        f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
-        f"{summary['parameters'] / 1e6:.2f} M parameters  {summary['gmacs']:.3f} GMACs  "
-        f"{summary['images_per_s']:,.0f} images/s  {folder.path}"
-    )
-
-
-def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
-    """The table and the figures of the experiments, and every run of the command that is not done."""
-    for experiment in sorted({folder.path.parents[1] for folder in folders}):
-        try:
-            curve = draw_curve(experiment)
-        except RoadmapError as error:
-            _show_error(error)
-            continue
-        OUT.print(terminal_table(curve.rows))
-        for path in curve.paths:
-            _say(f"written: {path}")
-    unfinished = [folder for folder in folders if not _is_done(folder)]
-    if unfinished:
-        table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
-        for folder in unfinished:
-            table.add_row(f"{folder.identity.name} seed {folder.identity.seed}", *_describe_state(folder))
-        OUT.print(table)
-    for note in sorted(note for note in notes if note):
-        OUT.print(note, markup=False, highlight=False)
 
 
 def _mark_pending(folders: Sequence[RunFolder]) -> None:
@@ -254,7 +206,8 @@ def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
     for word in words:
         if word.startswith("hydra/launcher="):
             experiment = folders[0].path.parents[1]
-            _say(f"{len(folders)} runs are with {word}; python scripts/status.py {experiment} --watch shows them")
+            runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
+            say(f"{runs} with {word}; python scripts/status.py {experiment} --watch shows them")
 
 
 def _leave_group() -> None:
@@ -269,23 +222,6 @@ def _count_evaluations(folders: Sequence[RunFolder]) -> int:
     return sum(len(path.read_text().splitlines()) for path in paths if path.exists())
 
 
-def _is_done(folder: RunFolder) -> bool:
-    try:
-        return folder.is_done()
-    except RoadmapError:  # told when the run was refused
-        return False
-
-
-def _describe_state(folder: RunFolder) -> tuple[str, Text]:
-    """How a run that is not done stands, and its error; "refused" where its folder holds something else."""
-    try:
-        folder.is_done()
-        state = folder.state()
-    except RoadmapError as error:
-        return "refused", Text(str(error).splitlines()[0])
-    return state.get("state", "not begun"), Text(state.get("error") or "")
-
-
 def _advise_on_all(plan: Sequence[PlannedRun]) -> None:
     """Each warning once, in a sweep with the steps that it concerns."""
     names = list(dict.fromkeys(planned.config.step.name for planned in plan))
@@ -295,21 +231,4 @@ def _advise_on_all(plan: Sequence[PlannedRun]) -> None:
             concerned.setdefault(text, []).append(planned.config.step.name)
     for text, steps in concerned.items():
         is_sweep = len(plan) > 1
-        _warn(f"{text} ({', '.join(name for name in names if name in steps)})" if is_sweep else text)
-
-
-def _warn(text: str) -> None:
-    """Prints a warning, unless this process has done so."""
-    if text not in _warnings:
-        _warnings.add(text)
-        ERR.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
-
-
-def _say(text: str) -> None:
-    """Prints a line as it is: a name or path in it may hold brackets, which rich would take for markup."""
-    OUT.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _show_error(error: Exception) -> None:
-    ERR.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
-    _errors.append(str(error))
+        warn(f"{text} ({', '.join(name for name in names if name in steps)})" if is_sweep else text)

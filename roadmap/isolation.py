@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roadmap.config import CONF_DIR
+from roadmap.lock import Lock
 from roadmap.runs.folder import RunFolder, State
-from roadmap.runs.lock import Lock
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
 PROGRAM = CONF_DIR.parent / "train.py"
@@ -54,7 +54,7 @@ def deal_gpu() -> Iterator[Mapping[str, str]]:
         yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
     finally:
         if gpus:
-            lock.release()
+            lock.close()
 
 
 def find_gpus() -> list[str]:

@@ -31,15 +31,15 @@ from roadmap.training.trainer import Trainer, build_learner
 from roadmap.training.update import Evaluation, evaluate
 
 
-def train(
-    config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None]) -> dict[str, Any]:
     """Trains in a claimed folder, from its checkpoint if there is one; returns the summary.
 
     Out of memory, it goes on once more with half the micro-batch and twice the accumulation. Processes of a
     group don't: those that had memory enough would wait for the other.
 
-    `warn` hears what has no effect or harms in a run of this length; without one it is printed.
+    Args:
+        console: shows the progress.
+        warn: hears what has no effect or harms in a run of this length, and what went wrong without ending it.
 
     Raises:
         RoadmapError: data, weights, batch or device can't be used, or a loss or weight is not finite.
@@ -57,11 +57,7 @@ def train(
     gc.collect()  # the frames of the error held the network until here
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
-    console.print(
-        f"out of memory with {images_at_once} images at once ({reason}); going on with {images_at_once // 2}",
-        highlight=False,
-        markup=False,
-    )
+    warn(f"out of memory with {images_at_once} images at once ({reason}); going on with {images_at_once // 2}")
     hardware = replace(config.hardware, per_device_batch=images_at_once // 2)
     facts = {"images_at_once": images_at_once // 2, "out_of_memory_with": images_at_once}
     return _train(replace(config, hardware=hardware), folder, console, warn, group, facts)
@@ -71,7 +67,7 @@ def _train(
     config: Config,
     folder: RunFolder,
     console: Console,
-    warn: Callable[[str], None] | None,
+    warn: Callable[[str], None],
     group: Group,
     batch_facts: dict[str, int],
 ) -> dict[str, Any]:
@@ -81,13 +77,13 @@ def _train(
     title = f"{folder.identity.name} seed {config.seed}"
     progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
     for text in advise_on_length(config, config.recipe.epochs * trainer.train_batches.updates):
-        (warn or progress.warn)(text)
+        warn(text)
     if not group.place.is_first:
-        return trainer.fit(folder, NoLogger(), progress)
+        return trainer.fit(folder, NoLogger(), progress, warn)
     facts = {**collect_facts(config, folder.identity), **batch_facts}
-    logger = open_logger(config.logger, folder, facts, progress.warn)
+    logger = open_logger(config.logger, folder, facts, warn)
     try:
-        results = trainer.fit(folder, logger, progress)
+        results = trainer.fit(folder, logger, progress, warn)
     except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
         logger.finish(None)
         raise

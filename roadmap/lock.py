@@ -1,4 +1,4 @@
-"""One process at a time in a folder, by a lock that the operating system frees when the process ends."""
+"""One process at a time, by a lock that the operating system frees when the process ends."""
 
 import errno
 import fcntl
@@ -16,13 +16,13 @@ class Lock:
         self.path = path
         self._file: int | None = None
 
-    def acquire(self) -> bool:
-        """False if another process holds it. A file system without locks grants it always."""
+    def acquire(self, wait: bool = False) -> bool:
+        """False if another process holds it, unless it waits. A file system without locks grants it always."""
         if self._file is not None:
             return True
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 os.close(file)
@@ -32,7 +32,8 @@ class Lock:
         self._file = file
         return True
 
-    def release(self) -> None:
+    def close(self) -> None:
+        """Lets other processes have it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -20,11 +20,11 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides
 from roadmap.errors import RoadmapError
+from roadmap.training.progress import counting_bar
 
 PIPE_WIDTH = 180  # columns where the output is no terminal
 CLOSING = "measured on this machine as busy as it is now; --help explains the columns"
@@ -121,17 +121,7 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
 
     start = time.perf_counter() - started  # each command of train.py imports the same
     groups, left_out = group(runs, arguments.multirun)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
+    with counting_bar(console) as bar:
         task = bar.add_task("", total=count_reports(groups, arguments.rounds), completed=-1)
         rows = write_bill(groups, arguments.rounds, lambda name: bar.update(task, description=name, advance=1))
     total = add_up(rows, start, arguments.devices, arguments.price_per_hour, arguments.watts)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RoadmapError
 from roadmap.paper import PAPER_REGIMES
+from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; a typo should not wait for it
     from roadmap.training.profile import Measurement, Subject
@@ -122,17 +122,7 @@ def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console:
 
     subjects = [make_subject(run, batch) for run in runs]
     costs = [count(run) for run in runs]
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
+    with counting_bar(console) as bar:
         task = bar.add_task("", total=len(runs) * (rounds + 1), completed=-1)
         measurements = measure(subjects, rounds, lambda name: bar.update(task, description=name, advance=1))
     return [

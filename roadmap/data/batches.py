@@ -56,6 +56,7 @@ class TrainBatches:
         self.updates = order.updates
         self._plans: list[BatchPlan] = []
         self._loader = _build_loader(BatchDataset(images, transform, True), self._plans, workers, pin_memory)
+        self.in_advance = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
@@ -114,9 +115,8 @@ def _deliver(loader: DataLoader[Batch | DataError]) -> Iterator[Batch]:
     except RuntimeError as error:  # DataLoader knows of a dead worker by its signal
         if "DataLoader worker" not in str(error):
             raise
-        cause = (
-            error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
-        )  # the signal, if it came first
+        # The signal that ended it, if that was noticed first.
+        cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
         raise DataError(
             f"a process that reads images died: {first_line(cause).rstrip('. ')}. Often memory ran out: fewer "
             "processes by hardware.workers=N need less, and 0 reads in this one"

@@ -7,13 +7,12 @@ opened; a damaged one, or one of another version, is made again. One process wri
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,11 +22,11 @@ import numpy as np
 from roadmap.data.reading import Images
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
+from roadmap.lock import Lock
 
 VERSION = 1  # of this layout, and of how pixels are made
 HEADER = 4096  # bytes; pixels begin on a page
 BLOCK = 1 << 24  # bytes written at a time
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ def load_or_make(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _one_process(path.with_suffix(".lock")):
+        with closing(Lock(path.with_suffix(".lock"))) as lock:
+            lock.acquire(wait=True)
             decoded = read_cache(path)
             if decoded is None:
                 _write(path, n, size, decode)
@@ -172,15 +172,3 @@ def _split(content: Any, n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _digest(content: np.ndarray) -> str:
     return hashlib.blake2b(content.data, digest_size=16).hexdigest()
-
-
-@contextmanager
-def _one_process(path: Path) -> Iterator[None]:
-    """Waits until no other process is inside. Where a file system has no locks, the renaming alone protects."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-        yield

@@ -16,9 +16,10 @@ from roadmap.errors import ConfigError
 
 
 class TrainData(Protocol):
-    """Batches to train on; `updates` is their number in an epoch, in updates."""
+    """Batches to train on."""
 
-    updates: int
+    updates: int  # of an epoch
+    in_advance: int  # micro-batches that may be made before they are asked for
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]: ...
 

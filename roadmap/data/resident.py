@@ -43,6 +43,7 @@ class ResidentTrainBatches:
         self.augment = BatchAugment(data, augment, images.labels.device)
         self.order = order
         self.updates = order.updates
+        self.in_advance = 0
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""

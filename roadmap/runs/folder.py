@@ -25,9 +25,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from roadmap.errors import RunError
+from roadmap.lock import Lock
 from roadmap.runs.files import append_line, explain_writing, make_folder, read_json, replace_file, write_json
 from roadmap.runs.identity import describe_differences, hash_config
-from roadmap.runs.lock import Lock
 
 CONFIG, STATE, METRICS, SUMMARY, LOCK = "config.yaml", "state.json", "metrics.jsonl", "summary.json", ".lock"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
@@ -97,11 +97,19 @@ class RunFolder:
         self._check_configuration()
         return self.state().get("state") == State.done
 
-    def failure(self) -> str | None:
-        """The error of this very run, if it failed."""
+    def reason_to_skip(self, retries: bool) -> str | None:
+        """Why this very run is not to be trained: it is done, or it failed and is not to be tried again.
+
+        Raises:
+            RunError: as is_done.
+        """
+        if self.is_done():
+            return "done already"
         state = self.state()
         is_own = state.get("config_hash") == self.config_hash
-        return state["error"] if is_own and state["state"] == State.failed else None
+        if retries or not is_own or state["state"] != State.failed:
+            return None
+        return f"failed before and left alone; retry_failed=true trains it again ({state['error']})"
 
     def plan(self) -> None:
         """Marks a run that has no folder yet as pending, so that it is seen to be missing."""
@@ -135,7 +143,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Lets other processes have the folder."""
-        self._lock.release()
+        self._lock.close()
 
     def _check_configuration(self) -> None:
         """A folder of another configuration is never overwritten, unless its run came to nothing."""

@@ -32,7 +32,6 @@ from roadmap.training.update import Learner, evaluate, train_update
 
 MIN_SECONDS = 1.0  # of one timing; what is faster is repeated
 FEWEST = 3  # updates, or batches of an evaluation, in a timing
-PREFETCHED = 2  # batches that torch's loader makes in advance, a worker
 POOL = 64  # different made-up images; the rest repeats them
 # Training and validation images of sets whose files may be absent, and their size in pixels (width, height).
 KNOWN_SETS = {
@@ -115,7 +114,7 @@ def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
         val_images=len(val_images),
         updates=itertools.chain.from_iterable(epochs),
         val_batches=_repeat(val),
-        in_advance=PREFETCHED * _count_workers(train),
+        in_advance=train.in_advance,
         seconds=time.perf_counter() - started,
         made_up=made_up,
     )
@@ -140,11 +139,6 @@ def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
 def _is_downloaded(data: DataSpec) -> bool:
     root = DEFAULT_ROOT if data.root is None else Path(data.root)
     return (root / "train").is_dir() or any(root.glob("cifar-10*-python*")) or any(root.glob("cifar-10-batches-py"))
-
-
-def _count_workers(train: TrainData) -> int:
-    loader = getattr(train, "_loader", None)
-    return 0 if loader is None else loader.num_workers
 
 
 def _repeat(batches: EvalData) -> Iterator[Batch]:

@@ -1,12 +1,20 @@
 """What a person sees while it trains: a live bar on a terminal, elsewhere a plain line an epoch."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
-from torch import Tensor
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REFRESHES_PER_SECOND = 2
 
@@ -42,11 +50,7 @@ class ProgressDisplay:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def warn(self, text: str) -> None:
-        """A line that stays, above the bar."""
-        self.console.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
-
-    def update(self, done: int, loss: Tensor, lr: float) -> None:
+    def update(self, done: int, loss: "Tensor", lr: float) -> None:
         """After update number `done` (from 1, over the whole run)."""
         now = self.bar.get_time()
         if not self.console.is_terminal or now - self._shown_at < 1 / REFRESHES_PER_SECOND:
@@ -66,3 +70,17 @@ class ProgressDisplay:
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def counting_bar(console: Console) -> Progress:
+    """A bar that names the piece of work under way and counts those that are done; on a terminal only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

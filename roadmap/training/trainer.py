@@ -1,6 +1,7 @@
 """The loop: epochs of updates, an evaluation after each, metrics and checkpoints as it goes."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +76,19 @@ class Trainer:
         self.train_batches = open_train(train_images, data, recipe.augment, load)
         self.val_batches = open_eval(val_images, data, recipe.augment, load)
         self.network = network
+        self._last_saved = _describe_position(Position([], torch.zeros(0)))
         self.learner = build_learner(network, data, recipe, hardware, device, batch_size, group)
 
-    def fit(self, run: RunFolder, logger: RunLogger, progress: ProgressDisplay) -> dict[str, Any]:
+    def fit(
+        self, run: RunFolder, logger: RunLogger, progress: ProgressDisplay, warn: Callable[[str], None]
+    ) -> dict[str, Any]:
         """Trains from the run's checkpoint, or from the start, to the last epoch; returns the results.
 
         Raises:
             TrainingError: a loss or a weight is not finite; names the epoch and the update.
             Interrupted: a signal asked for it; all is saved up to the last update.
         """
-        position = self._resume(run, progress)
+        position = self._resume(run, warn)
         with progress, StopSignals() as signals:
             while position.epoch < self.recipe.epochs:
                 self._train_epoch(position, run, signals, progress)
@@ -95,13 +99,10 @@ class Trainer:
                     progress.epoch(metrics)
                 position = Position([*position.history, metrics], torch.zeros_like(position.losses))
                 self._save(position, run)
-            self._report_skipped(progress)
-        return summarize(position.history)
-
-    def _report_skipped(self, progress: ProgressDisplay) -> None:
         for skipped in (images.skipped() for images in self.images):
-            if skipped.names and self.group.place.is_first:
-                progress.warn(str(skipped))
+            if skipped.names:
+                warn(str(skipped))
+        return summarize(position.history)
 
     def _train_epoch(
         self, position: Position, run: RunFolder, signals: StopSignals, progress: ProgressDisplay
@@ -187,12 +188,12 @@ class Trainer:
         }
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
-    def _resume(self, run: RunFolder, progress: ProgressDisplay) -> Position:
+    def _resume(self, run: RunFolder, warn: Callable[[str], None]) -> Position:
         """Where the run's checkpoint stands; the start where there is none."""
         position = Position([], torch.zeros(self.train_batches.updates, device=self.learner.device))
         checkpoint, warning = load_checkpoint(run.checkpoint, run.previous_checkpoint, run.config_hash)
         if warning:
-            progress.warn(warning)
+            warn(warning)
         if checkpoint is not None:
             self.network.load_state_dict(checkpoint["model"])
             self.learner.optimizer.load_state_dict(checkpoint["optimizer"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roadmap import command
+from roadmap import terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def train(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Outcome]:
     """Runs train.py with its runs under tmp_path, on a terminal that is wide enough for any table."""
-    monkeypatch.setattr(command.OUT, "width", 400)
+    monkeypatch.setattr(terminal.OUT, "width", 400)
 
     def train(*words: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["train.py", *words, f"output_dir={tmp_path}"])

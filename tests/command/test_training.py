@@ -81,7 +81,7 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
 
     again = train(*QUICK)
     assert (again.status, again.err) == (0, "")
-    assert again.out == f"{tmp_path / PLACE} is done already\n"
+    assert again.out == f"{tmp_path / PLACE}: done already\n"
 
     other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
     assert other.status == 1
@@ -130,7 +130,7 @@ def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: P
 
     again = train("-m", *words)
     assert again.status == 1
-    assert "failed before and is left alone; retry_failed=true trains it again (there is no weights" in again.out
+    assert "failed before and left alone; retry_failed=true trains it again (there is no weights" in again.out
     assert train("-m", *words, "retry_failed=true").status == 0
 
 

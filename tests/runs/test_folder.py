@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from omegaconf import OmegaConf
 from roadmap.errors import RunError
 from roadmap.runs.folder import Identity, RunFolder, find_commit, read_metrics
 
-ROOT = Path(__file__).parents[2]
 OpenRun = Callable[..., RunFolder]
 FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
 
@@ -163,51 +160,6 @@ def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(o
     other.claim()
     assert set(content(other)) == {"config.yaml", "state.json"}
     assert other.state()["config_hash"] == other.config_hash
-
-
-CLAIM = """
-import sys
-from dataclasses import replace
-from roadmap.command import open_folder
-from roadmap.config import plan_runs
-(planned,) = plan_runs(["+roadmap=step0_resnet"], is_sweep=False)
-open_folder(replace(planned, config=replace(planned.config, output_dir=sys.argv[1]))).claim()
-print("claimed", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.mark.parametrize("end", ["killed", "ended"])
-def test_a_run_that_another_process_trains_is_refused_until_that_is_gone(
-    open_run: OpenRun, tmp_path: Path, end: str
-) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], cwd=ROOT, **pipes) as process:
-        assert process.stdout.readline() == b"claimed\n"
-        run = open_run()
-        before = content(run)
-        with pytest.raises(RunError) as caught:
-            run.claim()
-        assert content(run) == before
-        if end == "killed":
-            process.kill()
-        else:
-            process.communicate()
-    message = str(caught.value)
-    assert f"{run.path} is being trained by process {process.pid} on {socket.gethostname()}" in message
-    run.claim()
-    assert run.state()["pid"] == os.getpid()
-
-
-def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenRun, tmp_path: Path) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    command = [sys.executable, "-c", CLAIM, str(tmp_path)]
-    processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(4)]
-    lines = [process.stdout.readline() for process in processes]  # nothing from one that was refused
-    for process in processes:
-        process.communicate()
-    assert sorted(lines) == [b"", b"", b"", b"claimed\n"]
-    assert open_run().state()["pid"] == processes[lines.index(b"claimed\n")].pid
 
 
 def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: OpenRun) -> None:

@@ -89,7 +89,7 @@ def test_what_is_done_is_not_paid_again(
     failed.claim()
     failed.fail("weather")
     (found,), left_out = group(plan(tmp_path, *words), is_sweep=True)
-    assert left_out == ["done already", "failed before and left alone unless retry_failed=true"]
+    assert left_out == ["done already", "failed before and left alone; retry_failed=true trains it again"]
     assert found.epochs == [12, 12]  # without weights from the start
     begun.checkpoint.touch()
     assert group(plan(tmp_path, *words), is_sweep=True)[0][0].epochs == [9, 12]
@@ -223,7 +223,7 @@ def test_the_plan_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         folder = open_folder(run)
         folder.claim()
         started = time.process_time()
-        jobs.train(run.config, folder, Console(quiet=True))
+        jobs.train(run.config, folder, Console(quiet=True), print)
         real = time.process_time() - started
         ratios.append(3600 * before["hours"] / real)
     assert 0.75 < statistics.median(ratios) < 1.33

@@ -99,7 +99,7 @@ def train(output_dir: Path, *overrides: str) -> dict[str, torch.Tensor]:
     planned = plan_run(roadmap.compose(*WORDS, f"output_dir={output_dir}", *overrides))
     folder = open_folder(planned)
     folder.claim()
-    jobs.train(planned.config, folder, jobs.Console(quiet=True))
+    jobs.train(planned.config, folder, jobs.Console(quiet=True), print)
     return torch.load(folder.checkpoint, weights_only=True)["model"]
 
 
@@ -145,4 +145,4 @@ def test_every_step_learns(tmp_path: Path) -> None:
         planned = plan_run(roadmap.compose(*words))
         folder = open_folder(planned)
         folder.claim()
-        assert jobs.train(planned.config, folder, jobs.Console(quiet=True))["top1"] > 50
+        assert jobs.train(planned.config, folder, jobs.Console(quiet=True), print)["top1"] > 50

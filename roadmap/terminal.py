@@ -1,0 +1,96 @@
+"""What `train.py` says on the terminal. Only the first of several processes speaks."""
+
+import multiprocessing
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.table import terminal_table
+from roadmap.errors import RoadmapError
+from roadmap.runs.folder import RunFolder
+from roadmap.training.processes import find_place
+
+# A process of a launcher's shares the terminal with others, so it prints lines and no live display.
+IS_MAIN = multiprocessing.current_process().name == "MainProcess"
+QUIET = not find_place().is_first
+OUT = Console(force_terminal=None if IS_MAIN else False, quiet=QUIET)
+ERR = Console(stderr=True, quiet=QUIET)
+
+errors: list[str] = []  # that this process has shown
+_warnings: set[str] = set()  # that this process has shown
+
+
+def forget() -> None:
+    """A new command begins in this process."""
+    errors.clear()
+    _warnings.clear()
+
+
+def warn(text: str) -> None:
+    """Prints a warning, unless this process has done so."""
+    if text not in _warnings:
+        _warnings.add(text)
+        ERR.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Prints a line as it is: a name or path in it may hold brackets, which rich would take for markup."""
+    OUT.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_error(error: Exception) -> None:
+    ERR.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
+    errors.append(str(error))
+
+
+def show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
+    """A line of a run that is done."""
+    say(
+        f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
+        f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
+        f"{summary['parameters'] / 1e6:.2f} M parameters  {summary['gmacs']:.3f} GMACs  "
+        f"{summary['images_per_s']:,.0f} images/s  {folder.path}"
+    )
+
+
+def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
+    """The table and the figures of the experiments, and every run of the command that is not done."""
+    for experiment in sorted({folder.path.parents[1] for folder in folders}):
+        try:
+            curve = draw_curve(experiment)
+        except RoadmapError as error:
+            show_error(error)
+            continue
+        OUT.print(terminal_table(curve.rows))
+        for path in curve.paths:
+            say(f"written: {path}")
+    unfinished = [folder for folder in folders if not is_done(folder)]
+    if unfinished:
+        table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
+        for folder in unfinished:
+            table.add_row(f"{folder.identity.name} seed {folder.identity.seed}", *_describe_state(folder))
+        OUT.print(table)
+    for note in sorted(note for note in notes if note):
+        OUT.print(note, markup=False, highlight=False)
+
+
+def is_done(folder: RunFolder) -> bool:
+    """Whether a run is done; not so where its folder holds something else."""
+    try:
+        return folder.is_done()
+    except RoadmapError:  # told when the run was refused
+        return False
+
+
+def _describe_state(folder: RunFolder) -> tuple[str, Text]:
+    """How a run that is not done stands, and its error; "refused" where its folder holds something else."""
+    try:
+        folder.is_done()
+        state = folder.state()
+    except RoadmapError as error:
+        return "refused", Text(str(error).splitlines()[0])
+    return state.get("state", "not begun"), Text(state.get("error") or "")
