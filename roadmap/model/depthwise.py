@@ -32,7 +32,8 @@ class DepthwiseConv2d(nn.Conv2d):
         """(N, C, H, W) to (N, C, H', W')."""
         height, width = x.shape[2:]
         kernel = self.kernel_size[0]
-        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        # A compiler would unroll the loops of _spread_matrix, thousands of operations, until it gives up.
+        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return super().forward(x)
         side = max(height, width)
         if side <= SUM_UP_TO:

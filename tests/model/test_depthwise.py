@@ -53,3 +53,11 @@ def test_second_choice_under_autocast(dtype: torch.dtype) -> None:
     convolution = DepthwiseConv2d(4, 7, 1, 3, True)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
         assert convolution(torch.randn(2, 4, 2, 2)).dtype == dtype
+
+
+def test_a_compiler_meets_plain_convolutions() -> None:
+    """One graph and few nodes: the loops behind the small forms would be unrolled into it."""
+    module = DepthwiseConv2d(8, 7, 1, 3, True)
+    x = torch.randn(2, 8, 8, 8)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
