@@ -1,6 +1,7 @@
 """The loop: epochs of updates, an evaluation after each, metrics and checkpoints as it goes."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -250,6 +251,8 @@ def build_learner(
 def _share_gradients(network: nn.Module, device: torch.device, group: Group) -> nn.Module:
     if group.place.size == 1:
         return network
+    # The strides of a 1x1 weight can be written in two ways, and its gradient has the other; both are copied alike.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
 
 
