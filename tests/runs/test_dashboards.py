@@ -101,9 +101,9 @@ def test_a_service_that_dies_is_one_warning(tmp_path: Path) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (service,) = [int(pid) for pid in children if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(service, signal.SIGKILL)
-    shown, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (0, "")
-    assert shown.count("warning: logger=wandb is left out from here on: ") == shown.count("warning:") == 1
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert errors.count("warning: logger=wandb is left out from here on: ") == len(errors.splitlines()) == 1
     assert len(read_metrics(folder)) == 12
 
 
@@ -121,6 +121,6 @@ def test_a_server_that_is_not_there_does_not_stop_a_training(tmp_path: Path) -> 
         WANDB_API_KEY="0" * 40,
         WANDB_MODE="online",
     )
-    assert done.stdout.count("warning: logger=wandb is left out from here on: ") == 1
+    assert done.stderr.count("warning: logger=wandb is left out from here on: ") == 1
     assert "step0_resnet seed 0: top-1 " in done.stdout
     assert time.monotonic() - started < 90
