@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
@@ -69,7 +68,7 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
 
     pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
     # Files are decoded side by side (Pillow frees the interpreter meanwhile); other readers may share a file.
-    in_files = isinstance(images.images, ImageFolder)
+    in_files = hasattr(images.images, "samples")
     threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if in_files else 1)
     try:
         done = _show(threads.map(fill, pieces), len(images), data.name)

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
 
 from roadmap.data.archives import ClassedImages, HubImages, TarImages, find_archives
-from roadmap.data.reading import CheckedImages, Images
+from roadmap.data.reading import CheckedImages, Images, name_of
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
 
@@ -17,6 +17,7 @@ DEFAULT_ROOT = Path("data")
 HUB = "hfds/"  # a root that begins with it names a data set of Hugging Face, in timm's notation
 TRAINING_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "test", "validation")
+HOLDOUT_SEED = 0  # the same images for every run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
 
@@ -34,14 +35,35 @@ class ImageArray:
         return Image.fromarray(self.images[index]), int(self.labels[index])
 
 
+class PartOfImages:
+    """Some of a set's images, by number."""
+
+    def __init__(self, images: Images, places: np.ndarray):
+        self.images = images
+        self.places = places
+        if isinstance(images, ImageFolder):  # what a cache of decoded files goes by
+            self.samples = [images.samples[place] for place in places]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return self.images[int(self.places[index])]
+
+    def name_of(self, index: int) -> str:
+        return name_of(self.images, int(self.places[index]))
+
+
 def open_images(data: DataSpec) -> tuple[CheckedImages, CheckedImages]:
-    """Training and validation images.
+    """Training and validation images; with data.holdout, both are parts of the training images.
 
     Raises:
-        DataError: a folder is missing or empty, the two parts have different classes, or their number is
-            not data.num_classes; names the path and what was expected.
+        DataError: a folder is missing or empty, the two parts have different classes, their number is not
+            data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
     """
     train, val = _open_source(data)
+    if data.holdout:
+        train, val = _hold_out(train, data.holdout)
     return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)
 
 
@@ -54,13 +76,21 @@ def _open_source(data: DataSpec) -> tuple[Images, Images]:
     return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root)
 
 
+def _hold_out(images: Images, count: int) -> tuple[Images, Images]:
+    """The images without `count` of them, and those."""
+    if count >= len(images):
+        raise DataError(f"data.holdout={count}: there are only {len(images):,} training images")
+    drawn = np.random.default_rng(HOLDOUT_SEED).permutation(len(images))
+    return PartOfImages(images, np.sort(drawn[count:])), PartOfImages(images, np.sort(drawn[:count]))
+
+
 def open_validation(data: DataSpec) -> CheckedImages:
     """The validation images alone, for an evaluation where no training images are.
 
     Raises:
         DataError: as open_images does.
     """
-    if data.source is Source.folder:
+    if data.source is Source.folder and not data.holdout:
         images = _open_part(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES)
         _check_class_count(images, data.num_classes)
         return CheckedImages(images, data.on_error)

@@ -52,6 +52,8 @@ class DataSpec:
     interpolation: Interpolation
     on_error: OnError  # of an image that can't be decoded
     cache: str | None  # folder of decoded images, for sets that stay on the device; "auto": the user's; None: none
+    holdout: int  # training images, drawn once and for all, that are evaluated in place of the validation images:
+    #   what a recipe is chosen on, so that the validation images stay unseen; 0: none
     mirror: bool  # a mirrored image keeps its class; False forbids the recipe's flip
     note: str | None  # what a curve on this data can and cannot show; printed below it
 
@@ -61,6 +63,8 @@ class DataSpec:
                 f"data.image_size={self.image_size}, data.num_classes={self.num_classes}: "
                 "at least 1 pixel and 2 classes"
             )
+        if self.holdout < 0:
+            raise ConfigError(f"data.holdout={self.holdout}: a number of training images, 0 for none")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError(f"data.mean={self.mean}, data.std={self.std}: three numbers each, std above 0")
         if not 0 < self.crop_pct <= 1:

@@ -51,6 +51,7 @@ def spec(photographs: Path, tmp_path: Path) -> DataSpec:
         interpolation=Interpolation.bicubic,
         on_error=OnError.stop,
         cache=str(tmp_path / "cache"),
+        holdout=0,
         mirror=True,
         note=None,
     )

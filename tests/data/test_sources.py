@@ -1,6 +1,7 @@
 """Where images come from, and what is said of a folder that is not as configured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from roadmap.data import sources
+from roadmap.data.decode import decode
+from roadmap.data.reading import name_of
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
 from roadmap.errors import DataError
@@ -30,6 +33,7 @@ def make_spec(root: Path | None, num_classes: int = 2, source: Source = Source.f
         interpolation=Interpolation.bicubic,
         on_error=OnError.stop,
         cache=None,
+        holdout=0,
         mirror=True,
         note=None,
     )
@@ -74,6 +78,32 @@ def test_digits_are_split_by_class_and_nothing_is_in_both_parts() -> None:
 def test_digits_are_the_same_each_time() -> None:
     first, again = (open_images(make_spec(None, 10, Source.digits))[1] for _ in range(2))
     assert all(first[i][0].tobytes() == again[i][0].tobytes() and first[i][1] == again[i][1] for i in range(364))
+
+
+def test_held_out_images_leave_the_training_set_and_take_the_validation_images_place(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for part, numbers in {"train": range(50), "val": range(200, 203)}.items():
+            folder = tmp_path / part / label
+            folder.mkdir(parents=True)
+            for number in numbers:
+                Image.new("L", (2, 2), number).save(folder / f"{number:03}.png")
+    train, _ = open_images(make_spec(tmp_path))
+    kept, held = open_images(replace(make_spec(tmp_path), holdout=30))
+    assert (len(kept), len(held)) == (70, 30)
+    names = [[name_of(part.images, index) for index in range(len(part))] for part in (train, kept, held)]
+    assert sorted(names[1] + names[2]) == names[0]
+    assert 8 <= sum("cat" in name for name in names[2]) <= 22
+    assert [held[i][0].getpixel((0, 0))[0] for i in range(30)] == [int(Path(name).stem) for name in names[2]]
+    again = open_validation(replace(make_spec(tmp_path), holdout=30))
+    assert [name_of(again.images, index) for index in range(30)] == names[2]
+    decoded = [decode(part, replace(make_spec(tmp_path), cache=str(tmp_path / "cache"))) for part in (kept, held)]
+    assert [len(part.labels) for part in decoded] == [70, 30]
+    assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2
+
+
+def test_more_images_held_out_than_there_are_is_an_error() -> None:
+    message = refuse(replace(make_spec(None, 10, Source.digits), holdout=1433))
+    assert message == "data.holdout=1433: there are only 1,433 training images"
 
 
 @pytest.mark.parametrize("val", ["val", "test", "validation"])
