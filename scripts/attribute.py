@@ -36,8 +36,9 @@ from roadmap.analysis.attribution import (
 )
 from roadmap.analysis.changes import interval_text
 from roadmap.analysis.choices import Network, commands_for, network_of
-from roadmap.analysis.folders import DONE, Run, add_experiment_arguments, choose_experiment, read_finished_runs
+from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import aggregate
+from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.statistics import Difference
 from roadmap.config.replay import find_words
 from roadmap.errors import RoadmapError, RunError, first_line

@@ -10,29 +10,13 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from roadmap.analysis.diagrams import Network
-from roadmap.analysis.folders import FIGURE_FOLDER, Run, add_experiment_arguments, choose_experiment
+from roadmap.analysis.folders import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
 from roadmap.analysis.report import Commands, write_report
-from roadmap.analysis.setup import Setup
-from roadmap.config.convert import convert
-from roadmap.config.replay import find_words, flatten
-from roadmap.config.variant import NO_DESIGN
-from roadmap.errors import ConfigError, RoadmapError, first_line
-from roadmap.model.describe import describe_network
-from roadmap.model.plan import plan_network
-from roadmap.model.spec import Form, ModelSpec, RegimeSpec
-from roadmap.runs.folder import CONFIG
-
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is the faster
-UNREADABLE = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+from roadmap.errors import RoadmapError
+from roadmap.setups import read_setup
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -71,33 +55,6 @@ def name_commands(experiment_dir: Path, arguments: argparse.Namespace) -> Comman
         for script in ("report", "plot_roadmap", "check_paper", "attribute")
     )
     return Commands(report, figures, check, attribute)
-
-
-def read_setup(run: Run) -> Setup | None:
-    """The configuration of a run; None where it has left none yet."""
-    path = run.path / CONFIG
-    if not path.exists():
-        return None
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), YAML)  # plain: it was resolved when it was written
-        words = find_words(values, run.variant)
-        network, problem = read_network(values)
-        return Setup(words.choice, (*words.variant, *words.setting), flatten(values), network, problem)
-    except (*UNREADABLE, OSError, KeyError, TypeError, ValueError) as error:
-        return Setup("", (), {}, None, f"{CONFIG} cannot be read ({type(error).__name__}: {first_line(error)})")
-
-
-def read_network(values: Mapping[str, Any]) -> tuple[Network | None, str | None]:
-    """The layers of a step; or None and why, where another version of this project wrote the configuration."""
-    if values["reference"] is not None:
-        return None, None
-    # How a block is computed is not drawn, so a word for it that is no longer known does no harm.
-    design = values["model"] | dict.fromkeys(NO_DESIGN, Form.conv)
-    try:
-        plan = plan_network(convert(ModelSpec, design, "model"), convert(RegimeSpec, values["regime"], "regime"))
-        return describe_network(plan, int(values["data"]["image_size"])), None
-    except ConfigError as error:
-        return None, f"no diagram, its configuration is of another version: {error}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A run lies in OUTPUT_DIR/EXPERIMENT/STEP[,variant]/seedN/: `state.json` says what it is and how far it came,
 `summary.json` what came out of it once it is done. A file that cannot be read is named in a warning and the
-rest is read all the same: a figure of a sweep that still runs is a figure too.
+rest is read all the same: a figure of a sweep that still runs is a figure too. A published experiment has one
+table of runs in place of their folders.
 """
 
 import json
@@ -11,54 +12,25 @@ import math
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roadmap.analysis.run import DAMAGED, DONE, Run, read_run_table
 from roadmap.errors import RunError
 
 STATE_FILE = "state.json"
 SUMMARY_FILE = "summary.json"
 FIGURE_FOLDER = "figures"  # of an experiment: what is drawn from its runs
-DONE = "done"
-FAILED = "failed"
-DAMAGED = "damaged"  # state.json says done, but summary.json cannot be used
+RUN_TABLE = "runs.csv"  # in place of the run folders, where an experiment was published
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: who it is, how it ended and, once it is done, what it measured."""
-
-    path: Path
-    state: str  # pending, running, done, failed or interrupted, as was written; or damaged
-    error: str | None
-    step: str
-    step_index: int | None
-    label: str
-    variant: dict[str, str]  # what differs from the step as the paper has it; empty for the step itself
-    reference: str | None  # timm's name of a network that is no step, such as Swin-T
-    experiment: str
-    seed: int
-    regime: str
-    data: str
-    recipe: str
-    top1: float | None = None  # percent, after the last epoch; this and all below are None until done
-    best_top1: float | None = None  # percent, of the epoch that was best on the validation set
-    ema_top1: float | None = None  # percent, of the averaged weights; None too where the recipe has no EMA
-    gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
-    parameters: float | None = None  # count
-    images_per_s: float | None = None  # training throughput
-    seconds: float | None = None  # of the whole training
-    device: str | None = None
 
 
 def find_experiments(output_dir: Path) -> list[Path]:
     """The folders under `output_dir` that hold at least one run, by name."""
     if not output_dir.is_dir():
         return []
-    return sorted(path for path in output_dir.iterdir() if path.is_dir() and _seed_folders(path))
+    return sorted(path for path in output_dir.iterdir() if path.is_dir() and _has_runs(path))
 
 
 def last_change(experiment_dir: Path) -> float:
@@ -105,6 +77,8 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     A run whose files cannot be read is left out, or kept as `damaged`, with a warning that names the file.
     RunError: the folder does not exist or holds no readable run.
     """
+    if (experiment_dir / RUN_TABLE).exists():
+        return read_run_table(experiment_dir / RUN_TABLE)
     runs = [run for folder in _seed_folders(experiment_dir) if (run := _read_run(folder)) is not None]
     if not runs:
         found = "no run" if experiment_dir.is_dir() else "no such folder"
@@ -130,6 +104,10 @@ def count_states(runs: Iterable[Run]) -> str:
     """The states of some runs in words, such as `2 failed, 1 running`."""
     counts = Counter(run.state for run in runs)
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _has_runs(experiment_dir: Path) -> bool:
+    return (experiment_dir / RUN_TABLE).exists() or bool(_seed_folders(experiment_dir))
 
 
 def _seed_folders(experiment_dir: Path) -> list[Path]:
@@ -202,7 +180,7 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
         required = {name: float(summary[name]) for name in ("top1", "best_top1", "gmacs", "parameters")}
         optional = {
             name: float(summary[name])
-            for name in ("ema_top1", "images_per_s", "seconds")
+            for name in ("ema_top1", "loss", "images_per_s", "seconds", "best_epoch", "epochs")
             if summary.get(name) is not None
         }
     except (KeyError, TypeError, ValueError) as problem:
@@ -213,4 +191,5 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
     if odd:
         log.warning("%s: not used, %s is not finite", path, ", ".join(odd))
         return {}
-    return {**numbers, "device": summary.get("device")}
+    texts = {name: summary.get(name) for name in ("device", "commit", "config_hash")}
+    return {**numbers, **texts}

@@ -11,8 +11,8 @@ from typing import Any
 
 from roadmap.analysis.changes import Judged
 from roadmap.analysis.charts import SHORTEST_PLOT, axis, base_layout, text_of
-from roadmap.analysis.folders import Run
 from roadmap.analysis.results import Row
+from roadmap.analysis.run import Run
 
 METRICS_FILE = "metrics.jsonl"
 METRICS = {  # of a line of metrics.jsonl, and how a chart calls them

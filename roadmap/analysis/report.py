@@ -24,7 +24,7 @@ from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
 from roadmap.analysis.effect_chart import effect_chart
-from roadmap.analysis.folders import FAILED, Run, count_states, read_finished_runs
+from roadmap.analysis.folders import count_states, read_finished_runs
 from roadmap.analysis.layout import (
     BEST_EPOCH,
     LAST_EPOCH,
@@ -37,6 +37,7 @@ from roadmap.analysis.layout import (
 )
 from roadmap.analysis.learning import average_curves, curve_payload, read_metrics, runs_of
 from roadmap.analysis.results import aggregate, deviation, step_before
+from roadmap.analysis.run import FAILED, Run
 from roadmap.analysis.setup import Setup, recipe_lines, training_commands
 from roadmap.analysis.table import notes, step_name
 

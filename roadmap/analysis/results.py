@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from roadmap.analysis.folders import DONE, FAILED, Run, find_experiments, last_change, read_runs
+from roadmap.analysis.folders import find_experiments, last_change, read_runs
+from roadmap.analysis.run import DONE, FAILED, Run
 from roadmap.paper import PaperRow, find_paper_row, paper_rows
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]

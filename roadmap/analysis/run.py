@@ -1,0 +1,100 @@
+"""One training as a value, and many as a table: what a figure needs of them, and what is worth publishing."""
+
+import csv
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from roadmap.errors import RunError
+
+DONE = "done"
+FAILED = "failed"
+DAMAGED = "damaged"  # state.json says done, but summary.json cannot be used
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: who it is, how it ended and, once it is done, what it measured."""
+
+    path: Path
+    step: str
+    step_index: int | None
+    label: str
+    variant: dict[str, str]  # what differs from the step as the paper has it; empty for the step itself
+    reference: str | None  # timm's name of a network that is no step, such as Swin-T
+    seed: int
+    state: str  # pending, running, done, failed or interrupted, as was written; or damaged
+    error: str | None
+    experiment: str
+    regime: str
+    data: str
+    recipe: str
+    top1: float | None = None  # percent, after the last epoch; this and all below are None until done
+    best_top1: float | None = None  # percent, of the epoch that was best on the validation set
+    best_epoch: float | None = None  # that epoch, from 1
+    ema_top1: float | None = None  # percent, of the averaged weights; None too where the recipe has no EMA
+    loss: float | None = None  # on the validation set, after the last epoch
+    epochs: float | None = None  # count
+    gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
+    parameters: float | None = None  # count
+    images_per_s: float | None = None  # training throughput
+    seconds: float | None = None  # of the whole training
+    device: str | None = None
+    commit: str | None = None  # of the code that trained it
+    config_hash: str | None = None  # of what defines its result
+
+
+def write_run_table(runs: Iterable[Run], path: Path) -> None:
+    """CSV, a row a run; an empty cell where a run has no value. Numbers keep every digit."""
+    names = [field.name for field in fields(Run) if field.name != "path"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for run in runs:
+            writer.writerow(_to_cell(getattr(run, name)) for name in names)
+
+
+def read_run_table(path: Path) -> list[Run]:
+    """The runs of such a table, each with the path that its folder would have.
+
+    RunError: a column is missing, or a cell is not what belongs there; names file, line and cell.
+    """
+    parsers = {name: _parser(kind) for name, kind in get_type_hints(Run).items() if name != "path"}
+    runs = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in parsers if name not in (reader.fieldnames or ())]
+        if missing:
+            raise RunError(f"{path}: no table of runs, it lacks the columns {', '.join(missing)}")
+        for cells in reader:
+            values: dict[str, Any] = {}
+            for name, parse in parsers.items():
+                try:
+                    values[name] = parse(cells[name])
+                except (ValueError, TypeError) as error:
+                    raise RunError(f"{path}, line {reader.line_num}: {name} is {cells[name]!r}") from error
+            name = ",".join([values["step"], *(f"{key}={value}" for key, value in values["variant"].items())])
+            runs.append(Run(path=path.parent / name / f"seed{values['seed']}", **values))
+    if not runs:
+        raise RunError(f"{path}: no run")
+    return runs
+
+
+def _to_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ",".join(f"{key}={one}" for key, one in value.items())
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _parser(kind: Any) -> Callable[[str], Any]:
+    if kind == dict[str, str]:
+        return lambda cell: dict(pair.split("=", 1) for pair in cell.split(",") if pair)
+    if isinstance(kind, types.UnionType):
+        (inner,) = (one for one in get_args(kind) if one is not types.NoneType)
+        return lambda cell: inner(cell) if cell else None
+    plain: Callable[[str], Any] = kind
+    return plain

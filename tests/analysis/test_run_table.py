@@ -1,0 +1,60 @@
+"""A published experiment is its runs as a table, from which all else is drawn again."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.folders import find_experiments, read_runs
+from roadmap.analysis.run import Run, write_run_table
+from roadmap.errors import RunError
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+
+
+@pytest.fixture
+def published(tmp_path: Path, write_run: Write, write_paper_runs: Write) -> Path:
+    """Folder of a table of many runs: with variants, a reference, a failed one, and accuracies of 15 digits."""
+    write_paper_runs(offset=1 / 3, seeds=3)
+    write_run("step5_inverted", 7, state="failed", error='a loss, "nan",\nin epoch 3')
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_run_table(read_runs(tmp_path / "trial"), folder / "runs.csv")
+    return folder
+
+
+def test_runs_come_back_from_their_table_to_the_last_digit(tmp_path: Path, published: Path) -> None:
+    def in_folder(runs: list[Run], folder: Path) -> list[Run]:
+        return [replace(run, path=run.path.relative_to(folder)) for run in runs]
+
+    runs = read_runs(tmp_path / "trial")
+    assert in_folder(read_runs(published), published) == in_folder(runs, tmp_path / "trial")
+    assert published in find_experiments(tmp_path)
+
+
+def test_figures_and_tables_are_drawn_from_a_table_as_from_folders(tmp_path: Path, published: Path) -> None:
+    folders = draw_curve(tmp_path / "trial")
+    shutil.rmtree(tmp_path / "trial/step0_resnet")  # nothing is read from there
+    table = draw_curve(published)
+    assert table.rows == folders.rows
+    for ours, theirs in zip(table.paths, folders.paths, strict=True):
+        if ours.suffix in (".csv", ".md", ".svg"):
+            assert ours.read_text() == theirs.read_text()
+
+
+def test_a_table_that_is_damaged_is_named_with_the_place(published: Path) -> None:
+    path = published / "runs.csv"
+    whole = path.read_text()
+    path.write_text(whole.replace(",0,done,", ",zero,done,", 1))
+    with pytest.raises(RunError, match=r"runs.csv, line 2: seed is 'zero'"):
+        read_runs(published)
+    path.write_text("step,seed\nstep0_resnet,0\n")
+    with pytest.raises(RunError, match="lacks the columns step_index, label, variant"):
+        read_runs(published)
+    path.write_text(whole.splitlines()[0] + "\n")
+    with pytest.raises(RunError, match="no run"):
+        read_runs(published)
