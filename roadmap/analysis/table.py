@@ -159,15 +159,27 @@ def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:
 
 
 def write_markdown(rows: Sequence[Row], path: Path, best: bool = False) -> None:
-    """A table and its notes; pipes in names are escaped."""
-    table = columns(rows, best)
+    """A table of all columns and its notes; pipes in names are escaped."""
+    path.write_text(f"{_markdown(columns(rows, best), rows, best)}\n\n{markdown_notes(rows, best)}\n", "utf-8")
+
+
+def markdown_table(rows: Sequence[Row], best: bool = False) -> str:
+    """The columns that a terminal has, for a page that shows the rest by a figure."""
+    return _markdown([column for column in columns(rows, best) if column.printed], rows, best)
+
+
+def markdown_notes(rows: Sequence[Row], best: bool = False) -> str:
+    """The table's notes as a list."""
+    return "\n".join(f"- {_escaped(note)}" for note in notes(rows, best))
+
+
+def _markdown(table: Sequence[Column], rows: Sequence[Row], best: bool) -> str:
     lines = [
-        _markdown_line([column.heading for column in table]),
-        _markdown_line(["---:" if column.form else "---" for column in table]),
-        *(_markdown_line([_printed(column, one) for column in table]) for one in judge(rows, best)),
+        [column.heading for column in table],
+        ["---:" if column.form else "---" for column in table],
+        *([_printed(column, one) for column in table] for one in judge(rows, best)),
     ]
-    text = "\n".join(lines) + "\n\n" + "\n".join(f"- {_escaped(note)}" for note in notes(rows, best)) + "\n"
-    path.write_text(text, encoding="utf-8")
+    return "\n".join(map(_markdown_line, lines))
 
 
 def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:

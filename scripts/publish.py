@@ -1,0 +1,155 @@
+"""Writes what is worth keeping of an experiment into a folder for a repository: results without checkpoints.
+
+    python scripts/publish.py [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT]
+
+    runs.csv      a row a run: step, variant, seed, accuracies, cost, speed, commit, hash of its configuration
+    figures/      the table and the figures, drawn from runs.csv
+    report.html   the report, with training curves and networks
+    recipe.yaml   every setting that all runs share
+    README.md     the commands that trained it, the table and what it says
+
+All scripts that read an experiment read such a folder too: python scripts/plot_roadmap.py results/EXPERIMENT draws
+the same again. An error is one message and exit status 1.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.folders import (
+    FIGURE_FOLDER,
+    RUN_TABLE,
+    add_experiment_arguments,
+    choose_experiment,
+    read_finished_runs,
+)
+from roadmap.analysis.report import Commands, write_report
+from roadmap.analysis.results import Row
+from roadmap.analysis.run import DONE, Run, write_run_table
+from roadmap.analysis.setup import training_commands
+from roadmap.analysis.table import markdown_notes, markdown_table
+from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.folder import CONFIG
+from roadmap.setups import read_setup, read_values
+
+OWN = (
+    "seed",
+    "experiment",
+    "output_dir",
+    "logger",
+    "step",
+    "model",
+    "reference",
+    "retry_failed",
+    "init_from",
+    "mode",
+)
+PLACES = ("root", "cache")  # of the data, on the machine that trained
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+        paths = publish(experiment_dir, arguments.to or Path("results") / experiment_dir.name)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path in paths:
+        print(path)
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    description = "Writes what is worth keeping of an experiment into a folder for a repository."
+    parser = argparse.ArgumentParser(description=description)
+    add_experiment_arguments(parser)
+    parser.add_argument("--to", type=Path, help="the folder to write; default: results/EXPERIMENT")
+    return parser.parse_args(words)
+
+
+def publish(experiment_dir: Path, target: Path) -> list[Path]:
+    """Writes the files into `target` and returns them.
+
+    RunError: the experiment does not exist, none of its runs has finished, or it is a published one.
+    """
+    runs = read_finished_runs(experiment_dir)
+    if (experiment_dir / RUN_TABLE).exists():
+        raise RunError(f"{experiment_dir}: this is what was published; name the experiment that was trained")
+    (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    write_run_table(runs, target / RUN_TABLE)
+    curve = draw_curve(target)
+    write_report(experiment_dir, target / "report.html", read_setup, name_commands(target))
+    (target / "recipe.yaml").write_text(yaml.safe_dump(find_recipe(runs), sort_keys=False), encoding="utf-8")
+    (target / "README.md").write_text(describe(runs, curve.rows, target), encoding="utf-8")
+    own = [target / name for name in ("README.md", RUN_TABLE, "recipe.yaml", "report.html")]
+    return [*own, *curve.paths]
+
+
+def name_commands(target: Path) -> Commands:
+    report, figures, check, attribute = (
+        f"python scripts/{script}.py {target}" for script in ("report", "plot_roadmap", "check_paper", "attribute")
+    )
+    return Commands(report, figures, check, attribute)
+
+
+def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
+    """The settings that all finished runs share, as a configuration has them."""
+    paths = [run.path / CONFIG for run in runs if run.state == DONE]
+    configs = [read_values(path) for path in paths if path.exists()]
+    if not configs:
+        return {}
+    recipe = {key: value for key, value in configs[0].items() if key not in OWN}
+    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in PLACES}
+    for config in configs[1:]:
+        recipe = _keep_shared(recipe, config)
+    return recipe
+
+
+def _keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    shared: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(others.get(key), Mapping):
+            shared[key] = _keep_shared(value, others[key])
+        elif key in others and others[key] == value:
+            shared[key] = value
+    return shared
+
+
+def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
+    """The folder's README: commands, figures and the table with its notes."""
+    members = [next((run for run in runs if _belongs(run, row)), None) for row in rows]
+    setups = [read_setup(run) if run is not None else None for run in members]
+    figures = [
+        f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
+        for name in ("roadmap", "kernels")
+        if (target / FIGURE_FOLDER / f"{name}.svg").exists()
+    ]
+    commands = "\n".join(training_commands(rows, setups))
+    return "\n\n".join(
+        [
+            f"# {rows[0].experiment}",
+            *figures,
+            markdown_table(rows),
+            markdown_notes(rows),
+            f"Trained by these commands, with `data.root` where the images were:\n\n```bash\n{commands}\n```",
+            "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `report.html` (open it "
+            f"from disk) curves and networks. `python scripts/plot_roadmap.py {target}` draws the figures again.\n",
+        ]
+    )
+
+
+def _belongs(run: Run, row: Row) -> bool:
+    identity = (row.step, row.variant, row.regime, row.data, row.recipe)
+    return run.state == DONE and identity == (run.step, run.variant, run.regime, run.data, run.recipe)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
