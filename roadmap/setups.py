@@ -1,6 +1,6 @@
 """What runs were configured as, read from the config.yaml that each leaves behind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.analysis.diagrams import Network
-from roadmap.analysis.run import Run
+from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
 from roadmap.config.replay import find_words, flatten
@@ -22,6 +22,19 @@ from roadmap.runs.folder import CONFIG
 
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is the faster
 UNREADABLE = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+OWN = (
+    "seed",
+    "experiment",
+    "output_dir",
+    "logger",
+    "step",
+    "model",
+    "reference",
+    "retry_failed",
+    "init_from",
+    "mode",
+)
+PLACES = ("root", "cache")  # of the data, on the machine that trained
 
 
 def read_setup(run: Run) -> Setup | None:
@@ -55,3 +68,26 @@ def read_values(path: Path) -> dict[str, Any]:
     """A configuration as plain values: it was resolved when it was written."""
     values: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), YAML)
     return values
+
+
+def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
+    """The settings that all finished runs share, as a configuration has them."""
+    paths = [run.path / CONFIG for run in runs if run.state == DONE]
+    configs = [read_values(path) for path in paths if path.exists()]
+    if not configs:
+        return {}
+    recipe = {key: value for key, value in configs[0].items() if key not in OWN}
+    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in PLACES}
+    for config in configs[1:]:
+        recipe = _keep_shared(recipe, config)
+    return recipe
+
+
+def _keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    shared: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(others.get(key), Mapping):
+            shared[key] = _keep_shared(value, others[key])
+        elif key in others and others[key] == value:
+            shared[key] = value
+    return shared

@@ -15,9 +15,8 @@ the same again. An error is one message and exit status 1.
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -35,22 +34,7 @@ from roadmap.analysis.run import DONE, Run, write_run_table
 from roadmap.analysis.setup import training_commands
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.errors import RoadmapError, RunError
-from roadmap.runs.folder import CONFIG
-from roadmap.setups import read_setup, read_values
-
-OWN = (
-    "seed",
-    "experiment",
-    "output_dir",
-    "logger",
-    "step",
-    "model",
-    "reference",
-    "retry_failed",
-    "init_from",
-    "mode",
-)
-PLACES = ("root", "cache")  # of the data, on the machine that trained
+from roadmap.setups import find_recipe, read_setup
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -98,29 +82,6 @@ def name_commands(target: Path) -> Commands:
         f"python scripts/{script}.py {target}" for script in ("report", "plot_roadmap", "check_paper", "attribute")
     )
     return Commands(report, figures, check, attribute)
-
-
-def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
-    """The settings that all finished runs share, as a configuration has them."""
-    paths = [run.path / CONFIG for run in runs if run.state == DONE]
-    configs = [read_values(path) for path in paths if path.exists()]
-    if not configs:
-        return {}
-    recipe = {key: value for key, value in configs[0].items() if key not in OWN}
-    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in PLACES}
-    for config in configs[1:]:
-        recipe = _keep_shared(recipe, config)
-    return recipe
-
-
-def _keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    shared: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and isinstance(others.get(key), Mapping):
-            shared[key] = _keep_shared(value, others[key])
-        elif key in others and others[key] == value:
-            shared[key] = value
-    return shared
 
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:

@@ -81,7 +81,7 @@ def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         _write_columns(page, rows, heights, best)
         _draw_title(figure, rows, seeds_text(rows))
         _draw_legend(figure, rows)
-        return _save(figure, path_stem)
+        return save(figure, path_stem)
 
 
 def _panel(figure: Figure, heights: Sequence[float], left: float, right: float) -> Axes:
@@ -215,7 +215,7 @@ def draw_kernels(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         if 3 in sizes and not sizes[3].variant:
             note = "Size 3 is the run of step 6 (step6_move_up), which is the same network."
             figure.text(0.7 / WIDTH, 0.1 / KERNEL_HEIGHT, note, fontsize=6.5, color=style.FAINT)
-        return _save(figure, path_stem)
+        return save(figure, path_stem)
 
 
 def _draw_kernel_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
@@ -279,7 +279,8 @@ def _draw_title(figure: Figure, rows: Sequence[Row], claim: str) -> None:
     figure.text(left, 1 - 0.26 / height, text, va="top", fontsize=7, color=style.FAINT, linespacing=1.1)
 
 
-def _save(figure: Figure, path_stem: Path) -> list[Path]:
+def save(figure: Figure, path_stem: Path) -> list[Path]:
+    """PNG (200 dpi), SVG and PDF, whose bytes depend on what is drawn alone."""
     # Not with_suffix: an experiment's name may hold a dot.
     paths = [path_stem.with_name(f"{path_stem.name}.{kind}") for kind in ("png", "svg", "pdf")]
     figure.savefig(paths[0], dpi=200)

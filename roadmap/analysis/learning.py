@@ -13,6 +13,7 @@ from roadmap.analysis.changes import Judged
 from roadmap.analysis.charts import SHORTEST_PLOT, axis, base_layout, text_of
 from roadmap.analysis.results import Row
 from roadmap.analysis.run import Run
+from roadmap.analysis.style import LINE_COLORS
 
 METRICS_FILE = "metrics.jsonl"
 METRICS = {  # of a line of metrics.jsonl, and how a chart calls them
@@ -22,7 +23,6 @@ METRICS = {  # of a line of metrics.jsonl, and how a chart calls them
     "ema_top1": "top-1 accuracy (%), averaged weights",
     "lr": "learning rate",
 }
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c")  # Okabe and Ito's
 DASHES = {"solid": "none", "dash": "8 4", "dot": "2 3", "dashdot": "8 3 2 3"}  # plotly's, and SVG's for the legend
 FIRST_SHOWN = 4  # rows at the start, spread over the roadmap; the reader ticks others
 MOST_EPOCHS = 150  # drawn of a curve: more cannot be told apart, and make the file large
@@ -114,8 +114,8 @@ def curve_payload(
     shown = {adopted[round(part * (len(adopted) - 1) / (FIRST_SHOWN - 1))] for part in range(FIRST_SHOWN)}
     rows = []
     for index, (row, some, count) in enumerate(kept):
-        color = COLORS[index % len(COLORS)]
-        dash = list(DASHES)[index // len(COLORS) % len(DASHES)]
+        color = LINE_COLORS[index % len(LINE_COLORS)]
+        dash = list(DASHES)[index // len(LINE_COLORS) % len(DASHES)]
         rows.append(
             {
                 "label": text_of(row.label),

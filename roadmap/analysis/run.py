@@ -3,7 +3,7 @@
 import csv
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -45,6 +45,11 @@ class Run:
     commit: str | None = None  # of the code that trained it
     config_hash: str | None = None  # of what defines its result
 
+    @property
+    def name(self) -> str:
+        """The step with its variant, such as step7_kernel,kernel_size=9."""
+        return ",".join([self.step, *(f"{key}={value}" for key, value in self.variant.items())])
+
 
 def write_run_table(runs: Iterable[Run], path: Path) -> None:
     """CSV, a row a run; an empty cell where a run has no value. Numbers keep every digit."""
@@ -75,8 +80,8 @@ def read_run_table(path: Path) -> list[Run]:
                     values[name] = parse(cells[name])
                 except (ValueError, TypeError) as error:
                     raise RunError(f"{path}, line {reader.line_num}: {name} is {cells[name]!r}") from error
-            name = ",".join([values["step"], *(f"{key}={value}" for key, value in values["variant"].items())])
-            runs.append(Run(path=path.parent / name / f"seed{values['seed']}", **values))
+            run = Run(path=path.parent, **values)
+            runs.append(replace(run, path=path.parent / run.name / f"seed{run.seed}"))
     if not runs:
         raise RunError(f"{path}: no run")
     return runs

@@ -17,6 +17,8 @@ RC: Any = {
     "pdf.fonttype": 42,  # as above: TrueType, where matplotlib's default draws the letters
     "svg.hashsalt": "roadmap",  # else the ids of clip paths are random
 }
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c")  # Okabe and Ito's
+MARKERS = "osD^v<>"
 SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 2.3, "mfc": "white", "mec": INK, "mew": 0.5, "ls": "none"}
 PAPER_MARK: dict[str, Any] = {
     "marker": "D",
@@ -50,3 +52,15 @@ def bar_style(color: str, adopted: bool) -> dict[str, Any]:
 def reference_line(number: int) -> dict[str, Any]:
     """Of the first, second or third reference network."""
     return {"color": "#555555", "lw": 1.0, "ls": ("--", ":", "-.")[number % 3], "zorder": 2.5}
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Of the first, second, ... of several lines: a color and a mark that tell them apart without color too."""
+    turn, place = divmod(number, len(LINE_COLORS))
+    return {
+        "color": LINE_COLORS[place],
+        "marker": MARKERS[place],
+        "ls": ("-", "--", ":")[turn % 3],
+        "lw": 1.2,
+        "ms": 4,
+    }

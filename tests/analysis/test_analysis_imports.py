@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OWN_LIBRARIES = {"figures": {"matplotlib"}, "report": {"plotly", "jinja2", "markupsafe"}}
+OWN_LIBRARIES = {
+    "figures": {"matplotlib"},
+    "setting_figure": {"matplotlib"},
+    "report": {"plotly", "jinja2", "markupsafe"},
+}
 
 
 def loaded_by(module: str) -> set[str]:

@@ -13,6 +13,7 @@ import yaml
 from roadmap.analysis.folders import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.table import markdown_table
+from roadmap.setups import _keep_shared
 
 Load = Callable[[str], ModuleType]
 ROOT = Path(__file__).parents[2]
@@ -51,10 +52,9 @@ def test_what_is_published_says_all_without_the_runs(
     assert str(experiment) not in report
 
 
-def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe(load_script: Load) -> None:
-    keep_shared = load_script("publish")._keep_shared
+def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe() -> None:
     one = {"recipe": {"lr": 1, "epochs": 3}, "data": {"name": "a"}, "hardware": 1}
-    assert keep_shared(one, {"recipe": {"lr": 2, "epochs": 3}, "data": {"name": "a"}}) == {
+    assert _keep_shared(one, {"recipe": {"lr": 2, "epochs": 3}, "data": {"name": "a"}}) == {
         "recipe": {"epochs": 3},
         "data": {"name": "a"},
     }

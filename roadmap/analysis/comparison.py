@@ -1,0 +1,118 @@
+"""Experiments beside each other: which settings differ, and what each step reached under them.
+
+This is how a recipe is chosen: one experiment a recipe, each with the same steps.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from roadmap.analysis.results import deviation
+from roadmap.analysis.run import DONE, Run
+from roadmap.errors import RunError
+
+Table = list[list[str]]  # a heading, then a line an experiment
+RUN_COLUMNS = ("seed", "top1", "best_top1", "loss", "epochs", "images_per_s", "commit", "config_hash")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An experiment: the settings that all its runs share, and its finished runs."""
+
+    name: str
+    settings: Mapping[str, str]  # by dotted key
+    runs: tuple[Run, ...]
+
+    @property
+    def top1(self) -> dict[str, list[float]]:
+        """Percent after the last epoch, one a seed, by the name of the step, in the roadmap's order."""
+        found: dict[str, list[float]] = {}
+        for run in sorted(self.runs, key=lambda run: (run.step_index is None, run.step_index or 0)):
+            if run.top1 is not None:
+                found.setdefault(run.name, []).append(run.top1)
+        return found
+
+
+def make_candidate(name: str, settings: Mapping[str, str], runs: Iterable[Run]) -> Candidate:
+    return Candidate(name, settings, tuple(run for run in runs if run.state == DONE))
+
+
+def find_differing(candidates: Sequence[Candidate]) -> list[str]:
+    """The settings that are not the same in all."""
+    keys = dict.fromkeys(key for one in candidates for key in one.settings)
+    return [key for key in keys if len({one.settings.get(key) for one in candidates}) > 1]
+
+
+def find_steps(candidates: Sequence[Candidate]) -> list[str]:
+    """Every step that one of them ran, in the roadmap's order."""
+    runs = [run for one in candidates for run in one.runs]
+    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, run.name))
+    return list(dict.fromkeys(run.name for run in ordered))
+
+
+def make_table(candidates: Sequence[Candidate]) -> Table:
+    """The differing settings, each step's top-1 (and deviation over seeds), and the mean of the steps that all ran.
+
+    The best mean comes first. Without a step that all ran there is no mean, and the order is that of the arguments.
+    """
+    keys, steps = find_differing(candidates), find_steps(candidates)
+    shared = [step for step in steps if all(step in one.top1 for one in candidates)]
+    table = [["experiment", *keys, *(step.partition("_")[0] for step in steps), *(["mean"] if shared else [])]]
+    ordered = sorted(candidates, key=lambda one: _mean(one, shared), reverse=True) if shared else candidates
+    for one in ordered:
+        cells = [_cell(one.top1.get(step, ())) for step in steps]
+        mean = [f"{_mean(one, shared):.2f}"] if shared else []
+        table.append([one.name, *(one.settings.get(key, "") for key in keys), *cells, *mean])
+    return table
+
+
+def _mean(candidate: Candidate, steps: Sequence[str]) -> float:
+    return fmean(fmean(candidate.top1[step]) for step in steps)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    spread = deviation(values)
+    return f"{fmean(values):.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+
+
+def to_markdown(table: Table) -> str:
+    """The table for a page."""
+    heading, *lines = table
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *lines))
+
+
+def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
+    """Those that differ in this setting alone, by its value: the largest such set.
+
+    Raises:
+        RunError: fewer than two do, or its values are no numbers.
+    """
+    others = [other for other in find_differing(candidates) if other != key]
+    groups = Counter(tuple(one.settings.get(other) for other in others) for one in candidates)
+    chosen = next(iter(groups.most_common(1)))[0]
+    found = [one for one in candidates if tuple(one.settings.get(other) for other in others) == chosen]
+    if len({one.settings.get(key) for one in found}) < 2:
+        differing = ", ".join(find_differing(candidates)) or "nothing"
+        raise RunError(f"{key}: no two of these experiments differ in it alone; they differ in {differing}")
+    try:
+        return sorted(found, key=lambda one: float(one.settings[key]))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{key}: its values are no numbers, so there is no curve along it") from error
+
+
+def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
+    """CSV, a row a run: its experiment, what differs in its settings, its step, and what it measured."""
+    keys = find_differing(candidates)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["experiment", *keys, "step", *RUN_COLUMNS])
+        for one in candidates:
+            for run in one.runs:
+                values = [getattr(run, name) for name in RUN_COLUMNS]
+                settings = (one.settings.get(key, "") for key in keys)
+                writer.writerow([one.name, *settings, run.name, *("" if v is None else v for v in values)])

@@ -1,0 +1,98 @@
+"""Sets experiments beside each other: the settings that differ, and each step's accuracy under them.
+
+    python scripts/compare.py EXPERIMENT EXPERIMENT ... [--along recipe.lr] [--output-dir outputs] [--to FOLDER]
+
+One experiment a recipe, all with the same steps, is how a recipe is chosen; train them with data.holdout, so that
+the validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a
+row a run); with --along, a figure of each step against one setting, from the experiments that differ in it alone.
+An error is one message and exit status 1.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from roadmap.analysis.comparison import (
+    Candidate,
+    along,
+    make_candidate,
+    make_table,
+    to_markdown,
+    write_candidates,
+)
+from roadmap.analysis.folders import choose_experiment, read_finished_runs
+from roadmap.analysis.setting_figure import draw_setting
+from roadmap.config.replay import flatten
+from roadmap.errors import RoadmapError
+from roadmap.setups import find_recipe
+
+PIPE_WIDTH = 160  # columns where the output is no terminal
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    try:
+        candidates = [
+            read_candidate(choose_experiment(name, arguments.output_dir)) for name in arguments.experiments
+        ]
+        table = make_table(candidates)
+        console.print(show(table))
+        for path in write(candidates, arguments.to, arguments.along):
+            print(path)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Sets experiments beside each other.")
+    parser.add_argument(
+        "experiments", nargs="+", metavar="EXPERIMENT", help="names under the output folder, or paths"
+    )
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")
+    parser.add_argument("--to", type=Path, help="the folder to write into; needed with --along")
+    arguments = parser.parse_args(words)
+    if arguments.along and not arguments.to:
+        parser.error("--along draws a figure; name its folder by --to")
+    return arguments
+
+
+def read_candidate(experiment_dir: Path) -> Candidate:
+    runs = read_finished_runs(experiment_dir)
+    return make_candidate(experiment_dir.name, flatten(find_recipe(runs)), runs)
+
+
+def show(table: Sequence[Sequence[str]]) -> Table:
+    printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in table[0]:
+        printed.add_column(heading, overflow="fold")
+    for cells in table[1:]:
+        printed.add_row(*(Text(cell) for cell in cells))
+    return printed
+
+
+def write(candidates: Sequence[Candidate], folder: Path | None, key: str | None) -> list[Path]:
+    if folder is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "comparison.csv", folder / "comparison.md"]
+    write_candidates(candidates, paths[0])
+    paths[1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
+    if key is not None:
+        paths += draw_setting(along(candidates, key), key, folder / key)
+    return paths
+
+
+if __name__ == "__main__":
+    sys.exit(main())

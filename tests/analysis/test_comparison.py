@@ -1,0 +1,85 @@
+"""Experiments beside each other: what differs, the order, and what is told where there is no comparison."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roadmap.analysis.comparison import (
+    Candidate,
+    along,
+    find_differing,
+    make_candidate,
+    make_table,
+    to_markdown,
+    write_candidates,
+)
+from roadmap.analysis.run import Run
+from roadmap.analysis.setting_figure import draw_setting
+from roadmap.errors import RunError
+
+RUN = Run(Path("x"), "step0_resnet", 0, "ResNet", {}, None, 0, "done", None, "x", "micro", "digits", "short")
+
+
+def candidate(name: str, settings: dict[str, str], **top1: list[float]) -> Candidate:
+    """An experiment of steps such as step0=[90.0, 91.0], one accuracy a seed, and of a run that failed."""
+    runs = [
+        replace(RUN, step=f"{step}_x", step_index=int(step[4:]), seed=seed, top1=value)
+        for step, values in top1.items()
+        for seed, value in enumerate(values)
+    ]
+    return make_candidate(name, {"recipe.epochs": "3", **settings}, [*runs, replace(RUN, state="failed")])
+
+
+@pytest.fixture
+def three() -> list[Candidate]:
+    return [
+        candidate("slow", {"recipe.lr": "0.001", "recipe.init": "fan_in"}, step12=[70.0, 71.0], step0=[60.0, 60.0]),
+        candidate("fast", {"recipe.lr": "0.01", "recipe.init": "fan_in"}, step0=[66.0], step12=[68.0]),
+        candidate("wide", {"recipe.lr": "0.01", "recipe.init": "normal"}, step0=[50.0]),
+    ]
+
+
+def test_the_table_has_what_differs_and_the_best_mean_of_shared_steps_first(three: list[Candidate]) -> None:
+    assert make_table(three[:2]) == [
+        ["experiment", "recipe.lr", "step0", "step12", "mean"],
+        ["fast", "0.01", "66.00", "68.00", "67.00"],
+        ["slow", "0.001", "60.00 ± 0.00", "70.50 ± 0.71", "65.25"],
+    ]
+    heading, *lines = make_table(three)
+    assert heading == ["experiment", "recipe.lr", "recipe.init", "step0", "step12", "mean"]
+    assert [(line[0], line[4], line[-1]) for line in lines] == [
+        ("fast", "68.00", "66.00"),  # the mean is of step 0 alone, which all ran
+        ("slow", "70.50 ± 0.71", "60.00"),
+        ("wide", "", "50.00"),
+    ]
+    assert to_markdown(make_table(three[:2])).splitlines()[2] == "| fast | 0.01 | 66.00 | 68.00 | 67.00 |"
+
+
+def test_without_a_shared_step_there_is_no_mean(three: list[Candidate]) -> None:
+    table = make_table([three[2], candidate("other", {}, step12=[90.0])])
+    assert table[0][-1] == "step12"
+    assert [line[0] for line in table[1:]] == ["wide", "other"]
+
+
+def test_a_curve_is_of_experiments_that_differ_in_one_setting(three: list[Candidate], tmp_path: Path) -> None:
+    chosen = along(three, "recipe.lr")
+    assert [one.name for one in chosen] == ["slow", "fast"]
+    paths = draw_setting(chosen, "recipe.lr", tmp_path / "recipe.lr")
+    assert [path.name for path in paths] == ["recipe.lr.png", "recipe.lr.svg", "recipe.lr.pdf"]
+    drawn = paths[1].read_text()
+    assert all(text in drawn for text in ("step0_x", "step12_x", "recipe.lr", "0.001", "0.01"))
+    with pytest.raises(RunError, match=r"recipe\.epochs: no two .* differ in recipe\.lr, recipe\.init"):
+        along(three, "recipe.epochs")
+    with pytest.raises(RunError, match=r"recipe\.init: its values are no numbers"):
+        along(three[1:], "recipe.init")
+
+
+def test_every_finished_run_is_written_with_its_settings(three: list[Candidate], tmp_path: Path) -> None:
+    write_candidates(three, tmp_path / "comparison.csv")
+    rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
+    assert len(rows) == 7
+    assert [float(row["top1"]) for row in rows if row["experiment"] == "slow"] == [70.0, 71.0, 60.0, 60.0]
+    assert find_differing(three) == ["recipe.lr", "recipe.init"]
+    assert rows[-1]["recipe.init"] == "normal"

@@ -1,0 +1,73 @@
+"""compare.py reads what experiments were configured as, and says which settings made the difference."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from omegaconf import OmegaConf
+
+from roadmap.config import compose
+
+Load = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def output_dir(tmp_path: Path) -> Path:
+    """Two steps under two learning rates, as train.py leaves them."""
+    for lr, top1 in (("1e-3", 60.0), ("4e-3", 65.0)):
+        for step, more in (("step0_resnet", 0.0), ("step12_downsample", -4.0)):
+            cfg = compose(f"+roadmap={step}", f"recipe.lr={lr}", "data.holdout=100", f"experiment=lr{lr}")
+            identity = {"step": step, "step_index": cfg.step.index, "label": step, "variant": {}, "reference": None}
+            identity |= {
+                "experiment": cfg.experiment,
+                "seed": 0,
+                "regime": "micro",
+                "data": "digits",
+                "recipe": "short",
+            }
+            folder = tmp_path / cfg.experiment / step / "seed0"
+            folder.mkdir(parents=True)
+            OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+            (folder / "state.json").write_text(json.dumps({"state": "done", "error": None, "identity": identity}))
+            numbers = {"top1": top1 + more, "best_top1": top1, "gmacs": 0.1, "parameters": 1000}
+            (folder / "summary.json").write_text(json.dumps(identity | numbers))
+    return tmp_path
+
+
+def test_two_learning_rates_differ_in_nothing_else(
+    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [
+        "lr1e-3",
+        "lr4e-3",
+        "--output-dir",
+        str(output_dir),
+        "--to",
+        str(tmp_path / "to"),
+        "--along",
+        "recipe.lr",
+    ]
+    assert load_script("compare").main(words) == 0
+    shown = capsys.readouterr().out
+    assert all(str(path) in shown for path in (tmp_path / "to").iterdir())
+    assert (tmp_path / "to/comparison.md").read_text() == (
+        "| experiment | recipe.lr | step0 | step12 | mean |\n| --- | --- | --- | --- | --- |\n"
+        "| lr4e-3 | 0.004 | 65.00 | 61.00 | 63.00 |\n| lr1e-3 | 0.001 | 60.00 | 56.00 | 58.00 |\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lr1e-3", "lr2e-3"], "lr2e-3: no such folder; experiments in"),
+        (["lr1e-3", "lr4e-3", "--to", "TO", "--along", "recipe.epochs"], "differ in recipe.lr"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(
+    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    words = [word.replace("TO", str(output_dir / "to")) for word in words]
+    assert load_script("compare").main([*words, "--output-dir", str(output_dir)]) == 1
+    assert message in capsys.readouterr().err
