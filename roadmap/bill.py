@@ -70,7 +70,7 @@ def write_bill(groups: Sequence[Group], rounds: int, report: Callable[[str], Non
         DataError: the images are not as configured.
     """
     opened: dict[Any, OpenData] = {}
-    subjects = [(make_subject(found.planned), _open_shared(found.planned.config, opened)) for found in groups]
+    subjects = [(make_subject(found.planned), open_shared(found.planned.config, opened)) for found in groups]
     folder = _find_existing(Path(groups[0].planned.config.output_dir)) if groups else Path()
     forecasts = forecast(subjects, folder, rounds, report)
     rows = []
@@ -103,7 +103,7 @@ def make_subject(run: PlannedRun) -> Subject:
     )
 
 
-def _open_shared(config: Config, opened: dict[Any, OpenData]) -> OpenData:
+def open_shared(config: Config, opened: dict[Any, OpenData]) -> OpenData:
     """The data of a run, opened once for all runs that make the same batches of it."""
     hardware, device = config.hardware, pick_device(config.hardware)
     batch_size, accumulation = plan_accumulation(config.recipe.total_batch, hardware.per_device_batch)

@@ -45,14 +45,16 @@ columns:
   largest    images at once that fit into the device's memory, for hardware.per_device_batch; on a CPU a straight
              line through two small batches says so, on a GPU it is tried
 
-Hours are those of one run at a time on each device; runs that share a device (hydra/launcher=joblib) may take
-fewer or more. The figures are of the machine as busy as it is now, with OMP_NUM_THREADS as it is now.
+Hours are those of one run at a time on each device; runs that share a device (hydra/launcher=processes) may take
+fewer or more, which --at-once tries. The figures are of the machine as busy as it is now, with OMP_NUM_THREADS as
+it is now.
 
 examples:
   python scripts/plan_roadmap.py +roadmap=step12_downsample
   python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' seed=0,1,2
   python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' setting=paper hardware.precision=bf16 \\
-      --devices 8 --price-per-hour 2.5 --watts 700 --json plan.json"""
+      --devices 8 --price-per-hour 2.5 --watts 700 --json plan.json
+  python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' --at-once 1,2,4"""
 
 Row = dict[str, Any]
 
@@ -92,6 +94,13 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--repeats", dest="rounds", type=positive_int, metavar="N", default=3, help="rounds of timings; default: 3"
     )
+    parser.add_argument(
+        "--at-once",
+        type=several,
+        metavar="N,...",
+        default=[],
+        help="also time so many runs of the most expensive step beside each other on this device, such as 1,2,4",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write rows, totals and machine there")
     return parser.parse_intermixed_args(words)
@@ -111,6 +120,10 @@ def positive_int(text: str) -> int:
     return number
 
 
+def several(text: str) -> list[int]:
+    return [positive_int(part) for part in text.split(",")]
+
+
 def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Console) -> tuple[list[Row], Row, Row]:
     """The bill by rows and in total, and the machine that it was measured on."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler writes of its start and stop to stderr
@@ -124,8 +137,10 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
     with counting_bar(console) as bar:
         task = bar.add_task("", total=count_reports(groups, arguments.rounds), completed=-1)
         rows = write_bill(groups, arguments.rounds, lambda name: bar.update(task, description=name, advance=1))
+        together = measure_at_once(groups, rows, arguments.at_once)
     total = add_up(rows, start, arguments.devices, arguments.price_per_hour, arguments.watts)
     total["left_out"] = dict(Counter(left_out))
+    total["at_once"] = together
     total["side_by_side"] = any(word.startswith("hydra/launcher=") for word in arguments.overrides)
     machine = {
         "device": describe_device(pick_device(runs[0].config.hardware)),
@@ -133,6 +148,23 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
         "versions": find_versions(),
     }
     return rows, total, machine
+
+
+def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence[int]) -> Row | None:
+    """How fast so many runs of the most expensive step are beside each other, and which number is the fastest."""
+    if not rows or not counts:
+        return None
+    from roadmap.side_by_side import find_best, measure_together
+
+    place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])
+    measured = measure_together(groups[place].planned, counts)
+    best = find_best(measured)
+    return {
+        "run": rows[place]["run"],
+        "images_per_s": {one.runs: one.images_per_s for one in measured},
+        "obstacles": {one.runs: one.obstacle for one in measured if one.obstacle},
+        "best": best and best.runs,
+    }
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -186,12 +218,26 @@ def describe(rows: Sequence[Row], total: Row) -> list[str]:
     ]
     if total["side_by_side"]:
         lines.append("the launcher's runs share the device: hours are those of one run at a time")
+    if total["at_once"] is not None:
+        lines.append(describe_at_once(**total["at_once"]))
     reasons = dict.fromkeys(row["made_up_images"] for row in rows if row["made_up_images"])
     lines += [f"images are made up, so reading and decoding them is left out: {reason}" for reason in reasons]
     for text in dict.fromkeys(text for row in rows for text in row["warnings"]):
         concerned = ", ".join(row["run"] for row in rows if text in row["warnings"])
         lines.append(f"warning: {text}" + (f" ({concerned})" if len(rows) > 1 else ""))
     return [*lines, CLOSING]
+
+
+def describe_at_once(
+    run: str, images_per_s: dict[int, float | None], obstacles: dict[int, str], best: int | None
+) -> str:
+    """The rates of runs beside each other in a line, and the words that start so many."""
+    rates = [
+        f"{count}: {obstacles[count] if rate is None else f'{rate:,.0f} images/s'}"
+        for count, rate in images_per_s.items()
+    ]
+    advice = "" if best is None else f"; fastest with hydra/launcher=processes hydra.launcher.n_jobs={best}"
+    return f"runs of {run} beside each other: {', '.join(rates)}{advice}"
 
 
 if __name__ == "__main__":

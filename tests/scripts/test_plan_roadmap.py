@@ -18,6 +18,7 @@ from roadmap.bill import add_up, group, make_subject, write_bill
 from roadmap.command import open_folder
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, RunError
+from roadmap.side_by_side import find_best, measure_together
 from roadmap.training import forecast, profile
 from roadmap.training.forecast import find_images
 from roadmap.training.profile import Subject, find_largest_batch, list_batches, measure_peak_memory
@@ -204,6 +205,30 @@ def test_a_figure_that_cannot_be(script: ModuleType, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         script.main(option)
     assert option[0] in capsys.readouterr().err
+
+
+@pytest.mark.system  # three processes of their own: 20 s
+def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: ModuleType) -> None:
+    words = ("+roadmap=step12_downsample", "regime.width.modern=8")
+    measured = measure_together(plan(tmp_path, *words)[0], [1, 2], seconds=0.5)
+    rates = [one.images_per_s for one in measured]
+    assert all(rate is not None and rate > 0 for rate in rates)
+    best = find_best(measured)
+    assert best is not None
+    assert best.images_per_s == max(rate for rate in rates if rate is not None)
+    line = script.describe_at_once("step12", {1: rates[0], 2: None}, {2: "out of memory"}, 1)
+    assert "2: out of memory; fastest with hydra/launcher=processes hydra.launcher.n_jobs=1" in line
+
+
+@pytest.mark.system  # a process of its own: 10 s
+def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path) -> None:
+    (planned,) = plan(
+        tmp_path, "+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2", "data.root=nowhere"
+    )
+    (answer,) = measure_together(planned, [1])
+    assert answer.images_per_s is None
+    assert "there is no data folder" in (answer.obstacle or "")
+    assert find_best([answer]) is None
 
 
 @pytest.mark.system

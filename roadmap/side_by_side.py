@@ -1,0 +1,113 @@
+"""How fast several runs are together on one device, and so how many of a sweep to start at once.
+
+A small network leaves most of a GPU, or of several cores, idle; runs beside each other may use it. Each trains in a
+process of its own, as hydra/launcher=processes has it, and all are timed over the same seconds.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
+
+import torch
+
+from roadmap.bill import make_subject, open_shared
+from roadmap.config import PlannedRun
+from roadmap.errors import first_line
+from roadmap.training.hardware import seed_everything
+from roadmap.training.profile import NO_LR, SEED
+from roadmap.training.profile import wait as wait_for_device
+from roadmap.training.trainer import build_learner
+from roadmap.training.update import train_update
+
+SECONDS = 5.0  # of a timing
+WARM_UP = 3  # updates
+PATIENCE = 300.0  # seconds for all to be ready
+CONTEXT = multiprocessing.get_context("spawn")  # a forked process can't use a GPU
+
+
+@dataclass(frozen=True)
+class Together:
+    """Some runs beside each other."""
+
+    runs: int
+    images_per_s: float | None  # of all together; None where they do not fit
+    obstacle: str | None = None  # why they do not
+
+
+def measure_together(planned: PlannedRun, counts: Sequence[int], seconds: float = SECONDS) -> list[Together]:
+    """The rate of each number of processes that train this run, which share the processor's cores evenly."""
+    threads = torch.get_num_threads()
+    return [_measure(planned, count, max(1, threads // count), seconds) for count in counts]
+
+
+def find_best(measured: Sequence[Together]) -> Together | None:
+    """The fastest; None where nothing fits."""
+    fitting = [one for one in measured if one.images_per_s is not None]
+    return max(fitting, key=lambda one: one.images_per_s or 0.0, default=None)
+
+
+def _measure(planned: PlannedRun, count: int, threads: int, seconds: float) -> Together:
+    barrier = CONTEXT.Barrier(count)
+    pairs = [CONTEXT.Pipe(duplex=False) for _ in range(count)]
+    processes = [CONTEXT.Process(target=_train, args=(planned, threads, seconds, barrier, end)) for _, end in pairs]
+    for process, (_, end) in zip(processes, pairs, strict=True):
+        process.start()
+        end.close()  # so that a dead process is an end of file here
+    try:
+        answers = [_receive(process, start) for process, (start, _) in zip(processes, pairs, strict=True)]
+    except RuntimeError as error:
+        return Together(count, None, str(error))
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    return Together(count, sum(answers))
+
+
+def _receive(process: BaseProcess, start: Connection) -> float:
+    """Images a second of one process.
+
+    RuntimeError: it has ended without, or is not ready in time.
+    """
+    if not wait([start], PATIENCE):
+        raise RuntimeError(f"not ready within {PATIENCE:.0f} seconds")
+    try:
+        answer = start.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"a process ended with status {process.exitcode}") from None
+    if isinstance(answer, str):
+        raise RuntimeError(answer)
+    return float(answer)
+
+
+def _train(planned: PlannedRun, threads: int, seconds: float, barrier: Barrier, end: Connection) -> None:
+    """In a process of its own: sends images a second, or what went wrong."""
+    try:
+        end.send(_time_updates(planned, threads, seconds, barrier))
+    except Exception as error:  # out of memory has many types
+        barrier.abort()
+        end.send(first_line(error))
+
+
+def _time_updates(planned: PlannedRun, threads: int, seconds: float, barrier: Barrier) -> float:
+    torch.set_num_threads(threads)
+    subject, data = make_subject(planned), open_shared(planned.config, {})
+    seed_everything(SEED)
+    learner = build_learner(
+        subject.build(), subject.data, subject.recipe, subject.hardware, subject.device, subject.batch_size
+    )
+    for _ in range(WARM_UP):
+        train_update(learner, next(data.updates), NO_LR)
+    wait_for_device(subject.device)
+    barrier.wait(PATIENCE)
+    updates, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        train_update(learner, next(data.updates), NO_LR)
+        wait_for_device(subject.device)
+        updates += 1
+    return updates * subject.recipe.total_batch / (time.perf_counter() - started)
