@@ -66,7 +66,9 @@ def join_group() -> Group:
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local_rank)
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
+        dist.init_process_group(
+            backend, store=_open_store(place), rank=place.rank, world_size=place.size, timeout=TIMEOUT
+        )
     control = dist.new_group(backend="gloo")
     assert isinstance(control, dist.ProcessGroup)
     return Group(place, control)
@@ -76,6 +78,15 @@ def leave_group() -> None:
     """Before the process ends, so that the library does not warn."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _open_store(place: Place) -> dist.Store:
+    """Where the processes leave their addresses, apart from those of processes that torchrun has started before.
+
+    torchrun keeps its store over a restart, and who reads the address of a process that is dead waits in vain.
+    """
+    store, _, _ = next(dist.rendezvous("env://", place.rank, place.size, timeout=TIMEOUT))
+    return dist.PrefixStore(f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _name_meeting_point() -> None:

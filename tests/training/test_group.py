@@ -28,9 +28,10 @@ WORDS = (
 pytestmark = pytest.mark.system  # processes of their own, several at once
 
 
-def start(output_dir: Path, *words: str, processes: int) -> subprocess.Popen[str]:
+def start(output_dir: Path, *words: str, processes: int, restarts: int = 0) -> subprocess.Popen[str]:
     alone = [sys.executable, "train.py"]
-    together = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    together = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    together += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
     return subprocess.Popen(
         [*(alone if processes == 1 else [*together, "train.py"]), *WORDS, *words, f"output_dir={output_dir}"],
         cwd=ROOT,
@@ -72,20 +73,35 @@ def test_two_processes_train_as_one(step: str, tmp_path: Path) -> None:
             assert abs(two["top1"] - one["top1"]) < 1
 
 
-def test_a_stopped_group_goes_on_exactly(tmp_path: Path, read_results: Results) -> None:
+def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: Path, read_results: Results) -> None:
     words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
-    whole = train(tmp_path / "whole", *words, processes=2)
-    process = start(tmp_path / "stopped", *words, processes=2)
+    whole = read_results(train(tmp_path / "whole", *words, processes=2))
+
+    process, state = start_and_wait_for_checkpoints(tmp_path / "stopped", *words)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert json.loads(state.read_text())["state"] == "interrupted"
+    assert read_results(train(tmp_path / "stopped", *words, processes=2)) == whole
+
+    process, state = start_and_wait_for_checkpoints(tmp_path / "killed", *words, restarts=1)
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)  # torchrun starts both processes again
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert read_results(state.parent) == whole
+
+
+def start_and_wait_for_checkpoints(
+    output_dir: Path, *words: str, restarts: int = 0
+) -> tuple[subprocess.Popen[str], Path]:
+    """A group that has saved twice, and its first process's state.json."""
+    process = start(output_dir, *words, processes=2, restarts=restarts)
     end = time.monotonic() + 120
-    while not list((tmp_path / "stopped").rglob("checkpoint.previous.pt")):
+    while not list(output_dir.rglob("checkpoint.previous.pt")):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
-    (state,) = (tmp_path / "stopped").rglob("state.json")
-    assert json.loads(state.read_text())["state"] == "interrupted"
-    assert read_results(train(tmp_path / "stopped", *words, processes=2)) == read_results(whole)
+    (state,) = output_dir.rglob("state.json")
+    return process, state
 
 
 def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:
