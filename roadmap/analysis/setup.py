@@ -8,6 +8,7 @@ from roadmap.analysis.diagrams import Network
 from roadmap.analysis.results import Row
 
 NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are told elsewhere
+DESIGNS = ("+roadmap", "+reference", "model")  # what the words of a sweep's commands differ in
 NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
 
 
@@ -23,19 +24,33 @@ class Setup:
 
 
 def training_commands(rows: Sequence[Row], setups: Sequence[Setup | None]) -> list[str]:
-    """The commands that train the finished runs of the rows, one for each set of overrides and seeds."""
-    steps: dict[tuple[str, tuple[str, ...], tuple[int, ...]], list[str]] = {}
+    """The commands that train the finished runs of the rows, as few as train nothing else."""
+    commands: list[list[str]] = []
     for row, setup in zip(rows, setups, strict=True):
         if setup is not None and setup.values and row.seeds:
-            group, _, name = setup.choice.partition("=")
-            steps.setdefault((group, setup.overrides, row.seeds), []).append(name)
-    commands = []
-    for (group, overrides, seeds), names in steps.items():
-        is_sweep = len(names) > 1 or len(seeds) > 1
-        choice = [f"{group}={','.join(names)}"] if group else []
-        words = [*choice, *overrides, f"seed={','.join(map(str, seeds))}"]
-        commands.append(shlex.join(["python", "train.py", *(["-m"] if is_sweep else []), *words]))
-    return commands
+            choice = [setup.choice] if setup.choice else []
+            _add(commands, [*choice, *setup.overrides, f"seed={','.join(map(str, row.seeds))}"])
+    return [shlex.join(["python", "train.py", *(["-m"] if _is_sweep(words) else []), *words]) for words in commands]
+
+
+def _add(commands: list[list[str]], words: list[str]) -> None:
+    """Adds a command; or, to one that differs in a design alone, the value of that."""
+    for command in commands:
+        if len(command) == len(words):
+            differing = [place for place, word in enumerate(words) if word != command[place]]
+            if len(differing) == 1 and _is_of_one_design(words[differing[0]], command[differing[0]]):
+                command[differing[0]] += f",{words[differing[0]].partition('=')[2]}"
+                return
+    commands.append(words)
+
+
+def _is_of_one_design(word: str, other: str) -> bool:
+    key = word.partition("=")[0]
+    return key.startswith(DESIGNS) and other.startswith(f"{key}=")
+
+
+def _is_sweep(words: Sequence[str]) -> bool:
+    return any("," in word for word in words if word.startswith((*DESIGNS, "seed=")))
 
 
 def recipe_lines(

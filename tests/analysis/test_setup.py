@@ -1,0 +1,54 @@
+"""The commands behind an experiment are as few as train its runs and no others."""
+
+from collections.abc import Sequence
+
+from roadmap.analysis.results import Row
+from roadmap.analysis.setup import Setup, training_commands
+
+
+def commands(*runs: tuple[str, Sequence[str], tuple[int, ...]]) -> list[str]:
+    """Of rows by step, other words and seeds."""
+    rows = [Row(step, None, step, {}, None, "x", "micro", "digits", "short", seeds) for step, _, seeds in runs]
+    setups = [Setup(f"+roadmap={step}", tuple(words), {"seed": "0"}, None) for step, words, _ in runs]
+    return training_commands(rows, setups)
+
+
+def test_steps_and_values_of_a_design_share_a_command() -> None:
+    assert commands(
+        ("step6", ["data=digits"], (0, 1)),
+        ("step7", ["data=digits"], (0, 1)),
+        ("step7", ["model/kernel_size=9", "data=digits"], (0, 1)),
+        ("step7", ["model/kernel_size=11", "data=digits"], (0, 1)),
+        ("step7", ["model/norm=layernorm", "data=digits"], (0, 1)),
+    ) == [
+        "python train.py -m +roadmap=step6,step7 data=digits seed=0,1",
+        "python train.py -m +roadmap=step7 model/kernel_size=9,11 data=digits seed=0,1",
+        "python train.py -m +roadmap=step7 model/norm=layernorm data=digits seed=0,1",
+    ]
+
+
+def test_what_differs_in_seeds_or_settings_has_a_command_of_its_own() -> None:
+    assert commands(
+        ("step6", ["recipe.lr=0.1"], (0,)),
+        ("step6", ["recipe.lr=0.2"], (0,)),
+        ("step6", ["recipe.lr=0.2"], (0, 1)),
+        ("step7", ["recipe.augment.scale=[0.5,1]"], (0,)),
+        ("step8", [], ()),
+    ) == [
+        "python train.py +roadmap=step6 recipe.lr=0.1 seed=0",
+        "python train.py +roadmap=step6 recipe.lr=0.2 seed=0",
+        "python train.py -m +roadmap=step6 recipe.lr=0.2 seed=0,1",
+        "python train.py +roadmap=step7 'recipe.augment.scale=[0.5,1]' seed=0",
+    ]
+
+
+def test_a_grid_is_not_made_of_runs_that_do_not_fill_it() -> None:
+    """Three of four combinations: merging all would train the fourth."""
+    assert commands(
+        ("step6", ["model/kernel_size=3"], (0,)),
+        ("step6", ["model/kernel_size=5"], (0,)),
+        ("step7", ["model/kernel_size=3"], (0,)),
+    ) == [
+        "python train.py -m +roadmap=step6 model/kernel_size=3,5 seed=0",
+        "python train.py +roadmap=step7 model/kernel_size=3 seed=0",
+    ]
