@@ -140,6 +140,38 @@ def filter_values(value: Any) -> Iterator[tuple[str, Any]]:
         yield from filter_values(item)
 
 
+@pytest.mark.system  # draws figures and a report: 10 s
+def test_an_experiment_is_logged_beside_its_runs_and_sent_with_them(kernel_run: Path, tmp_path: Path) -> None:
+    experiment = kernel_run.parents[1]
+    said = run_python("scripts/wandb_experiment.py", str(experiment), WANDB_DATA_DIR=str(tmp_path)).stdout
+    shown = inspect(experiment)
+    assert (shown["state"], shown["project"], shown["name"]) == ("finished", "trial", "micro-digits-aggregate")
+    run = run_record(shown)
+    assert (run["job_type"], run["run_group"]) == ("aggregate", "micro-digits")
+
+    (files,) = experiment.glob("wandb/offline-run-*/files")
+    (table,) = [json.loads(path.read_text()) for path in files.glob("media/table/*.json")]
+    row = dict(zip(table["columns"], *table["data"], strict=True))
+    assert (row["step"], row["n"], row["top1_sd"]) == ("step7_kernel,kernel_size=5", 1, None)
+    assert row["top1_mean"] == json.loads((kernel_run / "summary.json").read_text())["top1"]
+    for kind, name in (("html", "report.html"), ("images/figures", "roadmap.png")):
+        (media,) = files.glob(f"media/{kind}/*")
+        assert media.read_bytes() == (experiment / "figures" / name).read_bytes()
+    artifacts = {
+        record["artifact"]["name"]: record["artifact"] for record in shown["records"] if "artifact" in record
+    }
+    kept = {entry["path"] for entry in artifacts["roadmap-micro-digits"]["manifest"]["contents"]}
+    assert kept == {path.name for path in (experiment / "figures").iterdir()}
+
+    sync = f"{sys.executable} -m wandb sync --dry-run"
+    command = said.splitlines()[-1].removeprefix("to send it and the runs: ").replace("wandb sync", sync)
+    sent = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert {Path(line.split()[-1]) for line in sent.splitlines() if line.endswith(".wandb")} == {
+        *kernel_run.glob("wandb/offline-run-*/*.wandb"),
+        *experiment.glob("wandb/offline-run-*/*.wandb"),
+    }
+
+
 @pytest.mark.system  # a process of its own: 10 s
 def test_without_a_dashboard_its_library_is_not_needed(tmp_path: Path) -> None:
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0", f"output_dir={tmp_path}")
