@@ -70,18 +70,11 @@ def publish(experiment_dir: Path, target: Path) -> list[Path]:
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
     write_run_table(runs, target / RUN_TABLE)
     curve = draw_curve(target)
-    write_report(experiment_dir, target / "report.html", read_setup, name_commands(target))
+    write_report(experiment_dir, target / "report.html", read_setup, Commands.on(target))
     (target / "recipe.yaml").write_text(yaml.safe_dump(find_recipe(runs), sort_keys=False), encoding="utf-8")
     (target / "README.md").write_text(describe(runs, curve.rows, target), encoding="utf-8")
     own = [target / name for name in ("README.md", RUN_TABLE, "recipe.yaml", "report.html")]
     return [*own, *curve.paths]
-
-
-def name_commands(target: Path) -> Commands:
-    report, figures, check, attribute = (
-        f"python scripts/{script}.py {target}" for script in ("report", "plot_roadmap", "check_paper", "attribute")
-    )
-    return Commands(report, figures, check, attribute)
 
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:

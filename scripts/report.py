@@ -8,7 +8,6 @@ reported: what is missing is shown as missing. An error is one message and exit 
 
 import argparse
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
         path = arguments.to or experiment_dir / FIGURE_FOLDER / f"report{'-best' if arguments.best else ''}.html"
         if experiment_dir.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_report(experiment_dir, path, read_setup, name_commands(experiment_dir, arguments), arguments.best)
+        write_report(experiment_dir, path, read_setup, Commands.on(experiment_dir, arguments.best), arguments.best)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -45,16 +44,6 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         help="show the accuracy of the best epoch, picked on the validation set, not of the last",
     )
     return parser.parse_args(words)
-
-
-def name_commands(experiment_dir: Path, arguments: argparse.Namespace) -> Commands:
-    """The commands as they were or could be typed where this one was."""
-    options = [str(experiment_dir), *(["--best"] if arguments.best else [])]
-    report, figures, check, attribute = (
-        shlex.join(["python", f"scripts/{script}.py", *options])
-        for script in ("report", "plot_roadmap", "check_paper", "attribute")
-    )
-    return Commands(report, figures, check, attribute)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ values. The template escapes all that comes from a configuration or an error.
 import base64
 import gzip
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -72,6 +73,13 @@ class Commands:
     figures: str  # writes the static figures and the tables
     check: str  # compares with the paper
     attribute: str  # says what each choice is worth, as text
+
+    @classmethod
+    def on(cls, folder: Path, best: bool = False) -> Self:
+        """Those that read this folder."""
+        options = [str(folder), *(["--best"] if best else [])]
+        scripts = ("report", "plot_roadmap", "check_paper", "attribute")
+        return cls(*(shlex.join(["python", f"scripts/{script}.py", *options]) for script in scripts))
 
 
 def write_report(

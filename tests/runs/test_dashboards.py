@@ -1,4 +1,4 @@
-"""Dashboards mirror a run: W&B without a network, and none at all without its library."""
+"""Dashboards mirror runs and experiments: W&B without a network, and none at all without its library."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,23 +34,142 @@ def run_python(*words: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.system  # a process of its own and W&B's service: 20 s
-def test_wandb_offline_shows_the_run(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def kernel_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run that W&B logged offline."""
+    outputs = tmp_path_factory.mktemp("outputs")
     words = ("+roadmap=step7_kernel", "model/kernel_size=5", "recipe.epochs=2", "seed=3", "logger=wandb")
-    run_python("train.py", *words, f"output_dir={tmp_path}", WANDB_MODE="offline")
-    (folder,) = tmp_path.glob("micro-digits/step7_kernel,kernel_size=5/seed3")
-    (log,) = folder.glob("wandb/offline-run-*/*.wandb")
-    shown = json.loads(run_python("-m", "wandb", "leet", "inspect", "--summary", "--json", str(log)).stdout)
+    run_python("train.py", *words, "logger.project=trial", f"output_dir={outputs}", WANDB_MODE="offline")
+    (folder,) = outputs.glob("micro-digits/step7_kernel,kernel_size=5/seed3")
+    return folder
 
-    summary = json.loads((folder / "summary.json").read_text())
+
+def inspect(folder: Path) -> dict[str, Any]:
+    """State, configuration and summary of the one run that was logged offline into a folder, and its records."""
+    (log,) = folder.glob("wandb/offline-run-*/*.wandb")
+    leet = ("-m", "wandb", "leet", "inspect", "--json", str(log))
+    records = [json.loads(line) for line in run_python(*leet).stdout.splitlines()]
+    return {**json.loads(run_python(*leet, "--summary").stdout), "records": records}
+
+
+def run_record(shown: dict[str, Any]) -> dict[str, Any]:
+    (run,) = [record["run"] for record in shown["records"] if record["type"] == "run"]
+    return run
+
+
+@pytest.mark.system  # a process of its own and W&B's service: 20 s
+def test_wandb_offline_shows_the_run(kernel_run: Path) -> None:
+    shown = inspect(kernel_run)
+    summary = json.loads((kernel_run / "summary.json").read_text())
     assert {key: shown["summary"][key] for key in SHOWN} == pytest.approx({key: summary[key] for key in SHOWN})
     assert (summary["step"], summary["step_index"], summary["paper_top1"]) == ("step7_kernel", 7, 80.35)
     assert (shown["state"], shown["exit_code"]) == ("finished", 0)
-    assert (shown["name"], shown["project"]) == ("step7_kernel,kernel_size=5-seed3", "roadmap")
+    assert (shown["name"], shown["project"]) == ("step7_kernel,kernel_size=5-seed3", "trial")
     assert shown["tags"] == ["micro", "digits", "short"]
     assert shown["summary"]["epoch"] == 2
     assert shown["config"]["model"]["kernel_size"] == 5
     assert shown["config"]["recipe"]["epochs"] == 2
+
+
+def named_keys(value: Any) -> Iterator[tuple[str, str]]:
+    """Every key of a run that the specification of a workspace or a report names: its section and its name."""
+    if isinstance(value, list):
+        for item in value:
+            yield from named_keys(item)
+    elif isinstance(value, dict) and value.keys() == {"section", "name"}:  # of a filter, a group or an order
+        yield value["section"], value["name"]
+    elif isinstance(value, dict):
+        for field, item in value.items():
+            if field == "metrics":
+                yield from (("history", name) for name in item)
+            elif field == "groupBy":
+                yield "config", item
+            elif field in ("xAxis", "yAxis", "columnOrder", "columnPinned", "columnVisible"):
+                for name in [item] if isinstance(item, str) else item:
+                    section, _, key = name.rpartition(":")
+                    yield section or "history", key
+            else:
+                yield from named_keys(item)
+
+
+def logged_keys(shown: dict[str, Any]) -> set[tuple[str, str]]:
+    """Every key that a run logged. W&B's app has a `value` between a key of the configuration and what it holds."""
+    config = {(key, *rest) for key, value in shown["config"].items() for rest in nested_keys(value)}
+    history = {key for record in shown["records"] for key in record.get("history", {}).get("item", {})}
+    return {
+        *(("config", ".".join([key, "value", *rest])) for key, *rest in config),
+        *(("history", key) for key in history),
+        *(("summary", key) for key in shown["summary"]),
+    }
+
+
+def nested_keys(value: Any) -> Iterator[tuple[str, ...]]:
+    if not isinstance(value, dict):
+        yield ()
+    else:
+        yield from ((key, *rest) for key, item in value.items() for rest in nested_keys(item))
+
+
+@pytest.mark.system  # of the run above: 3 s
+def test_every_key_of_the_dashboard_is_one_that_a_run_logs(kernel_run: Path) -> None:
+    shown = inspect(kernel_run)
+    pages = json.loads(
+        run_python("scripts/wandb_dashboard.py", "team/trial", "--experiment", "micro-digits", "--print").stdout
+    )
+    named = set(named_keys(pages))
+    assert {section for section, _ in named} == {"config", "history", "run", "summary"}
+    assert {key for key in named if key[0] != "run"} - logged_keys(shown) == set()
+    assert {name for section, name in named if section == "run"} == {"jobType", "group", "state", "displayName"}
+    # Each filter lets this run through.
+    run = run_record(shown)
+    values = {
+        "jobType": run["job_type"],
+        "group": run["run_group"],
+        "state": shown["state"],
+        "step": "step7_kernel",
+    }
+    assert {(name, values[name]) for name in values} == set(filter_values(pages))
+
+
+def filter_values(value: Any) -> Iterator[tuple[str, Any]]:
+    """Name and value of every filter in a specification."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    if isinstance(value, dict) and "op" in value:
+        yield value["key"]["name"], value["value"]
+    for item in items:
+        yield from filter_values(item)
+
+
+@pytest.mark.system  # draws figures and a report: 10 s
+def test_an_experiment_is_logged_beside_its_runs_and_sent_with_them(kernel_run: Path, tmp_path: Path) -> None:
+    experiment = kernel_run.parents[1]
+    said = run_python("scripts/wandb_experiment.py", str(experiment), WANDB_DATA_DIR=str(tmp_path)).stdout
+    shown = inspect(experiment)
+    assert (shown["state"], shown["project"], shown["name"]) == ("finished", "trial", "micro-digits-aggregate")
+    run = run_record(shown)
+    assert (run["job_type"], run["run_group"]) == ("aggregate", "micro-digits")
+
+    (files,) = experiment.glob("wandb/offline-run-*/files")
+    (table,) = [json.loads(path.read_text()) for path in files.glob("media/table/*.json")]
+    row = dict(zip(table["columns"], *table["data"], strict=True))
+    assert (row["step"], row["n"], row["top1_sd"]) == ("step7_kernel,kernel_size=5", 1, None)
+    assert row["top1_mean"] == json.loads((kernel_run / "summary.json").read_text())["top1"]
+    for kind, name in (("html", "report.html"), ("images/figures", "roadmap.png")):
+        (media,) = files.glob(f"media/{kind}/*")
+        assert media.read_bytes() == (experiment / "figures" / name).read_bytes()
+    artifacts = {
+        record["artifact"]["name"]: record["artifact"] for record in shown["records"] if "artifact" in record
+    }
+    kept = {entry["path"] for entry in artifacts["roadmap-micro-digits"]["manifest"]["contents"]}
+    assert kept == {path.name for path in (experiment / "figures").iterdir()}
+
+    sync = f"{sys.executable} -m wandb sync --dry-run"
+    command = said.splitlines()[-1].removeprefix("to send it and the runs: ").replace("wandb sync", sync)
+    sent = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert {Path(line.split()[-1]) for line in sent.splitlines() if line.endswith(".wandb")} == {
+        *kernel_run.glob("wandb/offline-run-*/*.wandb"),
+        *experiment.glob("wandb/offline-run-*/*.wandb"),
+    }
 
 
 @pytest.mark.system  # a process of its own: 10 s

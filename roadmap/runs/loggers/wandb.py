@@ -16,8 +16,14 @@ import wandb
 from roadmap.runs.folder import RunFolder, identity_values, read_metrics
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
-INIT_TIMEOUT = 20  # seconds in which the server has to answer, or the run goes on without it
-FINISH_TIMEOUT = 120  # seconds for what is still to be sent at the end; `wandb sync` sends the rest
+JOB_TYPE = "train"  # apart from the run that sums an experiment up
+SETTINGS = {
+    "console": "off",
+    "silent": True,
+    "init_timeout": 20,  # seconds in which the server has to answer, or the run goes on without it
+    "finish_timeout": 120,  # seconds for what is still to be sent at the end; `wandb sync` sends the rest
+    "finish_timeout_raises": True,
+}
 
 
 class Logger:
@@ -38,16 +44,11 @@ class Logger:
             id=run.dashboard_id(),  # a run that goes on is one run on the dashboard too
             resume="allow" if spec.mode is WandbMode.online else None,  # offline, the new folder replaces the old
             group=identity.experiment,
+            job_type=JOB_TYPE,
             name=f"{identity.name}-seed{identity.seed}",
             tags=[identity.regime, identity.data, identity.recipe],
             config={**run.config, "identity": {**identity_values(identity), "name": identity.name}},
-            settings=wandb.Settings(
-                console="off",
-                silent=True,
-                init_timeout=INIT_TIMEOUT,
-                finish_timeout=FINISH_TIMEOUT,
-                finish_timeout_raises=True,
-            ),
+            settings=SETTINGS,
         )
         for old in (run.path / "wandb").glob(f"offline-run-*-{self.run.id}"):
             if old.name not in self.run.dir:

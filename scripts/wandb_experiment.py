@@ -1,0 +1,146 @@
+"""Logs what an experiment came to, its table, figures and HTML report, as a run of its own on Weights & Biases.
+
+    python scripts/wandb_experiment.py [EXPERIMENT] [--output-dir outputs] [--online]
+
+It has the project and the group of the experiment's runs. Offline unless asked otherwise; then the last line is
+the command that sends it and them. Type that on the same machine: until it is sent, W&B keeps the artifact's files
+in ~/.local/share/wandb. Each call is a new run; the artifact keeps the versions. An error is one message and exit
+status 1.
+"""
+
+import argparse
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import wandb
+
+from roadmap.analysis.changes import judge
+from roadmap.analysis.curve import Curve, draw_curve
+from roadmap.analysis.folders import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
+from roadmap.analysis.report import Commands, write_report
+from roadmap.analysis.run import Run
+from roadmap.analysis.table import columns, notes
+from roadmap.config import CONF_DIR
+from roadmap.errors import RoadmapError, RunError, first_line
+from roadmap.runs.folder import CONFIG
+from roadmap.runs.loggers.wandb import SETTINGS
+from roadmap.setups import read_setup, read_values
+
+JOB_TYPE = "aggregate"
+TABLE = "roadmap"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+        curve = draw_curve(experiment_dir)
+        report = experiment_dir / FIGURE_FOLDER / "report.html"
+        write_report(experiment_dir, report, read_setup, Commands.on(experiment_dir))
+        project, entity = find_project(read_runs(experiment_dir))
+        run = log_aggregate(
+            experiment_dir,
+            curve,
+            report,
+            project=arguments.project or project,
+            entity=arguments.entity or entity,
+            mode="online" if arguments.online else "offline",
+        )
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if arguments.online:
+        print(run.url)
+    else:
+        print(Path(run.dir).parent)
+        folder = shlex.quote(str(experiment_dir))
+        print(f"to send it and the runs: find {folder} -name 'offline-run-*' -exec wandb sync {{}} +")
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Logs an experiment's table, figures and HTML report as a run on Weights & Biases."
+    )
+    add_experiment_arguments(parser)
+    parser.add_argument(
+        "--online", action="store_true", help="send it at once; default: write it, for `wandb sync`"
+    )
+    parser.add_argument("--project", help="default: that of the experiment's runs")
+    parser.add_argument("--entity", help="the team on W&B; default: that of the experiment's runs")
+    return parser.parse_args(words)
+
+
+def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
+    """Project and entity to which the runs were logged; where they were not, those of conf/logger/wandb.yaml."""
+    for run in runs:
+        if (run.path / CONFIG).exists():
+            logger = read_values(run.path / CONFIG)["logger"]
+            if logger["name"] == "wandb":
+                return logger["project"], logger["entity"]
+    default = read_values(CONF_DIR / "logger/wandb.yaml")
+    return default["project"], default["entity"]
+
+
+def log_aggregate(
+    experiment_dir: Path, curve: Curve, report: Path, project: str, entity: str | None, mode: str
+) -> wandb.Run:
+    """Logs the table, the figures and the report, and all their files as an artifact.
+
+    RunError: W&B failed; online, that is mostly an account or a network that is missing.
+    """
+    first = curve.rows[0]
+    figures = [path for path in curve.paths if path.suffix == ".png"]
+    try:
+        run = wandb.init(
+            project=project,
+            entity=entity,
+            mode=mode,
+            dir=experiment_dir,
+            group=first.experiment,
+            job_type=JOB_TYPE,
+            name=f"{first.experiment}-{JOB_TYPE}",
+            tags=sorted({value for row in curve.rows for value in (row.regime, row.data, row.recipe)}),
+            notes="\n".join(notes(curve.rows)),
+            config={"experiment": first.experiment},
+            settings=SETTINGS,
+        )
+        run.log(
+            {
+                TABLE: make_table(curve),
+                **{f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
+                "report": wandb.Html(str(report), inject=False),  # as it is: its policy lets in no other styles
+            }
+        )
+        run.log_artifact(make_artifact(first.experiment, [*curve.paths, report]))
+        run.finish()
+    except Exception as error:  # whatever a service and its library may raise
+        raise RunError(
+            f"{experiment_dir}: not logged to W&B ({type(error).__name__}: {first_line(error)}); --online takes a "
+            "network and an account that may write there, see `wandb login`; without it, neither is needed"
+        ) from error
+    return run
+
+
+def make_table(curve: Curve) -> wandb.Table:
+    """The rows of roadmap.csv."""
+    table = columns(curve.rows)
+    rows = [[column.value(one) for column in table] for one in judge(curve.rows)]
+    return wandb.Table(columns=[column.key for column in table], data=rows)
+
+
+def make_artifact(experiment: str, paths: Sequence[Path]) -> wandb.Artifact:
+    """The files, under a name of the letters that W&B takes."""
+    artifact = wandb.Artifact(f"roadmap-{re.sub(r'[^A-Za-z0-9_.-]', '-', experiment)}", type="results")
+    for path in paths:
+        artifact.add_file(str(path))
+    return artifact
+
+
+if __name__ == "__main__":
+    sys.exit(main())
