@@ -3,7 +3,6 @@
 This is how a recipe is chosen: one experiment a recipe, each with the same steps.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from pathlib import Path
 from statistics import fmean
 
 from roadmap.analysis.results import deviation
-from roadmap.analysis.run import DONE, Run
+from roadmap.analysis.run import DONE, Run, read_run_settings, write_run_table
 from roadmap.errors import RunError
 
 Table = list[list[str]]  # a heading, then a line an experiment
-RUN_COLUMNS = ("seed", "top1", "best_top1", "loss", "epochs", "images_per_s", "commit", "config_hash")
 
 
 @dataclass(frozen=True)
@@ -106,13 +104,18 @@ def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
 
 
 def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
-    """CSV, a row a run: its experiment, what differs in its settings, its step, and what it measured."""
+    """CSV, a row a run: what differs in its settings, and the run."""
     keys = find_differing(candidates)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["experiment", *keys, "step", *RUN_COLUMNS])
-        for one in candidates:
-            for run in one.runs:
-                values = [getattr(run, name) for name in RUN_COLUMNS]
-                settings = (one.settings.get(key, "") for key in keys)
-                writer.writerow([one.name, *settings, run.name, *("" if v is None else v for v in values)])
+    rows = [(run, {key: one.settings.get(key, "") for key in keys}) for one in candidates for run in one.runs]
+    write_run_table([run for run, _ in rows], path, [settings for _, settings in rows])
+
+
+def read_candidates(path: Path) -> list[Candidate]:
+    """The experiments of such a file, with the settings that differ.
+
+    RunError: a column is missing, or a cell is not what belongs there.
+    """
+    found: dict[str, tuple[dict[str, str], list[Run]]] = {}
+    for run, settings in read_run_settings(path):
+        found.setdefault(run.experiment, (settings, []))[1].append(run)
+    return [make_candidate(name, settings, runs) for name, (settings, runs) in found.items()]

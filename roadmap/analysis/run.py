@@ -2,8 +2,9 @@
 
 import csv
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -51,14 +52,20 @@ class Run:
         return ",".join([self.step, *(f"{key}={value}" for key, value in self.variant.items())])
 
 
-def write_run_table(runs: Iterable[Run], path: Path) -> None:
-    """CSV, a row a run; an empty cell where a run has no value. Numbers keep every digit."""
+def write_run_table(runs: Iterable[Run], path: Path, settings: Iterable[Mapping[str, str]] | None = None) -> None:
+    """CSV, a row a run; an empty cell where a run has no value. Numbers keep every digit.
+
+    `settings` are columns of their own before a run's, the same for each run.
+    """
     names = [field.name for field in fields(Run) if field.name != "path"]
+    rows = [
+        {**more, **{name: _to_cell(getattr(run, name)) for name in names}}
+        for run, more in zip(runs, repeat({}) if settings is None else settings, strict=False)
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        for run in runs:
-            writer.writerow(_to_cell(getattr(run, name)) for name in names)
+        writer = csv.DictWriter(file, list(rows[0]) if rows else names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_run_table(path: Path) -> list[Run]:
@@ -66,8 +73,19 @@ def read_run_table(path: Path) -> list[Run]:
 
     RunError: a column is missing, or a cell is not what belongs there; names file, line and cell.
     """
+    runs = [run for run, _ in read_run_settings(path)]
+    if not runs:
+        raise RunError(f"{path}: no run")
+    return runs
+
+
+def read_run_settings(path: Path) -> list[tuple[Run, dict[str, str]]]:
+    """Each run of such a table, and the other columns of its row.
+
+    RunError: as read_run_table.
+    """
     parsers = {name: _parser(kind) for name, kind in get_type_hints(Run).items() if name != "path"}
-    runs = []
+    found = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [name for name in parsers if name not in (reader.fieldnames or ())]
@@ -81,10 +99,9 @@ def read_run_table(path: Path) -> list[Run]:
                 except (ValueError, TypeError) as error:
                     raise RunError(f"{path}, line {reader.line_num}: {name} is {cells[name]!r}") from error
             run = Run(path=path.parent, **values)
-            runs.append(replace(run, path=path.parent / run.name / f"seed{run.seed}"))
-    if not runs:
-        raise RunError(f"{path}: no run")
-    return runs
+            own = {key: value for key, value in cells.items() if key not in parsers}
+            found.append((replace(run, path=path.parent / run.name / f"seed{run.seed}"), own))
+    return found
 
 
 def _to_cell(value: Any) -> str:

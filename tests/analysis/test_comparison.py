@@ -1,6 +1,5 @@
 """Experiments beside each other: what differs, the order, and what is told where there is no comparison."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import pytest
 from roadmap.analysis.comparison import (
     Candidate,
     along,
-    find_differing,
     make_candidate,
     make_table,
+    read_candidates,
     to_markdown,
     write_candidates,
 )
@@ -25,7 +24,7 @@ RUN = Run(Path("x"), "step0_resnet", 0, "ResNet", {}, None, 0, "done", None, "x"
 def candidate(name: str, settings: dict[str, str], **top1: list[float]) -> Candidate:
     """An experiment of steps such as step0=[90.0, 91.0], one accuracy a seed, and of a run that failed."""
     runs = [
-        replace(RUN, step=f"{step}_x", step_index=int(step[4:]), seed=seed, top1=value)
+        replace(RUN, experiment=name, step=f"{step}_x", step_index=int(step[4:]), seed=seed, top1=value)
         for step, values in top1.items()
         for seed, value in enumerate(values)
     ]
@@ -76,10 +75,9 @@ def test_a_curve_is_of_experiments_that_differ_in_one_setting(three: list[Candid
         along(three[1:], "recipe.init")
 
 
-def test_every_finished_run_is_written_with_its_settings(three: list[Candidate], tmp_path: Path) -> None:
+def test_the_table_can_be_made_from_the_file_of_all_runs(three: list[Candidate], tmp_path: Path) -> None:
     write_candidates(three, tmp_path / "comparison.csv")
-    rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
-    assert len(rows) == 7
-    assert [float(row["top1"]) for row in rows if row["experiment"] == "slow"] == [70.0, 71.0, 60.0, 60.0]
-    assert find_differing(three) == ["recipe.lr", "recipe.init"]
-    assert rows[-1]["recipe.init"] == "normal"
+    again = read_candidates(tmp_path / "comparison.csv")
+    assert [len(one.runs) for one in again] == [4, 2, 1]
+    assert make_table(again) == make_table(three)
+    assert again[2].settings == {"recipe.lr": "0.01", "recipe.init": "normal"}
