@@ -36,7 +36,7 @@ from roadmap.analysis.layout import (
     setting_text,
 )
 from roadmap.analysis.learning import average_curves, curve_payload, read_metrics, runs_of
-from roadmap.analysis.results import aggregate, deviation, step_before
+from roadmap.analysis.results import aggregate, deviation, drawn_rows, step_before
 from roadmap.analysis.setup import Setup, recipe_lines, training_commands
 from roadmap.analysis.table import notes, step_name
 
@@ -178,8 +178,9 @@ def _describe_experiment(judged: Sequence[Judged], runs: Sequence[Run], best: bo
 
 
 def _draw_charts(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
+    shown = {id(row) for row in drawn_rows([one.row for one in judged])}
     drawn = (
-        roadmap_chart(judged, best),
+        roadmap_chart([one for one in judged if id(one.row) in shown], best),
         waterfall_chart(judged, best),
         cost_chart(judged, best),
         kernel_chart(judged, best),
