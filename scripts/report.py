@@ -1,6 +1,6 @@
 """Writes one HTML file that answers what an experiment shows.
 
-    python scripts/report.py [EXPERIMENT] [--output-dir outputs] [--best] [--to FILE]
+    python scripts/report.py [EXPERIMENT] [--output-dir outputs] [--best] [--axes A,B] [--to FILE]
 
 The file is EXPERIMENT/figures/report.html; it needs no network and no server. A sweep that is still running can be
 reported: what is missing is shown as missing. An error is one message and exit status 1.
@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.analysis.diagrams import Network
+from roadmap.analysis.factorial import add_factorial_arguments
 from roadmap.analysis.folders import FIGURE_FOLDER, Run, add_experiment_arguments, choose_experiment
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.setup import Setup
@@ -43,7 +44,8 @@ def main(words: Sequence[str] | None = None) -> int:
         path = arguments.to or experiment_dir / FIGURE_FOLDER / f"report{'-best' if arguments.best else ''}.html"
         if experiment_dir.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_report(experiment_dir, path, read_setup, name_commands(experiment_dir, arguments), arguments.best)
+        commands = name_commands(experiment_dir, arguments)
+        write_report(experiment_dir, path, read_setup, commands, arguments.best, arguments.axes, arguments.step)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -60,17 +62,25 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="show the accuracy of the best epoch, picked on the validation set, not of the last",
     )
+    add_factorial_arguments(parser)
     return parser.parse_args(words)
 
 
 def name_commands(experiment_dir: Path, arguments: argparse.Namespace) -> Commands:
     """The commands as they were or could be typed where this one was."""
-    options = [str(experiment_dir), *(["--best"] if arguments.best else [])]
-    report, figures, check, attribute = (
-        shlex.join(["python", f"scripts/{script}.py", *options])
-        for script in ("report", "plot_roadmap", "check_paper", "attribute")
+    best = ["--best"] if arguments.best else []
+    factorial = ["--axes", ",".join(arguments.axes), "--step", arguments.step] if arguments.axes else []
+
+    def command(script: str, *options: str) -> str:
+        return shlex.join(["python", f"scripts/{script}.py", str(experiment_dir), *best, *options])
+
+    return Commands(
+        report=command("report", *factorial),
+        figures=command("plot_roadmap"),
+        check=command("check_paper"),
+        attribute=command("attribute"),
+        factorial=command("attribute", *factorial),
     )
-    return Commands(report, figures, check, attribute)
 
 
 def read_setup(run: Run) -> Setup | None:

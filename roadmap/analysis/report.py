@@ -23,7 +23,8 @@ from roadmap.analysis.changes import Judged, interval_text, judge, method_text, 
 from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
-from roadmap.analysis.effect_chart import effect_chart
+from roadmap.analysis.effect_chart import effect_chart, factorial_chart
+from roadmap.analysis.factorial import Grid, read_grid
 from roadmap.analysis.folders import FAILED, Run, count_states, read_finished_runs
 from roadmap.analysis.layout import (
     BEST_EPOCH,
@@ -39,6 +40,7 @@ from roadmap.analysis.learning import average_curves, curve_payload, read_metric
 from roadmap.analysis.results import aggregate, deviation, drawn_rows, step_before
 from roadmap.analysis.setup import Setup, recipe_lines, training_commands
 from roadmap.analysis.table import notes, step_name
+from roadmap.choices import STEPS
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -52,6 +54,7 @@ CONTENTS = {
     "curves": "Training curves",
     "kernels": "Kernel sizes",
     "effects": "Each choice",
+    "factorial": "Factorial",
     "paper": "The paper",
     "blocks": "Networks",
     "table": "Table",
@@ -71,19 +74,29 @@ class Commands:
     figures: str  # writes the static figures and the tables
     check: str  # compares with the paper
     attribute: str  # says what each choice is worth, as text
+    factorial: str  # the same of a factorial
 
 
 def write_report(
-    experiment_dir: Path, path: Path, read_setup: ReadSetup, commands: Commands, best: bool = False
+    experiment_dir: Path,
+    path: Path,
+    read_setup: ReadSetup,
+    commands: Commands,
+    best: bool = False,
+    axes: Sequence[str] = (),
+    step: str = STEPS[-1],
 ) -> None:
     """Writes the page; `read_setup` gives the configuration of a run, None where it left none.
 
-    `best` shows the best epoch's accuracy, picked on the validation set, in place of the last one's.
-    RunError: the experiment does not exist, or none of its runs has finished.
+    `best` shows the best epoch's accuracy, picked on the validation set, in place of the last one's. `axes` are
+    those of a factorial on `step`, if one is to be shown.
+    RunError: the experiment does not exist, none of its runs has finished, or the factorial is not complete.
     """
     with _collect_warnings() as warnings:
         runs = read_finished_runs(experiment_dir)
-        judged = judge(aggregate(runs), best)
+        rows = aggregate(runs)
+        judged = judge(rows, best)
+        grid = read_grid(rows, axes, step, best) if axes else None
         members = [runs_of(one.row, runs) for one in judged]
         setups = [read_setup(some[0]) if some else None for some in members]
         curves = [average_curves([read_metrics(run.path) for run in some]) for some in members]
@@ -94,7 +107,7 @@ def write_report(
     ]
     context = {
         **_describe_experiment(judged, runs, best),
-        **_draw_charts(judged, best),
+        **_draw_charts(judged, best, grid),
         "curves": curve_payload(judged, curves, [len(some) for some in members]),
         "networks": _draw_networks(judged, setups),
         **_fill_table(judged, best),
@@ -110,6 +123,7 @@ def write_report(
         "figures_command": commands.figures,
         "check_command": commands.check,
         "attribute_command": commands.attribute,
+        "factorial_command": commands.factorial,
     }
     path.write_text(_render(context), encoding="utf-8")
 
@@ -122,9 +136,8 @@ def _render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    absent = {
-        name for name in ("changes", "costs", "kernels", "effects", "curves") if not _has_section(context, name)
-    }
+    optional = ("changes", "costs", "kernels", "effects", "factorial", "curves")
+    absent = {name for name in optional if not _has_section(context, name)}
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return environment.get_template("report.html").render(
         **context,
@@ -177,7 +190,7 @@ def _describe_experiment(judged: Sequence[Judged], runs: Sequence[Run], best: bo
     }
 
 
-def _draw_charts(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
+def _draw_charts(judged: Sequence[Judged], best: bool, grid: Grid | None) -> dict[str, Any]:
     shown = {id(row) for row in drawn_rows([one.row for one in judged])}
     drawn = (
         roadmap_chart([one for one in judged if id(one.row) in shown], best),
@@ -185,6 +198,7 @@ def _draw_charts(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
         cost_chart(judged, best),
         kernel_chart(judged, best),
         effect_chart([one.row for one in judged], best),
+        factorial_chart(grid) if grid else None,
     )
     caption = "Bars are means with the deviation over seeds, hatched where a variant was tried and not adopted."
     if any(one.row.on_imagenet for one in judged):

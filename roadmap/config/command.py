@@ -28,6 +28,11 @@ class PlannedRun:
     config: Config
     variant: dict[str, str]
 
+    @property
+    def name(self) -> str:
+        """The step with its variant, such as step7_kernel,kernel_size=9."""
+        return ",".join([self.config.step.name, *(f"{key}={value}" for key, value in self.variant.items())])
+
 
 def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
     """Every run of `python train.py [-m] OVERRIDES...`, in the order in which Hydra starts them.
