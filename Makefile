@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 roadmap: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python train.py -m '+roadmap=glob(step*)' seed=0,1,2 \
+	OMP_NUM_THREADS=1 $(BIN)/python train.py -m +sweep=roadmap seed=0,1,2 \
 		hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 test: $(INSTALLED)

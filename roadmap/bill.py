@@ -93,7 +93,7 @@ def _find_existing(path: Path) -> Path:
 def make_subject(run: PlannedRun) -> Subject:
     config = run.config
     return Subject(
-        name=",".join([config.step.name, *(f"{key}={value}" for key, value in run.variant.items())]),
+        name=run.name,
         build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
         data=config.data,
         recipe=config.recipe,

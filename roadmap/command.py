@@ -3,6 +3,7 @@
 A run's error is printed and recorded in its folder, and never raised, so that a sweep goes on.
 """
 
+import shlex
 import signal
 import sys
 import traceback
@@ -18,11 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from roadmap import terminal
-from roadmap.config import Mode, PlannedRun, advise, plan_run, plan_runs, prepare_overrides
+from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.isolation import LAUNCHER, run_isolated
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
+from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.training.processes import find_place
 
@@ -40,7 +42,9 @@ def main(hydra_app: Callable[[], Any]) -> int:
         hydra_app()
         return 0
     try:
-        plan = plan_runs(arguments.overrides, arguments.multirun)
+        sweep = read_sweep(arguments.overrides, arguments.multirun)
+        words = expand(sweep) if sweep else arguments.overrides
+        plan = plan_runs(words, arguments.multirun)
         folders = [open_folder(planned) for planned in plan]
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
@@ -52,6 +56,10 @@ def main(hydra_app: Callable[[], Any]) -> int:
     evaluated = [folder for planned, folder in runs if planned.config.mode is Mode.eval]
     trained = [folder for planned, folder in runs if planned.config.mode is Mode.train]
     expected = _count_evaluations(evaluated) + len(evaluated)
+    if sweep:  # whose word Hydra does not know
+        sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
+    if sweep and trained:
+        _say_cost(sweep, arguments.overrides, trained)
     try:
         if arguments.multirun and PLACE.is_first:
             _mark_pending(trained)
@@ -208,6 +216,16 @@ def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
             experiment = folders[0].path.parents[1]
             runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
             say(f"{runs} with {word}; python scripts/status.py {experiment} --watch shows them")
+
+
+def _say_cost(sweep: Sweep, words: Sequence[str], folders: Sequence[RunFolder]) -> None:
+    """What a sweep is about to train, how to know its hours, and how to read what comes out."""
+    done = sum(map(is_done, folders))
+    say(f"{len(folders):,} runs: {done:,} done already, {len(folders) - done:,} to train")
+    if done < len(folders):
+        say(f"  hours: {shlex.join(['python', 'scripts/plan_roadmap.py', '-m', *words])}")
+    for experiment in sorted({str(folder.path.parents[1]) for folder in folders}):
+        say(f"  effects: {shlex.join(['python', 'scripts/attribute.py', experiment, *sweep.spec.options()])}")
 
 
 def _leave_group() -> None:

@@ -1,63 +1,59 @@
-"""Says what each choice of the roadmap is worth, or prints the commands of the runs that would tell.
+"""Says what each choice of the roadmap is worth, from the runs of an experiment.
 
     python scripts/attribute.py [EXPERIMENT] [--best]
-    python scripts/attribute.py EXPERIMENT --plan leave-one-out | bash
-    python scripts/attribute.py EXPERIMENT --plan add-one-in --seeds 0,1,2 | bash
-    python scripts/attribute.py EXPERIMENT --plan shapley --pairs 4 | bash
+    python scripts/attribute.py [EXPERIMENT] --axes kernel_size,norm
 
-A plan takes its setting from a finished run of the experiment, leaves out the networks that have a result for every
-seed, and says what it costs on the standard error before the first of its commands. An error is one message and
-exit status 1.
+The runs are those of `python train.py -m +sweep=roadmap`, leave_one_out, add_one_in or shapley; with --axes those
+of +sweep=factorial. An error is one message and exit status 1.
 """
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 
-import yaml
-from hydra.errors import HydraException
 from rich.console import Console
 from rich.table import Table
 
 from roadmap.analysis.attribution import (
     Average,
     Effect,
-    add_one_in,
     average_effects,
     find_effects,
     find_interactions,
-    leave_one_out,
-    networks_needed,
+    finished_orders,
     results_of,
-    sample_orders,
 )
 from roadmap.analysis.changes import interval_text
-from roadmap.analysis.choices import Network, commands_for, network_of
+from roadmap.analysis.choices import network_of
+from roadmap.analysis.factorial import (
+    Grid,
+    MainEffect,
+    add_factorial_arguments,
+    find_axis_interactions,
+    find_main_effects,
+    read_grid,
+)
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
-from roadmap.analysis.results import aggregate
-from roadmap.analysis.run import DONE, Run
+from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.statistics import Difference
-from roadmap.config.replay import find_words
-from roadmap.errors import RoadmapError, RunError, first_line
-from roadmap.runs.folder import CONFIG
+from roadmap.errors import RoadmapError
 
-PLANS = ("leave-one-out", "add-one-in", "shapley")
+PIPE_WIDTH = 160  # columns where the output is no terminal
 MOST_PAIRS = 5  # interactions shown
 
 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=True)
     try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        runs = read_finished_runs(experiment_dir)
-        if arguments.plan:
-            print_plan(runs, arguments)
+        rows = aggregate(read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir)))
+        if arguments.axes:
+            print_factorial(console, read_grid(rows, arguments.axes, arguments.step, arguments.best))
         else:
-            print_effects(runs, arguments)
+            print_effects(console, rows, arguments)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -68,67 +64,12 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Says what each choice of the roadmap is worth.")
     add_experiment_arguments(parser)
     parser.add_argument("--best", action="store_true", help="of the best epoch, picked on the validation set")
-    parser.add_argument("--plan", choices=PLANS, help="print the commands that train what is missing")
-    parser.add_argument("--seeds", type=read_seeds, help="of the plan; default: those of the experiment")
-    parser.add_argument("--pairs", type=int, default=4, help="orders, each with its reverse; default: 4")
-    parser.add_argument("--order-seed", type=int, default=0, help="of the sampled orders; default: 0")
+    parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
+    add_factorial_arguments(parser)
     return parser.parse_args(words)
 
 
-def read_seeds(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
-def print_plan(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
-    done = [run for run in runs if run.state == DONE]
-    seeds = arguments.seeds or sorted({run.seed for run in done})
-    results = results_of(aggregate(runs))
-    wanted = find_wanted(arguments)
-    missing = [network for network in wanted if not set(seeds) <= results.get(network, {}).keys()]
-    count = len(missing) * len(seeds)
-    durations = [run.seconds for run in done if run.seconds is not None]
-    cost = f", about {duration_text(count * fmean(durations))} one after the other" if durations else ""
-    print(
-        f"{arguments.plan}: {len(wanted)} distinct networks, {len(wanted) - len(missing)} have a result; "
-        f"{count} runs to train ({len(missing)} networks, seeds {', '.join(map(str, seeds))}){cost}",
-        file=sys.stderr,
-    )
-    output_dir = runs[0].path.parents[2]
-    place = [] if output_dir == Path("outputs") else [f"output_dir={output_dir}"]
-    for command in commands_for(missing, seeds, [*find_setting(done), *place]):
-        print(command)
-
-
-def duration_text(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
-
-
-def find_wanted(arguments: argparse.Namespace) -> list[Network]:
-    if arguments.plan == "leave-one-out":
-        return leave_one_out()
-    if arguments.plan == "add-one-in":
-        return add_one_in()
-    return networks_needed(sample_orders(arguments.pairs, arguments.order_seed))
-
-
-def find_setting(done: Sequence[Run]) -> tuple[str, ...]:
-    """The words, but for step and seed, that trained a step of the experiment."""
-    problems = []
-    for run in done:
-        if run.reference is None and run.step_index is not None:
-            try:
-                values = yaml.safe_load((run.path / CONFIG).read_text(encoding="utf-8"))
-                return find_words(values, {}).setting
-            except (OSError, KeyError, TypeError, yaml.YAMLError, HydraException) as error:
-                problems.append(f"{run.path / CONFIG}: {first_line(error)}")
-    raise RunError(
-        f"no finished step whose configuration can be read: {'; '.join(problems) or 'none has finished'}"
-    )
-
-
-def print_effects(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    rows = aggregate(runs)
+def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
     results = results_of(rows, arguments.best)
     effects = find_effects(results)
     if not effects:
@@ -136,8 +77,7 @@ def print_effects(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
         return
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
     averages = {
-        average.axis: average
-        for average in average_effects(values, sample_orders(arguments.pairs, arguments.order_seed))
+        average.axis: average for average in average_effects(values, finished_orders(values, arguments.order_seed))
     }
     console.print(draw_table(effects, averages))
     console.print(
@@ -164,6 +104,32 @@ def draw_table(effects: Sequence[Effect], averages: dict[str, Average]) -> Table
         cells = [show(found) for found in (effect.on_path, effect.taken_back, effect.added)]
         cells += [show(averages.get(effect.axis))] if averages else []
         table.add_row(effect.axis, *cells)
+    return table
+
+
+def print_factorial(console: Console, grid: Grid) -> None:
+    console.print(draw_levels(find_main_effects(grid)))
+    interactions = find_axis_interactions(grid)
+    console.print(
+        f"Points of top-1 on {grid.step}, over {len(grid.seeds)} seed{'s' if len(grid.seeds) > 1 else ''}, with "
+        "95% intervals, each by itself (not corrected for their number). Effect: against ResNet's choice, over all "
+        "n pairs of runs that differ in this choice alone."
+    )
+    for pair in interactions[:MOST_PAIRS]:
+        one, other = pair.choices
+        console.print(
+            f"{one} and {other} together: {show(pair.effect)} beyond the sum of each alone (n = {pair.effect.n[0]})"
+        )
+
+
+def draw_levels(effects: Sequence[MainEffect]) -> Table:
+    table = Table("axis", "choice", box=None, padding=(0, 2, 0, 0))
+    table.add_column("top-1", justify="right")
+    table.add_column("n", justify="right")
+    table.add_column("effect")
+    for one in effects:
+        n, effect = ("", "ResNet's") if one.effect is None else (str(one.effect.n[0]), show(one.effect))
+        table.add_row(one.axis, one.level, f"{one.top1:.2f}", n, effect)
     return table
 
 

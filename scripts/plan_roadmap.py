@@ -1,7 +1,7 @@
 """What a command of train.py will cost on this device, before it is paid: hours, memory, money and energy.
 
-    python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' seed=0,1,2
-    python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' setting=paper --price-per-hour 2.5 --devices 8
+    python scripts/plan_roadmap.py -m +sweep=roadmap seed=0,1,2
+    python scripts/plan_roadmap.py -m +sweep=roadmap setting=paper --price-per-hour 2.5 --devices 8
 
 An error is one message and exit status 1.
 """
@@ -22,8 +22,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.config import PlannedRun, plan_runs, prepare_overrides
+from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import RoadmapError
+from roadmap.sweep import expand
 from roadmap.training.progress import counting_bar
 
 PIPE_WIDTH = 180  # columns where the output is no terminal
@@ -51,10 +52,10 @@ it is now.
 
 examples:
   python scripts/plan_roadmap.py +roadmap=step12_downsample
-  python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' seed=0,1,2
-  python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' setting=paper hardware.precision=bf16 \\
+  python scripts/plan_roadmap.py -m +sweep=leave_one_out seed=0,1,2
+  python scripts/plan_roadmap.py -m +sweep=roadmap setting=paper hardware.precision=bf16 \\
       --devices 8 --price-per-hour 2.5 --watts 700 --json plan.json
-  python scripts/plan_roadmap.py -m '+roadmap=glob(step*)' --at-once 1,2,4"""
+  python scripts/plan_roadmap.py -m +sweep=roadmap --at-once 1,2,4"""
 
 Row = dict[str, Any]
 
@@ -63,7 +64,9 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     try:
-        runs = plan_runs(prepare_overrides(arguments.overrides), arguments.multirun)
+        overrides = prepare_overrides(arguments.overrides)
+        sweep = read_sweep(overrides, arguments.multirun)
+        runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
         for path in filter(None, (arguments.csv, arguments.json)):
             path.touch()  # a path that can't be written should not cost a measurement
         rows, total, machine = plan(runs, arguments, console)

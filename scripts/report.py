@@ -1,6 +1,6 @@
 """Writes one HTML file that answers what an experiment shows.
 
-    python scripts/report.py [EXPERIMENT] [--output-dir outputs] [--best] [--to FILE]
+    python scripts/report.py [EXPERIMENT] [--output-dir outputs] [--best] [--axes A,B] [--to FILE]
 
 The file is EXPERIMENT/figures/report.html; it needs no network and no server. A sweep that is still running can be
 reported: what is missing is shown as missing. An error is one message and exit status 1.
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from roadmap.analysis.factorial import add_factorial_arguments
 from roadmap.analysis.folders import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
 from roadmap.analysis.report import Commands, write_report
 from roadmap.errors import RoadmapError
@@ -26,7 +27,9 @@ def main(words: Sequence[str] | None = None) -> int:
         path = arguments.to or experiment_dir / FIGURE_FOLDER / f"report{'-best' if arguments.best else ''}.html"
         if experiment_dir.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_report(experiment_dir, path, read_setup, Commands.on(experiment_dir, arguments.best), arguments.best)
+        factorial = ["--axes", ",".join(arguments.axes), "--step", arguments.step] if arguments.axes else []
+        commands = Commands.on(experiment_dir, arguments.best, factorial)
+        write_report(experiment_dir, path, read_setup, commands, arguments.best, arguments.axes, arguments.step)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -43,6 +46,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="show the accuracy of the best epoch, picked on the validation set, not of the last",
     )
+    add_factorial_arguments(parser)
     return parser.parse_args(words)
 
 

@@ -7,20 +7,18 @@ order of which a network has no result is not used, and counted.
 """
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 
-from roadmap.analysis.changes import by_seed
-from roadmap.analysis.choices import ALL, CHOICES, NONE, Network, network_of, path_network
+from roadmap.analysis.choices import collect, network_of
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import Difference, Interval, compare, critical_value
+from roadmap.choices import ALL, AXES, NONE, Network, Order, networks_along, path_network, sample_orders
 
-AXES = tuple(choice.axis for choice in CHOICES)
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
-Order = tuple[str, ...]  # axes
+MOST_PAIRS = 1000  # of sampled orders that are looked for
 
 
 @dataclass(frozen=True)
@@ -44,18 +42,8 @@ class Average:
 
 
 def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[int, float]]:
-    """Every network that has a result, in the first row's setting; of two rows of one network the longer."""
-    found: dict[Network, dict[int, float]] = {}
-    setting = None
-    for row in rows:
-        network = network_of(row)
-        own = (row.regime, row.data, row.recipe)
-        if network is None or not row.seeds or (setting is not None and own != setting):
-            continue
-        setting = own
-        if len(row.seeds) > len(found.get(network, {})):
-            found[network] = by_seed(row, best)
-    return found
+    """Every network that has a result; see `collect`."""
+    return collect(rows, network_of, best)
 
 
 def find_effects(results: Results) -> list[Effect]:
@@ -77,35 +65,12 @@ def _difference(results: Results, before: Network, after: Network) -> Difference
     return compare(results[before], results[after]) if before in results and after in results else None
 
 
-def leave_one_out() -> list[Network]:
-    """The last step, and the last step with each choice taken back."""
-    return [ALL, *(ALL - {axis} for axis in AXES)]
-
-
-def add_one_in() -> list[Network]:
-    """Step 0, and step 0 with each choice made alone."""
-    return [NONE, *(frozenset({axis}) for axis in AXES)]
-
-
-def sample_orders(pairs: int, seed: int, axes: Sequence[str] = AXES) -> list[Order]:
-    """Random orders of the choices, each followed by its reverse; the same for the same seed."""
-    generator = random.Random(seed)
-    orders: list[Order] = []
-    for _ in range(pairs):
-        order = tuple(generator.sample(list(axes), len(axes)))
-        orders += [order, order[::-1]]
-    return orders
-
-
-def networks_along(order: Order) -> list[Network]:
-    """From no choice to all of the order's."""
-    return [frozenset(order[:length]) for length in range(len(order) + 1)]
-
-
-def networks_needed(orders: Sequence[Order]) -> list[Network]:
-    """The distinct networks of some orders, smallest first."""
-    found = {network: None for order in orders for network in networks_along(order)}
-    return sorted(found, key=lambda network: (len(network), [axis not in network for axis in AXES]))
+def finished_orders(values: Mapping[Network, float], order_seed: int) -> list[Order]:
+    """Of the orders that a sweep with this seed samples, however many, those of which every network has a value."""
+    if not {NONE, ALL} <= values.keys():  # where every order begins and ends
+        return []
+    orders = sample_orders(MOST_PAIRS, order_seed)
+    return [order for order in orders if all(network in values for network in networks_along(order))]
 
 
 def average_effects(values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:

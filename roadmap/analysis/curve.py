@@ -5,7 +5,7 @@ from pathlib import Path
 
 from roadmap.analysis.figures import draw_kernels, draw_roadmap
 from roadmap.analysis.folders import FIGURE_FOLDER, read_finished_runs
-from roadmap.analysis.results import Row, aggregate
+from roadmap.analysis.results import Row, aggregate, drawn_rows
 from roadmap.analysis.table import write_csv, write_markdown
 
 
@@ -27,7 +27,7 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     folder = experiment_dir / FIGURE_FOLDER
     folder.mkdir(exist_ok=True)
     suffix = "-best" if best else ""
-    paths = draw_roadmap(rows, folder / f"roadmap{suffix}", best)
+    paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
     paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
     tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
     write_csv(rows, tables[0], best)

@@ -1,24 +1,20 @@
-"""The chart of what each choice is worth: on the paper's path, taken back, added alone, and on average."""
+"""The charts of what each choice is worth: on the path, taken back, added, on average; and in a full factorial."""
 
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.attribution import (
-    Average,
-    average_effects,
-    find_effects,
-    results_of,
-    sample_orders,
-)
+from roadmap.analysis.attribution import Average, average_effects, find_effects, finished_orders, results_of
 from roadmap.analysis.changes import interval_text
 from roadmap.analysis.charts import BLUE, GREEN, GRID, VERMILION, Chart, axis, base_layout, row_axis, spreads
-from roadmap.analysis.choices import STEPS, path_network
+from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import Difference
+from roadmap.choices import STEPS, path_network
 
 ROW_HEIGHT = 44  # pixels, of a choice with its marks
-PAIRS, ORDER_SEED = 4, 0  # of the sampled orders; the defaults of scripts/attribute.py
+MOST_INTERACTIONS = 5  # shown
+ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
 
 
 def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
@@ -30,7 +26,7 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     if not effects:
         return None
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
-    averages = {one.axis: one for one in average_effects(values, sample_orders(PAIRS, ORDER_SEED))}
+    averages = {one.axis: one for one in average_effects(values, finished_orders(values, ORDER_SEED))}
     marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
         ("on the path, against the step before", "circle", BLUE, [one.on_path for one in effects]),
         ("taken back from the last step", "diamond", VERMILION, [one.taken_back for one in effects]),
@@ -46,10 +42,28 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     return Chart("effects", data, layout)
 
 
+def factorial_chart(grid: Grid) -> Chart:
+    """What each choice brings on average, and the pairs of choices that do not add up."""
+    alone = [one for one in find_main_effects(grid) if one.effect is not None]
+    together = find_axis_interactions(grid)[:MOST_INTERACTIONS]
+    labels = [f"{one.axis}={one.level}" for one in alone] + [" and ".join(pair.choices) for pair in together]
+    own = [*(one.effect for one in alone), *(None for _ in together)]
+    beyond = [*(None for _ in alone), *(pair.effect for pair in together)]
+    data = [_trace(1.5, "mean over the other axes", "circle", BLUE, own)]
+    if together:
+        data.append(_trace(1.5, "together, beyond the sum of each alone", "diamond", VERMILION, beyond))
+    layout = base_layout(
+        120 + ROW_HEIGHT * len(labels),
+        xaxis=axis(f"points of top-1, on {grid.step}", zeroline=True, zerolinecolor=GRID, zerolinewidth=3),
+        yaxis=row_axis(labels),
+    )
+    return Chart("factorial", data, layout)
+
+
 def _trace(
-    number: int, name: str, symbol: str, color: str, found: Sequence[Difference | Average | None]
+    number: float, name: str, symbol: str, color: str, found: Sequence[Difference | Average | None]
 ) -> dict[str, Any]:
-    """The marks of one question, a little below those of the one before."""
+    """The marks of one question, a little below those of the one before; number 1.5 is on the line."""
     points = [(index, one) for index, one in enumerate(found) if one is not None]
     return {
         "type": "scatter",

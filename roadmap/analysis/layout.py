@@ -104,6 +104,8 @@ def row_label(label: str) -> str:
     if len(label) <= LABEL_WIDTH:
         return label
     lines = textwrap.wrap(label, SMALL_LABEL_WIDTH)
+    if len(lines) == 1:  # which would be drawn large, and into the bar
+        lines = textwrap.wrap(label, LABEL_WIDTH)
     if len(lines) > 2:
         backwards = textwrap.wrap(label[::-1], SMALL_LABEL_WIDTH - 2)
         lines = [lines[0], f"… {backwards[0][::-1]}"]

@@ -24,7 +24,8 @@ from roadmap.analysis.changes import Judged, interval_text, judge, method_text, 
 from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
-from roadmap.analysis.effect_chart import effect_chart
+from roadmap.analysis.effect_chart import effect_chart, factorial_chart
+from roadmap.analysis.factorial import Grid, read_grid
 from roadmap.analysis.folders import count_states, read_finished_runs
 from roadmap.analysis.layout import (
     BEST_EPOCH,
@@ -37,10 +38,11 @@ from roadmap.analysis.layout import (
     setting_text,
 )
 from roadmap.analysis.learning import average_curves, curve_payload, read_metrics, runs_of
-from roadmap.analysis.results import aggregate, deviation, step_before
+from roadmap.analysis.results import aggregate, deviation, drawn_rows, step_before
 from roadmap.analysis.run import FAILED, Run
 from roadmap.analysis.setup import Setup, recipe_lines, training_commands
 from roadmap.analysis.table import notes, step_name
+from roadmap.choices import STEPS
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -54,6 +56,7 @@ CONTENTS = {
     "curves": "Training curves",
     "kernels": "Kernel sizes",
     "effects": "Each choice",
+    "factorial": "Factorial",
     "paper": "The paper",
     "blocks": "Networks",
     "table": "Table",
@@ -73,26 +76,46 @@ class Commands:
     figures: str  # writes the static figures and the tables
     check: str  # compares with the paper
     attribute: str  # says what each choice is worth, as text
+    factorial: str  # the same of a factorial
 
     @classmethod
-    def on(cls, folder: Path, best: bool = False) -> Self:
-        """Those that read this folder."""
-        options = [str(folder), *(["--best"] if best else [])]
-        scripts = ("report", "plot_roadmap", "check_paper", "attribute")
-        return cls(*(shlex.join(["python", f"scripts/{script}.py", *options]) for script in scripts))
+    def on(cls, folder: Path, best: bool = False, factorial: Sequence[str] = ()) -> Self:
+        """Those that read this folder; `factorial` are the words that name a factorial's axes."""
+
+        def command(script: str, *options: str) -> str:
+            return shlex.join(
+                ["python", f"scripts/{script}.py", str(folder), *(["--best"] if best else []), *options]
+            )
+
+        return cls(
+            report=command("report", *factorial),
+            figures=command("plot_roadmap"),
+            check=command("check_paper"),
+            attribute=command("attribute"),
+            factorial=command("attribute", *factorial),
+        )
 
 
 def write_report(
-    experiment_dir: Path, path: Path, read_setup: ReadSetup, commands: Commands, best: bool = False
+    experiment_dir: Path,
+    path: Path,
+    read_setup: ReadSetup,
+    commands: Commands,
+    best: bool = False,
+    axes: Sequence[str] = (),
+    step: str = STEPS[-1],
 ) -> None:
     """Writes the page; `read_setup` gives the configuration of a run, None where it left none.
 
-    `best` shows the best epoch's accuracy, picked on the validation set, in place of the last one's.
-    RunError: the experiment does not exist, or none of its runs has finished.
+    `best` shows the best epoch's accuracy, picked on the validation set, in place of the last one's. `axes` are
+    those of a factorial on `step`, if one is to be shown.
+    RunError: the experiment does not exist, none of its runs has finished, or the factorial is not complete.
     """
     with _collect_warnings() as warnings:
         runs = read_finished_runs(experiment_dir)
-        judged = judge(aggregate(runs), best)
+        rows = aggregate(runs)
+        judged = judge(rows, best)
+        grid = read_grid(rows, axes, step, best) if axes else None
         members = [runs_of(one.row, runs) for one in judged]
         setups = [read_setup(some[0]) if some else None for some in members]
         curves = [average_curves([read_metrics(run.path) for run in some]) for some in members]
@@ -103,7 +126,7 @@ def write_report(
     ]
     context = {
         **_describe_experiment(judged, runs, best),
-        **_draw_charts(judged, best),
+        **_draw_charts(judged, best, grid),
         "curves": curve_payload(judged, curves, [len(some) for some in members]),
         "networks": _draw_networks(judged, setups),
         **_fill_table(judged, best),
@@ -119,6 +142,7 @@ def write_report(
         "figures_command": commands.figures,
         "check_command": commands.check,
         "attribute_command": commands.attribute,
+        "factorial_command": commands.factorial,
     }
     path.write_text(_render(context), encoding="utf-8")
 
@@ -131,9 +155,8 @@ def _render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    absent = {
-        name for name in ("changes", "costs", "kernels", "effects", "curves") if not _has_section(context, name)
-    }
+    optional = ("changes", "costs", "kernels", "effects", "factorial", "curves")
+    absent = {name for name in optional if not _has_section(context, name)}
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return environment.get_template("report.html").render(
         **context,
@@ -186,13 +209,15 @@ def _describe_experiment(judged: Sequence[Judged], runs: Sequence[Run], best: bo
     }
 
 
-def _draw_charts(judged: Sequence[Judged], best: bool) -> dict[str, Any]:
+def _draw_charts(judged: Sequence[Judged], best: bool, grid: Grid | None) -> dict[str, Any]:
+    shown = {id(row) for row in drawn_rows([one.row for one in judged])}
     drawn = (
-        roadmap_chart(judged, best),
+        roadmap_chart([one for one in judged if id(one.row) in shown], best),
         waterfall_chart(judged, best),
         cost_chart(judged, best),
         kernel_chart(judged, best),
         effect_chart([one.row for one in judged], best),
+        factorial_chart(grid) if grid else None,
     )
     caption = "Bars are means with the deviation over seeds, hatched where a variant was tried and not adopted."
     if any(one.row.on_imagenet for one in judged):

@@ -17,6 +17,7 @@ ORIGINAL = "original"  # the step, and the recipe that only it uses
 KERNEL_STEP = "step7_kernel"
 KERNEL_KEY = "kernel_size"
 PAPER_KERNEL = 7
+MOST_COMBINATIONS = 12  # drawn in the roadmap's figure
 PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is set beside
 REFERENCE_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
 
@@ -77,6 +78,17 @@ def kernel_size(row: Row | Run) -> int | None:
         return None
     text = row.variant.get(KERNEL_KEY, str(PAPER_KERNEL))
     return int(text) if text.isdecimal() else None
+
+
+def is_combination(row: Row) -> bool:
+    """Whether several designs are switched at once, as in a factorial or along a sampled order."""
+    return len(row.variant) > 1
+
+
+def drawn_rows(rows: Sequence[Row]) -> list[Row]:
+    """Without combinations, where there are too many to be bars among the steps."""
+    too_many = sum(map(is_combination, rows)) > MOST_COMBINATIONS
+    return [row for row in rows if not (too_many and is_combination(row))] or list(rows)
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -201,9 +213,10 @@ def _natural(text: str) -> list[tuple[int, str]]:
 def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     """The adopted row one index lower, in the same setting; None where there is none or no telling which.
 
-    A variant too is set against the step before.
+    A variant too is set against the step before, unless it switches several designs at once: then it is a sweep's,
+    as one of a hundred, and what each of its designs is worth is `attribution`'s to say.
     """
-    if row.step_index is None:
+    if row.step_index is None or is_combination(row):
         return None
     candidates = [
         other

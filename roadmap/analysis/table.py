@@ -11,7 +11,7 @@ from rich.text import Text
 
 from roadmap.analysis.changes import Judged, judge, method_text, verdict_text
 from roadmap.analysis.layout import accuracies, missing_text, setting_text
-from roadmap.analysis.results import Row, deviation, mean
+from roadmap.analysis.results import Row, deviation, drawn_rows, mean
 from roadmap.analysis.statistics import ALPHA, Difference, Estimate
 
 BEST_EPOCH = "best epoch, picked on the validation set"
@@ -140,6 +140,9 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
         said.append(f"Without a result: {'; '.join(missing)}.")
+    hidden = len(rows) - len(drawn_rows(rows))
+    if hidden:
+        said.append(f"{hidden} networks with several designs switched are not in the figure.")
     devices = sorted({device for row in rows for device in row.devices})
     if any(row.paper for row in rows) and not all(row.on_imagenet for row in rows):
         said.append("The paper's top-1 is of its own networks on ImageNet, for orientation only.")

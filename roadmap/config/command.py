@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from roadmap.config.compose import CONF_DIR, compose, own_hydra
+from roadmap.config.compose import CONF_DIR, compose, forget_variants, own_hydra
 from roadmap.config.convert import suggest
 from roadmap.config.explain import explain
 from roadmap.config.spec import Config, Mode, read_config
@@ -27,6 +27,11 @@ SEED = re.compile(r"seed=(0|[1-9]\d*)")  # a whole number to Hydra, which takes 
 class PlannedRun:
     config: Config
     variant: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The step with its variant, such as step7_kernel,kernel_size=9."""
+        return ",".join([self.config.step.name, *(f"{key}={value}" for key, value in self.variant.items())])
 
 
 def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
@@ -65,6 +70,8 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
 
 def _split_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Hydra's own reading of a sweep, glob() and choices included."""
+    if any("glob(" in word for word in overrides):
+        forget_variants()
     with own_hydra() as loader:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         _check_launcher(overrides, loader.get_group_options("hydra/launcher"))

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hydra.errors import OverrideParseException
 
-from roadmap.config.compose import CONF_DIR
+from roadmap.config.compose import CONF_DIR, list_choices
 from roadmap.config.convert import suggest
 from roadmap.config.spec import explain_key
 
-ADDED = ("roadmap", "reference")  # groups without a default, so that a choice of them takes a plus
+ADDED = ("roadmap", "reference", "sweep")  # groups without a default, so that a choice of them takes a plus
 
 
 def explain(error: Exception, words: Sequence[str]) -> str:
@@ -25,7 +24,7 @@ def explain(error: Exception, words: Sequence[str]) -> str:
         for word in words:
             group, _, value = word.partition("=")
             for choice in value.replace("'", "").split(","):
-                if (CONF_DIR / group).is_dir() and choice not in _choices(group):
+                if (CONF_DIR / group).is_dir() and choice not in list_choices(group):
                     return _explain_choice(group, choice)
     return text.split("Config search path")[0].strip()
 
@@ -49,18 +48,9 @@ def _explain_group(group: str) -> str:
 
 
 def _explain_choice(group: str, choice: str) -> str:
-    choices = _choices(group)
+    choices = list_choices(group)
     allowed = ", ".join(choices) + (", or any timm model" if group == "reference" else "")
     return f"{group}={choice}: there is no such choice.{suggest(choice, choices)} Allowed: {allowed}"
-
-
-def _choices(group: str) -> list[str]:
-    """The files of a group, step2 before step10."""
-
-    def by_number(name: str) -> list[Any]:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-    return sorted((file.stem for file in (CONF_DIR / group).glob("*.yaml")), key=by_number)
 
 
 def _explain_second_value(group: str, choice: str) -> str:
@@ -80,7 +70,7 @@ ANSWERS: dict[str, Callable[..., str]] = {
     r"Could not override '(?P<group>[\w/]+)'\. No match in the defaults list": _explain_group,
     r"Could not override '(?P<group>\w+/[\w/]+)'": _explain_group,
     r"Could not override '(?P<full_key>[\w.]+)'": explain_key,
-    r"Could not find '(?P<group>[\w/]+)/(?P<choice>[^']*)'": _explain_choice,
+    r"Could not (find|load) '(?P<group>[\w/]+)/(?P<choice>[^']*)'": _explain_choice,
     r"Multiple values for (?P<group>[\w/]+)\. .*: (?P<choice>[^']*)'": _explain_second_value,
     r"Ambiguous value for argument '(?P<word>.*)'\n": _explain_several,
     r"Sweep parameters '(?P<word>.*)' requires --multirun": _explain_several,

@@ -15,7 +15,7 @@ from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.runs.spec import LoggerSpec
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 
-GROUPS = ("setting", "+roadmap", "+reference")  # groups that are no keys
+GROUPS = ("setting", "+roadmap", "+reference", "+sweep")  # groups that are no keys
 
 
 class Mode(StrEnum):

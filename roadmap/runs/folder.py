@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -224,6 +224,14 @@ class RunFolder:
 def identity_values(identity: Identity) -> dict[str, Any]:
     """The fields of an identity, as JSON takes them."""
     return dict(vars(identity))
+
+
+def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
+    for path in experiment.glob(f"*/seed*/{STATE}"):
+        with contextlib.suppress(RunError, KeyError):  # told when the run is come to
+            state = read_json(path)
+            yield path.parts[-3], state["config_hash"], state["state"]
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

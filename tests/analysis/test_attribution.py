@@ -1,6 +1,5 @@
-"""What a choice is worth: exact where it can be, and planned with the fewest networks."""
+"""What a choice is worth: exact where it can be."""
 
-import shlex
 from collections.abc import Callable
 from itertools import permutations
 from math import factorial
@@ -12,31 +11,24 @@ import numpy as np
 import pytest
 
 from roadmap.analysis.attribution import (
-    AXES,
-    add_one_in,
     average_effects,
     find_effects,
     find_interactions,
-    leave_one_out,
+    finished_orders,
+    results_of,
+)
+from roadmap.analysis.choices import network_of
+from roadmap.analysis.results import aggregate, read_runs
+from roadmap.choices import (
+    ALL,
+    AXES,
+    NONE,
+    Network,
     networks_along,
     networks_needed,
-    results_of,
+    path_network,
     sample_orders,
 )
-from roadmap.analysis.choices import (
-    ALL,
-    CHOICES,
-    NONE,
-    STEPS,
-    Network,
-    commands_for,
-    network_of,
-    path_network,
-    words_for,
-)
-from roadmap.analysis.results import aggregate, read_runs
-from roadmap.config import plan_runs
-from roadmap.model.describe import describe_changes
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 FOUR = AXES[:4]
@@ -65,12 +57,6 @@ def exact_shapley(values: dict[Network, float], axes: tuple[str, ...], axis: str
 def game() -> dict[Network, float]:
     generator = np.random.default_rng(0)
     return {network: float(generator.normal(80, 1)) for network in subsets(FOUR)}
-
-
-def test_each_step_makes_exactly_one_choice() -> None:
-    configs = [plan_runs([f"+roadmap={step}"], is_sweep=False)[0].config.model for step in STEPS]
-    for choice, before, after in zip(CHOICES, configs[:-1], configs[1:], strict=True):
-        assert describe_changes(before, after) == [f"model.{choice.axis} {choice.start} -> {choice.end}"]
 
 
 def test_the_average_over_all_orders_is_shapleys_value(game: dict[Network, float]) -> None:
@@ -109,34 +95,13 @@ def test_interactions_are_what_both_bring_beyond_each() -> None:
     assert all(pair[2] == pytest.approx(0) for pair in find_interactions(values)[1:])
 
 
-def test_orders_share_their_networks() -> None:
-    assert [len(plan) for plan in (leave_one_out(), add_one_in())] == [13, 13]
-    orders = sample_orders(4, 0)
-    needed = networks_needed(orders)
-    assert sample_orders(4, 0) == orders
-    assert len(orders) == 8
-    assert len(needed) == len(set(needed)) < 8 * 13
-    assert set(needed) == {network for order in orders for network in networks_along(order)}
-    assert (needed[0], needed[-1]) == (NONE, ALL)
-
-
-@pytest.mark.parametrize("network", [*leave_one_out(), *add_one_in(), frozenset({"stem", "norm", "conv"})])
-def test_the_words_of_a_network_build_it(network: Network) -> None:
-    (run,) = plan_runs(words_for(network), is_sweep=False)
-    for choice in CHOICES:
-        assert str(getattr(run.config.model, choice.axis)) == (
-            choice.end if choice.axis in network else choice.start
-        )
-
-
-def test_steps_are_shared_and_not_run_again() -> None:
-    assert words_for(ALL - {"downsample"}) == ["+roadmap=step11_layernorm"]
-    assert words_for(frozenset({"stage_ratio"})) == ["+roadmap=step1_stage_ratio"]
-    (command,) = commands_for([ALL - {"norm"}], [0, 1], ["recipe.epochs=3"])
-    assert shlex.split(command) == [
-        *("python", "train.py", "-m", "+roadmap=step12_downsample"),
-        *("model/norm=batchnorm", "recipe.epochs=3", "seed=0,1"),
-    ]
+def test_all_orders_of_a_sweep_are_found_however_many_it_has() -> None:
+    orders = sample_orders(3, 5)
+    values = dict.fromkeys(networks_needed(orders), 80.0)
+    assert finished_orders(values, 5) == orders
+    assert finished_orders(values, 6) == []
+    del values[ALL]
+    assert finished_orders(values, 5) == []
 
 
 def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Write) -> None:

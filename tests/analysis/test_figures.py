@@ -170,6 +170,7 @@ def test_a_long_label_keeps_its_beginning_and_its_end() -> None:
     assert first.startswith("a layer")
     assert last.endswith("reduction=16")
     assert max(len(first), len(last)) <= 28
+    assert row_label("ResNet, downsample=separate") == "ResNet,\ndownsample=separate"
 
 
 def test_sections_are_set_apart(tmp_path: Path, write_run: Write) -> None:

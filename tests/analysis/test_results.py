@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from roadmap.analysis.changes import judge
-from roadmap.analysis.results import Row, aggregate, deviation, mean, read_runs
+from roadmap.analysis.results import (
+    MOST_COMBINATIONS,
+    Row,
+    aggregate,
+    deviation,
+    drawn_rows,
+    mean,
+    read_runs,
+)
+from roadmap.analysis.table import notes
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 
@@ -110,6 +119,25 @@ def test_a_change_is_against_the_step_before_not_the_row_above(tmp_path: Path, w
     assert changes["step7_kernel"] == 2.0
     assert changes["step7_kernel,9"] == 3.0
     assert changes["step8_gelu"] == -0.5
+
+
+def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
+    tmp_path: Path, write_run: Write
+) -> None:
+    for step in ("step11_layernorm", "step12_downsample"):
+        write_run(step)
+    write_run("step12_downsample", variant={"norm": "batchnorm"})
+    for number in range(MOST_COMBINATIONS):
+        write_run("step12_downsample", variant={"norm": "batchnorm", "kernel_size": str(2 * number + 9)})
+    rows = rows_of(tmp_path)
+    changed = [tuple(one.row.variant) for one in judge(rows) if one.change]
+    assert changed == [(), ("norm",)]
+    assert drawn_rows(rows) == rows
+    assert not any("not in the figure" in note for note in notes(rows))
+    write_run("step12_downsample", variant={"norm": "batchnorm", "stem": "resnet"})
+    rows = rows_of(tmp_path)
+    assert [tuple(row.variant) for row in drawn_rows(rows)] == [(), (), ("norm",)]
+    assert f"{MOST_COMBINATIONS + 1} networks with several designs switched are not in the figure." in notes(rows)
 
 
 def test_a_change_is_not_guessed_between_two_steps_of_one_index(tmp_path: Path, write_run: Write) -> None:

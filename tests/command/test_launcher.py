@@ -34,7 +34,7 @@ def test_a_failed_run_is_told_by_the_exit_status(tmp_path: Path) -> None:
     weights = tmp_path / "step0.pt"
     torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)
     words = ("recipe.epochs=1", "recipe.warmup_epochs=0", f"init_from={weights}", f"output_dir={tmp_path}")
-    done = train("+roadmap=step12_downsample,step0_resnet", *words)
+    done = train("+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *words)  # as a sweep names a variant
     assert done.returncode == 1
     assert "1 of 2 runs are not done" in done.stdout
     assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
@@ -49,11 +49,11 @@ def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
 
 def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> None:
     words = ("recipe.epochs=3", "recipe.warmup_epochs=0", f"output_dir={tmp_path}", "hydra/launcher=processes")
-    command = [sys.executable, "train.py", "-m", "+roadmap=step12_downsample,step0_resnet", *words]
+    command = [sys.executable, "train.py", "-m", "+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     sweep = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload]
-    folder = tmp_path / "micro-digits/step12_downsample/seed0"
+    folder = tmp_path / "micro-digits/step12_downsample,norm=batchnorm/seed0"
     while not (folder / "checkpoint.pt").exists():
         assert sweep.poll() is None, sweep.communicate()
         time.sleep(0.01)

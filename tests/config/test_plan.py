@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadmap.config import plan_runs
+from roadmap.config import plan_runs, prepare_overrides
 from roadmap.errors import ConfigError
 
 STEPS_AS_HYDRA_SORTS_THEM = ["step0_resnet", "step10_fewer_norms", "step11_layernorm", "step12_downsample"]
@@ -83,3 +83,9 @@ def test_a_reference_never_takes_the_name_of_a_step() -> None:
     assert planned.config.step.name == planned.config.reference == "resnet34"
     with pytest.raises(ConfigError, match=r"choose one of them, by \+roadmap or by \+reference"):
         plan_runs(["+reference=resnet34", "+roadmap=step5_inverted"], is_sweep=False)
+
+
+def test_a_glob_is_over_steps_alone_whatever_was_composed_before() -> None:
+    plan_runs(prepare_overrides(["+roadmap='step12_downsample,norm=batchnorm'"]), is_sweep=True)
+    runs = plan_runs(["+roadmap=glob(step12*)"], is_sweep=True)
+    assert [run.name for run in runs] == ["step12_downsample"]

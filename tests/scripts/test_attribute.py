@@ -1,7 +1,6 @@
-"""attribute.py plans the runs that are missing, in the experiment's own setting, and then reads them."""
+"""attribute.py says what choices are worth, from the runs of an experiment."""
 
 import json
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +8,7 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
-from roadmap.config import compose, plan_runs
+from roadmap.config import compose
 
 Load = Callable[[str], ModuleType]
 
@@ -29,28 +28,6 @@ def write_step(folder: Path, step: str, seed: int, top1: float, *words: str) -> 
     (run / "summary.json").write_text(json.dumps(identity | numbers))
 
 
-def test_a_plan_leaves_out_what_ran_and_says_the_cost(
-    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "trial"
-    for seed in range(2):
-        write_step(folder, "step11_layernorm", seed, 90.0)
-        write_step(folder, "step12_downsample", seed, 91.0)
-    write_step(folder, "step12_downsample", 0, 91.0, "model/norm=batchnorm")  # one seed of two
-    assert load_script("attribute").main([str(folder), "--plan", "leave-one-out"]) == 0
-    printed = capsys.readouterr()
-    assert "13 distinct networks, 2 have a result; 22 runs to train" in printed.err
-    assert "about 13 minutes" in printed.err
-    commands = [shlex.split(line) for line in printed.out.splitlines()]
-    assert len(commands) == 11
-    for command in commands[::5]:  # composing takes its time
-        assert command[:3] == ["python", "train.py", "-m"]
-        planned = plan_runs(command[3:], is_sweep=True)
-        assert [run.config.seed for run in planned] == [0, 1]
-        assert {(run.config.recipe.epochs, run.config.experiment) for run in planned} == {(3, "trial")}
-        assert {run.config.output_dir for run in planned} == {str(tmp_path)}
-
-
 def test_the_effects_are_printed(tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "trial"
     for seed in range(2):
@@ -65,8 +42,50 @@ def test_the_effects_are_printed(tmp_path: Path, load_script: Load, capsys: pyte
     assert downsample.count("+1.00") == 2  # on the path and taken back are the same two networks
 
 
-def test_no_finished_step_is_one_message(
+def test_a_factorial_is_read_under_any_name(
     tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert load_script("attribute").main([str(tmp_path / "nowhere"), "--plan", "shapley"]) == 1
+    folder = tmp_path / "trial"
+    for seed in range(2):
+        write_step(folder, "step12_downsample", seed, 92.0 + seed)
+        write_step(folder, "step12_downsample", seed, 90.0 + seed, "model/norm=batchnorm")
+        write_step(folder, "step12_downsample", seed, 91.0 + seed, "model/downsample=block")  # step 11's network
+    options = [str(folder), "--axes", "norm,downsample"]
+    assert load_script("attribute").main(options) == 1
+    error = capsys.readouterr().err
+    assert "on step12_downsample: 1 of its 4 networks have no result: step10_fewer_norms; " in error
+    assert "python train.py -m +sweep=factorial sweep.axes=norm,downsample sweep.step=step12_downsample" in error
+
+    for seed in range(2):
+        write_step(folder, "step10_fewer_norms", seed, 90.5 + seed)
+    assert load_script("attribute").main(options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:5] for line in lines[1:5]] == [
+        ["norm", "batchnorm", "90.75", "ResNet's"],
+        ["norm", "layernorm", "92.00", "4", "+1.25"],
+        ["downsample", "block", "91.25", "ResNet's"],
+        ["downsample", "separate", "91.50", "4", "+0.25"],
+    ]
+    assert lines[-1].startswith("norm=layernorm and downsample=separate together: +1.50 beyond the sum of each")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--axes", "norm,stm"], "--axes=stm: there is no stm. Did you mean stem?"),
+        (["--axes", "norm", "--step", "step12"], "--step=step12: there is no step12. Allowed: step0_resnet, "),
+    ],
+)
+def test_a_typo_is_one_message(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], words: list[str], part: str
+) -> None:
+    write_step(tmp_path / "trial", "step12_downsample", 0, 92.0)
+    assert load_script("attribute").main([str(tmp_path / "trial"), *words]) == 1
+    assert part in capsys.readouterr().err
+
+
+def test_no_experiment_is_one_message(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load_script("attribute").main([str(tmp_path / "nowhere")]) == 1
     assert "no such folder" in capsys.readouterr().err

@@ -103,6 +103,18 @@ def test_what_is_done_is_not_paid_again(
         group(plan(tmp_path, *words, "recipe.lr=0.5"), is_sweep=True)
 
 
+def test_a_sweep_is_planned_by_its_name(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in map(open_folder, plan(tmp_path, "+roadmap=step12_downsample,step11_layernorm")):
+        folder.claim()
+        folder.finish({})
+    assert script.main(["-m", "+sweep=leave_one_out", "sweep.choices=downsample", f"output_dir={tmp_path}"]) == 0
+    networks, bill = capsys.readouterr().out.splitlines()
+    assert networks.endswith(": 2 distinct networks")
+    assert bill == "nothing is left to pay: 2 done already"
+
+
 def test_an_evaluation_is_no_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mode=eval trains nothing"):
         group(plan(tmp_path, "mode=eval", "init_from=x.pt"), is_sweep=True)
@@ -185,6 +197,7 @@ def test_made_up_photographs_go_through_the_recipes_augmentation(
     ("words", "part"),
     [
         (["-m", "+roadmap=step99"], "roadmap=step99: there is no such choice"),
+        (["-m", "+sweep=leave_one"], "sweep=leave_one: there is no such choice. Did you mean leave_one_out?"),
         (["seed=0,1"], "seed=0,1 names several values"),
         (["recipe.total_batch=2048"], "an update of 2048 images is more than the 1433 training images"),
         (["+roadmap=step0_resnet", "--json", "/nowhere/plan.json"], "/nowhere/plan.json"),

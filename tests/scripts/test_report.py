@@ -113,6 +113,22 @@ def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path, report: Cal
     assert "http" not in re.sub("http-equiv|http://www.w3.org", "", without_library(page))
 
 
+def test_a_factorial_is_shown_where_it_is_asked_for(tmp_path: Path, report: Callable[..., str]) -> None:
+    for step, *words in [
+        ("step10_fewer_norms",),
+        ("step11_layernorm",),
+        ("step12_downsample", "model/norm=batchnorm"),
+        ("step12_downsample",),
+    ]:
+        write_run(tmp_path / "trial", step, *words)
+    assert 'id="chart-factorial"' not in report(tmp_path / "trial")
+    page = report(tmp_path / "trial", "--axes", "norm,downsample")
+    assert page.count('id="chart-factorial"') == 1
+    options = "--axes norm,downsample --step step12_downsample"
+    assert f"python scripts/attribute.py {tmp_path / 'trial'} {options}" in visible(page)
+    assert f"python scripts/report.py {tmp_path / 'trial'} {options}" in visible(page)
+
+
 def test_names_and_errors_are_shown_and_not_obeyed(tmp_path: Path, report: Callable[..., str]) -> None:
     hostile = "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }}"
     clean = tmp_path / "clean"

@@ -1,0 +1,127 @@
+"""What a full factorial tells: what each choice of an axis brings on average, and which axes do not simply add up.
+
+Points of top-1, against ResNet's choice of the axis. A main effect is the mean over all pairs of runs that differ
+in this choice alone, one for each combination of the other axes and each seed; an interaction that over all squares
+of four runs. In a balanced design these means are the least-squares estimates. Intervals are Student's over the
+pairs or squares: they widen where the other axes change the effect.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from statistics import fmean
+
+from roadmap.analysis.choices import collect, row_design
+from roadmap.analysis.results import Row
+from roadmap.analysis.statistics import Difference, compare
+from roadmap.choices import STEPS, check_axes, check_word, factorial, levels_of, name_of
+from roadmap.errors import RunError
+
+Cell = tuple[str, ...]  # a choice of each axis
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The results of a full factorial, of the seeds that all its networks have."""
+
+    step: str
+    axes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    top1: Mapping[tuple[Cell, int], float]  # percent, by cell and seed
+
+
+@dataclass(frozen=True)
+class MainEffect:
+    axis: str
+    level: str
+    top1: float  # percent, mean over all runs at this level
+    effect: Difference | None  # None at ResNet's level, against which the others stand
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """What two choices bring together, beyond the sum of what each brings beside ResNet's of the other axis."""
+
+    choices: tuple[str, str]  # such as norm=layernorm
+    effect: Difference
+
+
+def add_factorial_arguments(parser: ArgumentParser) -> None:
+    """--axes and --step, for `read_grid`; no axes where none are asked for."""
+    parser.add_argument(
+        "--axes", type=lambda text: tuple(text.split(",")), default=(), help="of a factorial, as kernel_size,norm"
+    )
+    parser.add_argument("--step", default=STEPS[-1], help=f"that the factorial starts from; default: {STEPS[-1]}")
+
+
+def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str, best: bool = False) -> Grid:
+    """The factorial over `axes` on a step, from rows of any name.
+
+    Raises:
+        ConfigError: an axis or a step that does not exist.
+        RunError: a network has no result, or there is no seed that all have.
+    """
+    check_axes("--axes", axes)
+    check_word("--step", step, STEPS)
+    grid_name = f"the factorial over {', '.join(axes)} on {step}"
+    results = collect(rows, _canonical_name, best)
+    cells = {tuple(design[axis] for axis in axes): name_of(design) for design in factorial(step, axes)}
+    missing = [name for name in cells.values() if name not in results]
+    if missing:
+        raise RunError(
+            f"{grid_name}: {len(missing)} of its {len(cells)} networks have no result: {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}; python train.py -m +sweep=factorial "
+            f"sweep.axes={','.join(axes)} sweep.step={step} trains them"
+        )
+    seeds = sorted(set.intersection(*(set(results[name]) for name in cells.values())))
+    if not seeds:
+        raise RunError(f"{grid_name}: its networks have no seed in common")
+    top1 = {(cell, seed): results[name][seed] for cell, name in cells.items() for seed in seeds}
+    return Grid(step, tuple(axes), tuple(seeds), top1)
+
+
+def _canonical_name(row: Row) -> str | None:
+    design = row_design(row)
+    return None if design is None else name_of(design)
+
+
+def find_main_effects(grid: Grid) -> list[MainEffect]:
+    """Every choice of every axis, ResNet's first."""
+    effects = []
+    for axis in grid.axes:
+        start, *_ = levels = levels_of(axis)
+        runs = {level: _runs_with(grid, {axis: level}) for level in levels}
+        for level in levels:
+            effect = None if level == start else compare(_numbered(runs[start]), _numbered(runs[level]))
+            effects.append(MainEffect(axis, level, fmean(runs[level]), effect))
+    return effects
+
+
+def find_axis_interactions(grid: Grid) -> list[Interaction]:
+    """Of each pair of axes the two choices that interact most; the largest comes first."""
+    found = []
+    for one, other in combinations(grid.axes, 2):
+        (one_start, *ones), (other_start, *others) = levels_of(one), levels_of(other)
+        squares = []
+        for levels in product(ones, others):
+            neither = _runs_with(grid, {one: one_start, other: other_start})
+            first = _runs_with(grid, {one: levels[0], other: other_start})
+            second = _runs_with(grid, {one: one_start, other: levels[1]})
+            both = _runs_with(grid, {one: levels[0], other: levels[1]})
+            alone = [a + b for a, b in zip(first, second, strict=True)]
+            together = [a + b for a, b in zip(both, neither, strict=True)]
+            effect = compare(_numbered(alone), _numbered(together))
+            squares.append(Interaction((f"{one}={levels[0]}", f"{other}={levels[1]}"), effect))
+        found.append(max(squares, key=lambda square: abs(square.effect.mean)))
+    return sorted(found, key=lambda square: -abs(square.effect.mean))
+
+
+def _runs_with(grid: Grid, choices: Mapping[str, str]) -> list[float]:
+    """Top-1 of the runs with these choices; for other choices of the same axes, the others in the same order."""
+    places = [(grid.axes.index(axis), level) for axis, level in choices.items()]
+    return [value for (cell, _), value in grid.top1.items() if all(cell[place] == level for place, level in places)]
+
+
+def _numbered(values: Sequence[float]) -> dict[int, float]:
+    return dict(enumerate(values))

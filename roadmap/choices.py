@@ -1,0 +1,157 @@
+"""The roadmap's choices, one a step, as the files in `conf/` make them; and the networks that sweeps make of them.
+
+A network is named by the step that is nearest to it and what differs from that, as its folder is. So the last step
+with `downsample` taken back is step 11, step 0 with `stage_ratio` added is step 1, and sweeps share their runs.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import yaml
+
+from roadmap.config.compose import CONF_DIR, list_choices
+from roadmap.config.convert import suggest
+from roadmap.errors import ConfigError
+from roadmap.paper import paper_rows
+
+AXIS_GROUP = "model/"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A design axis of `conf/model/`, and the step of the roadmap that turns it."""
+
+    axis: str
+    start: str  # ResNet's
+    end: str  # ConvNeXt's
+    step: str  # name of the step that goes from start to end
+
+
+Network = frozenset[str]  # the axes that stand at their end; all others stand at their start
+Design = dict[str, str]  # the value of every axis
+Order = tuple[str, ...]  # axes
+
+
+def _read_defaults(file: str, prefix: str) -> Design:
+    """The choices of `conf/model/` in a file's defaults list, by axis."""
+    with (CONF_DIR / f"{file}.yaml").open(encoding="utf-8") as stream:
+        content: Mapping[str, Any] = yaml.safe_load(stream)
+    entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
+    pairs = [(key.removeprefix(prefix), str(value)) for entry in entries for key, value in entry.items()]
+    return {key.removeprefix(AXIS_GROUP): value for key, value in pairs if key.startswith(AXIS_GROUP)}
+
+
+def _read_choices(steps: Sequence[str]) -> Iterable[Choice]:
+    starts = _read_defaults("config", prefix="")
+    for step in steps:
+        made = _read_defaults(f"roadmap/{step}", prefix="override /")
+        if len(made) != 1:
+            raise ConfigError(
+                f"conf/roadmap/{step}.yaml: a step of the paper makes one choice of conf/model, this one makes "
+                f"{len(made)}; give a step of your own a file of its own"
+            )
+        ((axis, end),) = made.items()
+        yield Choice(axis, starts[axis], end, step)
+
+
+# Those of the paper, 0 to 12; a user's own steps lie beside them.
+STEPS = tuple(
+    row.config for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted
+)
+CHOICES = tuple(_read_choices(STEPS[1:]))
+AXES = tuple(choice.axis for choice in CHOICES)
+NONE: Network = frozenset()
+ALL: Network = frozenset(AXES)
+
+
+def path_network(step: int) -> Network:
+    """The choices of a step of the paper: the first `step` of them."""
+    return frozenset(AXES[:step])
+
+
+def design_of(network: Network) -> Design:
+    return {choice.axis: choice.end if choice.axis in network else choice.start for choice in CHOICES}
+
+
+def levels_of(axis: str) -> list[str]:
+    """Every choice of an axis, ResNet's first."""
+    (start,) = (choice.start for choice in CHOICES if choice.axis == axis)
+    return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
+
+
+def name_of(design: Mapping[str, str]) -> str:
+    """The nearest step and what differs from it, such as step12_downsample,norm=batchnorm.
+
+    Of two steps as near, the one closer to an end of the roadmap, from which choices are taken back or added.
+    """
+    last = len(STEPS) - 1
+    differing = [_differences(design, design_of(path_network(step))) for step in range(len(STEPS))]
+    nearest = min(range(len(STEPS)), key=lambda step: (len(differing[step]), min(step, last - step)))
+    return ",".join([STEPS[nearest], *(f"{axis}={value}" for axis, value in differing[nearest].items())])
+
+
+def is_name(name: str) -> bool:
+    """Whether a name is one that a design may have: a step of the paper, with axes of the roadmap switched."""
+    step, *switched = name.split(",")
+    return step in STEPS and all(word.partition("=")[0] in AXES for word in switched)
+
+
+def _differences(design: Mapping[str, str], base: Mapping[str, str]) -> Design:
+    return {axis: design[axis] for axis in AXES if design[axis] != base[axis]}
+
+
+def check_axes(key: str, axes: Sequence[str]) -> None:
+    """ConfigError: an axis that does not exist, or is named twice, or none at all."""
+    for axis in axes:
+        check_word(key, axis, AXES)
+    if not axes or len(set(axes)) < len(axes):
+        raise ConfigError(f"{key}={','.join(axes)}: must name at least one axis, and each once")
+
+
+def check_word(key: str, word: str, known: Sequence[str]) -> None:
+    """ConfigError: a word that is none of the known ones."""
+    if word not in known:
+        raise ConfigError(f"{key}={word}: there is no {word}.{suggest(word, known)} Allowed: {', '.join(known)}")
+
+
+def leave_one_out(axes: Sequence[str] = AXES) -> list[Network]:
+    """The last step, and the last step with each choice taken back."""
+    return [ALL, *(ALL - {axis} for axis in axes)]
+
+
+def add_one_in(axes: Sequence[str] = AXES) -> list[Network]:
+    """Step 0, and step 0 with each choice made alone."""
+    return [NONE, *(frozenset({axis}) for axis in axes)]
+
+
+def factorial(step: str, axes: Sequence[str]) -> list[Design]:
+    """A step with every combination of the choices of some axes; the last axis turns fastest."""
+    base = design_of(path_network(STEPS.index(step)))
+    return [base | dict(zip(axes, levels, strict=True)) for levels in product(*map(levels_of, axes))]
+
+
+def sample_orders(pairs: int, seed: int, axes: Sequence[str] = AXES) -> list[Order]:
+    """Random orders of the choices, each followed by its reverse; the same for the same seed.
+
+    More pairs of one seed begin with the fewer.
+    """
+    generator = random.Random(seed)
+    orders: list[Order] = []
+    for _ in range(pairs):
+        order = tuple(generator.sample(list(axes), len(axes)))
+        orders += [order, order[::-1]]
+    return orders
+
+
+def networks_along(order: Order) -> list[Network]:
+    """From no choice to all of the order's."""
+    return [frozenset(order[:length]) for length in range(len(order) + 1)]
+
+
+def networks_needed(orders: Sequence[Order]) -> list[Network]:
+    """The distinct networks of some orders, smallest first."""
+    found = {network: None for order in orders for network in networks_along(order)}
+    return sorted(found, key=lambda network: (len(network), [axis not in network for axis in AXES]))

@@ -1,0 +1,47 @@
+"""A sweep's networks under the names that their runs have already, so that none is trained twice."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from roadmap.choices import is_name
+from roadmap.config import Kind, Sweep, plan_runs
+from roadmap.runs.folder import State, find_runs
+from roadmap.runs.identity import hash_config
+from roadmap.terminal import say
+
+Held = tuple[str, bool]  # the name of a run's network, and whether it is done
+
+
+def expand(sweep: Sweep) -> list[str]:
+    """The words of a sweep's command, as Hydra takes them; says how many networks they are.
+
+    A network may have run under another name, as that of step 11 by step 12 with model/downsample=block. It keeps
+    the name under which its experiment has most of the runs that are asked for. Only the roadmap's sweep trains it
+    anew, since the figure shows the steps by their own names.
+
+    Raises:
+        ConfigError: as plan_runs.
+    """
+    names = sweep.spec.names()
+    say(f"{sweep.word}: {sweep.spec.describe()}: {len(names):,} distinct networks")  # composing them takes a while
+    if sweep.spec.kind is Kind.roadmap:
+        return sweep.words(names)
+    runs = plan_runs(sweep.words(names), is_sweep=True)
+    found: dict[str, list[Held]] = {}
+    for experiment in {Path(run.config.output_dir) / run.config.experiment for run in runs}:
+        for name, config_hash, state in find_runs(experiment):
+            if is_name(name):
+                found.setdefault(config_hash, []).append((name, state == State.done))
+    held: dict[str, list[Held]] = {}
+    for run in runs:
+        held.setdefault(run.name, []).extend(found.get(hash_config(asdict(run.config)), []))
+    return sweep.words([_choose_name(name, held.get(name, [])) for name in names])
+
+
+def _choose_name(name: str, held: Sequence[Held]) -> str:
+    def worth(candidate: str) -> tuple[int, int, bool]:
+        done = [is_done for other, is_done in held if other == candidate]
+        return sum(done), len(done), candidate == name
+
+    return max(sorted({name, *(other for other, _ in held)}), key=worth)

@@ -1,0 +1,156 @@
+"""`+sweep=NAME` is the networks that it says, each under one name, whatever sweep it comes from."""
+
+from dataclasses import asdict
+
+import pytest
+
+from roadmap.choices import (
+    ALL,
+    AXES,
+    CHOICES,
+    NONE,
+    STEPS,
+    add_one_in,
+    design_of,
+    leave_one_out,
+    levels_of,
+    name_of,
+    networks_along,
+    networks_needed,
+    sample_orders,
+)
+from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
+from roadmap.errors import ConfigError
+from roadmap.model.describe import describe_changes
+from roadmap.runs.identity import hash_config
+
+
+def sweep_of(*words: str) -> Sweep:
+    sweep = read_sweep(words, is_sweep=True)
+    assert sweep is not None
+    return sweep
+
+
+def plan(*words: str) -> list[PlannedRun]:
+    sweep = sweep_of(*words)
+    return plan_runs(sweep.words(sweep.spec.names()), is_sweep=True)
+
+
+def test_each_step_makes_exactly_the_choice_that_its_file_names() -> None:
+    configs = [plan_runs([f"+roadmap={step}"], is_sweep=False)[0].config.model for step in STEPS]
+    for choice, before, after in zip(CHOICES, configs[:-1], configs[1:], strict=True):
+        assert describe_changes(before, after) == [f"model.{choice.axis} {choice.start} -> {choice.end}"]
+    assert (CHOICES[6].axis, CHOICES[6].start, CHOICES[6].end, CHOICES[6].step) == (
+        *("kernel_size", "3", "7"),
+        "step7_kernel",
+    )
+
+
+@pytest.mark.parametrize(
+    ("sweep", "networks"), [("leave_one_out", leave_one_out()), ("add_one_in", add_one_in())], ids=lambda x: x
+)
+def test_the_name_of_a_network_builds_it(sweep: str, networks: list[frozenset[str]]) -> None:
+    runs = plan(f"+sweep={sweep}")
+    assert len(runs) == len(networks) == 13
+    for run, network in zip(runs, networks, strict=True):
+        assert run.name == name_of(design_of(network))
+        assert {axis: str(getattr(run.config.model, axis)) for axis in AXES} == design_of(network)
+
+
+def test_a_network_that_is_a_step_is_called_as_the_step() -> None:
+    assert name_of(design_of(ALL - {"downsample"})) == "step11_layernorm"
+    assert name_of(design_of(frozenset({"stage_ratio"}))) == "step1_stage_ratio"
+    assert name_of(design_of(ALL - {"norm"})) == "step12_downsample,norm=batchnorm"
+    assert name_of(design_of(ALL) | {"kernel_size": "9"}) == "step12_downsample,kernel_size=9"
+
+
+def test_the_networks_take_the_place_of_the_sweep_and_settings_go() -> None:
+    words = ("recipe.epochs=3", "+sweep=leave_one_out", "sweep.choices=norm,downsample", "seed=0,1")
+    runs = plan(*words)
+    assert [(run.name, run.config.seed) for run in runs] == [
+        (name, seed)
+        for name in ("step12_downsample", "step12_downsample,norm=batchnorm", "step11_layernorm")
+        for seed in (0, 1)
+    ]
+    assert {run.config.recipe.epochs for run in runs} == {3}
+    assert read_sweep(["+roadmap=step0_resnet", "seed=0,1"], is_sweep=True) is None
+
+
+def test_the_roadmap_is_every_step_in_its_order() -> None:
+    assert sweep_of("+sweep=roadmap").spec.names() == list(STEPS)
+
+
+def test_the_kernel_ablation_is_the_papers() -> None:
+    assert sweep_of("+sweep=kernel_size").spec.names() == [
+        "step6_move_up",  # which has kernel 3
+        *("step7_kernel,kernel_size=5", "step7_kernel", "step7_kernel,kernel_size=9"),
+        "step7_kernel,kernel_size=11",
+    ]
+
+
+def test_a_factorial_is_hydras_product_of_all_choices() -> None:
+    runs = plan("+sweep=factorial", "sweep.axes=[activation,norm]", "sweep.step=step11_layernorm")
+    words = ["model/activation=relu,gelu", "model/norm=batchnorm,layernorm"]
+    typed = plan_runs(["+roadmap=step11_layernorm", *words], is_sweep=True)
+    assert [hash_config(asdict(run.config)) for run in runs] == [hash_config(asdict(run.config)) for run in typed]
+    assert len({run.name for run in runs}) == 4
+    assert len(sweep_of("+sweep=factorial", "sweep.axes=kernel_size,norm").spec.names()) == 10
+
+
+def test_the_first_choice_of_an_axis_is_resnets() -> None:
+    assert levels_of("kernel_size") == ["3", "5", "7", "9", "11"]
+    assert [levels_of(choice.axis)[0] for choice in CHOICES] == [choice.start for choice in CHOICES]
+
+
+def test_orders_share_their_networks() -> None:
+    orders = sample_orders(4, 0)
+    needed = networks_needed(orders)
+    assert sample_orders(5, 0)[:8] == orders
+    assert sample_orders(4, 1) != orders
+    assert (
+        len(needed) == len(set(needed)) == 82
+    )  # as conf/sweep/shapley.yaml says; 8 * 13 with those that are shared
+    assert set(needed) == {network for order in orders for network in networks_along(order)}
+    assert (needed[0], needed[-1]) == (NONE, ALL)
+    names = sweep_of("+sweep=shapley").spec.names()
+    assert names == [name_of(design_of(network)) for network in needed]
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(sweep_of("+sweep=shapley", "sweep.pairs=5").spec.names())
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("+sweep=leave_one_ot", ["Did you mean leave_one_out? Allowed: add_one_in, factorial, kernel_size, "]),
+        ("+sweep=", ["sweep=: there is no such choice. Allowed: add_one_in, "]),
+        ("+sweep=shapley,roadmap", ["one sweep a command"]),
+        ("+sweep=shapley +sweep=roadmap", ["one sweep a command"]),
+        ("+sweep=shapley sweep.pears=3", ["Did you mean sweep.pairs? Allowed in sweep: kind, pairs, order_seed"]),
+        ("+sweep=shapley sweep.pairs=0", ["sweep.pairs=0: must be at least 1"]),
+        ("+sweep=roadmap sweep.pairs=3", ["there is no key sweep.pairs. Allowed in sweep: kind"]),
+        ("+sweep=factorial", ["no value yet for sweep.axes", "as in sweep.axes=kernel_size,activation"]),
+        ("+sweep=factorial sweep.axes=nrm", ["sweep.axes=nrm", "Did you mean norm? Allowed: stage_ratio, "]),
+        ("+sweep=factorial sweep.axes=norm,norm", ["sweep.axes=norm,norm: must name", "each once"]),
+        ("+sweep=factorial sweep.axes=norm sweep.step=step13", ["sweep.step=step13", "Allowed: step0_resnet, "]),
+        ("+sweep=leave_one_out sweep.choices=[]", ["sweep.choices=: must name at least one axis"]),
+        ("+sweep=shapley +roadmap=step0_resnet", ["+roadmap=step0_resnet: +sweep=shapley chooses the networks"]),
+        ("+sweep=shapley model/norm=batchnorm", ["model/norm=batchnorm: +sweep=shapley chooses the networks"]),
+        ("+sweep=shapley model.kernel_size=13", ["model.kernel_size=13: +sweep=shapley chooses the networks"]),
+    ],
+)
+def test_a_mistake_is_answered_with_what_is_allowed(words: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(words.split(), is_sweep=True)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_sweep_takes_the_flag() -> None:
+    with pytest.raises(ConfigError, match=r"\+sweep=add_one_in is 13 networks; runs over all of them take -m"):
+        read_sweep(["+sweep=add_one_in", "seed=0"], is_sweep=False)
+
+
+@pytest.mark.parametrize("words", ["sweep=shapley", "+roadmap='step12_downsampl,norm=batchnorm'"])
+def test_a_word_that_is_no_sweep_is_answered_as_others_are(words: str) -> None:
+    with pytest.raises(ConfigError, match=r"takes a plus, as in \+sweep=NAME|Did you mean step12_downsample\?"):
+        plan_runs([words], is_sweep=True)
