@@ -4,6 +4,7 @@ A run's error is printed and recorded in its folder, and never raised, so that a
 """
 
 import shlex
+import os
 import signal
 import sys
 import traceback
@@ -21,7 +22,7 @@ from omegaconf import DictConfig
 from roadmap import terminal
 from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import Interrupted, RoadmapError, RunError
-from roadmap.isolation import LAUNCHER, run_isolated
+from roadmap.isolation import IS_CHILD, LAUNCHER, run_isolated
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.sweep import expand
@@ -51,7 +52,8 @@ def main(hydra_app: Callable[[], Any]) -> int:
     except RoadmapError as error:
         show_error(error)
         return 1
-    _advise_on_all(plan)
+    if IS_CHILD not in os.environ:
+        _advise_on_all(plan)
     runs = list(zip(plan, folders, strict=True))
     evaluated = [folder for planned, folder in runs if planned.config.mode is Mode.eval]
     trained = [folder for planned, folder in runs if planned.config.mode is Mode.train]

@@ -48,7 +48,8 @@ def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> None:
-    words = ("recipe.epochs=3", "recipe.warmup_epochs=0", f"output_dir={tmp_path}", "hydra/launcher=processes")
+    words = ("recipe.epochs=3", "recipe.warmup_epochs=0", "recipe.total_batch=128", f"output_dir={tmp_path}")
+    words += ("hydra/launcher=processes",)
     command = [sys.executable, "train.py", "-m", "+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -67,6 +68,7 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
     assert (state["state"], state["error"]) == ("failed", "its process was ended by SIGSEGV")
     assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
     assert "1 of 2 runs are not done" in output
+    assert errors.count("warning: recipe.lr=0.002 is the short recipe's for recipe.total_batch=64") == 1
 
     again = subprocess.run([*command, "retry_failed=true"], cwd=ROOT, env=environment, check=False)
     assert again.returncode == 0
