@@ -3,8 +3,8 @@
 A run's error is printed and recorded in its folder, and never raised, so that a sweep goes on.
 """
 
-import shlex
 import os
+import shlex
 import signal
 import sys
 import traceback
