@@ -68,7 +68,7 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
     assert (state["state"], state["error"]) == ("failed", "its process was ended by SIGSEGV")
     assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
     assert "1 of 2 runs are not done" in output
-    assert errors.count("warning: recipe.lr=0.002 is the short recipe's for recipe.total_batch=64") == 1
+    assert errors.count("warning: recipe.lr=0.004 is the short recipe's for recipe.total_batch=64") == 1
 
     again = subprocess.run([*command, "retry_failed=true"], cwd=ROOT, env=environment, check=False)
     assert again.returncode == 0

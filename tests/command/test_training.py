@@ -86,7 +86,7 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
     other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
     assert other.status == 1
     assert f"{tmp_path / PLACE} holds a run (done) of another configuration" in other.err
-    assert "recipe.lr: 0.002 -> 0.5 recipe.total_batch: 64 -> 32 Give this one a place" in other.err
+    assert "recipe.lr: 0.004 -> 0.5 recipe.total_batch: 64 -> 32 Give this one a place" in other.err
 
     sweep = train("-m", *QUICK, "recipe.lr=0.5")
     assert sweep.status == 1

@@ -28,5 +28,5 @@ def test_a_warning_is_printed_once_and_names_its_steps(train: Train, monkeypatch
 def test_a_warning_stops_no_run(train: Train, tmp_path: Path) -> None:
     outcome = train(*QUICK, "+roadmap=step0_resnet", "recipe.total_batch=128")
     assert outcome.status == 0
-    assert outcome.err.startswith("warning: recipe.lr=0.002 is the short recipe's for recipe.total_batch=64")
-    assert outcome.err.endswith("in proportion it is recipe.lr=0.004")
+    assert outcome.err.startswith("warning: recipe.lr=0.004 is the short recipe's for recipe.total_batch=64")
+    assert outcome.err.endswith("in proportion it is recipe.lr=0.008")

@@ -14,9 +14,9 @@ BATCHNORM, LAYERNORM = "+roadmap=step0_resnet", "+roadmap=step12_downsample"
 CASES = {
     "a rate for another batch": (
         ["recipe.total_batch=256"],
-        "recipe.lr=0.002",
-        "recipe.total_batch=64 and is not scaled for 256: in proportion it is recipe.lr=0.008",
-        ["recipe.lr=0.008"],
+        "recipe.lr=0.004",
+        "recipe.total_batch=64 and is not scaled for 256: in proportion it is recipe.lr=0.016",
+        ["recipe.lr=0.016"],
     ),
     "a long warm-up": (
         ["recipe.epochs=30", "recipe.warmup_epochs=20"],
@@ -24,7 +24,7 @@ CASES = {
         "more than half of recipe.epochs=30, so little is left at the full rate: recipe.warmup_epochs=2 ",
         ["recipe.warmup_epochs=2"],
     ),
-    "a rate that rises": (["recipe.min_lr=0.1"], "recipe.min_lr=0.1", "above recipe.lr=0.002", ["recipe.lr=0.2"]),
+    "a rate that rises": (["recipe.min_lr=0.1"], "recipe.min_lr=0.1", "above recipe.lr=0.004", ["recipe.lr=0.2"]),
     "an average of BatchNorm": (
         [BATCHNORM, "recipe.ema_decay=0.99"],
         "recipe.ema_decay=0.99",

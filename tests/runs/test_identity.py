@@ -91,7 +91,7 @@ def test_differences_are_told_as_old_and_new(config: dict[str, Any]) -> None:
     changed = change(change(config, "recipe.lr", 0.5), "recipe.augment.scale", (0.5, 1.0))
     assert describe_differences(config, changed) == [
         "recipe.augment.scale: [1.0, 1.0] -> [0.5, 1.0]",
-        "recipe.lr: 0.002 -> 0.5",
+        "recipe.lr: 0.004 -> 0.5",
     ]
     shorter = copy.deepcopy(config)
     del shorter["recipe"]["clip_grad"]
