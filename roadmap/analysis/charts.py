@@ -95,9 +95,18 @@ def row_axis(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
+LONGEST_LABEL = 26  # letters
+
+
 def shortened(label: str) -> str:
-    """On a phone a label may take half of the width: its beginning, and its end, which names the variant."""
-    return label if len(label) <= 26 else f"{label[:9].rstrip()}… {label[-15:].lstrip()}"
+    """On a phone a label may take half of the width: the variant, which tells rows apart, and what room it leaves."""
+    if len(label) <= LONGEST_LABEL:
+        return label
+    step, comma, variant = label.partition(", ")
+    if not comma:
+        return f"{label[: LONGEST_LABEL - 1].rstrip()}…"
+    variant = variant[-(LONGEST_LABEL - 3) :]
+    return f"{step[: max(LONGEST_LABEL - 3 - len(variant), 1)].rstrip()}… {variant}"
 
 
 def hover_text(one: Judged, best: bool) -> str:

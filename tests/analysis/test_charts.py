@@ -170,8 +170,16 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     assert back["x"] == [pytest.approx(1.75), 1.0]
 
 
-def test_a_long_label_keeps_its_variant() -> None:
-    short = shortened("separate downsampling, stem=resnet")
-    assert short.startswith("separate… ")
-    assert short.endswith("stem=resnet")
-    assert len(short) <= 26
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("move up depthwise conv", "move up depthwise conv"),
+        ("separate downsampling, stem=resnet", "separate dow… stem=resnet"),
+        ("separate downsampling, activation_count=all", "sep… activation_count=all"),
+        ("separate downsampling, norm=batchnorm, stem=resnet", "s… batchnorm, stem=resnet"),
+        ("a step of my own with a long label", "a step of my own with a l…"),
+    ],
+)
+def test_a_long_label_keeps_its_variant(label: str, shown: str) -> None:
+    assert shortened(label) == shown
+    assert len(shown) <= 26
