@@ -99,7 +99,7 @@ LONGEST_LABEL = 26  # letters
 
 
 def shortened(label: str) -> str:
-    """On a phone a label may take half of the width: the variant, which tells rows apart, and what room it leaves."""
+    """On a phone a label may take half of the width: the variant, which tells rows apart, and some of the step."""
     if len(label) <= LONGEST_LABEL:
         return label
     step, comma, variant = label.partition(", ")

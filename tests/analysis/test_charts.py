@@ -176,7 +176,7 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
         ("move up depthwise conv", "move up depthwise conv"),
         ("separate downsampling, stem=resnet", "separate dow… stem=resnet"),
         ("separate downsampling, activation_count=all", "sep… activation_count=all"),
-        ("separate downsampling, norm=batchnorm, stem=resnet", "s… batchnorm, stem=resnet"),
+        ("separate downsampling, norm=batchnorm, stem=resnet", "s… =batchnorm, stem=resnet"),
         ("a step of my own with a long label", "a step of my own with a l…"),
     ],
 )
