@@ -71,14 +71,14 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
     results = results_of(rows, arguments.best)
-    effects = find_effects(results)
-    if not effects:
-        console.print(f"{len(results)} networks have a result, and no two of them differ in one choice.")
-        return
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
     averages = {
         average.axis: average for average in average_effects(values, finished_orders(values, arguments.order_seed))
     }
+    effects = find_effects(results, averages)
+    if not effects:
+        console.print(f"{len(results)} networks have a result, and no two of them differ in one choice.")
+        return
     console.print(draw_table(effects, averages))
     console.print(
         "Points of top-1 with 95% intervals, each by itself (not corrected for their number). On the path: against "

@@ -7,7 +7,7 @@ order of which a network has no result is not used, and counted.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
@@ -46,8 +46,8 @@ def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[in
     return collect(rows, network_of, best)
 
 
-def find_effects(results: Results) -> list[Effect]:
-    """Every choice that any run answers for, in the order of the steps."""
+def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effect]:
+    """Every choice that any run answers for, or that has an average over orders, in the order of the steps."""
     effects = []
     for index, axis in enumerate(AXES):
         effect = Effect(
@@ -56,7 +56,7 @@ def find_effects(results: Results) -> list[Effect]:
             _difference(results, ALL - {axis}, ALL),
             _difference(results, NONE, frozenset({axis})),
         )
-        if effect.on_path or effect.taken_back or effect.added:
+        if effect.on_path or effect.taken_back or effect.added or axis in averaged:
             effects.append(effect)
     return effects
 

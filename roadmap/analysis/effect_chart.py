@@ -22,11 +22,11 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     results = results_of(rows, best)
     if not results.keys() - {path_network(step) for step in range(len(STEPS))}:
         return None
-    effects = find_effects(results)
-    if not effects:
-        return None
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
     averages = {one.axis: one for one in average_effects(values, finished_orders(values, ORDER_SEED))}
+    effects = find_effects(results, averages)
+    if not effects:
+        return None
     marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
         ("on the path, against the step before", "circle", BLUE, [one.on_path for one in effects]),
         ("taken back from the last step", "diamond", VERMILION, [one.taken_back for one in effects]),

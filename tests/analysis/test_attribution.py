@@ -128,3 +128,12 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     assert means["downsample"] == [1.0, 1.0, None]
     assert path_network(12) == ALL
     assert [network_of(row) for row in rows if row.step == "step13_mine"] == [None]
+
+
+def test_a_choice_that_has_an_average_alone_is_told_too() -> None:
+    """A sweep along two orders hardly ever meets a network with one choice added, or one taken back."""
+    networks = networks_needed(sample_orders(1, 0))
+    results = {network: {0: float(len(network))} for network in networks}
+    averages = average_effects({network: seeds[0] for network, seeds in results.items()}, sample_orders(1, 0))
+    assert len(find_effects(results)) < len(AXES)
+    assert [effect.axis for effect in find_effects(results, {one.axis for one in averages})] == list(AXES)
