@@ -22,6 +22,8 @@ from roadmap.analysis.results import Row, deviation, kernel_size
 
 Point = tuple[float, float]  # cost, accuracy
 
+MOST_NAMED = 6  # variants; of more, pointing at one tells its name
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -52,6 +54,12 @@ def pareto_front(points: Sequence[Point], less_is_better: bool = True) -> list[P
     return front
 
 
+def _names(rows: Sequence[Row]) -> list[str]:
+    """What stands beside the points: the names of many variants, at much the same cost, would cover each other."""
+    crowded = sum(bool(row.variant) for row in rows) > MOST_NAMED
+    return ["" if row.variant and crowded else f" {text_of(point_name(row))}" for row in rows]
+
+
 def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
     """Menus choose the cost and the axis' scale; None where no row has a result with a cost."""
     done = [one for one in judged if one.estimate is not None]
@@ -71,7 +79,7 @@ def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
             "type": "scatter",
             "mode": "markers+text",
             "name": "a step",
-            "text": [f" {text_of(point_name(one.row))}" for one in done],
+            "text": _names([one.row for one in done]),
             "textposition": "middle right",
             "cliponaxis": False,
             "error_y": spreads([deviation(accuracies(one.row, best)) or 0.0 for one in done]),

@@ -124,6 +124,20 @@ def test_networks_that_are_faster_count_as_cheaper(tmp_path: Path, write_run: Wr
     assert by_cost["images/s in training, measured"] == [100.0, 50.0]
 
 
+def test_many_variants_are_named_by_pointing_at_them_alone(tmp_path: Path, write_run: Write) -> None:
+    def names() -> list[str]:
+        chart = cost_chart(judged(tmp_path), False)
+        assert chart is not None
+        return [name.strip() for name in chart.data[1]["text"] if name]
+
+    write_run("step12_downsample")
+    for number in range(6):
+        write_run("step12_downsample", variant={"drop_path": str(number)})
+    assert len(names()) == 7
+    write_run("step12_downsample", variant={"drop_path": "6"})
+    assert names() == ["12"]
+
+
 def test_curves_average_the_seeds_that_reached_an_epoch(tmp_path: Path) -> None:
     for seed, lines in enumerate(
         [

@@ -16,6 +16,7 @@ QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
 SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample", *QUICK)
 
 
+@pytest.mark.system  # four runs, and three commands that compose thirteen networks: 30 s
 def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
     # The network of step 11, under another name.

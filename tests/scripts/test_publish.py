@@ -30,6 +30,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "trial"
 
 
+@pytest.mark.system  # a sweep of four runs: 15 s
 def test_what_is_published_says_all_without_the_runs(
     tmp_path: Path, experiment: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,6 +61,7 @@ def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe() -> None:
     }
 
 
+@pytest.mark.system  # of the same sweep
 def test_what_was_published_is_not_published_again(
     tmp_path: Path, experiment: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
