@@ -30,7 +30,7 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not system'
 
 test-system: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m system
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m system
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
