@@ -53,7 +53,13 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=PATIENCE)
+    try:
+        output, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        queue = subprocess.run(["scontrol", "show", "job"], capture_output=True, text=True, check=False).stdout
+        subprocess.run(["scancel", "--user=root"], check=False)
+        process.kill()
+        pytest.fail(f"not done after {PATIENCE} seconds:\n{queue}")
     assert process.returncode == 0, output
     return output
 
