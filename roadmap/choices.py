@@ -15,6 +15,7 @@ import yaml
 from roadmap.config.compose import CONF_DIR, list_choices
 from roadmap.config.convert import suggest
 from roadmap.errors import ConfigError
+from roadmap.naming import network_name
 from roadmap.paper import paper_rows
 
 AXIS_GROUP = "model/"
@@ -90,7 +91,7 @@ def name_of(design: Mapping[str, str]) -> str:
     last = len(STEPS) - 1
     differing = [_differences(design, design_of(path_network(step))) for step in range(len(STEPS))]
     nearest = min(range(len(STEPS)), key=lambda step: (len(differing[step]), min(step, last - step)))
-    return ",".join([STEPS[nearest], *(f"{axis}={value}" for axis, value in differing[nearest].items())])
+    return network_name(STEPS[nearest], differing[nearest])
 
 
 def is_name(name: str) -> bool:

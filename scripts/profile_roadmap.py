@@ -159,7 +159,7 @@ def count(run: PlannedRun) -> Profile:
     facts = collect_facts(config, identity)
     is_papers = config.regime.name in PAPER_REGIMES and config.data.image_size == 224
     return {
-        "step": ",".join([config.step.name, *(f"{key}={value}" for key, value in run.variant.items())]),
+        "step": run.name,
         "label": config.step.label,
         "regime": config.regime.name,
         "data": config.data.name,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from roadmap.errors import RunError
+from roadmap.naming import network_name
 
 DONE = "done"
 FAILED = "failed"
@@ -49,7 +50,7 @@ class Run:
     @property
     def name(self) -> str:
         """The step with its variant, such as step7_kernel,kernel_size=9."""
-        return ",".join([self.step, *(f"{key}={value}" for key, value in self.variant.items())])
+        return network_name(self.step, self.variant)
 
 
 def write_run_table(runs: Iterable[Run], path: Path, settings: Iterable[Mapping[str, str]] | None = None) -> None:

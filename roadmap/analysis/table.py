@@ -13,6 +13,7 @@ from roadmap.analysis.changes import Judged, judge, method_text, verdict_text
 from roadmap.analysis.layout import accuracies, missing_text, setting_text
 from roadmap.analysis.results import Row, deviation, drawn_rows, mean
 from roadmap.analysis.statistics import ALPHA, Difference, Estimate
+from roadmap.naming import network_name
 
 BEST_EPOCH = "best epoch, picked on the validation set"
 OF_BEST = "of the epoch that was best on the validation set"
@@ -124,7 +125,7 @@ def _high(found: Estimate | Difference | None) -> float | None:
 
 def step_name(row: Row) -> str:
     """The step and its variant, as the run's folder is named."""
-    return ",".join([row.step, *(f"{key}={value}" for key, value in row.variant.items())])
+    return network_name(row.step, row.variant)
 
 
 def notes(rows: Sequence[Row], best: bool = False) -> list[str]:

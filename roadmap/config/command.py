@@ -17,6 +17,7 @@ from roadmap.config.spec import Config, Mode, read_config
 from roadmap.config.variant import find_variant
 from roadmap.errors import ConfigError
 from roadmap.model.plan import check_image_size
+from roadmap.naming import network_name
 from roadmap.training.processes import find_place
 from roadmap.training.spec import plan_accumulation
 
@@ -31,7 +32,7 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """The step with its variant, such as step7_kernel,kernel_size=9."""
-        return ",".join([self.config.step.name, *(f"{key}={value}" for key, value in self.variant.items())])
+        return network_name(self.config.step.name, self.variant)
 
 
 def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:

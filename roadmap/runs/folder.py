@@ -26,6 +26,7 @@ from omegaconf import OmegaConf
 
 from roadmap.errors import RunError
 from roadmap.lock import Lock
+from roadmap.naming import network_name
 from roadmap.runs.files import append_line, explain_writing, make_folder, read_json, replace_file, write_json
 from roadmap.runs.identity import describe_differences, hash_config
 
@@ -63,7 +64,7 @@ class Identity:
     @property
     def name(self) -> str:
         """The step with its variant, such as step7_kernel,kernel_size=9."""
-        return ",".join([self.step, *(f"{key}={value}" for key, value in self.variant.items())])
+        return network_name(self.step, self.variant)
 
 
 class RunFolder:
