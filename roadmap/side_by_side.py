@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 
 import torch
 
@@ -59,36 +60,40 @@ def _measure(planned: PlannedRun, count: int, threads: int, seconds: float) -> T
         end.close()  # so that a dead process is an end of file here
     try:
         answers = [_receive(process, start) for process, (start, _) in zip(processes, pairs, strict=True)]
-    except RuntimeError as error:
-        return Together(count, None, str(error))
     finally:
         for process in processes:
             process.terminate()
             process.join()
-    return Together(count, sum(answers))
+    return add_up(answers)
 
 
-def _receive(process: BaseProcess, start: Connection) -> float:
-    """Images a second of one process.
+def add_up(answers: Sequence[float | str | None]) -> Together:
+    """From images a second of each process, or what went wrong in it; None where it waited for another in vain."""
+    rates = [answer for answer in answers if isinstance(answer, float)]
+    if len(rates) == len(answers):
+        return Together(len(answers), sum(rates))
+    obstacle = next((answer for answer in answers if isinstance(answer, str)), None)
+    return Together(len(answers), None, obstacle or f"not all are ready within {PATIENCE:.0f} seconds")
 
-    RuntimeError: it has ended without, or is not ready in time.
-    """
-    if not wait([start], PATIENCE):
-        raise RuntimeError(f"not ready within {PATIENCE:.0f} seconds")
+
+def _receive(process: BaseProcess, start: Connection) -> float | str | None:
+    """What a process sends, or how it has ended without."""
+    if not wait([start], 2 * PATIENCE):
+        return None
     try:
-        answer = start.recv()
+        answer: float | str | None = start.recv()
     except EOFError:
         process.join()
-        raise RuntimeError(f"a process ended with status {process.exitcode}") from None
-    if isinstance(answer, str):
-        raise RuntimeError(answer)
-    return float(answer)
+        return f"a process ended with status {process.exitcode}"
+    return answer
 
 
 def _train(planned: PlannedRun, threads: int, seconds: float, barrier: Barrier, end: Connection) -> None:
-    """In a process of its own: sends images a second, or what went wrong."""
+    """In a process of its own: sends images a second, what went wrong, or None where that was elsewhere."""
     try:
         end.send(_time_updates(planned, threads, seconds, barrier))
+    except BrokenBarrierError:
+        end.send(None)
     except Exception as error:  # out of memory has many types
         barrier.abort()
         end.send(first_line(error))
