@@ -1,11 +1,17 @@
-"""The scripts as modules, so that their commands run without a process each."""
+"""The scripts as modules, so that their commands run without a process each; and run folders without a training."""
 
 import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
+
+from roadmap.config import compose
+from roadmap.naming import network_name
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -21,3 +27,50 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    def write(
+        folder: Path, step: str, *words: str, seed: int = 0, top1: float = 90.0, epochs: int = 3, **changes: Any
+    ) -> Path:
+        """A run folder as train.py leaves it, for the configuration that the words compose."""
+        cfg = compose(f"+roadmap={step}", f"experiment={folder.name}", *words)
+        cfg.seed = seed
+        variant = {
+            word[6:].partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("model/")
+        }
+        identity = {
+            "step": step,
+            "step_index": cfg.step.index,
+            "label": changes.get("label", cfg.step.label),
+            "variant": changes.get("variant", variant),
+            "reference": None,
+            "experiment": folder.name,
+            "seed": seed,
+            "regime": cfg.regime.name,
+            "data": cfg.data.name,
+            "recipe": cfg.recipe.name,
+        }
+        run = folder / network_name(step, variant) / f"seed{seed}"
+        run.mkdir(parents=True)
+        OmegaConf.save(cfg, run / "config.yaml", resolve=True)
+        state = {"state": changes.get("state", "done"), "error": changes.get("error"), "identity": identity}
+        (run / "state.json").write_text(json.dumps(state))
+        lines = [
+            {"epoch": n, "top1": top1 * n / epochs, "loss": 2 / n, "train_loss": 2.5 / n}
+            for n in range(1, epochs + 1)
+        ]
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if state["state"] == "done":
+            numbers = {
+                "top1": top1,
+                "best_top1": top1 + 0.5,
+                "gmacs": 0.002,
+                "parameters": 5e5,
+                "images_per_s": 900.0,
+            }
+            (run / "summary.json").write_text(json.dumps(identity | numbers | {"device": "a processor"}))
+        return run
+
+    return write

@@ -1,38 +1,22 @@
 """compare.py reads what experiments were configured as, and says which settings made the difference."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from omegaconf import OmegaConf
-
-from roadmap.config import compose
 
 Load = Callable[[str], ModuleType]
+Write = Callable[..., Path]  # writes a run folder; see conftest.py
 
 
 @pytest.fixture
-def output_dir(tmp_path: Path) -> Path:
-    """Two steps under two learning rates, as train.py leaves them."""
+def output_dir(tmp_path: Path, write_run: Write) -> Path:
+    """Two steps under two learning rates."""
     for lr, top1 in (("1e-3", 60.0), ("4e-3", 65.0)):
-        for step, more in (("step0_resnet", 0.0), ("step12_downsample", -4.0)):
-            cfg = compose(f"+roadmap={step}", f"recipe.lr={lr}", "data.holdout=100", f"experiment=lr{lr}")
-            identity = {"step": step, "step_index": cfg.step.index, "label": step, "variant": {}, "reference": None}
-            identity |= {
-                "experiment": cfg.experiment,
-                "seed": 0,
-                "regime": "micro",
-                "data": "digits",
-                "recipe": "short",
-            }
-            folder = tmp_path / cfg.experiment / step / "seed0"
-            folder.mkdir(parents=True)
-            OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-            (folder / "state.json").write_text(json.dumps({"state": "done", "error": None, "identity": identity}))
-            numbers = {"top1": top1 + more, "best_top1": top1, "gmacs": 0.1, "parameters": 1000}
-            (folder / "summary.json").write_text(json.dumps(identity | numbers))
+        words = (f"recipe.lr={lr}", "data.holdout=100")
+        write_run(tmp_path / f"lr{lr}", "step0_resnet", *words, top1=top1)
+        write_run(tmp_path / f"lr{lr}", "step12_downsample", *words, top1=top1 - 4)
     return tmp_path
 
 

@@ -11,51 +11,17 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from roadmap.config import compose, plan_runs, read_config
+from roadmap.config import plan_runs, read_config
 from roadmap.paper import paper_rows
 
 Load = Callable[[str], ModuleType]
+Write = Callable[..., Path]  # writes a run folder; see conftest.py
 STEPS = [row.config for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-def write_run(
-    folder: Path, step: str, *words: str, seed: int = 0, top1: float = 90.0, epochs: int = 3, **changes: Any
-) -> Path:
-    """A run folder as train.py leaves it, for the configuration that the words compose."""
-    cfg = compose(f"+roadmap={step}", f"experiment={folder.name}", *words)
-    cfg.seed = seed
-    variant = {word[6:].partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("model/")}
-    identity = {
-        "step": step,
-        "step_index": cfg.step.index,
-        "label": changes.get("label", cfg.step.label),
-        "variant": changes.get("variant", variant),
-        "reference": None,
-        "experiment": folder.name,
-        "seed": seed,
-        "regime": cfg.regime.name,
-        "data": cfg.data.name,
-        "recipe": cfg.recipe.name,
-    }
-    run = folder / ",".join([step, *(f"{key}={value}" for key, value in variant.items())]) / f"seed{seed}"
-    run.mkdir(parents=True)
-    OmegaConf.save(cfg, run / "config.yaml", resolve=True)
-    state = {"state": changes.get("state", "done"), "error": changes.get("error"), "identity": identity}
-    (run / "state.json").write_text(json.dumps(state))
-    lines = [
-        {"epoch": n, "top1": top1 * n / epochs, "loss": 2 / n, "train_loss": 2.5 / n} for n in range(1, epochs + 1)
-    ]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if state["state"] == "done":
-        numbers = {"top1": top1, "best_top1": top1 + 0.5, "gmacs": 0.002, "parameters": 5e5, "images_per_s": 900.0}
-        (run / "summary.json").write_text(json.dumps(identity | numbers | {"device": "a processor"}))
-    return run
 
 
 @pytest.fixture
@@ -93,7 +59,9 @@ def visible(page: str) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]*>", " ", body)))
 
 
-def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_the_page_needs_no_other_file_and_no_network(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
     for seed in range(2):
         write_run(tmp_path / "trial", "step6_move_up", seed=seed, top1=90.0 + seed)
         write_run(tmp_path / "trial", "step7_kernel", seed=seed, top1=92.0 + seed)
@@ -113,7 +81,9 @@ def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path, report: Cal
     assert "http" not in re.sub("http-equiv|http://www.w3.org", "", without_library(page))
 
 
-def test_a_factorial_is_shown_where_it_is_asked_for(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_a_factorial_is_shown_where_it_is_asked_for(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
     for step, *words in [
         ("step10_fewer_norms",),
         ("step11_layernorm",),
@@ -129,7 +99,9 @@ def test_a_factorial_is_shown_where_it_is_asked_for(tmp_path: Path, report: Call
     assert f"python scripts/report.py {tmp_path / 'trial'} {options}" in visible(page)
 
 
-def test_names_and_errors_are_shown_and_not_obeyed(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_names_and_errors_are_shown_and_not_obeyed(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
     hostile = "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }}"
     clean = tmp_path / "clean"
     for folder in (clean, tmp_path / "hostile"):
@@ -148,7 +120,9 @@ def test_names_and_errors_are_shown_and_not_obeyed(tmp_path: Path, report: Calla
     assert sorted(tags) == sorted(tag for tag, _ in Tags(without_library(report(clean))).found)
 
 
-def test_a_sweep_that_still_runs_shows_what_is_missing(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_a_sweep_that_still_runs_shows_what_is_missing(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
     folder = tmp_path / "trial"
     write_run(folder, "step0_resnet")
     write_run(folder, "step1_stage_ratio", state="running", epochs=2)
@@ -164,7 +138,9 @@ def test_a_sweep_that_still_runs_shows_what_is_missing(tmp_path: Path, report: C
     assert "step2_patchify/seed0 failed loss is not finite in epoch 2" in text
 
 
-def test_the_commands_compose_the_configurations_of_the_runs(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_the_commands_compose_the_configurations_of_the_runs(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
     folder = tmp_path / "trial"
     words = [
         "recipe.epochs=5",
@@ -196,7 +172,7 @@ def test_the_commands_compose_the_configurations_of_the_runs(tmp_path: Path, rep
         assert run.config == read_config(expected[place])  # type: ignore[arg-type]
 
 
-def test_best_says_what_it_was_picked_on(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_best_says_what_it_was_picked_on(tmp_path: Path, report: Callable[..., str], write_run: Write) -> None:
     write_run(tmp_path / "trial", "step0_resnet", top1=90.0)
     last, best = report(tmp_path / "trial"), report(tmp_path / "trial", "--best")
     assert "Top-1 accuracy (%), best epoch, picked on the validation set" in visible(best)
@@ -205,7 +181,7 @@ def test_best_says_what_it_was_picked_on(tmp_path: Path, report: Callable[..., s
 
 
 def test_configurations_of_another_version_cost_the_diagram_alone(
-    tmp_path: Path, report: Callable[..., str]
+    tmp_path: Path, report: Callable[..., str], write_run: Write
 ) -> None:
     run = write_run(tmp_path / "trial", "step0_resnet")
     config = OmegaConf.load(run / "config.yaml")
@@ -223,7 +199,7 @@ def test_configurations_of_another_version_cost_the_diagram_alone(
 
 
 def test_nothing_finished_is_one_message(
-    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:
     write_run(tmp_path / "trial", "step0_resnet", state="pending")
     assert load_script("report").main([str(tmp_path / "trial")]) == 1
@@ -232,7 +208,7 @@ def test_nothing_finished_is_one_message(
     assert not (tmp_path / "trail").exists()
 
 
-def write_many(folder: Path, epochs: int) -> None:
+def write_many(folder: Path, epochs: int, write_run: Write) -> None:
     """200 runs: four steps with ten kernel sizes each and five seeds."""
     for step in STEPS[8:12]:
         first = write_run(folder / "one", step, epochs=epochs)
@@ -298,7 +274,9 @@ const waiting = setInterval(async () => {
 
 @pytest.mark.system
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
-def test_a_browser_draws_the_charts_and_answers_the_reader(tmp_path: Path, report: Callable[..., str]) -> None:
+def test_a_browser_draws_the_charts_and_answers_the_reader(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
     for index, step in enumerate(STEPS[5:12]):
         for seed in range(2):
             write_run(tmp_path / "trial", step, seed=seed, top1=85.0 + index + seed / 10)
