@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from roadmap import terminal
 from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import Interrupted, RoadmapError, RunError
-from roadmap.isolation import IS_CHILD, LAUNCHER, run_isolated
+from roadmap.isolation import IN_SWEEP, LAUNCHER, run_isolated
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.sweep import expand
@@ -52,20 +52,24 @@ def main(hydra_app: Callable[[], Any]) -> int:
     except RoadmapError as error:
         show_error(error)
         return 1
-    if IS_CHILD not in os.environ:
+    if IN_SWEEP not in os.environ:
         _advise_on_all(plan)
-    runs = list(zip(plan, folders, strict=True))
-    evaluated = [folder for planned, folder in runs if planned.config.mode is Mode.eval]
-    trained = [folder for planned, folder in runs if planned.config.mode is Mode.train]
-    expected = _count_evaluations(evaluated) + len(evaluated)
     if sweep:  # whose word Hydra does not know
         sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
-    if sweep and trained:
-        _say_cost(sweep, arguments.overrides, trained)
+        _say_cost(sweep, arguments.overrides, _folders_of(Mode.train, plan, folders))
+    if arguments.multirun and PLACE.is_first:
+        _mark_pending(_folders_of(Mode.train, plan, folders))
+        _say_where(arguments.overrides, folders)
+    return _run_all(hydra_app, plan, folders, arguments.multirun)
+
+
+def _run_all(
+    hydra_app: Callable[[], Any], plan: Sequence[PlannedRun], folders: Sequence[RunFolder], is_sweep: bool
+) -> int:
+    """The exit status."""
+    trained, evaluated = (_folders_of(mode, plan, folders) for mode in (Mode.train, Mode.eval))
+    expected = _count_evaluations(evaluated) + len(evaluated)
     try:
-        if arguments.multirun and PLACE.is_first:
-            _mark_pending(trained)
-            _say_where(arguments.overrides, folders)
         hydra_app()
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
@@ -75,11 +79,15 @@ def main(hydra_app: Callable[[], Any]) -> int:
         _leave_group()
     if not PLACE.is_first:
         return 1 if terminal.errors else 0
-    if arguments.multirun and trained:
+    if is_sweep and trained:
         report_sweep(trained, {planned.config.data.note for planned in plan})
     # Files tell of every run; `terminal.errors` only of those in this process, and a launcher may have more.
     is_complete = _count_evaluations(evaluated) == expected and all(is_done(folder) for folder in trained)
     return 0 if is_complete and not terminal.errors else 1
+
+
+def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFolder]) -> list[RunFolder]:
+    return [folder for planned, folder in zip(plan, folders, strict=True) if planned.config.mode is mode]
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -222,6 +230,8 @@ def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
 
 def _say_cost(sweep: Sweep, words: Sequence[str], folders: Sequence[RunFolder]) -> None:
     """What a sweep is about to train, how to know its hours, and how to read what comes out."""
+    if not folders:
+        return
     done = sum(map(is_done, folders))
     say(f"{len(folders):,} runs: {done:,} done already, {len(folders) - done:,} to train")
     if done < len(folders):

@@ -16,7 +16,7 @@ from roadmap.lock import Lock
 from roadmap.runs.folder import RunFolder, State
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
-IS_CHILD = "CONVNET_ROADMAP_SWEEP"  # set in the processes of a sweep, which has said what concerns all of its runs
+IN_SWEEP = "CONVNET_ROADMAP_IN_SWEEP"  # set in a sweep's processes: what concerns all runs was said before
 PROGRAM = CONF_DIR.parent / "train.py"
 SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
 
@@ -26,7 +26,7 @@ def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
     with deal_gpu() as gpu:
         command = [sys.executable, str(PROGRAM), *words]
         status = subprocess.run(
-            command, env={**os.environ, **gpu, IS_CHILD: "1"}, preexec_fn=_end_with_parent, check=False
+            command, env={**os.environ, **gpu, IN_SWEEP: "1"}, preexec_fn=_end_with_parent, check=False
         ).returncode
     if status >= 0:
         return None  # it has told by itself what there was to tell

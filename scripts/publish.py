@@ -28,6 +28,7 @@ from roadmap.analysis.folders import (
     choose_experiment,
     read_finished_runs,
 )
+from roadmap.analysis.learning import runs_of
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.run import DONE, Run, write_run_table
@@ -79,8 +80,9 @@ def publish(experiment_dir: Path, target: Path) -> list[Path]:
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
     """The folder's README: commands, figures and the table with its notes."""
-    members = [next((run for run in runs if _belongs(run, row)), None) for row in rows]
-    setups = [read_setup(run) if run is not None else None for run in members]
+    done = [run for run in runs if run.state == DONE]
+    members = [runs_of(row, done) for row in rows]
+    setups = [read_setup(some[0]) if some else None for some in members]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
         for name in ("roadmap", "kernels")
@@ -98,11 +100,6 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
             f"from disk) curves and networks. `python scripts/plot_roadmap.py {target}` draws the figures again.\n",
         ]
     )
-
-
-def _belongs(run: Run, row: Row) -> bool:
-    identity = (row.step, row.variant, row.regime, row.data, row.recipe)
-    return run.state == DONE and identity == (run.step, run.variant, run.regime, run.data, run.recipe)
 
 
 if __name__ == "__main__":

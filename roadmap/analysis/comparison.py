@@ -92,7 +92,7 @@ def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
     """
     others = [other for other in find_differing(candidates) if other != key]
     groups = Counter(tuple(one.settings.get(other) for other in others) for one in candidates)
-    chosen = next(iter(groups.most_common(1)))[0]
+    ((chosen, _),) = groups.most_common(1)
     found = [one for one in candidates if tuple(one.settings.get(other) for other in others) == chosen]
     if len({one.settings.get(key) for one in found}) < 2:
         differing = ", ".join(find_differing(candidates)) or "nothing"
