@@ -250,11 +250,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 @cache
 def find_commit() -> str | None:
-    """The commit of the code, marked where files were changed since; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """The commit of the code, marked where a file that results hang on was changed; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parents[2])]
+    files = ["roadmap", "conf", "train.py"]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        status = [*git, "status", "--porcelain", "--", *files]
+        changes = subprocess.run(status, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.strip() + ("-changed" if changes.strip() else "")

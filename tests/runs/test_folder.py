@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.errors import RunError
+from roadmap.runs import folder
 from roadmap.runs.folder import Identity, RunFolder, find_commit, read_metrics
 
 OpenRun = Callable[..., RunFolder]
@@ -249,9 +252,21 @@ def test_evaluations_are_appended_beside_the_runs(open_run: OpenRun) -> None:
     assert not run.path.exists()
 
 
-def test_the_commit_is_told_with_a_mark_where_files_were_changed() -> None:
+def test_the_commit_is_marked_where_what_a_result_hangs_on_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = find_commit()
     assert commit is not None
-    number, _, mark = commit.partition("-")
-    assert len(number) == 40
-    assert mark in ("", "changed")
+    assert re.fullmatch("[0-9a-f]{40}(-changed)?", commit)
+
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        (tmp_path / "roadmap/runs").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train.py").write_text("")
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(folder, "__file__", str(tmp_path / "roadmap/runs/folder.py"))
+    find = find_commit.__wrapped__  # which remembers nothing
+    (tmp_path / "notes.md").write_text("not of the code")
+    assert re.fullmatch("[0-9a-f]{40}", find())
+    (tmp_path / "train.py").write_text("changed")
+    assert re.fullmatch("[0-9a-f]{40}-changed", find())
