@@ -27,11 +27,14 @@ from roadmap.analysis.comparison import (
     to_markdown,
     write_candidates,
 )
-from roadmap.analysis.folders import choose_experiment, read_finished_runs
+from roadmap.analysis.folders import choose_experiment, count_states, read_runs
+from roadmap.analysis.run import DONE
 from roadmap.analysis.setting_figure import draw_setting
 from roadmap.config.replay import flatten
-from roadmap.errors import RoadmapError
+from roadmap.errors import RoadmapError, RunError
 from roadmap.setups import find_recipe
+
+logger = logging.getLogger(__name__)
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -41,9 +44,8 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
-        candidates = [
-            read_candidate(choose_experiment(name, arguments.output_dir)) for name in arguments.experiments
-        ]
+        folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
+        candidates = read_finished(folders)
         table = make_table(candidates)
         console.print(show(table))
         for path in write(candidates, arguments.to, arguments.along):
@@ -68,9 +70,21 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def read_candidate(experiment_dir: Path) -> Candidate:
-    runs = read_finished_runs(experiment_dir)
-    return make_candidate(experiment_dir.name, flatten(find_recipe(runs)), runs)
+def read_finished(folders: Sequence[Path]) -> list[Candidate]:
+    """The experiments in which a run has finished; the others are named in a warning.
+
+    RunError: there is none, or a folder can't be read.
+    """
+    candidates = []
+    for folder in folders:
+        runs = read_runs(folder)
+        if any(run.state == DONE for run in runs):
+            candidates.append(make_candidate(folder.name, flatten(find_recipe(runs)), runs))
+        else:
+            logger.warning("left out: %s has no finished run (%s)", folder, count_states(runs))
+    if not candidates:
+        raise RunError("none of these experiments has a finished run")
+    return candidates
 
 
 def show(table: Sequence[Sequence[str]]) -> Table:

@@ -42,6 +42,17 @@ def test_two_learning_rates_differ_in_nothing_else(
     )
 
 
+def test_an_experiment_that_has_just_begun_is_left_out(
+    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
+) -> None:
+    write_run(output_dir / "begun", "step0_resnet", state="running")
+    compare = load_script("compare").main
+    assert compare(["lr1e-3", "begun", "--output-dir", str(output_dir)]) == 0
+    assert "lr1e-3" in capsys.readouterr().out
+    assert compare(["begun", "--output-dir", str(output_dir)]) == 1
+    assert "none of these experiments has a finished run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
