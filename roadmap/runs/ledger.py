@@ -29,9 +29,16 @@ class Entry:
     epoch: int = 0  # epochs behind it
     epochs: int = 0  # of the whole run
     top1: float | None = None  # percent, after the last finished epoch
-    seconds_left: float | None = None  # of a run that has begun, at the pace of its epochs so far
+    epoch_seconds: float | None = None  # the mean so far
     where: str = ""  # host and process of a run that is running
     error: str | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of a run that has begun, at the pace of its epochs so far."""
+        if self.state == State.done or self.epoch_seconds is None:
+            return None
+        return (self.epochs - self.epoch) * self.epoch_seconds
 
 
 def read_ledger(experiment: Path) -> list[Entry]:
@@ -60,7 +67,7 @@ def _read_entry(path: Path) -> Entry:
             epoch=len(metrics),
             epochs=state["epochs"],
             top1=metrics[-1]["top1"] if metrics else None,
-            seconds_left=_estimate(state, metrics),
+            epoch_seconds=statistics.fmean(line["seconds"] for line in metrics) if metrics else None,
             where=f"{state['host']} {state['pid']}" if state["state"] == State.running else "",
             error=state["error"],
         )
@@ -74,16 +81,34 @@ def _judge(state: dict[str, Any]) -> str:
     return GONE if state["state"] == State.running and is_alive(state) is False else str(state["state"])
 
 
-def _estimate(state: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> float | None:
-    if state["state"] == State.done or not metrics:
+def estimate_rest(entries: Sequence[Entry]) -> float | None:
+    """Seconds until no run is running or pending, with as many at once as now; None where nothing tells.
+
+    A run without an epoch behind it is taken to be as fast as the others of its network, or else as all are.
+    """
+    rest = [entry for entry in entries if entry.state in (State.running, State.pending)]
+    at_once = sum(entry.state == State.running for entry in rest)
+    paces: dict[str, list[float]] = {}
+    for entry in entries:
+        if entry.epoch_seconds is not None:
+            paces.setdefault(entry.name, []).append(entry.epoch_seconds)
+    if not at_once or not paces:
         return None
-    return (state["epochs"] - len(metrics)) * statistics.fmean(line["seconds"] for line in metrics)
+    means = {name: statistics.fmean(pace) for name, pace in paces.items()}
+    usual = statistics.fmean(means.values())
+    seconds = [
+        (entry.epochs - entry.epoch) * (entry.epoch_seconds or means.get(entry.name, usual)) for entry in rest
+    ]
+    return max(sum(seconds) / at_once, *seconds)
 
 
 def ledger_table(entries: Sequence[Entry], title: str) -> Table:
-    """A row a run, and the count of each state below."""
+    """A row a run; below, the count of each state and the time that the whole still takes."""
     counts = {state: sum(entry.state == state for entry in entries) for state in (*State, GONE, UNREADABLE)}
     caption = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    rest = estimate_rest(entries)
+    if rest is not None:
+        caption += f"; about {format_duration(rest)} left with {counts[State.running]} at once"
     table = Table(
         title=title,
         caption=f"{len(entries)} run{'s' if len(entries) > 1 else ''}: {caption}",

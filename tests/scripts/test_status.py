@@ -13,7 +13,7 @@ import pytest
 from roadmap.command import open_folder
 from roadmap.config import plan_runs
 from roadmap.runs.folder import RunFolder
-from roadmap.runs.ledger import GONE, UNREADABLE, format_duration, read_ledger
+from roadmap.runs.ledger import GONE, UNREADABLE, Entry, estimate_rest, format_duration, read_ledger
 
 
 def open_run(output_dir: Path, step: str, seed: int = 0) -> RunFolder:
@@ -82,11 +82,29 @@ def test_the_table_and_the_exit_status(
     assert "4/10" in table
     assert "3 min" in table
     assert "the loss is not finite: nan in epoch 5 " in table
-    assert "7 runs: 1 pending, 1 running, 1 done, 1 failed, 1 interrupted, 1 gone, 1 unreadable" in table
+    assert (
+        "7 runs: 1 pending, 1 running, 1 done, 1 failed, 1 interrupted, 1 gone, 1 unreadable; about 8 min" in table
+    )
 
     monkeypatch.setattr(sys, "argv", ["status.py", "nothing", "--output-dir", str(experiment.parent)])
     assert status.main() == 2
     assert "nothing" in capsys.readouterr().err
+
+
+def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
+    def entry(name: str, state: str, epoch: int = 0, epoch_seconds: float | None = None) -> Entry:
+        return Entry(name, 0, 0, state, epoch=epoch, epochs=10, epoch_seconds=epoch_seconds)
+
+    done, pending = entry("step0", "done", 10, 30.0), entry("step0", "pending")
+    assert estimate_rest([done, pending]) is None  # nobody knows when it begins
+    assert estimate_rest([entry("step1", "running"), pending]) is None
+    running = entry("step1", "running", 4, 50.0)
+    assert estimate_rest([done, running]) == 300
+    assert estimate_rest([done, running, pending]) == 600  # 6 x 50, then 10 x 30
+    assert estimate_rest([done, running, running, pending]) == 450
+    assert estimate_rest([done, running, entry("step2", "pending")]) == 700  # at the mean of 30 and 50
+    slow = entry("step1", "running", 0, 100.0)
+    assert estimate_rest([running, slow]) == 1000  # two at once, and the longer one lasts
 
 
 def test_a_watch_ends_when_nothing_runs_or_waits(
