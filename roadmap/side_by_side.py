@@ -64,10 +64,10 @@ def _measure(planned: PlannedRun, count: int, threads: int, seconds: float) -> T
         for process in processes:
             process.terminate()
             process.join()
-    return add_up(answers)
+    return combine(answers)
 
 
-def add_up(answers: Sequence[float | str | None]) -> Together:
+def combine(answers: Sequence[float | str | None]) -> Together:
     """From images a second of each process, or what went wrong in it; None where it waited for another in vain."""
     rates = [answer for answer in answers if isinstance(answer, float)]
     if len(rates) == len(answers):

@@ -18,8 +18,7 @@ from roadmap.bill import add_up, group, make_subject, write_bill
 from roadmap.command import open_folder
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, RunError
-from roadmap.side_by_side import Together, find_best, measure_together
-from roadmap.side_by_side import add_up as add_up_answers
+from roadmap.side_by_side import Together, combine, find_best, measure_together
 from roadmap.training import forecast, profile
 from roadmap.training.forecast import find_images
 from roadmap.training.profile import Subject, find_largest_batch, list_batches, measure_peak_memory
@@ -235,9 +234,9 @@ def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: Modul
 
 
 def test_runs_that_do_not_all_fit_say_why_and_not_that_they_waited() -> None:
-    assert add_up_answers([100.0, 50.0]) == Together(2, 150.0)
-    assert add_up_answers([None, "out of memory", None]) == Together(3, None, "out of memory")
-    assert add_up_answers([100.0, None]) == Together(2, None, "not all are ready within 300 seconds")
+    assert combine([100.0, 50.0]) == Together(2, 150.0)
+    assert combine([None, "out of memory", None]) == Together(3, None, "out of memory")
+    assert combine([100.0, None]) == Together(2, None, "not all are ready within 300 seconds")
 
 
 @pytest.mark.system  # a process of its own: 10 s
