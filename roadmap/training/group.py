@@ -1,5 +1,6 @@
 """What processes that train one network together tell each other."""
 
+import gc
 import os
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before there is a group, which its functions' defaults would keep
 from torch import Tensor
 
 from roadmap.training.processes import Place, find_place
@@ -75,9 +77,15 @@ def join_group() -> Group:
 
 
 def leave_group() -> None:
-    """Before the process ends, so that the library does not warn."""
+    """Before the process ends, when nothing that trained is in use any more.
+
+    A group that something still refers to keeps its threads, and one that lets go of a tensor while Python ends
+    aborts the process (pytorch/pytorch#190489).
+    """
+    join_group.cache_clear()
     if dist.is_initialized():
         dist.destroy_process_group()
+    gc.collect()
 
 
 def _open_store(place: Place) -> dist.Store:

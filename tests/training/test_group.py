@@ -26,15 +26,29 @@ WORDS = (
     "hardware.per_device_batch=64",
 )
 
+TRAIN_AND_LIST_THREADS = f"""
+import os
+import runpy
+from pathlib import Path
+
+try:
+    runpy.run_path("{ROOT / "train.py"}", run_name="__main__")
+finally:
+    others = [path for path in Path("/proc/self/task").iterdir() if path.name != str(os.getpid())]
+    print("OTHER THREADS", [(path / "comm").read_text() for path in others], flush=True)
+"""
+
 pytestmark = pytest.mark.system  # processes of their own, several at once
 
 
-def start(output_dir: Path, *words: str, processes: int, restarts: int = 0) -> subprocess.Popen[str]:
-    alone = [sys.executable, "train.py"]
+def start(
+    output_dir: Path, *words: str, processes: int, restarts: int = 0, script: Path = ROOT / "train.py"
+) -> subprocess.Popen[str]:
+    alone = [sys.executable, str(script)]
     together = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     together += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
     return subprocess.Popen(
-        [*(alone if processes == 1 else [*together, "train.py"]), *WORDS, *words, f"output_dir={output_dir}"],
+        [*(alone if processes == 1 else [*together, str(script)]), *WORDS, *words, f"output_dir={output_dir}"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -101,11 +115,24 @@ def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: P
     assert read_results(state.parent) == whole
 
 
+def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
+    """Such a thread, where it lets go of a tensor while Python ends, aborts a process that has done its work."""
+    script = tmp_path / "train_and_list_threads.py"
+    script.write_text(TRAIN_AND_LIST_THREADS)
+    words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
+    process, _ = start_and_wait_for_checkpoints(tmp_path, *words, script=script)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate()[0].count("OTHER THREADS []") == 2
+    output, _ = start(tmp_path, *words, processes=2, script=script).communicate()
+    assert output.count("epoch 2/2") == 1
+    assert output.count("OTHER THREADS []") == 2
+
+
 def start_and_wait_for_checkpoints(
-    output_dir: Path, *words: str, restarts: int = 0
+    output_dir: Path, *words: str, restarts: int = 0, script: Path = ROOT / "train.py"
 ) -> tuple[subprocess.Popen[str], Path]:
     """A group that has saved twice, and its first process's state.json."""
-    process = start(output_dir, *words, processes=2, restarts=restarts)
+    process = start(output_dir, *words, processes=2, restarts=restarts, script=script)
     end = time.monotonic() + 120
     while not list(output_dir.rglob("checkpoint.previous.pt")):
         assert process.poll() is None
