@@ -27,6 +27,7 @@ from roadmap.data.resident import ResidentImages
 from roadmap.data.sources import ImageArray
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.data.transforms import build_train_transform
+from roadmap.training.hardware import keep_freed_memory
 
 BATCHES = 8  # in one timing, as an epoch makes them one after another
 CPU = torch.device("cpu")
@@ -42,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does
     config = read_config(roadmap.compose("data=cifar10", "recipe=paper", *arguments.overrides))
     sizes = [replace(config.data, image_size=size) for size in arguments.sizes]
     return [partial(make_pair, data, config.recipe.augment, arguments.batch) for data in sizes]
