@@ -5,11 +5,13 @@
 JPEG files of about 500x375 pixels are written here, and read back as 224-pixel training images of the paper's
 recipe: random resized crop, flip, RandAugment, normalization, random erasing. Nothing is trained. Ours is what
 `open_train` gives; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and
-erases, as timm's train.py has it. Each call is a pass over all files; they are in the page cache for both.
+erases, as timm's train.py has it. Each call is a pass over all files; they are in the page cache for both. In the
+second pair ours reads what scripts/shrink_images.py made of the files, once, before the timing.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ from roadmap.data.open import LoadSpec, open_train
 from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
 
+SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4
 QUALITY = 90  # of the files; with the noise below about 100 KB each, as ImageNet's are
 CPU = torch.device("cpu")
@@ -38,22 +41,28 @@ def make_pairs(arguments: argparse.Namespace, folder: Path) -> Sequence[Callable
         raise ConfigError(
             f"--images {arguments.images}: must be a multiple of --batch {arguments.batch}, so that both read all"
         )
-    return [partial(make_pair, arguments, folder)]
+    photographs, shrunk = folder / "photographs", folder / "shrunk"
+    write_photographs(photographs / "train", arguments.images)
+    write_photographs(photographs / "val", CLASSES)
+    subprocess.run([sys.executable, SHRINK, photographs, shrunk], check=True, stdout=sys.stderr)
+    return [
+        partial(make_pair, arguments, photographs, photographs, "open_train"),
+        partial(make_pair, arguments, shrunk, photographs, "open_train, files shrunk once"),
+    ]
 
 
-def make_pair(arguments: argparse.Namespace, folder: Path) -> Pair:
-    write_photographs(folder / "train", arguments.images)
-    write_photographs(folder / "val", CLASSES)
+def make_pair(arguments: argparse.Namespace, ours: Path, peers: Path, name: str) -> Pair:
+    """Reading the files of one folder, against timm reading those of another."""
     workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
-    words = ("data=imagefolder", f"data.root={folder}", f"data.num_classes={CLASSES}", "recipe=paper")
+    words = ("data=imagefolder", f"data.root={ours}", f"data.num_classes={CLASSES}", "recipe=paper")
     sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
     config = read_config(roadmap.compose(*words, *sizes, f"hardware.workers={workers}", *arguments.overrides))
     return Pair(
-        f"open_train, {config.data.image_size} px, {workers} workers",
+        f"{name}, {config.data.image_size} px, {workers} workers",
         "timm's create_loader",
         arguments.images,
         make_ours(config),
-        make_peer(config, folder / "train", workers),
+        make_peer(config, peers / "train", workers),
     )
 
 

@@ -159,11 +159,12 @@ def test_loading_reads_every_photograph_on_both_sides(load_benchmark: Load, tmp_
     """timm's ImageDataset leaves the files that it opened to the garbage collector, which warns."""
     loading = load_benchmark("loading")
     arguments = argparse.Namespace(images=8, batch=4, workers=0, overrides=["data.image_size=64"])
-    (make,) = loading.make_pairs(arguments, tmp_path)
-    pair = make()
-    assert pair.ours() == pair.peer() == 8
-    files = sorted((tmp_path / "train").rglob("*.jpg"))
+    for make in loading.make_pairs(arguments, tmp_path):
+        pair = make()
+        assert pair.ours() == pair.peer() == 8
+    files = sorted((tmp_path / "photographs/train").rglob("*.jpg"))
     assert len(files) == 8
+    assert len(list((tmp_path / "shrunk/train").rglob("*.jpg"))) == 8
     for file in files:
         with Image.open(file) as image:
             assert 480 <= image.width <= 520
