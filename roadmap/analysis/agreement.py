@@ -7,7 +7,7 @@ paper. On other data the paper's order of the steps is what can be compared.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from scipy.special import ndtri
@@ -37,6 +37,7 @@ class Agreement:
     n: int
     spearman: Correlation
     kendall: Correlation
+    same_sign: int | None = None  # changes that go up or down as the paper's do; no count of steps
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,11 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
         if before is not None and before.paper and row.paper
     ]
     found = [_correlate("steps", levels), _correlate("changes", changes)]
-    return [agreement for agreement in found if agreement is not None]
+    return [
+        replace(one, same_sign=sum(a * b > 0 for a, b in changes)) if one.subject == "changes" else one
+        for one in found
+        if one is not None
+    ]
 
 
 def _setting(row: Row) -> tuple[str, str, str]:
@@ -129,11 +134,17 @@ def _interval(value: float, n: int, variance: float) -> Interval | None:
 
 
 def agreement_text(agreement: Agreement) -> str:
-    """`Order of 12 changes against the paper's: Spearman 0.61 (0.05 to 0.88), Kendall 0.45 (0.05 to 0.72)`."""
-    return (
+    """`Order of 12 changes against the paper's: Spearman 0.61 (0.05 to 0.88), Kendall 0.45 (0.05 to 0.72)`.
+
+    And of changes: `; 9 of 12 have the paper's sign`.
+    """
+    text = (
         f"Order of {agreement.n} {agreement.subject} against the paper's: "
         f"Spearman {_value_text(agreement.spearman)}, Kendall {_value_text(agreement.kendall)}"
     )
+    if agreement.same_sign is None:
+        return text
+    return f"{text}; {agreement.same_sign} of {agreement.n} have the paper's sign"
 
 
 def _value_text(correlation: Correlation) -> str:

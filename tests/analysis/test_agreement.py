@@ -36,6 +36,7 @@ def test_the_papers_own_table_agrees_with_itself_without_an_interval(
     assert (steps.subject, steps.n, steps.spearman.value, steps.spearman.interval) == ("steps", 13, 1.0, None)
     assert (changes.subject, changes.n) == ("changes", 12)
     assert changes.kendall.value == pytest.approx(1)
+    assert (steps.same_sign, changes.same_sign) == (None, 12)
 
 
 def test_another_order_is_correlated_as_scipy_does(tmp_path: Path, write_run: Write) -> None:
@@ -51,6 +52,9 @@ def test_another_order_is_correlated_as_scipy_does(tmp_path: Path, write_run: Wr
     assert steps.kendall.value == pytest.approx(stats.kendalltau(found, PAPER).statistic)
     assert changes.spearman.value == pytest.approx(stats.spearmanr(np.diff(found), np.diff(PAPER)).statistic)
     assert f"Spearman {steps.spearman.value:.2f} (" in agreement_text(steps)
+    same = int((np.sign(np.diff(found)) == np.sign(np.diff(PAPER))).sum())
+    assert changes.same_sign == same != 12
+    assert agreement_text(changes).endswith(f"; {same} of 12 have the paper's sign")
 
 
 def test_two_steps_have_no_order_to_speak_of(tmp_path: Path, write_run: Write) -> None:
