@@ -11,11 +11,10 @@ create_loader with worker processes and the prefetcher (FastCollateMixup mixes i
 each update, then validation. Its network has the same weights, with plain nn.Conv2d in place of our
 convolutions. channels_last, batch and precision are the same. Worker processes: --workers each; by default one a
 core but one, for ours too where it takes any. Its reading and augmenting is whatever `open_train` picks for
-such a set.
+such a set. Each side has a process of its own, since our trainer also sets how memory is kept.
 """
 
 import argparse
-import copy
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pairs import Pair, make_parser, positive, run_benchmark
+from pairs import InOwnProcess, Pair, make_parser, positive, run_benchmark
 from PIL import Image
 from timm.data import FastCollateMixup, Mixup, create_loader
 from timm.loss import SoftTargetCrossEntropy
@@ -75,17 +74,33 @@ def make_pair(step: str, arguments: argparse.Namespace) -> Pair:
     workers = () if arguments.workers is None else (f"hardware.workers={arguments.workers}",)
     words = (f"+roadmap={step}", "regime=micro", "data=cifar10", "recipe=paper", "recipe.lr=1e-3", *sizes, *workers)
     config = read_config(roadmap.compose(*words, *arguments.overrides))
-    train, val = (make_images(count) for count in (arguments.images, arguments.images // VALIDATED))
-    seed_everything(config.seed)
-    network = build(config.model, config.regime, None, SIZE)
-    plain = make_plain(copy.deepcopy(network))
+    counts = (arguments.images, arguments.images // VALIDATED)
+    device = pick_device(config.hardware)
     return Pair(
         f"{step}, {config.regime.name}, {SIZE} px, batch {arguments.batch}",
         "timm's loader and loop",
         arguments.images,
-        OurEpoch(network, config, train, val),
-        PeerEpoch(plain, config, train, val, arguments.workers, not arguments.no_prefetcher),
+        InOwnProcess(partial(make_ours, config, counts)),
+        InOwnProcess(partial(make_peer, config, counts, device, arguments.workers, not arguments.no_prefetcher)),
     )
+
+
+def make_ours(config: Config, counts: tuple[int, int]) -> "OurEpoch":
+    """With training and validation images of these counts."""
+    return OurEpoch(build_network(config), config, *map(make_images, counts))
+
+
+def make_peer(
+    config: Config, counts: tuple[int, int], device: torch.device, workers: int | None, prefetcher: bool
+) -> "PeerEpoch":
+    """The same weights and images."""
+    network = make_plain(build_network(config))
+    return PeerEpoch(network, config, *map(make_images, counts), device, workers, prefetcher)
+
+
+def build_network(config: Config) -> nn.Module:
+    seed_everything(config.seed)
+    return build(config.model, config.regime, None, SIZE)
 
 
 def make_images(count: int) -> ImageArray:
@@ -139,11 +154,12 @@ class PeerEpoch:
         config: Config,
         train: ImageArray,
         val: ImageArray,
+        device: torch.device,
         workers: int | None,
         prefetcher: bool,
     ):
         recipe, data = config.recipe, config.data
-        self.device = pick_device(config.hardware)
+        self.device = device
         self.precision = config.hardware.precision
         self.prefetcher = prefetcher
         self.model = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,45 @@ class Pair:
     images: int  # that one call takes
     ours: Callable[[], object]
     peer: Callable[[], object]
+
+
+class InOwnProcess:
+    """A side that is built and works in a process of its own, where the other's settings of threads and memory end.
+
+    Args:
+        make: builds the side, `ours` or `peer` of a pair; what it raises is raised here.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[], object]]):
+        context = get_context("spawn")
+        self._end, other_end = context.Pipe()
+        context.Process(target=_serve, args=(make, other_end)).start()
+        other_end.close()
+        self._receive()
+
+    def __call__(self) -> object:
+        self._end.send(None)
+        return self._receive()
+
+    def _receive(self) -> object:
+        result = self._end.recv()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+def _serve(make: Callable[[], Callable[[], object]], end: Connection) -> None:
+    """Works whenever it is asked to, until nobody is there to ask."""
+    try:
+        run = make()
+        end.send(None)
+        while True:
+            end.recv()
+            end.send(run())
+    except EOFError:
+        pass
+    except Exception as error:
+        end.send(error)
 
 
 @dataclass(frozen=True)

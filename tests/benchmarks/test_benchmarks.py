@@ -3,8 +3,10 @@
 import argparse
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -138,20 +140,43 @@ def test_a_case_that_does_not_exist(step: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("option", [[], ["--no-prefetcher"]])
-def test_an_epoch_trains_and_evaluates_on_both_sides(load_benchmark: Load, option: list[str]) -> None:
+def test_an_epoch_trains_and_evaluates_on_both_sides(
+    load_benchmark: Load, option: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     epoch = load_benchmark("epoch")
     words = ["--images", "40", "--batch", "8", "--workers", "0", *option]
-    pair = epoch.make_pair("step12_downsample", epoch.make_options().parse_args([*words, "hardware.device=cpu"]))
-    networks = (pair.ours.network, pair.peer.model)
+    made = []
+
+    class InThisProcess:
+        def __init__(self, make: Callable[[], Callable[[], object]]):
+            made.append(make())
+
+    monkeypatch.setattr(epoch, "InOwnProcess", InThisProcess)
+    epoch.make_pair("step12_downsample", epoch.make_options().parse_args([*words, "hardware.device=cpu"]))
+    ours, peer = made
+    networks = (ours.network, peer.model)
     before = [network.state_dict()["stem.conv.weight"].clone() for network in networks]
     assert torch.equal(*before)
     kinds = [{type(module) for module in network.modules()} for network in networks]
     assert [DepthwiseConv2d in kind for kind in kinds] == [True, False]
-    for run, network, weight in zip((pair.ours, pair.peer), networks, before, strict=True):
+    for run, network, weight in zip(made, networks, before, strict=True):
         assert 0 <= run() <= 100
         run()  # the first update has the rate 0
         assert not torch.equal(network.state_dict()["stem.conv.weight"], weight)
-    assert pair.peer.updates == 2 * pair.ours.train.updates == 10
+    assert peer.updates == 2 * ours.train.updates == 10
+
+
+def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
+    here = os.getpid()
+    side = pairs.InOwnProcess(partial(partial, os.getpid))
+    first, second = side(), side()
+    assert first == second != here
+    with pytest.raises(ConfigError, match="no such thing"):
+        pairs.InOwnProcess(fail)
+
+
+def fail() -> Callable[[], object]:
+    raise ConfigError("no such thing")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
