@@ -15,9 +15,11 @@ from roadmap.analysis.statistics import (
     Difference,
     Estimate,
     Interval,
+    Spread,
     compare,
     correct_by_holm,
     estimate,
+    pool,
 )
 
 GAIN, LOSS, UNDECIDED = "gain", "loss", "undecided"
@@ -66,11 +68,16 @@ class Judged:
     change: Change | None
 
 
-def judge(rows: Sequence[Row], best: bool = False) -> list[Judged]:
-    """Every row with its estimate and its change, of the last epoch or of the best one on the validation set."""
+def judge(rows: Sequence[Row], best: bool = False, spread: Spread | None = None) -> list[Judged]:
+    """Every row with its estimate and its change, of the last epoch or of the best one on the validation set.
+
+    `spread` is one that all rows share (`pool_rows`); without it each change is set against its own runs alone.
+    """
     pairs = [(row, step_before(row, rows)) for row in rows]
     differences = [
-        compare(by_seed(before, best), by_seed(row, best)) if before and before.seeds and row.seeds else None
+        compare(by_seed(before, best), by_seed(row, best), spread)
+        if before and before.seeds and row.seeds
+        else None
         for row, before in pairs
     ]
     tested = [one.p for one in differences if one is not None and one.p is not None]
@@ -84,6 +91,23 @@ def judge(rows: Sequence[Row], best: bool = False) -> list[Judged]:
         values = row.best_top1 if best else row.top1
         judged.append(Judged(row, estimate(values) if values else None, change))
     return judged
+
+
+def pool_rows(rows: Sequence[Row], best: bool = False) -> Spread | None:
+    """The spread of all rows with a result together; None where they don't share their seeds."""
+    return pool([by_seed(row, best) for row in rows if row.seeds])
+
+
+def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
+    """What is decided if every network varies alike, in a sentence or more; empty where that adds nothing."""
+    spread = pool_rows(rows, best)
+    judged = judge(rows, best, spread)
+    if spread is None or sum(one.change is not None for one in judged) < 2:
+        return ""
+    return (
+        f"If every network varies alike from seed to seed ({spread.deviation:.2f} points, {spread.freedom} degrees "
+        f"of freedom, seeds as blocks), the same seeds say: {verdict_text(judged)}"
+    )
 
 
 def by_seed(row: Row, best: bool) -> dict[int, float]:

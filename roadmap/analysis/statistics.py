@@ -50,6 +50,14 @@ class Difference:
     smallest: float | None = None  # effect that is found with POWER at ALPHA, given this n and this spread
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How far runs of one network lie apart, where every network is taken to vary alike."""
+
+    deviation: float  # once the levels of networks and of seeds are taken out
+    freedom: int
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean, sample deviation and the t interval."""
     n = len(values)
@@ -60,8 +68,33 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(n, average, spread, _interval(average, spread / math.sqrt(n), n - 1))
 
 
-def compare(before: Mapping[int, float], after: Mapping[int, float]) -> Difference:
-    """The difference of two sets of results by seed; paired where both have the same seeds, else Welch's."""
+def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:
+    """The spread that networks with the same seeds share: the residual of a randomized block design (Fisher 1935).
+
+    Seeds are the blocks. None for fewer than two networks or seeds, and where networks have other seeds.
+    """
+    if len(networks) < 2 or len(networks[0]) < 2 or any(one.keys() != networks[0].keys() for one in networks):
+        return None
+    total = fmean(fmean(one.values()) for one in networks)
+    by_seed = {seed: fmean(one[seed] for one in networks) - total for seed in networks[0]}
+    residuals = [
+        top1 - average - by_seed[seed]
+        for one, average in ((one, fmean(one.values())) for one in networks)
+        for seed, top1 in one.items()
+    ]
+    freedom = (len(networks) - 1) * (len(by_seed) - 1)
+    return Spread(math.sqrt(sum(residual**2 for residual in residuals) / freedom), freedom)
+
+
+def compare(before: Mapping[int, float], after: Mapping[int, float], spread: Spread | None = None) -> Difference:
+    """The difference of two sets of results by seed; paired where both have the same seeds, else Welch's.
+
+    `spread` is one that both share with other networks; they have the same seeds then.
+    """
+    if spread is not None:
+        n = len(before)
+        change = fmean(after.values()) - fmean(before.values())
+        return _difference(change, spread.deviation * math.sqrt(2 / n), spread.freedom, paired=True, n=(n, n))
     if before.keys() == after.keys():
         return _paired([after[seed] - before[seed] for seed in before])
     return _welch(list(before.values()), list(after.values()))

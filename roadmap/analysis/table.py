@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from roadmap.analysis.changes import Judged, judge, method_text, verdict_text
+from roadmap.analysis.changes import Judged, judge, method_text, pooled_text, verdict_text
 from roadmap.analysis.layout import accuracies, missing_text, setting_text
 from roadmap.analysis.results import Row, deviation, drawn_rows, mean
 from roadmap.analysis.statistics import ALPHA, Difference, Estimate
@@ -137,7 +137,7 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
         "change the difference to the mean of the step before.",
     ]
     judged = judge(rows, best)
-    said += [text for text in (verdict_text(judged), method_text(judged)) if text]
+    said += [text for text in (verdict_text(judged), method_text(judged), pooled_text(rows, best)) if text]
     missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
         said.append(f"Without a result: {'; '.join(missing)}.")

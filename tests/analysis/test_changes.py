@@ -1,5 +1,6 @@
 """Every change of the roadmap is called a gain, a loss or undecided, and says why."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from roadmap.analysis.changes import GAIN, LOSS, UNDECIDED, Judged, judge, method_text, verdict_text
+from roadmap.analysis.changes import (
+    GAIN,
+    LOSS,
+    UNDECIDED,
+    Judged,
+    judge,
+    method_text,
+    pooled_text,
+    verdict_text,
+)
 from roadmap.analysis.results import aggregate, read_runs
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -76,6 +86,23 @@ def test_a_change_significant_alone_is_undecided_among_many(tmp_path: Path, writ
     assert change.difference.p == pytest.approx(stats.ttest_1samp([0.7, 1.0, 1.3], 0).pvalue)
     assert change.difference.p < 0.05
     assert change.explanation == "undecided: p = 0.086 over 3 changes"
+
+
+def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run: Write) -> None:
+    """Three seeds leave each change alone undecided; all together find the large ones."""
+    results = [80.0, 80.5, 80.4], [81.6, 82.3, 82.9], [82.7, 82.2, 82.5], [80.2, 81.3, 80.6]
+    write_steps(write_run, *results)
+    rows = aggregate(read_runs(tmp_path / "trial"))
+    assert {one.change.verdict for one in judge(rows) if one.change} == {UNDECIDED}
+    text = pooled_text(rows)
+    values = np.array(results)
+    rest = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    assert text.startswith(
+        f"If every network varies alike from seed to seed ({math.sqrt((rest**2).sum() / 6):.2f} points, 6 degrees"
+    )
+    assert "Gains: step1 +1.97. Losses: step3 -1.77. Undecided: step2 +0.20." in text
+    write_run("step3_depthwise", 3, 80.3)
+    assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == ""  # one has another seed
 
 
 def test_the_best_epochs_accuracy_is_judged_on_request(tmp_path: Path, write_run: Write) -> None:

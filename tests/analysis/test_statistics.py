@@ -16,6 +16,7 @@ from roadmap.analysis.statistics import (
     correct_by_holm,
     detectable_noncentrality,
     estimate,
+    pool,
 )
 
 # Extra hours of sleep of ten patients under two drugs: Student, Biometrika 6 (1908); R's data set `sleep`.
@@ -38,6 +39,35 @@ def test_students_sleep_data_with_seeds_that_differ() -> None:
     assert difference.paired is False
     assert difference.p == pytest.approx(0.07939, abs=5e-6)
     assert difference.interval == Interval(pytest.approx(-0.2054832, abs=1e-6), pytest.approx(3.3654832, abs=1e-6))
+
+
+def test_the_spread_of_two_networks_is_the_paired_tests() -> None:
+    spread = pool([FIRST, SECOND])
+    assert spread is not None
+    pooled, alone = compare(FIRST, SECOND, spread), compare(FIRST, SECOND)
+    assert spread.freedom == 9
+    assert pooled.p == pytest.approx(alone.p)
+    assert pooled.interval == Interval(*map(pytest.approx, (alone.interval.low, alone.interval.high)))
+    assert pooled.smallest == pytest.approx(alone.smallest)
+
+
+@given(st.integers(2, 6), st.integers(2, 5), st.integers(0, 99))
+def test_the_spread_of_many_networks_is_what_least_squares_leaves(networks: int, seeds: int, seed: int) -> None:
+    """Of a level for each network and one for each seed."""
+    values = np.random.default_rng(seed).normal(70, 1, (networks, seeds))
+    rows, columns = np.indices(values.shape).reshape(2, -1)
+    design = np.hstack([np.eye(networks)[rows], np.eye(seeds)[columns][:, 1:]])
+    _, rest, rank, _ = np.linalg.lstsq(design, values.ravel())
+    spread = pool([by_seed(row) for row in values])
+    assert spread is not None
+    assert spread.freedom == values.size - rank
+    assert spread.deviation == pytest.approx(math.sqrt(rest[0] / spread.freedom))
+
+
+def test_networks_of_other_seeds_share_no_spread() -> None:
+    assert pool([FIRST, {seed: value for seed, value in SECOND.items() if seed}]) is None
+    assert pool([FIRST]) is None
+    assert pool([{0: 70.0}, {0: 71.0}]) is None
 
 
 accuracies = st.lists(st.integers(0, 364).map(lambda images: images / 3.64), min_size=2, max_size=9)
@@ -154,7 +184,18 @@ def covers_change_of_other_seeds(generator: np.random.Generator) -> bool:
     return interval.low <= 0.3 <= interval.high
 
 
-@pytest.mark.parametrize("covers", [covers_mean, covers_paired_change, covers_change_of_other_seeds])
+def covers_change_of_shared_spread(generator: np.random.Generator) -> bool:
+    shared = generator.normal(0, 0.2, 3)
+    networks = [by_seed(80 + 0.3 * step + shared + generator.normal(0, 0.1, 3)) for step in range(13)]
+    interval = compare(networks[4], networks[5], pool(networks)).interval
+    assert interval is not None
+    return interval.low <= 0.3 <= interval.high
+
+
+@pytest.mark.parametrize(
+    "covers",
+    [covers_mean, covers_paired_change, covers_change_of_other_seeds, covers_change_of_shared_spread],
+)
 def test_intervals_cover_the_truth_in_95_of_100_simulations(
     covers: Callable[[np.random.Generator], bool],
 ) -> None:
