@@ -16,6 +16,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -32,10 +33,12 @@ from roadmap.analysis.learning import runs_of
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.run import DONE, Run, write_run_table
-from roadmap.analysis.setup import training_commands
+from roadmap.analysis.setup import Setup, training_commands
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.errors import RoadmapError, RunError
 from roadmap.setups import find_recipe, read_setup
+
+PLACE = "data.root"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -71,18 +74,27 @@ def publish(experiment_dir: Path, target: Path) -> list[Path]:
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
     write_run_table(runs, target / RUN_TABLE)
     curve = draw_curve(target)
-    write_report(experiment_dir, target / "report.html", read_setup, Commands.on(target))
+    write_report(experiment_dir, target / "report.html", read_setup_anywhere, Commands.on(target))
     (target / "recipe.yaml").write_text(yaml.safe_dump(find_recipe(runs), sort_keys=False), encoding="utf-8")
     (target / "README.md").write_text(describe(runs, curve.rows, target), encoding="utf-8")
     own = [target / name for name in ("README.md", RUN_TABLE, "recipe.yaml", "report.html")]
     return [*own, *curve.paths]
 
 
+def read_setup_anywhere(run: Run) -> Setup | None:
+    """The configuration of a run, but for where its images lay on the machine that trained it."""
+    setup = read_setup(run)
+    if setup is None:
+        return None
+    words = tuple(word for word in setup.overrides if not word.startswith(f"{PLACE}="))
+    return replace(setup, overrides=words, values={key: text for key, text in setup.values.items() if key != PLACE})
+
+
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
     """The folder's README: commands, figures and the table with its notes."""
     done = [run for run in runs if run.state == DONE]
     members = [runs_of(row, done) for row in rows]
-    setups = [read_setup(some[0]) if some else None for some in members]
+    setups = [read_setup_anywhere(some[0]) if some else None for some in members]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
         for name in ("roadmap", "kernels")
@@ -95,7 +107,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
             *figures,
             markdown_table(rows),
             markdown_notes(rows),
-            f"Trained by these commands, with `data.root` where the images were:\n\n```bash\n{commands}\n```",
+            f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```",
             "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `report.html` (open it "
             f"from disk) curves and networks. `python scripts/plot_roadmap.py {target}` draws the figures again.\n",
         ]

@@ -1,16 +1,21 @@
 """The results in this repository are what their runs say: every table is made again from the rows of runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from roadmap.analysis.agreement import find_agreement
+from roadmap.analysis.changes import judge, pool_rows
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
 from roadmap.analysis.folders import read_runs
-from roadmap.analysis.results import aggregate
+from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run import DONE
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 
-RESULTS = Path(__file__).parents[2] / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+ROADMAP = RESULTS / "cifar10-stride4"
 EXPERIMENTS = sorted(path.parent for path in RESULTS.glob("*/runs.csv"))
 COMPARISONS = sorted(path.parent for path in RESULTS.glob("*/comparison.csv"))
 
@@ -25,6 +30,38 @@ def test_tables_say_what_the_runs_say(folder: Path, tmp_path: Path) -> None:
     assert markdown_notes(rows) in page
     write_csv(rows, tmp_path / "roadmap.csv")
     assert (folder / "figures/roadmap.csv").read_text() == (tmp_path / "roadmap.csv").read_text()
+
+
+def test_the_findings_say_what_the_runs_say() -> None:
+    """Every number of their tables, and the agreement that the README opens with."""
+    rows = aggregate(read_runs(ROADMAP))
+    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
+    for line in steps_table(rows):
+        assert line in findings
+    for agreement in find_agreement(rows):
+        value, interval = agreement.spearman.value, agreement.spearman.interval
+        assert interval is not None
+        said = f"{value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+        assert said in findings
+        if agreement.same_sign is not None:
+            assert said in readme
+            assert f"{agreement.same_sign} of the {agreement.n} changes" in readme
+
+
+def steps_table(rows: Sequence[Row]) -> list[str]:
+    """Lines of step, mean and deviation, change, the paper's change, and what the shared spread decides."""
+    lines = []
+    for one in judge(rows, spread=pool_rows(rows)):
+        if one.row.variant or one.estimate is None or one.row.paper is None:
+            continue
+        ours = f"{one.estimate.mean:.1f} ({one.estimate.deviation:.1f})"
+        if one.change is None:
+            lines.append(f"| {one.row.step} | {ours} | | | |")
+            continue
+        assert one.change.before.paper is not None
+        change, papers = one.change.difference.mean, one.row.paper.top1 - one.change.before.paper.top1
+        lines.append(f"| {one.row.step} | {ours} | {change:+.1f} | {papers:+.2f} | {one.change.verdict} |")
+    return lines
 
 
 @pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)
