@@ -20,7 +20,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from roadmap.analysis.agreement import agreement_text, find_agreement
-from roadmap.analysis.changes import Judged, interval_text, judge, method_text, verdict_text
+from roadmap.analysis.changes import Judged, interval_text, judge, method_text, pooled_text, verdict_text
 from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
@@ -202,6 +202,7 @@ def _describe_experiment(judged: Sequence[Judged], runs: Sequence[Run], best: bo
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "missing": [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds],
         "verdict": verdict_text(judged),
+        "pooled": pooled_text(rows, best),
         "method": method_text(judged),
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
