@@ -1,6 +1,7 @@
 """What runs were configured as, read from the config.yaml that each leaves behind."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def read_setup(run: Run) -> Setup | None:
         return Setup(words.choice, (*words.variant, *words.setting), flatten(values), network, problem)
     except (*UNREADABLE, OSError, KeyError, TypeError, ValueError) as error:
         return Setup("", (), {}, None, f"{CONFIG} cannot be read ({type(error).__name__}: {first_line(error)})")
+
+
+def read_setup_anywhere(run: Run) -> Setup | None:
+    """The configuration of a run, but for the places on the machine that trained it."""
+    setup = read_setup(run)
+    if setup is None:
+        return None
+    keys = {f"data.{name}" for name in PLACES}
+    words = tuple(word for word in setup.overrides if word.partition("=")[0] not in keys)
+    return replace(
+        setup, overrides=words, values={key: text for key, text in setup.values.items() if key not in keys}
+    )
 
 
 def read_network(values: Mapping[str, Any]) -> tuple[Network | None, str | None]:

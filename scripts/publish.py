@@ -16,7 +16,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -33,12 +32,10 @@ from roadmap.analysis.learning import runs_of
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.run import DONE, Run, write_run_table
-from roadmap.analysis.setup import Setup, training_commands
+from roadmap.analysis.setup import training_commands
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.errors import RoadmapError, RunError
-from roadmap.setups import find_recipe, read_setup
-
-PLACE = "data.root"
+from roadmap.setups import find_recipe, read_setup_anywhere
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -79,15 +76,6 @@ def publish(experiment_dir: Path, target: Path) -> list[Path]:
     (target / "README.md").write_text(describe(runs, curve.rows, target), encoding="utf-8")
     own = [target / name for name in ("README.md", RUN_TABLE, "recipe.yaml", "report.html")]
     return [*own, *curve.paths]
-
-
-def read_setup_anywhere(run: Run) -> Setup | None:
-    """The configuration of a run, but for where its images lay on the machine that trained it."""
-    setup = read_setup(run)
-    if setup is None:
-        return None
-    words = tuple(word for word in setup.overrides if not word.startswith(f"{PLACE}="))
-    return replace(setup, overrides=words, values={key: text for key, text in setup.values.items() if key != PLACE})
 
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
