@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from roadmap import terminal
 from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import Interrupted, RoadmapError, RunError
-from roadmap.isolation import IN_SWEEP, LAUNCHER, run_isolated
+from roadmap.isolation import IN_SWEEP, LAUNCHER, SWEEP, run_isolated, stop_with_sweep
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.sweep import expand
@@ -67,6 +67,7 @@ def _run_all(
     hydra_app: Callable[[], Any], plan: Sequence[PlannedRun], folders: Sequence[RunFolder], is_sweep: bool
 ) -> int:
     """The exit status."""
+    os.environ[SWEEP] = str(os.getpid())
     trained, evaluated = (_folders_of(mode, plan, folders) for mode in (Mode.train, Mode.eval))
     expected = _count_evaluations(evaluated) + len(evaluated)
     try:
@@ -92,6 +93,7 @@ def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFol
 
 def run_job(cfg: DictConfig) -> None:
     """One run of a command."""
+    stop_with_sweep()
     try:
         planned = plan_run(cfg)
         with closing(open_folder(planned)) as folder:

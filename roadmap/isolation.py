@@ -1,4 +1,4 @@
-"""A run of a sweep in a process of its own, so that what ends it ends it alone."""
+"""A run of a sweep in a process of its own: what ends it ends it alone, and what ends the sweep ends all."""
 
 import ctypes
 import os
@@ -7,18 +7,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from roadmap.config import CONF_DIR
+from roadmap.errors import Interrupted
 from roadmap.lock import Lock
 from roadmap.runs.folder import RunFolder, State
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
 IN_SWEEP = "CONVNET_ROADMAP_IN_SWEEP"  # set in a sweep's processes: what concerns all runs was said before
+SWEEP = "CONVNET_ROADMAP_SWEEP"  # the process of the sweep's command
 PROGRAM = CONF_DIR.parent / "train.py"
 SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
+LOOK_EVERY_S = 1
 
 
 def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
@@ -36,6 +42,37 @@ def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
     if folder.state().get("state") == State.running:
         folder.fail(error)
     return error
+
+
+def stop_with_sweep() -> None:
+    """Has a launcher's process end when the sweep's own is gone: what trains saves, what is queued never starts.
+
+    Without it, joblib's processes would train on, each what it had taken from the queue.
+
+    Raises:
+        Interrupted: the sweep's process is gone already.
+    """
+    sweep = _watch_sweep()
+    if sweep is not None and os.getppid() != sweep:
+        raise Interrupted(signal.SIGTERM, None)
+
+
+@cache
+def _watch_sweep() -> int | None:
+    """The sweep's process, if it is the parent of this one; a cluster's jobs outlive the command that sent them."""
+    parent = os.getppid()
+    if os.environ.get(SWEEP) != str(parent):
+        return None
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return parent
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_S)
+    while True:  # the first may be noted only, by a training that saves before it ends
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LOOK_EVERY_S)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,34 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
 
     again = subprocess.run([*command, "retry_failed=true"], cwd=ROOT, env=environment, check=False)
     assert again.returncode == 0
+
+
+@pytest.mark.parametrize(("launcher", "sent"), [("joblib", signal.SIGKILL), ("processes", signal.SIGTERM)])
+def test_runs_stop_and_none_starts_once_their_sweep_is_gone(
+    launcher: str, sent: signal.Signals, tmp_path: Path
+) -> None:
+    words = ("+roadmap=step12_downsample", "seed=0,1,2,3", "recipe.epochs=100", f"output_dir={tmp_path}")
+    command = [sys.executable, "train.py", "-m", *SIDE_BY_SIDE, f"hydra/launcher={launcher}", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (tmp_path / "out.txt").open("w") as out:
+        sweep = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+
+    def states() -> list[str]:
+        return sorted(json.loads(path.read_text())["state"] for path in tmp_path.rglob("state.json"))
+
+    def wait_for(seen: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120
+        while not seen():
+            assert time.monotonic() < end, (states(), (tmp_path / "out.txt").read_text())
+            time.sleep(0.1)
+
+    try:
+        wait_for(lambda: len(list(tmp_path.rglob("checkpoint.pt"))) == 2)
+        sweep.send_signal(sent)
+        sweep.wait()
+        wait_for(lambda: "running" not in states())
+        time.sleep(10)  # a start takes less
+        assert states() == ["interrupted", "interrupted", "pending", "pending"]
+    finally:
+        with suppress(ProcessLookupError):  # what a failure left
+            os.killpg(sweep.pid, signal.SIGKILL)
