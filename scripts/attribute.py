@@ -11,22 +11,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.analysis.attribution import (
-    Average,
-    Effect,
-    average_effects,
-    find_effects,
-    find_interactions,
-    finished_orders,
-    results_of,
-)
-from roadmap.analysis.changes import interval_text
-from roadmap.analysis.choices import network_of
+from roadmap.analysis.effect_table import MOST_PAIRS, effect_notes, effect_table, find_worth, show
 from roadmap.analysis.factorial import (
     Grid,
     MainEffect,
@@ -37,11 +26,9 @@ from roadmap.analysis.factorial import (
 )
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.statistics import Difference
 from roadmap.errors import RoadmapError
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
-MOST_PAIRS = 5  # interactions shown
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -70,41 +57,17 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
-    results = results_of(rows, arguments.best)
-    values = {network: fmean(seeds.values()) for network, seeds in results.items()}
-    averages = {
-        average.axis: average for average in average_effects(values, finished_orders(values, arguments.order_seed))
-    }
-    effects = find_effects(results, averages)
-    if not effects:
-        console.print(f"{len(results)} networks have a result, and no two of them differ in one choice.")
+    worth = find_worth(rows, arguments.best, arguments.order_seed)
+    if not worth.effects:
+        console.print(f"{len(worth.results)} networks have a result, and no two of them differ in one choice.")
         return
-    console.print(draw_table(effects, averages))
-    console.print(
-        "Points of top-1 with 95% intervals, each by itself (not corrected for their number). On the path: against "
-        "the step before. Taken back: from the last step. Added: to step 0."
-    )
-    if averages:
-        orders = next(iter(averages.values())).orders
-        console.print(f"Average: over {orders} orders; its interval is of the sampled orders, not of the seeds.")
-    for one, other, points, squares in find_interactions(values)[:MOST_PAIRS]:
-        console.print(f"{one} and {other} together: {points:+.2f} beyond the sum of each alone (n = {squares})")
-    unused = sum(network_of(row) is None for row in rows if row.seeds)
-    if unused:
-        console.print(f"{unused} rows are no combination of the roadmap's choices and are not used.")
-
-
-def draw_table(effects: Sequence[Effect], averages: dict[str, Average]) -> Table:
-    table = Table("choice", box=None, padding=(0, 2, 0, 0))
-    for heading in ("on the path", "taken back", "added"):
-        table.add_column(heading)
-    if averages:
-        table.add_column("average")
-    for effect in effects:
-        cells = [show(found) for found in (effect.on_path, effect.taken_back, effect.added)]
-        cells += [show(averages.get(effect.axis))] if averages else []
-        table.add_row(effect.axis, *cells)
-    return table
+    headings, lines = effect_table(worth)
+    table = Table(*headings, box=None, padding=(0, 2, 0, 0))
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    for note in effect_notes(worth):
+        console.print(note)
 
 
 def print_factorial(console: Console, grid: Grid) -> None:
@@ -131,14 +94,6 @@ def draw_levels(effects: Sequence[MainEffect]) -> Table:
         n, effect = ("", "ResNet's") if one.effect is None else (str(one.effect.n[0]), show(one.effect))
         table.add_row(one.axis, one.level, f"{one.top1:.2f}", n, effect)
     return table
-
-
-def show(found: Difference | Average | None) -> str:
-    """`+0.59 (+0.41 to +0.77)`."""
-    if found is None:
-        return ""
-    interval = interval_text(found.interval, signed=True)
-    return f"{found.mean:+.2f}" + (f" ({interval})" if interval else "")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,16 @@ from statistics import fmean, stdev
 
 from roadmap.analysis.choices import collect, network_of
 from roadmap.analysis.results import Row
-from roadmap.analysis.statistics import Difference, Interval, compare, critical_value
+from roadmap.analysis.statistics import (
+    ALPHA,
+    Difference,
+    Interval,
+    Spread,
+    compare,
+    correct_by_holm,
+    critical_value,
+    pool,
+)
 from roadmap.choices import ALL, AXES, NONE, Network, Order, networks_along, path_network, sample_orders
 
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
@@ -46,23 +55,44 @@ def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[in
     return collect(rows, network_of, best)
 
 
+def share_spread(results: Results) -> Spread | None:
+    """The spread that all networks are taken to share; each alone has too few seeds to say much of its own."""
+    return pool(list(results.values()))
+
+
 def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effect]:
-    """Every choice that any run answers for, or that has an average over orders, in the order of the steps."""
+    """Every choice that any run answers for, or that has an average over orders, in the order of the steps.
+
+    Intervals are of the spread that all networks share, if the seeds tell of one.
+    """
+    spread = share_spread(results)
+
+    def difference(before: Network, after: Network) -> Difference | None:
+        if before not in results or after not in results:
+            return None
+        return compare(results[before], results[after], spread)
+
     effects = []
     for index, axis in enumerate(AXES):
         effect = Effect(
             axis,
-            _difference(results, path_network(index), path_network(index + 1)),
-            _difference(results, ALL - {axis}, ALL),
-            _difference(results, NONE, frozenset({axis})),
+            difference(path_network(index), path_network(index + 1)),
+            difference(ALL - {axis}, ALL),
+            difference(NONE, frozenset({axis})),
         )
         if effect.on_path or effect.taken_back or effect.added or axis in averaged:
             effects.append(effect)
     return effects
 
 
-def _difference(results: Results, before: Network, after: Network) -> Difference | None:
-    return compare(results[before], results[after]) if before in results and after in results else None
+def decide(found: Sequence[Difference | None]) -> list[bool]:
+    """Which of the effects that answer one question are decided, their p-values corrected over all of them."""
+    p_values = {place: one.p for place, one in enumerate(found) if one is not None and one.p is not None}
+    corrected = dict(zip(p_values, correct_by_holm(list(p_values.values())), strict=True))
+    return [
+        one is not None and one.smallest is not None and corrected[place] < ALPHA and abs(one.mean) >= one.smallest
+        for place, one in enumerate(found)
+    ]
 
 
 def finished_orders(values: Mapping[Network, float], order_seed: int) -> list[Order]:

@@ -1,32 +1,26 @@
 """The charts of what each choice is worth: on the path, taken back, added, on average; and in a full factorial."""
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.attribution import Average, average_effects, find_effects, finished_orders, results_of
+from roadmap.analysis.attribution import Average
 from roadmap.analysis.changes import interval_text
 from roadmap.analysis.charts import BLUE, GREEN, GRID, VERMILION, Chart, axis, base_layout, row_axis, spreads
+from roadmap.analysis.effect_table import find_worth
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import Difference
-from roadmap.choices import STEPS, path_network
 
 ROW_HEIGHT = 44  # pixels, of a choice with its marks
 MOST_INTERACTIONS = 5  # shown
-ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
 
 
 def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     """None where no network off the paper's path ran: its steps are the waterfall's."""
-    results = results_of(rows, best)
-    if not results.keys() - {path_network(step) for step in range(len(STEPS))}:
+    worth = find_worth(rows, best)
+    if not worth.leaves_path or not worth.effects:
         return None
-    values = {network: fmean(seeds.values()) for network, seeds in results.items()}
-    averages = {one.axis: one for one in average_effects(values, finished_orders(values, ORDER_SEED))}
-    effects = find_effects(results, averages)
-    if not effects:
-        return None
+    effects, averages = worth.effects, worth.averages
     marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
         ("on the path, against the step before", "circle", BLUE, [one.on_path for one in effects]),
         ("taken back from the last step", "diamond", VERMILION, [one.taken_back for one in effects]),

@@ -69,31 +69,39 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:
-    """The spread that networks with the same seeds share: the residual of a randomized block design (Fisher 1935).
+    """The spread that networks share: the residual of a block design with seeds as blocks (Fisher 1935).
 
-    Seeds are the blocks. None for fewer than two networks or seeds, and where networks have other seeds.
+    Least squares with a level for each network and one for each seed; a network may lack seeds that others have.
+    None where that leaves no degree of freedom, as of one network, one seed, or seeds that no two networks share.
     """
-    if len(networks) < 2 or len(networks[0]) < 2 or any(one.keys() != networks[0].keys() for one in networks):
+    import numpy as np
+
+    if not networks:
         return None
-    total = fmean(fmean(one.values()) for one in networks)
-    by_seed = {seed: fmean(one[seed] for one in networks) - total for seed in networks[0]}
-    residuals = [
-        top1 - average - by_seed[seed]
-        for one, average in ((one, fmean(one.values())) for one in networks)
-        for seed, top1 in one.items()
-    ]
-    freedom = (len(networks) - 1) * (len(by_seed) - 1)
-    return Spread(math.sqrt(sum(residual**2 for residual in residuals) / freedom), freedom)
+    seeds = sorted({seed for one in networks for seed in one})
+    values, blocks = [], []
+    for one in networks:  # its level is taken out, which leaves the few columns of the seeds to solve for
+        top1 = np.array(list(one.values()))
+        own = np.array([[float(seed == other) for other in seeds] for seed in one])
+        values.append(top1 - top1.mean())
+        blocks.append(own - own.mean(axis=0))
+    within, design = np.concatenate(values), np.concatenate(blocks)
+    by_seed, _, rank, _ = np.linalg.lstsq(design, within, rcond=None)
+    freedom = len(within) - len(networks) - int(rank)
+    if freedom < 1:
+        return None
+    return Spread(float(np.linalg.norm(within - design @ by_seed)) / math.sqrt(freedom), freedom)
 
 
 def compare(before: Mapping[int, float], after: Mapping[int, float], spread: Spread | None = None) -> Difference:
     """The difference of two sets of results by seed; paired where both have the same seeds, else Welch's.
 
-    `spread` is one that both share with other networks; they have the same seeds then.
+    `spread` is one that both share with other networks (`pool`): then it is of the seeds that both have.
     """
-    if spread is not None:
-        n = len(before)
-        change = fmean(after.values()) - fmean(before.values())
+    common = before.keys() & after.keys()
+    if spread is not None and common:
+        n = len(common)
+        change = fmean(after[seed] - before[seed] for seed in common)
         return _difference(change, spread.deviation * math.sqrt(2 / n), spread.freedom, paired=True, n=(n, n))
     if before.keys() == after.keys():
         return _paired([after[seed] - before[seed] for seed in before])

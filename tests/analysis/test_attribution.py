@@ -1,6 +1,7 @@
 """What a choice is worth: exact where it can be."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from math import factorial
 from pathlib import Path
@@ -12,13 +13,16 @@ import pytest
 
 from roadmap.analysis.attribution import (
     average_effects,
+    decide,
     find_effects,
     find_interactions,
     finished_orders,
     results_of,
+    share_spread,
 )
 from roadmap.analysis.choices import network_of
 from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.statistics import Difference, critical_value
 from roadmap.choices import (
     ALL,
     AXES,
@@ -127,7 +131,27 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     assert means["norm"] == [None, pytest.approx(1.75), -0.5]
     assert means["downsample"] == [1.0, 1.0, None]
     assert path_network(12) == ALL
+    spread = share_spread(results)
+    assert spread is not None
+    assert spread.freedom == 5  # of six networks of two seeds
+    reaches = {
+        round(found.interval.high - found.mean, 9)
+        for effect in effects.values()
+        for found in (effect.on_path, effect.taken_back, effect.added)
+        if found and found.interval
+    }
+    assert reaches == {round(critical_value(5) * spread.deviation, 9)}  # two seeds: the root of 2 / n is 1
     assert [network_of(row) for row in rows if row.step == "step13_mine"] == [None]
+
+
+def test_what_is_decided_is_corrected_over_its_question() -> None:
+    """R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") is 0.03, 0.06, 0.06, 0.02."""
+    p_values = [0.01, 0.04, None, 0.03, 0.005]
+    found = [None if p is None else Difference(1.0, True, (3, 3), p=p, smallest=0.9) for p in p_values]
+    assert decide(found) == [True, False, False, False, True]
+    small = [None if one is None else replace(one, smallest=1.1) for one in found]
+    assert not any(decide(small))
+    assert decide([Difference(1.0, False, (1, 1))]) == [False]
 
 
 def test_a_choice_that_has_an_average_alone_is_told_too() -> None:

@@ -180,8 +180,11 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     go.Figure(chart.data, chart.layout)
     assert chart.layout["yaxis"]["ticktext"] == ["norm ", "downsample "]
     path, back = chart.data
-    assert (path["x"], path["error_x"]["array"]) == ([1.0], [0.0])  # the seeds agree: no interval
+    assert path["x"] == [1.0]
     assert back["x"] == [pytest.approx(1.75), 1.0]
+    reaches = path["error_x"]["array"] + back["error_x"]["array"]
+    assert len(set(reaches)) == 1  # of the spread that all share
+    assert reaches[0] > 0
 
 
 @pytest.mark.parametrize(

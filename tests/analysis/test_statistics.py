@@ -51,23 +51,42 @@ def test_the_spread_of_two_networks_is_the_paired_tests() -> None:
     assert pooled.smallest == pytest.approx(alone.smallest)
 
 
-@given(st.integers(2, 6), st.integers(2, 5), st.integers(0, 99))
-def test_the_spread_of_many_networks_is_what_least_squares_leaves(networks: int, seeds: int, seed: int) -> None:
-    """Of a level for each network and one for each seed."""
-    values = np.random.default_rng(seed).normal(70, 1, (networks, seeds))
-    rows, columns = np.indices(values.shape).reshape(2, -1)
-    design = np.hstack([np.eye(networks)[rows], np.eye(seeds)[columns][:, 1:]])
-    _, rest, rank, _ = np.linalg.lstsq(design, values.ravel())
-    spread = pool([by_seed(row) for row in values])
-    assert spread is not None
-    assert spread.freedom == values.size - rank
-    assert spread.deviation == pytest.approx(math.sqrt(rest[0] / spread.freedom))
+@given(st.integers(2, 6), st.integers(2, 5), st.integers(0, 99), st.floats(0, 0.6))
+def test_the_spread_of_many_networks_is_what_least_squares_leaves(
+    networks: int, seeds: int, seed: int, missing: float
+) -> None:
+    """Of a level for each network and one for each seed, whichever runs are missing."""
+    generator = np.random.default_rng(seed)
+    ran = generator.random((networks, seeds)) >= missing
+    ran[:, 0] |= ~ran.any(axis=1)  # a network without a run has no row
+    values = generator.normal(70, 1, (networks, seeds))
+    rows, columns = np.nonzero(ran)
+    design = np.hstack([np.eye(networks)[rows], np.eye(seeds)[columns]])
+    solution, _, rank, _ = np.linalg.lstsq(design, values[ran])
+    rest = values[ran] - design @ solution
+    spread = pool([{seed: row[seed] for seed in np.flatnonzero(own)} for row, own in zip(values, ran, strict=True)])
+    freedom = len(rest) - rank
+    if freedom == 0:
+        assert spread is None
+    else:
+        assert spread is not None
+        assert spread.freedom == freedom
+        assert spread.deviation == pytest.approx(math.sqrt(rest @ rest / freedom))
 
 
-def test_networks_of_other_seeds_share_no_spread() -> None:
-    assert pool([FIRST, {seed: value for seed, value in SECOND.items() if seed}]) is None
+def test_a_shared_spread_compares_the_seeds_that_both_have() -> None:
+    """One more seed of one of them changes nothing."""
+    spread = pool([FIRST, SECOND])
+    assert compare(FIRST, SECOND | {10: 99.0}, spread) == compare(FIRST, SECOND, spread)
+    assert pool([FIRST, SECOND | {10: 99.0}]).freedom == 9  # type: ignore[union-attr]
+
+
+def test_without_a_degree_of_freedom_there_is_no_spread() -> None:
+    assert pool([]) is None
     assert pool([FIRST]) is None
     assert pool([{0: 70.0}, {0: 71.0}]) is None
+    assert pool([{0: 70.0, 1: 71.0}, {2: 71.0, 3: 72.0}]) is None
+    assert pool([{0: 70.0, 1: 71.0}, {1: 71.0, 2: 72.0}]) is None
 
 
 accuracies = st.lists(st.integers(0, 364).map(lambda images: images / 3.64), min_size=2, max_size=9)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from scipy import stats
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
@@ -19,11 +21,15 @@ def test_the_effects_are_printed(
         write_run(folder, "step12_downsample", seed=seed, top1=91.0 + seed)
         write_run(folder, "step12_downsample", "model/norm=batchnorm", seed=seed, top1=90.5 + 1.1 * seed)
     assert load_script("attribute").main([str(folder)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out = capsys.readouterr().out
+    lines = out.splitlines()
     (norm,) = [line for line in lines if line.startswith("norm ")]
     (downsample,) = [line for line in lines if line.startswith("downsample ")]
-    assert "+0.45 (-0.19 to +1.09)" in norm
+    spread = (0.5 * 3 * np.var([1, 1, 1.1]) / 2) ** 0.5  # two seeds: half the squares of what each gains
+    reach = stats.t.ppf(0.975, 2) * spread
+    assert f"+0.45 ({0.45 - reach:+.2f} to {0.45 + reach:+.2f})*" in norm
     assert downsample.count("+1.00") == 2  # on the path and taken back are the same two networks
+    assert f"share ({spread:.2f} points, 2 degrees of freedom, seeds as blocks)" in out
 
 
 def test_a_factorial_is_read_under_any_name(

@@ -1,0 +1,126 @@
+"""What each choice is worth, as a table and the sentences that it needs; for a terminal and for a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from roadmap.analysis.attribution import (
+    Average,
+    Effect,
+    Results,
+    average_effects,
+    decide,
+    find_effects,
+    find_interactions,
+    finished_orders,
+    results_of,
+    share_spread,
+)
+from roadmap.analysis.changes import interval_text
+from roadmap.analysis.choices import network_of
+from roadmap.analysis.results import Row
+from roadmap.analysis.statistics import ALPHA, Difference, Spread
+from roadmap.choices import STEPS, path_network
+
+MOST_PAIRS = 5  # interactions told
+ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
+DECIDED = "*"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Every effect of an experiment, and what they rest on."""
+
+    results: Results
+    spread: Spread | None  # that all networks share
+    effects: list[Effect]
+    averages: dict[str, Average]  # by axis
+    interactions: list[tuple[str, str, float, int]]  # see find_interactions
+    unused: int  # rows with a result that are no combination of the roadmap's choices
+
+    @property
+    def leaves_path(self) -> bool:
+        """Whether any network off the paper's path ran; its steps are the roadmap's figure."""
+        return bool(self.results.keys() - {path_network(step) for step in range(len(STEPS))})
+
+    def columns(self) -> dict[str, list[Difference | None]]:
+        """The effects by question."""
+        found = {
+            "on the path": [one.on_path for one in self.effects],
+            "taken back": [one.taken_back for one in self.effects],
+            "added": [one.added for one in self.effects],
+        }
+        return {name: cells for name, cells in found.items() if any(cells)}
+
+
+def find_worth(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_SEED) -> Worth:
+    """Of the last epoch, or of the best one on the validation set; `order_seed` is the shapley sweep's."""
+    results = results_of(rows, best)
+    values = {network: fmean(seeds.values()) for network, seeds in results.items()}
+    averages = {one.axis: one for one in average_effects(values, finished_orders(values, order_seed))}
+    effects = find_effects(results, averages)
+    unused = sum(network_of(row) is None for row in rows if row.seeds)
+    return Worth(results, share_spread(results), effects, averages, find_interactions(values), unused)
+
+
+def effect_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a line for each choice."""
+    columns = {name: _cells(found) for name, found in worth.columns().items()}
+    if worth.averages:
+        columns["average"] = [show(worth.averages.get(one.axis)) for one in worth.effects]
+    axes = [one.axis for one in worth.effects]
+    return ["choice", *columns], [list(line) for line in zip(axes, *columns.values(), strict=True)]
+
+
+def _cells(found: Sequence[Difference | None]) -> list[str]:
+    return [show(one) + DECIDED * is_decided for one, is_decided in zip(found, decide(found), strict=True)]
+
+
+def effect_notes(worth: Worth) -> list[str]:
+    """What a reader of the table has to know; one sentence or two each."""
+    said = [
+        "Points of top-1. On the path: against the step before. Taken back: the last step against the last step "
+        "without the choice. Added: step 0 with the choice against step 0.",
+        _method(worth),
+    ]
+    if worth.averages:
+        orders = next(iter(worth.averages.values())).orders
+        said.append(f"Average: over {orders} orders; its interval is of the sampled orders, not of the seeds.")
+    said += [
+        f"{one} and {other} together: {points:+.2f} beyond the sum of each alone (n = {squares})."
+        for one, other, points, squares in worth.interactions[:MOST_PAIRS]
+    ]
+    if worth.unused:
+        said.append(f"{worth.unused} rows are no combination of the roadmap's choices and are not used.")
+    return said
+
+
+def _method(worth: Worth) -> str:
+    if worth.spread is None:
+        whose = "each of its own seeds' spread; one seed has none"
+    else:
+        whose = (
+            f"of the spread that all networks are taken to share ({worth.spread.deviation:.2f} points, "
+            f"{worth.spread.freedom} degrees of freedom, seeds as blocks)"
+        )
+    return (
+        f"Intervals cover {1 - ALPHA:.0%}, {whose}. {DECIDED} is decided: p < {ALPHA}, corrected over the effects "
+        "of its column (Holm), and no smaller than what so many seeds detect."
+    )
+
+
+def markdown_effects(worth: Worth) -> str:
+    """The table and its notes as a list."""
+    headings, lines = effect_table(worth)
+    rows = [headings, ["---", *("---:" for _ in headings[1:])], *lines]
+    table = "\n".join(f"| {' | '.join(row).replace(DECIDED, chr(92) + DECIDED)} |" for row in rows)
+    notes = "\n".join(f"- {note.replace(DECIDED, chr(92) + DECIDED)}" for note in effect_notes(worth))
+    return f"{table}\n\n{notes}"
+
+
+def show(found: Difference | Average | None) -> str:
+    """`+0.59 (+0.41 to +0.77)`."""
+    if found is None:
+        return ""
+    interval = interval_text(found.interval, signed=True)
+    return f"{found.mean:+.2f}" + (f" ({interval})" if interval else "")
