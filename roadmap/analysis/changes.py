@@ -1,14 +1,16 @@
 """Rows with what their seeds allow one to say: each mean, and each change from the step before.
 
-A change is decided where its p-value, corrected over all changes of the experiment, is below ALPHA and the
-change is no smaller than what so many seeds detect. All else is undecided, which is not the same as no change.
+A change is decided where its p-value, corrected over all changes of its kind, is below ALPHA and the change is no
+smaller than what so many seeds detect. All else is undecided, which is not the same as no change. The changes of
+the roadmap are one kind and ablations, which are set against their own step, another: they answer other questions,
+and a sweep of them should not blur the roadmap.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from roadmap.analysis.results import Row, step_before
+from roadmap.analysis.results import Row, is_ablation, step_before
 from roadmap.analysis.statistics import (
     ALPHA,
     POWER,
@@ -23,16 +25,17 @@ from roadmap.analysis.statistics import (
 )
 
 GAIN, LOSS, UNDECIDED = "gain", "loss", "undecided"
+KINDS = {False: "changes", True: "ablations"}
 ONE_SEED = "one seed: no interval"
 
 
 @dataclass(frozen=True)
 class Change:
-    """Top-1 of a row less that of the step before, in points."""
+    """Top-1 of a row less that of the step before, or of an ablation less that of its own step; in points."""
 
     before: Row
     difference: Difference
-    p: float | None  # Holm-corrected over the changes of the experiment
+    p: float | None  # Holm-corrected over the changes of its kind in the experiment
     family: int  # how many changes it was corrected over
 
     @property
@@ -80,21 +83,25 @@ def judge(rows: Sequence[Row], best: bool = False, spread: Spread | None = None)
         else None
         for row, before in pairs
     ]
-    tested = [one.p for one in differences if one is not None and one.p is not None]
-    corrected = iter(correct_by_holm(tested))
+    kinds: dict[bool, list[float]] = {True: [], False: []}
+    for row, difference in zip(rows, differences, strict=True):
+        if difference is not None and difference.p is not None:
+            kinds[is_ablation(row)].append(difference.p)
+    corrected = {kind: iter(correct_by_holm(tested)) for kind, tested in kinds.items()}
     judged = []
     for (row, before), difference in zip(pairs, differences, strict=True):
         change = None
         if difference is not None and before is not None:
-            p = next(corrected) if difference.p is not None else None
-            change = Change(before, difference, p, len(tested))
+            kind = is_ablation(row)
+            p = next(corrected[kind]) if difference.p is not None else None
+            change = Change(before, difference, p, len(kinds[kind]))
         values = row.best_top1 if best else row.top1
         judged.append(Judged(row, estimate(values) if values else None, change))
     return judged
 
 
 def pool_rows(rows: Sequence[Row], best: bool = False) -> Spread | None:
-    """The spread of all rows with a result together; None where they don't share their seeds."""
+    """The spread of all rows with a result together; None where their seeds leave none, see `pool`."""
     return pool([by_seed(row, best) for row in rows if row.seeds])
 
 
@@ -118,6 +125,7 @@ def by_seed(row: Row, best: bool) -> dict[int, float]:
 def method_text(judged: Sequence[Judged]) -> str:
     """How the intervals and the changes of a table were found, in one or two sentences."""
     changes = [one.change for one in judged if one.change is not None]
+    families = {is_ablation(one.row): one.change.family for one in judged if one.change is not None}
     said = f"Intervals cover {1 - ALPHA:.0%} (Student's t)"
     if any(one.estimate is not None and one.estimate.n == 1 for one in judged):
         said += "; a mean of one seed has none"
@@ -128,9 +136,9 @@ def method_text(judged: Sequence[Judged]) -> str:
         tests.append("paired by seed")
     if any(not change.difference.paired for change in changes):
         tests.append("unpaired where two steps have other seeds (Welch)")
-    family = changes[0].family
+    family = " and ".join(f"{families[kind]} {KINDS[kind]}" for kind in sorted(families))
     return (
-        f"{said}; changes are {', '.join(tests)}, their p-values corrected over {family} changes (Holm). "
+        f"{said}; changes are {', '.join(tests)}, their p-values corrected over {family} (Holm). "
         f"A change is decided at p < {ALPHA} and from the smallest effect that so many seeds, with the spread "
         f"they have, detect with power {POWER:.0%} at {ALPHA:.0%}."
     )
@@ -153,7 +161,7 @@ def verdict_text(judged: Sequence[Judged]) -> str:
     if groups[UNDECIDED] and limits:
         typical = fmean(limits)
         said.append(f"The smallest change that these seeds detect is {typical:.2f} points on average.")
-    if any(min(change.difference.n) < 2 for _, change in changes):
+    if any(change.difference.p is None and min(change.difference.n) < 2 for _, change in changes):
         said.append("No change to or from a step of one seed can be decided.")
     return " ".join(said)
 

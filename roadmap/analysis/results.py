@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 from roadmap.analysis.folders import find_experiments, last_change, read_runs
 from roadmap.analysis.run import DONE, FAILED, Run
+from roadmap.choices import CHOICES
 from roadmap.paper import PaperRow, find_paper_row, paper_rows
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
@@ -17,8 +18,9 @@ ORIGINAL = "original"  # the step, and the recipe that only it uses
 KERNEL_STEP = "step7_kernel"
 KERNEL_KEY = "kernel_size"
 PAPER_KERNEL = 7
-MOST_COMBINATIONS = 12  # drawn in the roadmap's figure
+MOST_ABLATIONS = 12  # drawn in the roadmap's figure
 PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is set beside
+AXIS_OF_STEP = {choice.step: choice.axis for choice in CHOICES}
 REFERENCE_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
 
 log = logging.getLogger(__name__)
@@ -85,10 +87,15 @@ def is_combination(row: Row) -> bool:
     return len(row.variant) > 1
 
 
+def is_ablation(row: Row) -> bool:
+    """Whether a step is varied in other designs than the one that it chooses itself, as leave-one-out does."""
+    return bool(row.variant.keys() - {AXIS_OF_STEP.get(row.step)})
+
+
 def drawn_rows(rows: Sequence[Row]) -> list[Row]:
-    """Without combinations, where there are too many to be bars among the steps."""
-    too_many = sum(map(is_combination, rows)) > MOST_COMBINATIONS
-    return [row for row in rows if not (too_many and is_combination(row))] or list(rows)
+    """Without ablations, where there are too many to be bars among the steps."""
+    too_many = sum(map(is_ablation, rows)) > MOST_ABLATIONS
+    return [row for row in rows if not (too_many and is_ablation(row))] or list(rows)
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -213,11 +220,15 @@ def _natural(text: str) -> list[tuple[int, str]]:
 def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     """The adopted row one index lower, in the same setting; None where there is none or no telling which.
 
-    A variant too is set against the step before, unless it switches several designs at once: then it is a sweep's,
-    as one of a hundred, and what each of its designs is worth is `attribution`'s to say.
+    So it is for another choice of the step's own design, such as a kernel size of step 7. An ablation is set
+    against its step as it is, unless it switches several designs at once: then it is a sweep's, as one of a
+    hundred, and what each of its designs is worth is `attribution`'s to say.
     """
     if row.step_index is None or is_combination(row):
         return None
+    if is_ablation(row):
+        same = [other for other in rows if other.step == row.step and not other.variant]
+        return next((other for other in same if _setting(other) == _setting(row)), None)
     candidates = [
         other
         for other in rows
@@ -232,6 +243,10 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     if len(candidates) > 1:  # the user's steps beside the paper's, under one index
         candidates = [other for other in candidates if find_paper_row(PAPER_REGIME, other.step) is not None]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _setting(row: Row) -> tuple[str, str, str]:
+    return row.regime, row.data, row.recipe
 
 
 def _warn_mixed(rows: list[Row]) -> None:

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from roadmap.analysis.changes import Judged, judge, method_text, pooled_text, verdict_text
 from roadmap.analysis.layout import accuracies, missing_text, setting_text
-from roadmap.analysis.results import Row, deviation, drawn_rows, mean
+from roadmap.analysis.results import Row, deviation, drawn_rows, is_ablation, mean
 from roadmap.analysis.statistics import ALPHA, Difference, Estimate
 from roadmap.naming import network_name
 
 BEST_EPOCH = "best epoch, picked on the validation set"
 OF_BEST = "of the epoch that was best on the validation set"
+ABLATED = ", of an ablation to its own step"
 
 Value = str | int | float | None
 
@@ -134,7 +135,7 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     said = [
         f"{rows[0].experiment}: {setting_text(rows)}.",
         f"Top-1 is the mean over n seeds {epoch}, sd its sample standard deviation, "
-        "change the difference to the mean of the step before.",
+        f"change the difference to the mean of the step before{ABLATED if any(map(is_ablation, rows)) else ''}.",
     ]
     judged = judge(rows, best)
     said += [text for text in (verdict_text(judged), method_text(judged), pooled_text(rows, best)) if text]
@@ -143,7 +144,7 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
         said.append(f"Without a result: {'; '.join(missing)}.")
     hidden = len(rows) - len(drawn_rows(rows))
     if hidden:
-        said.append(f"{hidden} networks with several designs switched are not in the figure.")
+        said.append(f"{hidden} ablations are not in the figure of the roadmap.")
     devices = sorted({device for row in rows for device in row.devices})
     if any(row.paper for row in rows) and not all(row.on_imagenet for row in rows):
         said.append("The paper's top-1 is of its own networks on ImageNet, for orientation only.")

@@ -88,6 +88,21 @@ def test_a_change_significant_alone_is_undecided_among_many(tmp_path: Path, writ
     assert change.explanation == "undecided: p = 0.086 over 3 changes"
 
 
+def test_ablations_are_corrected_among_themselves(tmp_path: Path, write_run: Write) -> None:
+    """However many of them ran, the roadmap's own changes are as decided as without them."""
+    write_steps(write_run, [80.0, 80.2, 80.4], [82.0, 82.21, 82.39])
+    alone = judged(tmp_path)["step1_stage_ratio"].change
+    for number, axis in enumerate(("norm", "stem", "width")):
+        for seed in range(3):
+            write_run("step0_resnet", seed, 79.0 + 0.05 * seed * number, variant={axis: "other"})
+    found = judge(aggregate(read_runs(tmp_path / "trial")))
+    step, *ablations = sorted((one.change for one in found if one.change), key=lambda change: change.family)
+    assert step == alone
+    assert step.family == 1
+    assert [change.family for change in ablations] == [3, 3, 3]
+    assert "corrected over 1 changes and 3 ablations (Holm)" in method_text(found)
+
+
 def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run: Write) -> None:
     """Three seeds leave each change alone undecided; all together find the large ones."""
     results = [80.0, 80.5, 80.4], [81.6, 82.3, 82.9], [82.7, 82.2, 82.5], [80.2, 81.3, 80.6]
@@ -102,7 +117,7 @@ def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run
     )
     assert "Gains: step1 +1.97. Losses: step3 -1.77. Undecided: step2 +0.20." in text
     write_run("step3_depthwise", 3, 80.3)
-    assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == ""  # one has another seed
+    assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == text  # nothing to set the fourth seed against
 
 
 def test_the_best_epochs_accuracy_is_judged_on_request(tmp_path: Path, write_run: Write) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from roadmap.analysis.changes import judge
 from roadmap.analysis.results import (
-    MOST_COMBINATIONS,
+    MOST_ABLATIONS,
     Row,
     aggregate,
     deviation,
@@ -121,13 +121,32 @@ def test_a_change_is_against_the_step_before_not_the_row_above(tmp_path: Path, w
     assert changes["step8_gelu"] == -0.5
 
 
+def test_an_ablation_is_set_against_its_own_step(tmp_path: Path, write_run: Write) -> None:
+    """Another choice of the step's own design against the step before, as the paper's table 10 has it."""
+    write_run("step11_layernorm", top1=80.0)
+    write_run("step12_downsample", top1=82.0)
+    write_run("step12_downsample", top1=85.0, variant={"stem": "resnet"})
+    write_run("step12_downsample", top1=81.0, variant={"downsample": "strided"})
+    write_run("step12_downsample", 1, 70.0, variant={"stem": "resnet"}, recipe="paper")  # its step did not run
+    write_run("step13_mine", top1=83.0)
+    write_run("step13_mine", top1=84.0, variant={"norm": "batchnorm"})
+    rows = rows_of(tmp_path)
+    changes = dict(zip([(row.recipe, *names([row])) for row in rows], changes_of(rows), strict=True))
+    assert changes["short", "step12_downsample"] == 2.0
+    assert changes["short", "step12_downsample,resnet"] == 3.0
+    assert changes["short", "step12_downsample,strided"] == 1.0
+    assert changes["paper", "step12_downsample,resnet"] is None
+    assert changes["short", "step13_mine,batchnorm"] == 1.0
+    assert "to the mean of the step before, of an ablation to its own step" in " ".join(notes(rows))
+
+
 def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
     tmp_path: Path, write_run: Write
 ) -> None:
     for step in ("step11_layernorm", "step12_downsample"):
         write_run(step)
     write_run("step12_downsample", variant={"norm": "batchnorm"})
-    for number in range(MOST_COMBINATIONS):
+    for number in range(MOST_ABLATIONS - 1):
         write_run("step12_downsample", variant={"norm": "batchnorm", "kernel_size": str(2 * number + 9)})
     rows = rows_of(tmp_path)
     changed = [tuple(one.row.variant) for one in judge(rows) if one.change]
@@ -136,8 +155,8 @@ def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
     assert not any("not in the figure" in note for note in notes(rows))
     write_run("step12_downsample", variant={"norm": "batchnorm", "stem": "resnet"})
     rows = rows_of(tmp_path)
-    assert [tuple(row.variant) for row in drawn_rows(rows)] == [(), (), ("norm",)]
-    assert f"{MOST_COMBINATIONS + 1} networks with several designs switched are not in the figure." in notes(rows)
+    assert [tuple(row.variant) for row in drawn_rows(rows)] == [(), ()]
+    assert f"{MOST_ABLATIONS + 1} ablations are not in the figure of the roadmap." in notes(rows)
 
 
 def test_a_change_is_not_guessed_between_two_steps_of_one_index(tmp_path: Path, write_run: Write) -> None:
