@@ -6,7 +6,7 @@
     figures/      the table and the figures, drawn from runs.csv
     report.html   the report, with training curves and networks
     recipe.yaml   every setting that all runs share
-    README.md     the commands that trained it, the table and what it says
+    README.md     the commands that trained it, the table and what it says; what you write below that stays
 
 All scripts that read an experiment read such a folder too: python scripts/plot_roadmap.py results/EXPERIMENT draws
 the same again. An error is one message and exit status 1.
@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.effect_table import find_worth, markdown_effects
 from roadmap.analysis.folders import (
     FIGURE_FOLDER,
     RUN_TABLE,
@@ -36,6 +37,8 @@ from roadmap.analysis.setup import training_commands
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.errors import RoadmapError, RunError
 from roadmap.setups import find_recipe, read_setup_anywhere
+
+YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -73,9 +76,16 @@ def publish(experiment_dir: Path, target: Path) -> list[Path]:
     curve = draw_curve(target)
     write_report(experiment_dir, target / "report.html", read_setup_anywhere, Commands.on(target))
     (target / "recipe.yaml").write_text(yaml.safe_dump(find_recipe(runs), sort_keys=False), encoding="utf-8")
-    (target / "README.md").write_text(describe(runs, curve.rows, target), encoding="utf-8")
+    page = target / "README.md"
+    page.write_text(describe(runs, curve.rows, target) + read_own_text(page), encoding="utf-8")
     own = [target / name for name in ("README.md", RUN_TABLE, "recipe.yaml", "report.html")]
     return [*own, *curve.paths]
+
+
+def read_own_text(page: Path) -> str:
+    """What somebody wrote below the generated text, with the line that marks its beginning."""
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    return "\n" + YOURS + before.partition(YOURS)[2]
 
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
@@ -85,9 +95,11 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
     setups = [read_setup_anywhere(some[0]) if some else None for some in members]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
-        for name in ("roadmap", "kernels")
+        for name in ("roadmap", "kernels", "effects")
         if (target / FIGURE_FOLDER / f"{name}.svg").exists()
     ]
+    worth = find_worth(rows)
+    effects = [f"## What each choice is worth\n\n{markdown_effects(worth)}"] if worth.leaves_path else []
     commands = "\n".join(training_commands(rows, setups))
     return "\n\n".join(
         [
@@ -95,6 +107,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
             *figures,
             markdown_table(rows),
             markdown_notes(rows),
+            *effects,
             f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```",
             "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `report.html` (open it "
             f"from disk) curves and networks. `python scripts/plot_roadmap.py {target}` draws the figures again.\n",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from roadmap.analysis.effect_figure import draw_effects
 from roadmap.analysis.figures import draw_kernels, draw_roadmap
 from roadmap.analysis.folders import FIGURE_FOLDER, read_finished_runs
 from roadmap.analysis.results import Row, aggregate, drawn_rows
@@ -18,7 +19,7 @@ class Curve:
 
 
 def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
-    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/; kernels.* where they ran.
+    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/; kernels.*, effects.* where they ran.
 
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
     RunError: the experiment does not exist, or none of its runs has finished.
@@ -29,6 +30,7 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     suffix = "-best" if best else ""
     paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
     paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
+    paths += draw_effects(rows, folder / f"effects{suffix}", best)
     tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
     write_csv(rows, tables[0], best)
     write_markdown(rows, tables[1], best)

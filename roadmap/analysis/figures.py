@@ -79,7 +79,7 @@ def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         _draw_bars(_panel(figure, heights, BARS_X, BARS_END), rows, heights, best)
         _draw_costs(_panel(figure, heights, COST_X, COST_END), page, rows, heights)
         _write_columns(page, rows, heights, best)
-        _draw_title(figure, rows, seeds_text(rows))
+        draw_title(figure, rows, seeds_text(rows))
         _draw_legend(figure, rows)
         return save(figure, path_stem)
 
@@ -210,7 +210,7 @@ def draw_kernels(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         axes.grid(axis="y", color=style.GRID, lw=0.5)
         _draw_kernel_curve(axes, sizes, best)
         _label_kernels(axes, sizes, best)
-        _draw_title(figure, tried, f"kernel sizes; {seeds_text(tried)}")
+        draw_title(figure, tried, f"kernel sizes; {seeds_text(tried)}")
         _draw_kernel_legend(axes)
         if 3 in sizes and not sizes[3].variant:
             note = "Size 3 is the run of step 6 (step6_move_up), which is the same network."
@@ -271,7 +271,7 @@ def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     axes.tick_params(axis="y", labelsize=7)
 
 
-def _draw_title(figure: Figure, rows: Sequence[Row], claim: str) -> None:
+def draw_title(figure: Figure, rows: Sequence[Row], claim: str) -> None:
     height, left, name = figure.get_figheight(), 0.06 / WIDTH, rows[0].experiment
     size = min(9.0, 9.0 * 60 / len(name))  # a name has no spaces to break it at
     figure.text(left, 1 - 0.08 / height, name, va="top", fontsize=size, fontweight="bold")

@@ -9,6 +9,7 @@ from roadmap.analysis.results import ORIGINAL, Row, deviation, kernel_size, mean
 
 LAST_EPOCH = "top-1 accuracy (%), last epoch"
 BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"
+ONE_SEED = "n = 1 seed"
 LABEL_WIDTH, SMALL_LABEL_WIDTH = 25, 28  # characters in a row's label: of a single line, of each of two
 SECTION_GAP = 0.45  # of a row
 
@@ -142,10 +143,16 @@ def cost_text(value: float) -> str:
 
 def seeds_text(rows: Iterable[Row]) -> str:
     """`mean ± standard deviation over n = 1 to 3 seeds`, or `n = 1 seed`."""
+    count = count_text(rows)
+    return count if count == ONE_SEED else f"mean ± standard deviation over {count}"
+
+
+def count_text(rows: Iterable[Row]) -> str:
+    """`n = 1 to 3 seeds`, of the rows that have a result."""
     counts = sorted({len(row.seeds) for row in rows if row.seeds})
     least, most = counts[0], counts[-1]
     number = f"{most}" if least == most else f"{least} to {most}"
-    return f"mean ± standard deviation over n = {number} seeds" if most > 1 else "n = 1 seed"
+    return f"n = {number} seeds" if most > 1 else ONE_SEED
 
 
 def setting_text(rows: Sequence[Row]) -> str:

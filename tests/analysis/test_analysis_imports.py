@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OWN_LIBRARIES = {
     "figures": {"matplotlib"},
+    "effect_figure": {"matplotlib"},
     "setting_figure": {"matplotlib"},
     "report": {"plotly", "jinja2", "markupsafe"},
 }

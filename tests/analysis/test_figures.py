@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.effect_figure import draw_effects
 from roadmap.analysis.figures import draw_kernels, draw_roadmap
 from roadmap.analysis.layout import axis_limits, cost_unit, kernel_rows, positions, row_label, section
 from roadmap.analysis.results import Row, aggregate, read_runs
@@ -234,3 +235,19 @@ def test_the_script_reports_an_error_as_one_message(tmp_path: Path, write_run: W
     assert len(result.stderr.splitlines()) == 1
     assert "trail" in result.stderr
     assert "trial" in result.stderr
+
+
+def test_effects_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(2):
+        write_run("step11_layernorm", seed, 85.0 + seed)
+        write_run("step12_downsample", seed, 86.0 + seed)
+    assert draw_effects(rows_of(tmp_path), tmp_path / "effects") == []
+    for seed in range(2):
+        write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
+    found = texts(draw_effects(rows_of(tmp_path), tmp_path / "effects")[1])
+    for expected in ("norm", "downsample", "on the path", "taken back from the last step", "undecided"):
+        assert expected in found
+    assert "added to step 0" not in found
+    assert any("what each choice is worth, n = 2 seeds, intervals of 95%" in text for text in found)
+    drawn = {path.name for path in draw_curve(tmp_path / "trial").paths}
+    assert {"effects.png", "effects.svg", "effects.pdf"} <= drawn

@@ -51,6 +51,9 @@ def test_what_is_published_says_all_without_the_runs(
     report = (target / "report.html").read_text()
     assert f"python scripts/plot_roadmap.py {target}" in report
     assert str(experiment.parent) not in report + page  # nor where the images lay
+    (target / "README.md").write_text(page + "What I saw.\n")
+    assert load_script("publish").main([str(experiment), "--to", str(target)]) == 0
+    assert (target / "README.md").read_text() == page + "What I saw.\n"
 
 
 def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe() -> None:

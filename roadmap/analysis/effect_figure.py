@@ -1,0 +1,96 @@
+"""What each choice is worth as a figure: on the path, taken back from the last step, added to the first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from roadmap.analysis import style
+from roadmap.analysis.attribution import Average, decide
+from roadmap.analysis.effect_table import Worth, find_worth
+from roadmap.analysis.figures import WIDTH, draw_title, save
+from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, count_text
+from roadmap.analysis.results import Row
+from roadmap.analysis.statistics import ALPHA, Difference
+
+ROW_HEIGHT = 0.36  # inches, of a choice with its marks
+TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.88, 1.1, 0.2  # inches beside the marks
+APART = 0.24  # of a row, from the marks of one question to those of the next
+LABELS = {
+    "taken back": "taken back from the last step",
+    "added": "added to step 0",
+    "average": "average over orders",
+}
+
+Found = Sequence[Difference | Average | None]
+
+
+def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
+    """Points of top-1 that each choice brings, by each question, with intervals; filled where it is decided.
+
+    `best` draws the best epoch's accuracy, picked on the validation set, in place of the last one's.
+    Returns the files written: none where no network off the paper's path ran.
+    """
+    worth = find_worth(rows, best)
+    if not worth.leaves_path or not worth.effects:
+        return []
+    height = TOP + ROW_HEIGHT * len(worth.effects) + BOTTOM
+    with rc_context(style.RC):
+        figure = Figure(figsize=(WIDTH, height))
+        size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
+        axes = figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size))
+        _draw_frame(axes, [one.axis for one in worth.effects])
+        axes.set_xlabel(
+            f"points of {BEST_EPOCH if best else LAST_EPOCH}: to the right, the choice helps", fontsize=7
+        )
+        entries = _draw_questions(axes, worth)
+        draw_title(figure, rows, f"what each choice is worth, {count_text(rows)}, intervals of {1 - ALPHA:.0%}")
+        figure.legend(
+            handles=entries,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.04 / height),
+            ncols=len(entries),
+            fontsize=7,
+            frameon=False,
+            columnspacing=1.4,
+        )
+        return save(figure, path_stem)
+
+
+def _draw_frame(axes: Axes, names: Sequence[str]) -> None:
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.grid(axis="x", color=style.GRID, lw=0.5)
+    axes.axvline(0, color=style.FAINT, lw=0.8)
+    for line in range(1, len(names)):
+        axes.axhline(line - 0.5, color=style.GRID, lw=0.5)
+
+
+def _draw_questions(axes: Axes, worth: Worth) -> list[Line2D]:
+    """The marks of each question, one above the other in each row; their entries in the legend."""
+    columns: dict[str, Found] = dict(worth.columns())
+    decided = {name: decide(found) for name, found in worth.columns().items()}
+    if worth.averages:
+        columns["average"] = [worth.averages.get(one.axis) for one in worth.effects]
+    entries = []
+    for number, (name, found) in enumerate(columns.items()):
+        marks = style.line_style(number) | {"ls": "none"}
+        shift = APART * (number - (len(columns) - 1) / 2)
+        for row, one in enumerate(found):
+            if one is None:
+                continue
+            filled = name not in decided or decided[name][row]  # an average over orders is no test
+            if one.interval is not None:
+                axes.plot([one.interval.low, one.interval.high], [row + shift] * 2, color=marks["color"], lw=1)
+            axes.plot(one.mean, row + shift, zorder=3, **marks | {"mfc": marks["color"] if filled else "white"})
+        entries.append(Line2D([], [], label=LABELS.get(name, name), **marks))
+    if not all(all(is_decided) for is_decided in decided.values()):
+        hollow = {"ls": "none", "color": style.FAINT, "mfc": "white"}
+        entries.append(Line2D([], [], label="undecided", **style.line_style(0) | hollow))
+    return entries
