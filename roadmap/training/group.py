@@ -2,19 +2,24 @@
 
 import gc
 import os
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # before there is a group, which its functions' defaults would keep
 from torch import Tensor
 
+from roadmap.errors import TrainingError
 from roadmap.training.processes import Place, find_place
 
 TIMEOUT = timedelta(minutes=30)  # the first process may decode the data while the others wait
+ATTEMPT = "convnet-roadmap"  # keys in torchrun's store
+ASK_EVERY_S = 0.02
 PORTS = (20_000, 40_000)  # one is derived from a SLURM job's number
 
 
@@ -94,7 +99,39 @@ def _open_store(place: Place) -> dist.Store:
     torchrun keeps its store over a restart, and who reads the address of a process that is dead waits in vain.
     """
     store, _, _ = next(dist.rendezvous("env://", place.rank, place.size, timeout=TIMEOUT))
-    return dist.PrefixStore(f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    return dist.PrefixStore(agree_on_attempt(store, place), store)
+
+
+def agree_on_attempt(store: dist.Store, place: Place) -> str:
+    """A name for this start of the group, the same in all of its processes and in none that ended before.
+
+    torchrun's own count of restarts differs between nodes (pytorch/pytorch#135712). So the first process gives a
+    name, each of the others answers to it with a word of its own, and goes on once it sees that word confirmed:
+    what an earlier start left in the store has other names and other words.
+
+    Raises:
+        TrainingError: a process did not come in TIMEOUT.
+    """
+    own = uuid4().hex
+    last = time.monotonic() + TIMEOUT.total_seconds()
+
+    def read(key: str) -> str:
+        return store.get(key).decode() if store.check([key]) else ""
+
+    if place.is_first:
+        store.set(ATTEMPT, own)
+    while time.monotonic() < last:
+        if place.is_first:
+            answers = [read(f"{ATTEMPT}/{rank}") for rank in range(1, place.size)]
+            if all(answer.startswith(own) for answer in answers):
+                store.set(f"{ATTEMPT}/{own}", " ".join(answers))
+                return own
+        elif name := read(ATTEMPT):
+            store.set(f"{ATTEMPT}/{place.rank}", name + own)
+            if own in read(f"{ATTEMPT}/{name}"):
+                return name
+        time.sleep(ASK_EVERY_S)
+    raise TrainingError(f"process {place.rank} of {place.size} waited {TIMEOUT} for the others")
 
 
 def _name_meeting_point() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,13 +43,23 @@ pytestmark = pytest.mark.system  # processes of their own, several at once
 
 
 def start(
-    output_dir: Path, *words: str, processes: int, restarts: int = 0, script: Path = ROOT / "train.py"
+    output_dir: Path,
+    *words: str,
+    processes: int,
+    restarts: int = 0,
+    script: Path = ROOT / "train.py",
+    meeting: tuple[str, ...] = ("--standalone",),
 ) -> subprocess.Popen[str]:
     alone = [sys.executable, str(script)]
-    together = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    together = [sys.executable, "-m", "torch.distributed.run", *meeting]
     together += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
     return subprocess.Popen(
-        [*(alone if processes == 1 else [*together, str(script)]), *WORDS, *words, f"output_dir={output_dir}"],
+        [
+            *(alone if processes == 1 and meeting == ("--standalone",) else [*together, str(script)]),
+            *WORDS,
+            *words,
+            f"output_dir={output_dir}",
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -115,6 +126,21 @@ def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: P
     assert read_results(state.parent) == whole
 
 
+def test_two_nodes_meet_and_a_killed_process_starts_both_again(tmp_path: Path, read_results: Results) -> None:
+    """Two torchruns, as on two machines, of one process each."""
+    words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    meeting = ("--nnodes=2", "--rdzv_id=trial", "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}")
+    nodes = [start(tmp_path / "nodes", *words, processes=1, restarts=1, meeting=meeting) for _ in range(2)]
+    state = wait_for_checkpoints(tmp_path / "nodes", nodes[0])
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    outputs = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    whole = train(tmp_path / "whole", *words, processes=2)
+    assert read_results(state.parent) == read_results(whole)
+
+
 def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
     """Such a thread, where it lets go of a tensor while Python ends, aborts a process that has done its work."""
     script = tmp_path / "train_and_list_threads.py"
@@ -133,13 +159,18 @@ def start_and_wait_for_checkpoints(
 ) -> tuple[subprocess.Popen[str], Path]:
     """A group that has saved twice, and its first process's state.json."""
     process = start(output_dir, *words, processes=2, restarts=restarts, script=script)
+    return process, wait_for_checkpoints(output_dir, process)
+
+
+def wait_for_checkpoints(output_dir: Path, process: subprocess.Popen[str]) -> Path:
+    """The state.json of the first process of a group, once that has saved twice."""
     end = time.monotonic() + 120
     while not list(output_dir.rglob("checkpoint.previous.pt")):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.01)
     (state,) = output_dir.rglob("state.json")
-    return process, state
+    return state
 
 
 def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Processes that start together find each other, whatever those of an earlier start left in torchrun's store."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import torch.distributed as dist
+
+from roadmap.errors import TrainingError
+from roadmap.training import group
+from roadmap.training.processes import Place
+
+SIZE = 4
+
+
+@pytest.fixture
+def store() -> dist.Store:
+    return dist.HashStore()
+
+
+def start_all(store: dist.Store, generator: random.Random) -> set[str]:
+    """The names that processes agree on, which come one after the other in any order."""
+
+    def start(rank: int, delay: float) -> str:
+        time.sleep(delay)
+        return group.agree_on_attempt(store, Place(rank, SIZE))
+
+    delays = [generator.uniform(0, 0.1) for _ in range(SIZE)]
+    with ThreadPoolExecutor(SIZE) as threads:
+        return set(threads.map(start, range(SIZE), delays))
+
+
+def test_every_start_has_a_name_of_its_own_that_all_share(store: dist.Store) -> None:
+    generator = random.Random(0)
+    found = [start_all(store, generator) for _ in range(10)]
+    assert all(len(names) == 1 for names in found)
+    assert len(set.union(*found)) == 10
+
+
+def test_a_start_that_was_cut_short_confuses_nobody(store: dist.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process and one of the others had come, and are gone."""
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
+        patch.setattr(group, "TIMEOUT", timedelta(seconds=0.2))
+        cut = [threads.submit(group.agree_on_attempt, store, Place(rank, SIZE)) for rank in (0, 2)]
+        for one in cut:
+            with pytest.raises(TrainingError, match="waited 0:00:00.200000 for the others"):
+                one.result()
+    left = store.get(group.ATTEMPT).decode()
+    (name,) = start_all(store, random.Random(1))
+    assert name != left
