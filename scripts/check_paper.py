@@ -97,7 +97,7 @@ def draw_table(checks: Sequence[RowCheck]) -> Table:
             str(len(check.row.seeds)),
             f"{check.top1:.2f}",
             f"{check.paper_top1:.2f}",
-            f"{check.difference:+.2f}",
+            f"{check.difference:+z.2f}",
             Text("pass", style="green") if check.passed else Text("FAIL", style="bold red"),
         )
     return table

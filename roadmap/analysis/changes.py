@@ -25,7 +25,7 @@ from roadmap.analysis.statistics import (
 )
 
 GAIN, LOSS, UNDECIDED = "gain", "loss", "undecided"
-KINDS = {False: "changes", True: "ablations"}
+KINDS = {False: "change", True: "ablation"}
 ONE_SEED = "one seed: no interval"
 
 
@@ -136,7 +136,9 @@ def method_text(judged: Sequence[Judged]) -> str:
         tests.append("paired by seed")
     if any(not change.difference.paired for change in changes):
         tests.append("unpaired where two steps have other seeds (Welch)")
-    family = " and ".join(f"{families[kind]} {KINDS[kind]}" for kind in sorted(families))
+    family = " and ".join(
+        f"{number} {KINDS[kind]}{'s' if number != 1 else ''}" for kind, number in sorted(families.items())
+    )
     return (
         f"{said}; changes are {', '.join(tests)}, their p-values corrected over {family} (Holm). "
         f"A change is decided at p < {ALPHA} and from the smallest effect that so many seeds, with the spread "
@@ -151,7 +153,7 @@ def verdict_text(judged: Sequence[Judged]) -> str:
         return ""
     groups = {
         verdict: [
-            f"{_short(row)} {change.difference.mean:+.2f}" for row, change in changes if change.verdict == verdict
+            f"{_short(row)} {change.difference.mean:+z.2f}" for row, change in changes if change.verdict == verdict
         ]
         for verdict in (GAIN, LOSS, UNDECIDED)
     }
@@ -180,5 +182,5 @@ def interval_text(interval: Interval | None, signed: bool = False) -> str:
     """`80.1 to 80.9`; empty where there is none."""
     if interval is None:
         return ""
-    form = "+.2f" if signed else ".2f"
+    form = "+z.2f" if signed else ".2f"
     return f"{interval.low:{form}} to {interval.high:{form}}"

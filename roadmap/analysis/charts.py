@@ -117,7 +117,7 @@ def hover_text(one: Judged, best: bool) -> str:
     lines.append(f"top-1 {accuracy_text(accuracies(row, best))} %, n = {one.estimate.n}")
     lines.append(f"95% interval {interval_text(one.estimate.interval) or 'none: one seed'}")
     if one.change is not None:
-        lines.append(f"change {one.change.difference.mean:+.2f}, {one.change.explanation}")
+        lines.append(f"change {one.change.difference.mean:+z.2f}, {one.change.explanation}")
     if row.gmacs is not None:
         unit, scale = cost_unit([row])
         lines.append(f"{cost_text(row.gmacs * scale)} {unit}, {(row.parameters or 0) / 1e6:.2f} M parameters")
@@ -200,7 +200,7 @@ def waterfall_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
             range=[min(levels) - 0.6 * room, max(levels) + 0.6 * room],
         ),
         yaxis=row_axis(
-            [f"{shortened(one.row.label)} {one.change.difference.mean:+.2f}" for one in steps if one.change]
+            [f"{shortened(one.row.label)} {one.change.difference.mean:+z.2f}" for one in steps if one.change]
         ),
         barmode="overlay",
     )

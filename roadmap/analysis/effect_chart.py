@@ -68,7 +68,7 @@ def _trace(
         "error_x": spreads([one.interval.high - one.mean if one.interval else 0.0 for _, one in points]),
         "marker": {"symbol": symbol, "color": color, "size": 9},
         "hovertext": [
-            f"{name}<br>{one.mean:+.2f}, 95% interval {interval_text(one.interval, signed=True) or 'none'}"
+            f"{name}<br>{one.mean:+z.2f}, 95% interval {interval_text(one.interval, signed=True) or 'none'}"
             for _, one in points
         ],
         "hoverinfo": "text",

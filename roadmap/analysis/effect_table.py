@@ -87,7 +87,7 @@ def effect_notes(worth: Worth) -> list[str]:
         orders = next(iter(worth.averages.values())).orders
         said.append(f"Average: over {orders} orders; its interval is of the sampled orders, not of the seeds.")
     said += [
-        f"{one} and {other} together: {points:+.2f} beyond the sum of each alone (n = {squares})."
+        f"{one} and {other} together: {points:+z.2f} beyond the sum of each alone (n = {squares})."
         for one, other, points, squares in worth.interactions[:MOST_PAIRS]
     ]
     if worth.unused:
@@ -123,4 +123,4 @@ def show(found: Difference | Average | None) -> str:
     if found is None:
         return ""
     interval = interval_text(found.interval, signed=True)
-    return f"{found.mean:+.2f}" + (f" ({interval})" if interval else "")
+    return f"{found.mean:+z.2f}" + (f" ({interval})" if interval else "")

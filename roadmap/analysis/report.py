@@ -282,7 +282,7 @@ def _cells(one: Judged, scale: float, best: bool) -> list[str]:
         f"{one.estimate.mean:.2f}" if one.estimate else "",
         "" if spread is None else f"{spread:.2f}",
         interval,
-        f"{difference.mean:+.2f}" if difference else "",
+        f"{difference.mean:+z.2f}" if difference else "",
         interval_text(difference.interval, signed=True) if difference else "",
         "" if change is None or change.p is None else f"{change.p:.3f}",
         change.explanation if change else missing_text(row) if not row.seeds else "",

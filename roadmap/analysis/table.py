@@ -66,7 +66,7 @@ def _accuracy_columns(best: bool) -> list[Column]:
         Column("top1_sd", "sd", lambda one: deviation(accuracies(one.row, best)), ".2f"),
         Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
         Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
-        Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+.2f"),
+        Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+z.2f"),
         second,
     ]
 
@@ -74,8 +74,8 @@ def _accuracy_columns(best: bool) -> list[Column]:
 def _test_columns() -> list[Column]:
     """What the change is worth; a terminal has it in words below the table."""
     return [
-        Column("change_low", "change from", lambda one: _low(_difference(one)), "+.2f", printed=False),
-        Column("change_high", "to", lambda one: _high(_difference(one)), "+.2f", printed=False),
+        Column("change_low", "change from", lambda one: _low(_difference(one)), "+z.2f", printed=False),
+        Column("change_high", "to", lambda one: _high(_difference(one)), "+z.2f", printed=False),
         Column("change_p", "p (Holm)", lambda one: one.change.p if one.change else None, ".3f", printed=False),
         Column(
             "smallest_effect",

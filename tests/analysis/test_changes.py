@@ -100,7 +100,7 @@ def test_ablations_are_corrected_among_themselves(tmp_path: Path, write_run: Wri
     assert step == alone
     assert step.family == 1
     assert [change.family for change in ablations] == [3, 3, 3]
-    assert "corrected over 1 changes and 3 ablations (Holm)" in method_text(found)
+    assert "corrected over 1 change and 3 ablations (Holm)" in method_text(found)
 
 
 def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run: Write) -> None:

@@ -45,7 +45,7 @@ def test_a_start_that_was_cut_short_confuses_nobody(store: dist.Store, monkeypat
         patch.setattr(group, "TIMEOUT", timedelta(seconds=0.2))
         cut = [threads.submit(group.agree_on_attempt, store, Place(rank, SIZE)) for rank in (0, 2)]
         for one in cut:
-            with pytest.raises(TrainingError, match="waited 0:00:00.200000 for the others"):
+            with pytest.raises(TrainingError, match="of 4 waited"):
                 one.result()
     left = store.get(group.ATTEMPT).decode()
     (name,) = start_all(store, random.Random(1))
