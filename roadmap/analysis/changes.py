@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from roadmap.analysis.results import Row, is_ablation, step_before
+from roadmap.analysis.results import Row, drawn_rows, is_ablation, step_before
 from roadmap.analysis.statistics import (
     ALPHA,
     POWER,
@@ -147,8 +147,12 @@ def method_text(judged: Sequence[Judged]) -> str:
 
 
 def verdict_text(judged: Sequence[Judged]) -> str:
-    """Which changes are decided and which are not, by name, with the smallest that could have been."""
-    changes = [(one.row, one.change) for one in judged if one.change is not None]
+    """Which changes are decided and which are not, by name, with the smallest that could have been.
+
+    Of many ablations, which the roadmap's figure leaves out, the table of effects tells.
+    """
+    shown = {id(row) for row in drawn_rows([one.row for one in judged])}
+    changes = [(one.row, one.change) for one in judged if one.change is not None and id(one.row) in shown]
     if not changes:
         return ""
     groups = {

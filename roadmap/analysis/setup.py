@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from roadmap.analysis.diagrams import Network
 from roadmap.analysis.results import Row
+from roadmap.choices import add_one_in, design_of, leave_one_out, name_of
+from roadmap.naming import network_name
 
+SWEEPS = {
+    f"+sweep={kind}": frozenset(name_of(design_of(network)) for network in networks)
+    for kind, networks in (("leave_one_out", leave_one_out()), ("add_one_in", add_one_in()))
+}
 NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are told elsewhere
 DESIGNS = ("+roadmap", "+reference", "model")  # what the words of a sweep's commands differ in
 NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
@@ -26,11 +32,41 @@ class Setup:
 def training_commands(rows: Sequence[Row], setups: Sequence[Setup | None]) -> list[str]:
     """The commands that train the finished runs of the rows, as few as train nothing else."""
     commands: list[list[str]] = []
-    for row, setup in zip(rows, setups, strict=True):
-        if setup is not None and setup.values and row.seeds:
+    runs = [(row, setup) for row, setup in zip(rows, setups, strict=True) if setup and setup.values and row.seeds]
+    sweeps, covered = _find_sweeps(runs)
+    for row, setup in runs:
+        if id(row) not in covered:
             choice = [setup.choice] if setup.choice else []
-            _add(commands, [*choice, *setup.overrides, f"seed={','.join(map(str, row.seeds))}"])
+            _add(commands, [*choice, *setup.overrides, _seed_word(row.seeds)])
+    commands += sweeps
     return [shlex.join(["python", "train.py", *(["-m"] if _is_sweep(words) else []), *words]) for words in commands]
+
+
+def _find_sweeps(runs: Sequence[tuple[Row, Setup]]) -> tuple[list[list[str]], set[int]]:
+    """The words of each of SWEEPS that ran whole, and the rows (their ids) that no other command has to train.
+
+    Its steps of the path may have more seeds: the roadmap's command trains them.
+    """
+    settings: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row, setup in runs:
+        setting = tuple(word for word in setup.overrides if not word.startswith(DESIGNS))
+        settings.setdefault(setting, {})[network_name(row.step, row.variant)] = row
+    found, covered = [], set()
+    for setting, members in settings.items():
+        for word, names in SWEEPS.items():
+            if not names <= members.keys():
+                continue
+            ablations = [members[name] for name in names if members[name].variant]
+            seeds = ablations[0].seeds
+            whole = all(row.seeds == seeds for row in ablations)
+            if whole and all(set(seeds) <= set(members[name].seeds) for name in names):
+                found.append([word, *setting, _seed_word(seeds)])
+                covered |= {id(row) for row in ablations}
+    return found, covered
+
+
+def _seed_word(seeds: Sequence[int]) -> str:
+    return f"seed={','.join(map(str, seeds))}"
 
 
 def _add(commands: list[list[str]], words: list[str]) -> None:
@@ -50,7 +86,7 @@ def _is_of_one_design(word: str, other: str) -> bool:
 
 
 def _is_sweep(words: Sequence[str]) -> bool:
-    return any("," in word for word in words if word.startswith((*DESIGNS, "seed=")))
+    return any("," in word or word in SWEEPS for word in words if word.startswith((*DESIGNS, "seed=", "+sweep=")))
 
 
 def recipe_lines(

@@ -144,7 +144,7 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
         said.append(f"Without a result: {'; '.join(missing)}.")
     hidden = len(rows) - len(drawn_rows(rows))
     if hidden:
-        said.append(f"{hidden} ablations are not in the figure of the roadmap.")
+        said.append(f"{hidden} ablations are not in the figure of the roadmap; scripts/attribute.py tells of them.")
     devices = sorted({device for row in rows for device in row.devices})
     if any(row.paper for row in rows) and not all(row.on_imagenet for row in rows):
         said.append("The paper's top-1 is of its own networks on ImageNet, for orientation only.")

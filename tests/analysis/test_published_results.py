@@ -8,6 +8,7 @@ import pytest
 from roadmap.analysis.agreement import find_agreement
 from roadmap.analysis.changes import judge, pool_rows
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
+from roadmap.analysis.effect_table import find_worth, markdown_effects
 from roadmap.analysis.folders import read_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run import DONE
@@ -28,6 +29,8 @@ def test_tables_say_what_the_runs_say(folder: Path, tmp_path: Path) -> None:
     page = (folder / "README.md").read_text()
     assert markdown_table(rows) in page
     assert markdown_notes(rows) in page
+    worth = find_worth(rows)
+    assert (markdown_effects(worth) in page) == worth.leaves_path
     write_csv(rows, tmp_path / "roadmap.csv")
     assert (folder / "figures/roadmap.csv").read_text() == (tmp_path / "roadmap.csv").read_text()
 

@@ -156,7 +156,10 @@ def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
     write_run("step12_downsample", variant={"norm": "batchnorm", "stem": "resnet"})
     rows = rows_of(tmp_path)
     assert [tuple(row.variant) for row in drawn_rows(rows)] == [(), ()]
-    assert f"{MOST_ABLATIONS + 1} ablations are not in the figure of the roadmap." in notes(rows)
+    assert (
+        f"{MOST_ABLATIONS + 1} ablations are not in the figure of the roadmap; scripts/attribute.py tells of them."
+        in notes(rows)
+    )
 
 
 def test_a_change_is_not_guessed_between_two_steps_of_one_index(tmp_path: Path, write_run: Write) -> None:

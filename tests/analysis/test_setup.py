@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from roadmap.analysis.results import Row
 from roadmap.analysis.setup import Setup, training_commands
+from roadmap.choices import design_of, leave_one_out, name_of
 
 
 def commands(*runs: tuple[str, Sequence[str], tuple[int, ...]]) -> list[str]:
@@ -40,6 +41,31 @@ def test_what_differs_in_seeds_or_settings_has_a_command_of_its_own() -> None:
         "python train.py -m +roadmap=step6 recipe.lr=0.2 seed=0,1",
         "python train.py +roadmap=step7 'recipe.augment.scale=[0.5,1]' seed=0",
     ]
+
+
+def test_a_sweep_that_ran_whole_is_one_command() -> None:
+    """Its ends have more seeds, of another command."""
+    networks = [design_of(network) for network in leave_one_out()]
+    seeds = {name_of(design): (0, 1, 2) if design == networks[0] else (0, 1) for design in networks}
+    seeds["step11_layernorm"] = (0, 1, 2)
+
+    def train(names: Sequence[str]) -> list[str]:
+        rows, setups = [], []
+        for name in names:
+            step, *variant = name.split(",")
+            values = dict(word.split("=") for word in variant)
+            rows.append(Row(step, 12, step, values, None, "x", "micro", "digits", "short", seeds[name]))
+            words = (*(f"model/{word}" for word in variant), "data=digits")
+            setups.append(Setup(f"+roadmap={step}", words, {"seed": "0"}, None))
+        return training_commands(rows, setups)
+
+    assert train(list(seeds)) == [
+        "python train.py -m +roadmap=step12_downsample,step11_layernorm data=digits seed=0,1,2",
+        "python train.py -m +sweep=leave_one_out data=digits seed=0,1",
+    ]
+    del seeds["step12_downsample,stem=resnet"]
+    assert not any("+sweep" in command for command in train(list(seeds)))
+    assert len(train(list(seeds))) == 1 + 10
 
 
 def test_a_grid_is_not_made_of_runs_that_do_not_fill_it() -> None:
