@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from roadmap.analysis.agreement import find_agreement
+from roadmap.analysis.attribution import decide
 from roadmap.analysis.changes import judge, pool_rows
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
 from roadmap.analysis.effect_table import find_worth, markdown_effects
 from roadmap.analysis.folders import read_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run import DONE
+from roadmap.analysis.statistics import Difference
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +41,11 @@ def test_the_findings_say_what_the_runs_say() -> None:
     """Every number of their tables, and the agreement that the README opens with."""
     rows = aggregate(read_runs(ROADMAP))
     findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
-    for line in steps_table(rows):
+    for line in [*steps_table(rows), *effects_table(rows)]:
         assert line in findings
+    spread = pool_rows(rows)
+    assert spread is not None
+    assert f"{spread.deviation:.2f} points, {spread.freedom} degrees of freedom" in findings
     for agreement in find_agreement(rows):
         value, interval = agreement.spearman.value, agreement.spearman.interval
         assert interval is not None
@@ -65,6 +70,23 @@ def steps_table(rows: Sequence[Row]) -> list[str]:
         change, papers = one.change.difference.mean, one.row.paper.top1 - one.change.before.paper.top1
         lines.append(f"| {one.row.step} | {ours} | {change:+.1f} | {papers:+.2f} | {one.change.verdict} |")
     return lines
+
+
+def effects_table(rows: Sequence[Row]) -> list[str]:
+    """Lines of a choice and its effects, in bold where they are decided."""
+    worth = find_worth(rows)
+    columns = [
+        [_effect(one, is_decided) for one, is_decided in zip(found, decide(found), strict=True)]
+        for found in worth.columns().values()
+    ]
+    axes = [one.axis for one in worth.effects]
+    return [f"| {' | '.join(line)} |" for line in zip(axes, *columns, strict=True)]
+
+
+def _effect(one: Difference | None, is_decided: bool) -> str:
+    if one is None:
+        return ""
+    return f"**{one.mean:+z.1f}**" if is_decided else f"{one.mean:+z.1f}"
 
 
 @pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)
