@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from roadmap.analysis.attribution import Average
+from roadmap.analysis.attribution import Average, decide
 from roadmap.analysis.changes import interval_text
 from roadmap.analysis.charts import BLUE, GREEN, GRID, VERMILION, Chart, axis, base_layout, row_axis, spreads
 from roadmap.analysis.effect_table import find_worth
@@ -28,6 +28,13 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
         ("average over orders", "x", "#CC79A7", [averages.get(one.axis) for one in effects]),
     ]
     data = [_trace(number, *mark) for number, mark in enumerate(marks) if any(mark[3])]
+    columns = list(worth.columns().values())
+    for trace, found in zip(
+        data, columns, strict=False
+    ):  # the average over orders comes after them, and is no test
+        is_decided = [answer for one, answer in zip(found, decide(found), strict=True) if one is not None]
+        symbol = trace["marker"]["symbol"]
+        trace["marker"]["symbol"] = [symbol if answer else f"{symbol}-open" for answer in is_decided]
     layout = base_layout(
         120 + ROW_HEIGHT * len(effects),
         xaxis=axis("points of top-1", zeroline=True, zerolinecolor=GRID, zerolinewidth=3),

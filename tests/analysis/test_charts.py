@@ -185,6 +185,7 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     reaches = path["error_x"]["array"] + back["error_x"]["array"]
     assert len(set(reaches)) == 1  # of the spread that all share
     assert reaches[0] > 0
+    assert back["marker"]["symbol"] == ["diamond", "diamond-open"]  # 1.75 points are decided, 1.0 are not
 
 
 @pytest.mark.parametrize(
