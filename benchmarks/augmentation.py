@@ -21,15 +21,15 @@ from torch.nn.functional import interpolate
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.data.batch_augment import BatchAugment
+from roadmap.data.order import Order
 from roadmap.data.reading import CheckedImages
-from roadmap.data.resident import ResidentImages
+from roadmap.data.resident import ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import ImageArray
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.data.transforms import build_train_transform
 from roadmap.training.hardware import keep_freed_memory
 
-BATCHES = 8  # in one timing, as an epoch makes them one after another
+BATCHES = 16  # in one timing, as an epoch makes them one after another
 CPU = torch.device("cpu")
 
 
@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--sizes", type=positive, nargs="+", default=[32, 64], metavar="S", help="pixels; default: 32 64"
     )
-    parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images of one call of ours")
+    parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images of a batch of ours")
     return parser
 
 
@@ -50,22 +50,20 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 
 
 def make_pair(data: DataSpec, augment: AugmentSpec, batch: int) -> Pair:
-    pixels = make_photographs(batch, data.image_size)
-    images = ImageArray(pixels, np.zeros(batch, dtype=np.int64))
+    pixels = make_photographs(batch * BATCHES, data.image_size)
+    images = ImageArray(pixels, np.zeros(len(pixels), dtype=np.int64))
     resident = ResidentImages(CheckedImages(images, OnError.stop), data, CPU)
+    batches = ResidentTrainBatches(resident, data, augment, Order(len(pixels), batch, 1, seed=0))
     pictures = [Image.fromarray(image) for image in pixels]
     transform = build_train_transform(data, augment)
-    augment_batch = BatchAugment(data, augment, CPU)
-    chosen = torch.arange(batch)
 
     def transform_all() -> None:
-        for _ in range(BATCHES):
-            for picture in pictures:
-                transform(picture)
+        for picture in pictures:
+            transform(picture)
 
     def augment_all() -> None:
-        for seed in range(BATCHES):
-            augment_batch(resident.pixels.index_select(0, chosen), resident.normalize, seed)
+        for _ in batches.epoch(0):
+            pass
 
     name = f"{data.image_size} px, batches of {batch}"
     return Pair(name, "timm's transform", batch * BATCHES, augment_all, transform_all)

@@ -1,10 +1,14 @@
 """The recipe's augmentation on whole batches, with parameters drawn for each image.
 
 The counterpart of transforms.py for images that stay in memory: the same operations and distributions as
-timm's and torchvision's, a batch at a time. Random numbers come from a generator that the caller seeds.
+timm's and torchvision's, a batch at a time. What is drawn for a batch, from a generator that the caller seeds,
+stands apart from what is done with it: so several batches made in one go are those that each would be alone.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,23 +24,47 @@ ERASED_AREA = (0.02, 1 / 3)  # timm's RandomErasing
 ERASED_RATIO = (0.3, 1 / 0.3)
 
 
-def crop_and_flip(images: Tensor, augment: AugmentSpec, data: DataSpec, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Crops:
+    """Which part of each image is taken, and whether it is flipped."""
+
+    flip: Tensor  # bool (N,)
+    boxes: Tensor  # of a resized crop (N, 4): top, left, height, width; of a padded one (N, 2): top, left
+
+    @classmethod
+    def draw(cls, n: int, size: int, augment: AugmentSpec, data: DataSpec, generator: torch.Generator) -> Self:
+        """For `n` images of `size` pixels."""
+        flip = _uniform(n, generator) < (augment.flip if data.mirror else 0.0)
+        if augment.crop is not Crop.padded:
+            return cls(flip, draw_crop_boxes(n, size, augment.scale, generator))
+        places = 2 * _padding(size) + 1
+        return cls(flip, torch.randint(places, (2, n), generator=generator, device=generator.device).t())
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        return cls(torch.cat([part.flip for part in parts]), torch.cat([part.boxes for part in parts]))
+
+
+def crop_and_flip(images: Tensor, crops: Crops, augment: AugmentSpec, data: DataSpec) -> Tensor:
     """Images uint8 (N, 3, S, S) to float32 of whole levels 0 to 255, cropped and flipped."""
-    flip = _uniform(len(images), generator) < (augment.flip if data.mirror else 0.0)
     if augment.crop is Crop.padded:
-        return _crop_padded(images, flip, generator)
-    boxes = draw_crop_boxes(len(images), images.shape[2], augment.scale, generator)
-    return crop_resized(images, boxes, flip, data.interpolation)
+        return _crop_padded(images, crops)
+    return crop_resized(images, crops.boxes, crops.flip, data.interpolation)
 
 
-def _crop_padded(images: Tensor, flip: Tensor, generator: torch.Generator) -> Tensor:
-    """Zeros around, an eighth of the size, and a crop of the image's own size; one gather for crop and flip."""
+def _padding(size: int) -> int:
+    """Zeros on each side: an eighth of the size."""
+    return max(size // 8, 1)
+
+
+def _crop_padded(images: Tensor, crops: Crops) -> Tensor:
+    """Zeros around, and a crop of the image's own size; one gather for crop and flip."""
     n, size = images.shape[0], images.shape[2]
-    padding = max(size // 8, 1)
-    offsets = torch.randint(2 * padding + 1, (2, n, 1), generator=generator, device=images.device)
+    padding = _padding(size)
+    top, left = crops.boxes[:, :1], crops.boxes[:, 1:]
     steps = torch.arange(size, device=images.device)
-    rows = offsets[0] + steps  # (N, S), in the padded image
-    columns = offsets[1] + torch.where(flip[:, None], steps.flip(0), steps)
+    rows = top + steps  # (N, S), in the padded image
+    columns = left + torch.where(crops.flip[:, None], steps.flip(0), steps)
     padded = torch.nn.functional.pad(images, (padding, padding, padding, padding))
     places = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
     cropped = padded.flatten(2).gather(2, places.view(n, 1, -1).expand(-1, 3, -1))
@@ -90,29 +118,53 @@ def _resize(lines: Tensor, steps: Tensor, start: Tensor, extent: Tensor, interpo
     return summed.round_().clamp_(0, 255).view(lines.shape)
 
 
-def erase(images: Tensor, probability: float, generator: torch.Generator, host: np.random.Generator) -> Tensor:
-    """Per-pixel normal noise in one rectangle of some of the normalized images (N, 3, S, S); table 5.
+@dataclass(frozen=True)
+class Erasures:
+    """Per-pixel normal noise in one rectangle of some of the images; table 5."""
 
-    Changes the images. Which ones is drawn on the host, so that their number is known without waiting.
-    """
-    places = np.flatnonzero(host.random(len(images)) < probability)
-    if not len(places):
+    images: np.ndarray  # which ones (K,): known on the host, so that nothing waits for their number
+    boxes: Tensor  # (K, 4): top, left, height, width
+    noise: Tensor  # float32 (K, 3, S, S)
+
+    @classmethod
+    def draw(
+        cls, n: int, size: int, probability: float, generator: torch.Generator, host: np.random.Generator
+    ) -> Self:
+        """For `n` images of `size` pixels."""
+        images = np.flatnonzero(host.random(n) < probability)
+        k, device = len(images), generator.device
+        if not k:
+            return cls(images, torch.empty((0, 4), device=device), torch.empty((0, 3, size, size), device=device))
+        area = (
+            size * size * (_uniform((k, ATTEMPTS), generator) * (ERASED_AREA[1] - ERASED_AREA[0]) + ERASED_AREA[0])
+        )
+        ratio = _log_uniform((k, ATTEMPTS), ERASED_RATIO, generator)
+        height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+        fits = (width < size) & (height < size)
+        height, width = (_first_fit(value, fits, fallback=0) for value in (height, width))
+        top, left = (_below(size - extent, generator) for extent in (height, width))
+        noise = torch.randn((k, 3, size, size), generator=generator, device=device)
+        return cls(images, torch.stack([top, left, height, width], dim=1), noise)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self], starts: Sequence[int]) -> Self:
+        """`starts` are the places of the parts' first images."""
+        images = np.concatenate([part.images + start for part, start in zip(parts, starts, strict=True)])
+        return cls(images, torch.cat([part.boxes for part in parts]), torch.cat([part.noise for part in parts]))
+
+
+def erase(images: Tensor, erasures: Erasures) -> Tensor:
+    """Changes the normalized images (N, 3, S, S)."""
+    if not len(erasures.images):
         return images
-    chosen = to_device(places, images.device)
-    n, size = len(places), images.shape[3]
-    area = size * size * (_uniform((n, ATTEMPTS), generator) * (ERASED_AREA[1] - ERASED_AREA[0]) + ERASED_AREA[0])
-    ratio = _log_uniform((n, ATTEMPTS), ERASED_RATIO, generator)
-    height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-    fits = (width < size) & (height < size)
-    height, width = (_first_fit(value, fits, fallback=0) for value in (height, width))
-    top, left = (_below(size - extent, generator) for extent in (height, width))
-    steps = torch.arange(size, device=images.device)
-    rows = (steps >= top[:, None]) & (steps < (top + height)[:, None])
-    columns = (steps >= left[:, None]) & (steps < (left + width)[:, None])
+    chosen = to_device(erasures.images, images.device)
+    top, left, height, width = erasures.boxes[..., None].unbind(1)
+    steps = torch.arange(images.shape[3], device=images.device)
+    rows = (steps >= top) & (steps < top + height)
+    columns = (steps >= left) & (steps < left + width)
     mask = (rows[:, None, :, None] & columns[:, None, None, :]).float()
-    noise = torch.randn((n, *images.shape[1:]), generator=generator, device=images.device)
     kept = images.index_select(0, chosen)
-    return images.index_copy_(0, chosen, noise.sub_(kept).mul_(mask).add_(kept))
+    return images.index_copy_(0, chosen, (erasures.noise - kept).mul_(mask).add_(kept))
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:

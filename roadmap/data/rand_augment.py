@@ -53,9 +53,6 @@ class RandAugment:
         for name, recolor in COLOR_KERNELS.items():
             self.kernels[name] = partial(_recolor, recolor)
 
-    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        return self.apply(images, self.policy.draw(len(images), generator))
-
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """The operations of `draws`, one layer after the other."""
         plan = _Plan(_applied_first(draws), images.shape[3])

@@ -6,7 +6,7 @@ Draws are made by numpy on the host, so that images can be grouped by operation 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -47,6 +47,12 @@ class Draws:
 
     ops: np.ndarray
     arguments: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Of several batches, one after the other."""
+        ops, arguments = ([getattr(part, name) for part in parts] for name in ("ops", "arguments"))
+        return cls(np.concatenate(ops, axis=1), np.concatenate(arguments, axis=1))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Small data on the device: decoded once to uint8, augmented in batches, with nothing to wait for."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from roadmap.data.batch_augment import BatchAugment
+from roadmap.data.batch_augment import BatchAugment, join
 from roadmap.data.decode import decode
 from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.rand_policy import RandPolicy
@@ -15,6 +15,7 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 
 BUDGET = 0.25  # of the device's memory
+TOGETHER = 512 * 64 * 64  # pixels that are augmented in one go: calls cost more than the pixels of a small batch
 
 
 class ResidentImages:
@@ -50,14 +51,20 @@ class ResidentTrainBatches:
         device = self.images.labels.device
         plans = self.order.plans(epoch, start)
         chosen = torch.from_numpy(np.array([plan.indices for plan in plans])).to(device)  # at once, to wait once
-        batches = (self._batch(*batch) for batch in zip(plans, chosen, strict=True))
+        batches = self._batches(plans, chosen)
         for _ in range(start, self.updates):
             yield [next(batches) for _ in range(self.order.accumulation)]
 
-    def _batch(self, plan: BatchPlan, chosen: Tensor) -> Batch:
-        pixels = self.images.pixels.index_select(0, chosen)
-        images = self.augment(pixels, self.images.normalize, plan.seed)
-        return Batch(images, self.images.labels[chosen], plan.training_seed)
+    def _batches(self, plans: Sequence[BatchPlan], chosen: Tensor) -> Iterator[Batch]:
+        """The micro-batches of `plans`, of images `chosen` (plans, N); the same however many are made at once."""
+        size, n = self.images.pixels.shape[3], self.order.batch_size
+        together = max(TOGETHER // (n * size**2), 1)
+        for first in range(0, len(plans), together):
+            some, places = plans[first : first + together], chosen[first : first + together].flatten()
+            draws = join([self.augment.draw(n, size, plan.seed) for plan in some])
+            images = self.augment(self.images.pixels.index_select(0, places), draws, self.images.normalize)
+            parts = zip(some, images.split(n), self.images.labels[places].split(n), strict=True)
+            yield from (Batch(part, labels, plan.training_seed) for plan, part, labels in parts)
 
 
 class ResidentEvalBatches:

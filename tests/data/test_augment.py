@@ -13,10 +13,10 @@ from torchvision.transforms.functional import InterpolationMode, resized_crop
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.data.augment import crop_and_flip, crop_resized, draw_crop_boxes, erase
+from roadmap.data.augment import Crops, Erasures, crop_and_flip, crop_resized, draw_crop_boxes, erase
 from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
 from roadmap.data.open import LoadSpec, open_eval, open_train
-from roadmap.data.order import Order, Share
+from roadmap.data.order import Batch, Order, Share
 from roadmap.data.reading import CheckedImages
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import ImageArray, open_images
@@ -69,8 +69,9 @@ def test_padded_crop_and_flip_move_whole_images() -> None:
     """Every result is one of the 25 shifts of its padded image, or a mirrored one, and all of them occur."""
     images = random_images(1, 16).expand(2000, -1, -1, -1)
     augment = AugmentSpec(crop=Crop.padded, scale=(1.0, 1.0), rand_augment=None, erasing=0.0, flip=0.5)
+    datas = [replace(CONFIG.data, mirror=mirror) for mirror in (True, False)]
     mirrored, unmirrored = (
-        crop_and_flip(images, augment, replace(CONFIG.data, mirror=mirror), seeded()) for mirror in (True, False)
+        crop_and_flip(images, Crops.draw(2000, 16, augment, data, seeded()), augment, data) for data in datas
     )
     padded = torch.nn.functional.pad(images[0].float(), (2, 2, 2, 2))
     shifts = [padded[:, y : y + 16, x : x + 16] for y in range(5) for x in range(5)]
@@ -85,7 +86,7 @@ def test_padded_crop_and_flip_move_whole_images() -> None:
 
 def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images() -> None:
     images = torch.full((4000, 3, 16, 16), 7.0)
-    erased = erase(images.clone(), 0.25, seeded(), np.random.default_rng(0)) != 7.0
+    erased = erase(images.clone(), Erasures.draw(4000, 16, 0.25, seeded(), np.random.default_rng(0))) != 7.0
     touched = erased.flatten(1).any(1)
     assert touched.float().mean().item() == pytest.approx(0.25, abs=0.03)
     mask = erased[touched][:, 0]
@@ -94,7 +95,32 @@ def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images() -> None:
     share = mask.float().mean((1, 2))
     assert 0.01 < share.min() < 0.04
     assert 0.30 < share.max() < 0.36
-    assert torch.equal(erase(images.clone(), 0.0, seeded(), np.random.default_rng(0)), images)
+    none = Erasures.draw(4000, 16, 0.0, seeded(), np.random.default_rng(0))
+    assert torch.equal(erase(images.clone(), none), images)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "short"])
+def test_batches_made_together_are_those_made_alone(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit by bit: so training does not depend on how many are made at once."""
+    data = replace(CONFIG.data, image_size=16)
+    augment = read_config(roadmap.compose(f"recipe={recipe}")).recipe.augment
+    pixels = random_images(230, 16).permute(0, 2, 3, 1).numpy()
+    images = CheckedImages(ImageArray(pixels, np.arange(230)), OnError.stop)
+    resident = ResidentImages(images, data, torch.device("cpu"))
+
+    def batches(at_once: int) -> list[Batch]:
+        monkeypatch.setattr("roadmap.data.resident.TOGETHER", at_once * 20 * 16 * 16)
+        updates = ResidentTrainBatches(resident, data, augment, Order(230, 20, 1, 3)).epoch(2)
+        return [batch for update in updates for batch in update]
+
+    alone = batches(1)
+    assert len(alone) == 11
+    for at_once in (3, 11, 100):
+        for one, other in zip(alone, batches(at_once), strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.labels, other.labels)
+            assert one.seed == other.seed
+            assert other.images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:

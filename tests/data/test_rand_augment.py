@@ -184,12 +184,13 @@ def test_a_batch_is_what_each_image_would_be_alone() -> None:
 
 def test_the_batch_is_left_as_it_was() -> None:
     """A batch may be a view of the images that stay in memory."""
-    policy = RandPolicy(layers=0)
     images = make_images(16)
     before = images.clone()
-    assert torch.equal(RandAugment(policy, DATA, CPU)(images, np.random.default_rng(0)), before)
-    RandAugment(RandPolicy(), DATA, CPU)(images, np.random.default_rng(0))
-    assert torch.equal(images, before)
+    for layers in (0, 2):
+        policy = RandPolicy(layers=layers)
+        changed = RandAugment(policy, DATA, CPU).apply(images, policy.draw(len(images), np.random.default_rng(0)))
+        assert torch.equal(images, before)
+        assert torch.equal(changed, before) == (layers == 0)
 
 
 @pytest.mark.parametrize(
