@@ -78,7 +78,7 @@ def _draw_questions(axes: Axes, worth: Worth) -> list[Line2D]:
     decided = {name: decide(found) for name, found in worth.columns().items()}
     if worth.averages:
         columns["average"] = [worth.averages.get(one.axis) for one in worth.effects]
-    entries = []
+    entries, any_hollow = [], False
     for number, (name, found) in enumerate(columns.items()):
         marks = style.line_style(number) | {"ls": "none"}
         shift = APART * (number - (len(columns) - 1) / 2)
@@ -86,11 +86,12 @@ def _draw_questions(axes: Axes, worth: Worth) -> list[Line2D]:
             if one is None:
                 continue
             filled = name not in decided or decided[name][row]  # an average over orders is no test
+            any_hollow |= not filled
             if one.interval is not None:
                 axes.plot([one.interval.low, one.interval.high], [row + shift] * 2, color=marks["color"], lw=1)
             axes.plot(one.mean, row + shift, zorder=3, **marks | {"mfc": marks["color"] if filled else "white"})
         entries.append(Line2D([], [], label=LABELS.get(name, name), **marks))
-    if not all(all(is_decided) for is_decided in decided.values()):
+    if any_hollow:
         hollow = {"ls": "none", "color": style.FAINT, "mfc": "white"}
         entries.append(Line2D([], [], label="undecided", **style.line_style(0) | hollow))
     return entries
