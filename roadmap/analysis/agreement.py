@@ -85,8 +85,8 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
     ]
     if not steps:
         return []
-    setting = Counter(map(_setting, steps)).most_common(1)[0][0]
-    steps = [row for row in steps if _setting(row) == setting]
+    setting = Counter(row.setting for row in steps).most_common(1)[0][0]
+    steps = [row for row in steps if row.setting == setting]
     levels = [(_mean(row, best), row.paper.top1) for row in steps if row.paper]
     pairs = [(row, step_before(row, steps)) for row in steps]
     changes = [
@@ -100,10 +100,6 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
         for one in found
         if one is not None
     ]
-
-
-def _setting(row: Row) -> tuple[str, str, str]:
-    return row.regime, row.data, row.recipe
 
 
 def _mean(row: Row, best: bool) -> float:

@@ -36,10 +36,10 @@ def collect(
     found: dict[Key, dict[int, float]] = {}
     setting = None
     for row in rows:
-        own, name = (row.regime, row.data, row.recipe), key(row)
-        if name is None or not row.seeds or (setting is not None and own != setting):
+        name = key(row)
+        if name is None or not row.seeds or (setting is not None and row.setting != setting):
             continue
-        setting = own
+        setting = row.setting
         if len(row.seeds) > len(found.get(name, {})):
             found[name] = by_seed(row, best)
     return found

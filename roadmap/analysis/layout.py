@@ -176,11 +176,7 @@ def kernel_rows(rows: Sequence[Row]) -> dict[int, Row]:
     stand_in = [row for row in rows if row.top1 and row.step == "step6_move_up" and not row.variant]
     for row in tried + stand_in:
         size = kernel_size(row) or 3
-        if _setting(row) == _setting((tried + stand_in)[0]) and size not in found:
+        if row.setting == (tried + stand_in)[0].setting and size not in found:
             found[size] = row
     compared = len(found) > 1 and any(row.variant for row in found.values())
     return dict(sorted(found.items())) if compared else {}
-
-
-def _setting(row: Row) -> tuple[str, str, str]:
-    return row.regime, row.data, row.recipe

@@ -51,6 +51,11 @@ class Row:
     unfinished: int = 0  # runs that are pending, running, interrupted or damaged
 
     @property
+    def setting(self) -> tuple[str, str, str]:
+        """What rows have to share to be compared: regime, data and recipe."""
+        return self.regime, self.data, self.recipe
+
+    @property
     def paper(self) -> PaperRow | None:
         """The paper's row for this step, on ImageNet; ResNet-50's where the paper lacks the regime."""
         if self.reference is not None:
@@ -208,8 +213,7 @@ def _order(row: Row) -> tuple[object, ...]:
         band = 2 if row.step_index is None else 1
     kernel = kernel_size(row)
     changed = (kernel is None and bool(row.variant), kernel or 0, bool(row.variant))
-    setting = (row.regime, row.data, row.recipe)
-    return band, row.step_index or 0, _natural(row.step), changed, _natural(str(row.variant)), setting
+    return band, row.step_index or 0, _natural(row.step), changed, _natural(str(row.variant)), row.setting
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -228,7 +232,7 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
         return None
     if is_ablation(row):
         same = [other for other in rows if other.step == row.step and not other.variant]
-        return next((other for other in same if _setting(other) == _setting(row)), None)
+        return next((other for other in same if other.setting == row.setting), None)
     candidates = [
         other
         for other in rows
@@ -243,10 +247,6 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     if len(candidates) > 1:  # the user's steps beside the paper's, under one index
         candidates = [other for other in candidates if find_paper_row(PAPER_REGIME, other.step) is not None]
     return candidates[0] if len(candidates) == 1 else None
-
-
-def _setting(row: Row) -> tuple[str, str, str]:
-    return row.regime, row.data, row.recipe
 
 
 def _warn_mixed(rows: list[Row]) -> None:
