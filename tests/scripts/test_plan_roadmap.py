@@ -200,7 +200,7 @@ def test_made_up_photographs_go_through_the_recipes_augmentation(
         (["-m", "+sweep=leave_one"], "sweep=leave_one: there is no such choice. Did you mean leave_one_out?"),
         (["seed=0,1"], "seed=0,1 names several values"),
         (["recipe.total_batch=2048"], "an update of 2048 images is more than the 1433 training images"),
-        (["+roadmap=step0_resnet", "--json", "/nowhere/plan.json"], "/nowhere/plan.json"),
+        (["+roadmap=step0_resnet", "--json", "/dev/null/plan.json"], "/dev/null/plan.json"),
     ],
 )
 def test_a_mistake_is_one_message(

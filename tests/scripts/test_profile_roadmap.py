@@ -122,7 +122,7 @@ def test_another_error_is_no_lack_of_memory(subject: Subject) -> None:
     [
         (["--steps", "step99"], "roadmap=step99: there is no such choice"),
         (["recipe.mixup=0.8", "--batch", "3", "--steps", "step0_resnet"], "can't be odd: 3 images"),
-        (["--steps", "step0_resnet", "--csv", "/nowhere/profile.csv"], "/nowhere/profile.csv"),
+        (["--steps", "step0_resnet", "--csv", "/dev/null/profile.csv"], "/dev/null/profile.csv"),
     ],
 )
 def test_a_mistake_is_one_message(
