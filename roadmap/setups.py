@@ -1,25 +1,28 @@
-"""What runs were configured as, read from the config.yaml that each leaves behind."""
+"""What runs were configured as: from the config.yaml that each leaves, or from what was published of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.analysis.diagrams import Network
 from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
-from roadmap.config.replay import find_words, flatten
+from roadmap.config.replay import compose_again, find_words, flatten
+from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, first_line
 from roadmap.model.describe import describe_network
 from roadmap.model.plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
 from roadmap.runs.folder import CONFIG
+from roadmap.runs.identity import hash_config
 
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is the faster
 UNREADABLE = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -35,21 +38,46 @@ OWN = (
     "init_from",
     "mode",
 )
+RECIPE = "recipe.yaml"  # of a published experiment: every setting that its finished runs share
 PLACES = ("root", "cache")  # of the data, on the machine that trained
 
 
 def read_setup(run: Run) -> Setup | None:
     """The configuration of a run; None where it has left none yet."""
-    path = run.path / CONFIG
-    if not path.exists():
-        return None
     try:
-        values = read_values(path)
+        values = read_config_of(run)
+        if values is None:
+            return None
         words = find_words(values, run.variant)
         network, problem = read_network(values)
         return Setup(words.choice, (*words.variant, *words.setting), flatten(values), network, problem)
     except (*UNREADABLE, OSError, KeyError, TypeError, ValueError) as error:
         return Setup("", (), {}, None, f"{CONFIG} cannot be read ({type(error).__name__}: {first_line(error)})")
+
+
+def read_config_of(run: Run) -> dict[str, Any] | None:
+    """The values of a run's configuration: as it left them, or as its published experiment tells them.
+
+    Raises:
+        ConfigError: what is published composes another configuration than the one that was trained.
+    """
+    path = run.path / CONFIG
+    if path.exists():
+        return read_values(path)
+    recipe = run.path.parents[1] / RECIPE
+    if not recipe.exists():
+        return None
+    setting = (run.regime, run.data, run.recipe)
+    cfg = compose_again(run.step, run.reference, run.variant, setting, read_values(recipe))
+    cfg.seed, cfg.experiment = run.seed, run.experiment
+    config_hash = hash_config(asdict(read_config(cfg)))
+    if run.config_hash not in (None, config_hash):
+        raise ConfigError(
+            f"{RECIPE} and today's conf/ give the configuration {config_hash}, {run.config_hash} was trained"
+        )
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    return {field.name: values[field.name] for field in fields(Config)}  # in the order of a run's file
 
 
 def read_setup_anywhere(run: Run) -> Setup | None:
@@ -85,22 +113,24 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
     """The settings that all finished runs share, as a configuration has them."""
-    paths = [run.path / CONFIG for run in runs if run.state == DONE]
-    configs = [read_values(path) for path in paths if path.exists()]
+    done = [run.path for run in runs if run.state == DONE]
+    paths = (path / CONFIG if (path / CONFIG).exists() else path.parents[1] / RECIPE for path in done)
+    configs = [read_values(path) for path in dict.fromkeys(paths) if path.exists()]
     if not configs:
         return {}
     recipe = {key: value for key, value in configs[0].items() if key not in OWN}
     recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in PLACES}
     for config in configs[1:]:
-        recipe = _keep_shared(recipe, config)
+        recipe = keep_shared(recipe, config)
     return recipe
 
 
-def _keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+def keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """What two configurations have alike."""
     shared: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(others.get(key), Mapping):
-            shared[key] = _keep_shared(value, others[key])
+            shared[key] = keep_shared(value, others[key])
         elif key in others and others[key] == value:
             shared[key] = value
     return shared

@@ -1,27 +1,31 @@
 """Writes what is worth keeping of an experiment into a folder for a repository: results without checkpoints.
 
-    python scripts/publish.py [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT]
+    python scripts/publish.py [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT] [--anew]
 
     runs.csv      a row a run: step, variant, seed, accuracies, cost, speed, commit, hash of its configuration
-    figures/      the table and the figures, drawn from runs.csv
-    report.html   the report, with training curves and networks
+    epochs.csv    a row an epoch of a run: its metrics
     recipe.yaml   every setting that all runs share
+    figures/      the table and the figures
+    report.html   the report, with training curves and networks
     README.md     the commands that trained it, the table and what it says; what you write below that stays
 
-All scripts that read an experiment read such a folder too: python scripts/plot_roadmap.py results/EXPERIMENT draws
-the same again. An error is one message and exit status 1.
+All else is made from the first three, so scripts that read an experiment read such a folder too: python
+scripts/plot_roadmap.py results/EXPERIMENT draws the same again. Runs that were published before and are not on this
+machine stay, if the settings are the same; --anew leaves them out. An error is one message and exit status 1.
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.effect_table import find_worth, markdown_effects
+from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
 from roadmap.analysis.folders import (
     FIGURE_FOLDER,
     RUN_TABLE,
@@ -30,13 +34,18 @@ from roadmap.analysis.folders import (
     read_finished_runs,
 )
 from roadmap.analysis.learning import runs_of
+from roadmap.analysis.published import Results, find_kept, join, read_results
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.results import Row
-from roadmap.analysis.run import DONE, Run, write_run_table
+from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import training_commands
 from roadmap.analysis.table import markdown_notes, markdown_table
+from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
-from roadmap.setups import find_recipe, read_setup_anywhere
+from roadmap.runs.identity import is_outside
+from roadmap.setups import RECIPE, find_recipe, keep_shared, read_setup_anywhere
+
+logger = logging.getLogger(__name__)
 
 YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
 
@@ -44,9 +53,10 @@ YOURS = "<!-- What you write below this line stays when the folder is published 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    logger.setLevel(logging.INFO)
     try:
         experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        paths = publish(experiment_dir, arguments.to or Path("results") / experiment_dir.name)
+        paths = publish(experiment_dir, arguments.to or Path("results") / experiment_dir.name, arguments.anew)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -60,26 +70,63 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     add_experiment_arguments(parser)
     parser.add_argument("--to", type=Path, help="the folder to write; default: results/EXPERIMENT")
+    parser.add_argument("--anew", action="store_true", help="leave out what was published before and is not here")
     return parser.parse_args(words)
 
 
-def publish(experiment_dir: Path, target: Path) -> list[Path]:
+def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path]:
     """Writes the files into `target` and returns them.
 
-    RunError: the experiment does not exist, none of its runs has finished, or it is a published one.
+    RunError: the experiment does not exist, none of its runs has finished, it is a published one, or what was
+    published before has other settings.
     """
     runs = read_finished_runs(experiment_dir)
     if (experiment_dir / RUN_TABLE).exists():
         raise RunError(f"{experiment_dir}: this is what was published; name the experiment that was trained")
+    results, recipe = Results(runs, read_records(experiment_dir, runs)), find_recipe(runs)
+    if not anew and (target / RUN_TABLE).exists():
+        results, recipe = add_published(results, recipe, target)
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    write_run_table(runs, target / RUN_TABLE)
+    results.write(target)
+    (target / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     curve = draw_curve(target)
-    write_report(experiment_dir, target / "report.html", read_setup_anywhere, Commands.on(target))
-    (target / "recipe.yaml").write_text(yaml.safe_dump(find_recipe(runs), sort_keys=False), encoding="utf-8")
+    write_report(target, target / "report.html", read_setup_anywhere, Commands.on(target))
     page = target / "README.md"
-    page.write_text(describe(runs, curve.rows, target) + read_own_text(page), encoding="utf-8")
-    own = [target / name for name in ("README.md", RUN_TABLE, "recipe.yaml", "report.html")]
+    page.write_text(
+        describe(read_finished_runs(target), curve.rows, target) + read_own_text(page), encoding="utf-8"
+    )
+    own = [target / name for name in ("README.md", RUN_TABLE, EPOCH_TABLE, RECIPE, "report.html")]
     return [*own, *curve.paths]
+
+
+def add_published(results: Results, recipe: Mapping[str, Any], target: Path) -> tuple[Results, Mapping[str, Any]]:
+    """With the runs that were published before and are not here, and the settings that these share too.
+
+    RunError: they were trained with other settings.
+    """
+    published = read_results(target)
+    kept = find_kept(published.runs, results.runs)
+    if not kept:
+        return results, recipe
+    old = find_recipe(published.runs)
+    differing = find_differing(old, recipe)
+    if differing:
+        raise RunError(
+            f"{target}: {len(kept)} runs were published with other settings: {'; '.join(differing)}. Leave them "
+            "out with --anew, or name another folder with --to"
+        )
+    logger.info("%d runs stay as they were published in %s; --anew leaves them out", len(kept), target)
+    return join(kept, published, results), keep_shared(old, recipe)
+
+
+def find_differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The settings of a result that differ where both have one, such as "recipe.lr 0.008 there, 0.004 here"."""
+    before, after = flatten(old), flatten(new)
+    return [
+        f"{key} {before[key]} there, {after[key]} here"
+        for key in before
+        if key in after and before[key] != after[key] and not is_outside(key)
+    ]
 
 
 def read_own_text(page: Path) -> str:

@@ -1,4 +1,4 @@
-"""Training curves: what each epoch of a run measured, from metrics.jsonl, averaged over the seeds of a row."""
+"""Training curves: what each epoch of a run measured, averaged over the seeds of a row."""
 
 import json
 import logging
@@ -30,6 +30,18 @@ MOST_EPOCHS = 150  # drawn of a curve: more cannot be told apart, and make the f
 log = logging.getLogger(__name__)
 
 Epochs = dict[int, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What runs of one row measured, epoch by epoch: one run, or several of which no more than this was kept."""
+
+    network: str  # the row's, as its folder is called
+    setting: tuple[str, ...]  # the row's regime, data and recipe
+    seeds: tuple[int, ...]
+    mean: Epochs  # over the seeds, as are the extremes
+    low: Epochs
+    high: Epochs
 
 
 @dataclass(frozen=True)
@@ -72,31 +84,43 @@ def runs_of(row: Row, runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if (run.step, run.variant, run.regime, run.data, run.recipe) == identity]
 
 
-def average_curves(seeds: Sequence[Epochs]) -> dict[str, Curve]:
-    """A curve for each metric that any seed has."""
-    epochs = sorted({epoch for seed in seeds for epoch in seed})
-    step = max(1, math.ceil(len(epochs) / MOST_EPOCHS))
-    kept = sorted({*epochs[::step], *epochs[-1:]})
+def record_of(run: Run) -> Record:
+    """What a run has measured so far."""
+    epochs = read_metrics(run.path)
+    return Record(run.name, (run.regime, run.data, run.recipe), (run.seed,), epochs, epochs, epochs)
+
+
+def pool_records(records: Sequence[Record]) -> dict[str, Curve]:
+    """A curve for each metric that any of a row's records has."""
+    epochs = sorted({epoch for record in records for epoch in record.mean})
     curves = {}
     for metric in METRICS:
-        points = {
-            epoch: values
-            for epoch in kept
-            if (values := [seed[epoch][metric] for seed in seeds if metric in seed.get(epoch, {})])
-        }
+        points = {epoch: [record for record in records if metric in record.mean.get(epoch, {})] for epoch in epochs}
+        points = {epoch: some for epoch, some in points.items() if some}
         if points:
-            columns = points.values()
             curves[metric] = Curve(
                 list(points),
-                [_rounded(fmean(values)) for values in columns],
-                [_rounded(min(values)) for values in columns],
-                [_rounded(max(values)) for values in columns],
+                [_mean(some, epoch, metric) for epoch, some in points.items()],
+                [min(record.low[epoch][metric] for record in some) for epoch, some in points.items()],
+                [max(record.high[epoch][metric] for record in some) for epoch, some in points.items()],
             )
     return curves
 
 
+def _mean(records: Sequence[Record], epoch: int, metric: str) -> float:
+    return fmean([record.mean[epoch][metric] for record in records], [len(record.seeds) for record in records])
+
+
+def thin(curve: Curve) -> Curve:
+    """What a line on a screen can show: at most about MOST_EPOCHS epochs, numbers of five digits."""
+    step = math.ceil(len(curve.epochs) / MOST_EPOCHS)
+    last = len(curve.epochs) - 1
+    kept = [place for place in range(len(curve.epochs)) if place % step == 0 or place == last]
+    numbers = [[_rounded(values[place]) for place in kept] for values in (curve.mean, curve.low, curve.high)]
+    return Curve([curve.epochs[place] for place in kept], *numbers)
+
+
 def _rounded(value: float) -> float:
-    """To five digits, which is more than a line on a screen can show."""
     return float(f"{value:.5g}")
 
 
@@ -126,7 +150,7 @@ def curve_payload(
                 "stroke": DASHES[dash],
                 "seeds": count,
                 "shown": index in shown,
-                "curves": {metric: asdict(curve) for metric, curve in some.items()},
+                "curves": {metric: asdict(thin(curve)) for metric, curve in some.items()},
             }
         )
     metrics = {key: name for key, name in METRICS.items() if any(key in some for _, some, _ in kept)}

@@ -25,6 +25,7 @@ from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
 from roadmap.analysis.effect_chart import effect_chart, factorial_chart
+from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
 from roadmap.analysis.folders import count_states, read_finished_runs
 from roadmap.analysis.layout import (
@@ -37,7 +38,7 @@ from roadmap.analysis.layout import (
     seeds_text,
     setting_text,
 )
-from roadmap.analysis.learning import average_curves, curve_payload, read_metrics, runs_of
+from roadmap.analysis.learning import curve_payload, pool_records, runs_of
 from roadmap.analysis.results import aggregate, deviation, drawn_rows, step_before
 from roadmap.analysis.run import FAILED, Run
 from roadmap.analysis.setup import Setup, recipe_lines, training_commands
@@ -118,7 +119,8 @@ def write_report(
         grid = read_grid(rows, axes, step, best) if axes else None
         members = [runs_of(one.row, runs) for one in judged]
         setups = [read_setup(some[0]) if some else None for some in members]
-        curves = [average_curves([read_metrics(run.path) for run in some]) for some in members]
+        records = read_records(experiment_dir, runs)
+        curves = [pool_records(records_of(one.row, records)) for one in judged]
     warnings += [
         f"{step_name(one.row)}: {setup.problem}"
         for one, setup in zip(judged, setups, strict=True)

@@ -1,13 +1,13 @@
-"""From a configuration that a run left behind to the words that compose it again."""
+"""From what a run left behind of its configuration back to the words and values that compose it again."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from roadmap.config.compose import CONF_DIR, compose
 
@@ -41,7 +41,8 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
         for key, value in flatten(values).items()
         if key.partition(".")[0] not in NO_OVERRIDE and key != NOTE and key in base and value != base[key]
     ]
-    return Words(_find_choice(values), tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
+    choice = _find_choice(values["step"]["name"], values["reference"])
+    return Words(choice, tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
 
 
 @cache
@@ -51,8 +52,23 @@ def _compose_base(setting: tuple[str, ...]) -> dict[str, str]:
     return flatten({str(key): value for key, value in values.items()})
 
 
-def _find_choice(values: Mapping[str, Any]) -> str:
-    step, reference = values["step"]["name"], values["reference"]
+def compose_again(
+    step: str, reference: str | None, variant: Mapping[str, str], setting: Sequence[str], shared: Mapping[str, Any]
+) -> DictConfig:
+    """The configuration of a network, trained in a regime, on data, by a recipe, with some values of its own.
+
+    Raises:
+        hydra.errors.HydraException: a step or a group's choice that is no longer there.
+        omegaconf.errors.OmegaConfBaseException: a value's key is no longer there.
+    """
+    choice = _find_choice(step, reference)
+    groups = [f"{group}={name}" for group, name in zip(GROUPS, setting, strict=True)]
+    cfg = compose(*filter(None, [choice]), *groups, *(_switch(*pair) for pair in variant.items()))
+    cfg.merge_with(shared)
+    return cfg
+
+
+def _find_choice(step: str, reference: str | None) -> str:
     if reference is not None:
         return f"+reference={step if (CONF_DIR / 'reference' / f'{step}.yaml').exists() else reference}"
     return f"+roadmap={step}" if (CONF_DIR / "roadmap" / f"{step}.yaml").exists() else ""

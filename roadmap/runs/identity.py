@@ -25,7 +25,7 @@ NAMES = {"regime.name", "data.name", "recipe.name"}
 
 def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """The values that a run's result depends on, by dotted key."""
-    return {key: value for key, value in _flatten(config) if not _is_outside(key)}
+    return {key: value for key, value in _flatten(config) if not is_outside(key)}
 
 
 def hash_config(config: Mapping[str, Any]) -> str:
@@ -45,7 +45,8 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list
     ]
 
 
-def _is_outside(key: str) -> bool:
+def is_outside(key: str) -> bool:
+    """Whether a dotted key plays no part in a run's result."""
     return key in NAMES or any(key == outside or key.startswith(outside + ".") for outside in OUTSIDE)
 
 

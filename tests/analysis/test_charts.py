@@ -15,7 +15,7 @@ from roadmap.analysis.changes import Judged, judge
 from roadmap.analysis.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.costs import cost_chart, pareto_front
 from roadmap.analysis.effect_chart import effect_chart
-from roadmap.analysis.learning import Curve, average_curves, curve_payload, read_metrics
+from roadmap.analysis.learning import Curve, Record, curve_payload, pool_records, read_metrics, thin
 from roadmap.analysis.results import aggregate, read_runs
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -147,10 +147,19 @@ def test_curves_average_the_seeds_that_reached_an_epoch(tmp_path: Path) -> None:
     ):
         (tmp_path / str(seed)).mkdir()
         (tmp_path / str(seed) / "metrics.jsonl").write_text(lines)
-    curves = average_curves(
-        [read_metrics(tmp_path / "0"), read_metrics(tmp_path / "1"), read_metrics(tmp_path / "2")]
-    )
+    epochs = [read_metrics(tmp_path / str(seed)) for seed in range(3)]
+    curves = pool_records([record(one, seed) for seed, one in enumerate(epochs)])
     assert curves == {"top1": Curve([1, 2], [20.0, 20.0], [10.0, 20.0], [30.0, 20.0])}
+
+
+def record(epochs: dict[int, dict[str, float]], seed: int = 0) -> Record:
+    return Record("step0_resnet", ("micro", "digits", "short"), (seed,), epochs, epochs, epochs)
+
+
+def test_seeds_that_are_known_together_count_as_many() -> None:
+    three = Record("step0_resnet", (), (0, 1, 2), *({1: {"top1": top1}} for top1 in (20.0, 10.0, 40.0)))
+    curves = pool_records([three, record({1: {"top1": 60.0}}, seed=3)])
+    assert curves == {"top1": Curve([1], [30.0], [10.0], [60.0])}
 
 
 def test_a_damaged_line_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -163,7 +172,7 @@ def test_a_damaged_line_is_left_out_with_a_warning(tmp_path: Path, caplog: pytes
 
 
 def test_long_curves_keep_their_last_epoch(tmp_path: Path) -> None:
-    curve = average_curves([{epoch: {"top1": float(epoch)} for epoch in range(1, 602)}])["top1"]
+    curve = thin(pool_records([record({epoch: {"top1": float(epoch)} for epoch in range(1, 602)})])["top1"])
     assert len(curve.epochs) <= 151
     assert (curve.epochs[0], curve.epochs[-1]) == (1, 601)
 

@@ -1,4 +1,4 @@
-"""A published experiment is its runs as a table, from which all else is drawn again."""
+"""A published experiment is its runs and their epochs as tables, from which all else is drawn again."""
 
 import shutil
 from collections.abc import Callable
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
 from roadmap.analysis.folders import find_experiments, read_runs
+from roadmap.analysis.learning import Record
 from roadmap.analysis.run import Run, write_run_table
 from roadmap.errors import RunError
 
@@ -58,3 +60,22 @@ def test_a_table_that_is_damaged_is_named_with_the_place(published: Path) -> Non
     path.write_text(whole.splitlines()[0] + "\n")
     with pytest.raises(RunError, match="no run"):
         read_runs(published)
+
+
+def test_epochs_come_back_from_their_table_to_the_last_digit(tmp_path: Path) -> None:
+    alone = {1: {"top1": 100 / 3, "lr": 1e-6}, 2: {"lr": 1e-7}}  # the second was not evaluated
+    together = [{7: {"loss": loss}} for loss in (0.2, 0.1, 0.3)]
+    records = [
+        Record("step7_kernel,kernel_size=9", ("micro", "digits", "short"), (3,), alone, alone, alone),
+        Record("step7_kernel", ("micro", "digits", "short"), (0, 2), *together),
+    ]
+    path = tmp_path / "epochs.csv"
+    write_epoch_table(records, path)
+    assert read_epoch_table(path) == records
+    whole = path.read_text()
+    path.write_text(whole.replace("33.33", "a third", 1))
+    with pytest.raises(RunError, match=r"epochs.csv, line 2: could not convert string to float: 'a third"):
+        read_epoch_table(path)
+    path.write_text("network,epoch\nstep0_resnet,1\n")
+    with pytest.raises(RunError, match="lacks the columns regime, data, recipe, seeds"):
+        read_epoch_table(path)

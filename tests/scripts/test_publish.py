@@ -1,19 +1,23 @@
 """An experiment is published with all that shows it, nothing that is heavy, and can be drawn again from that."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
 
+from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.folders import read_runs
 from roadmap.analysis.results import aggregate
+from roadmap.analysis.run import write_run_table
 from roadmap.analysis.table import markdown_table
-from roadmap.setups import _keep_shared
+from roadmap.setups import find_recipe, keep_shared, read_setup
 
 Load = Callable[[str], ModuleType]
 ROOT = Path(__file__).parents[2]
@@ -58,7 +62,7 @@ def test_what_is_published_says_all_without_the_runs(
 
 def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe() -> None:
     one = {"recipe": {"lr": 1, "epochs": 3}, "data": {"name": "a"}, "hardware": 1}
-    assert _keep_shared(one, {"recipe": {"lr": 2, "epochs": 3}, "data": {"name": "a"}}) == {
+    assert keep_shared(one, {"recipe": {"lr": 2, "epochs": 3}, "data": {"name": "a"}}) == {
         "recipe": {"epochs": 3},
         "data": {"name": "a"},
     }
@@ -74,3 +78,97 @@ def test_what_was_published_is_not_published_again(
     assert "this is what was published" in capsys.readouterr().err
     assert publish.main([str(tmp_path / "nothing")]) == 1
     assert not (tmp_path / "second").exists()
+
+
+@pytest.fixture
+def grown(tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]) -> Path:
+    """Two steps with a seed each, published; the experiment as another machine has it: a further seed of one."""
+    trial = tmp_path / "outputs/trial"
+    write_run(trial, "step0_resnet", top1=80.0)
+    write_run(trial, "step12_downsample", "model/norm=batchnorm", top1=90.0)
+    assert publish(trial)[0] == 0
+    shutil.rmtree(trial)
+    write_run(trial, "step0_resnet", seed=1, top1=84.0)
+    return trial
+
+
+@pytest.fixture
+def publish(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    def run(folder: Path, *words: str) -> tuple[int, str]:
+        status = load_script("publish").main([str(folder), "--to", str(tmp_path / "results"), *words])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+def test_runs_of_another_machine_stay(
+    tmp_path: Path, grown: Path, publish: Callable[..., tuple[int, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    results = tmp_path / "results"
+    assert publish(grown)[0] == 0
+    assert "2 runs stay as they were published" in caplog.text
+    assert [(run.name, run.seed, run.top1) for run in read_runs(results)] == [
+        ("step0_resnet", 0, 80.0),
+        ("step0_resnet", 1, 84.0),
+        ("step12_downsample,norm=batchnorm", 0, 90.0),
+    ]
+    records = read_records(results, [])
+    assert [(one.network, one.seeds, one.mean[3]["top1"]) for one in records] == [
+        ("step0_resnet", (0,), 80.0),
+        ("step0_resnet", (1,), 84.0),
+        ("step12_downsample,norm=batchnorm", (0,), 90.0),
+    ]
+    page = (results / "README.md").read_text()
+    assert (
+        "train.py -m +roadmap=step0_resnet regime=micro data=digits recipe=short experiment=trial seed=0,1" in page
+    )
+    assert "train.py +roadmap=step12_downsample model/norm=batchnorm regime=micro data=digits" in page
+    report = (results / "report.html").read_text()
+    for part in ("norm=batchnorm", "Training curves", "layer_scale_init"):
+        assert part in report
+    before = {path: path.read_bytes() for path in results.rglob("*.*") if path.suffix in (".csv", ".md", ".svg")}
+    assert publish(grown)[0] == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert publish(grown, "--anew")[0] == 0
+    assert [run.seed for run in read_runs(results)] == [1]
+
+
+def test_runs_of_other_settings_are_not_mixed(
+    tmp_path: Path, grown: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+) -> None:
+    before = (tmp_path / "results/runs.csv").read_text()
+    shutil.rmtree(grown)
+    write_run(grown, "step0_resnet", "recipe.lr=1e-3", seed=1)
+    status, error = publish(grown)
+    assert status == 1
+    assert "2 runs were published with other settings: recipe.lr 0.004 there, 0.001 here." in error
+    assert (tmp_path / "results/runs.csv").read_text() == before
+    write_run(grown, "step0_resnet", "recipe.lr=1e-3", seed=0)
+    write_run(grown, "step12_downsample", "model/norm=batchnorm", "recipe.lr=1e-3")
+    assert publish(grown) == (0, "")  # nothing is left of what was published
+    assert find_recipe(read_runs(tmp_path / "results"))["recipe"]["lr"] == 1e-3
+
+
+def test_a_published_run_is_not_given_up_for_one_that_has_not_finished(
+    tmp_path: Path, grown: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+) -> None:
+    write_run(grown, "step0_resnet", state="interrupted", epochs=1)
+    assert publish(grown)[0] == 0
+    (row, *_) = aggregate(read_runs(tmp_path / "results"))
+    assert (row.seeds, row.top1) == ((0, 1), (80.0, 84.0))
+
+
+def test_a_configuration_that_today_composes_otherwise_is_not_passed_off(
+    tmp_path: Path, grown: Path, publish: Callable[..., tuple[int, str]]
+) -> None:
+    table = tmp_path / "results/runs.csv"
+    run = read_runs(tmp_path / "results")[0]
+    setup = read_setup(run)
+    assert setup is not None
+    assert (setup.choice, setup.problem, setup.values["recipe.lr"]) == ("+roadmap=step0_resnet", None, "0.004")
+    write_run_table([replace(run, config_hash="0123456789ab")], table)
+    setup = read_setup(read_runs(tmp_path / "results")[0])
+    assert setup is not None
+    assert "0123456789ab was trained" in str(setup.problem)

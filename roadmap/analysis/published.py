@@ -1,0 +1,67 @@
+"""What is kept of an experiment without its folders: a table of runs, and one of their epochs.
+
+Experiments grow on more than one machine, and a clone has no run folders. So what was published before stays beside
+the runs of this machine.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records, write_epoch_table
+from roadmap.analysis.folders import RUN_TABLE, read_runs
+from roadmap.analysis.learning import Record
+from roadmap.analysis.run import DONE, Run, write_run_table
+
+Key = tuple[str, tuple[str, ...]]  # a network and its regime, data and recipe
+
+
+@dataclass(frozen=True)
+class Results:
+    """The runs of an experiment, and what their epochs measured."""
+
+    runs: list[Run]
+    records: list[Record]
+
+    def write(self, folder: Path) -> None:
+        write_run_table(self.runs, folder / RUN_TABLE)
+        write_epoch_table(self.records, folder / EPOCH_TABLE)
+
+
+def read_results(experiment_dir: Path) -> Results:
+    """Of an experiment's run folders, or of a published experiment.
+
+    RunError: the folder does not exist, holds no readable run, or its tables are damaged.
+    """
+    runs = read_runs(experiment_dir)
+    return Results(runs, read_records(experiment_dir, runs))
+
+
+def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
+    """The published runs that are not among `runs`, or not finished there."""
+    ends = {(key_of(run), run.seed): run.state for run in runs}
+    return [
+        run
+        for run in published
+        if (state := ends.get((key_of(run), run.seed))) is None or (run.state == DONE != state)
+    ]
+
+
+def join(kept: Collection[Run], published: Results, here: Results) -> Results:
+    """The kept runs of what was published, and those of here that none of these stands for, by network and seed."""
+    places = {(key_of(run), run.seed) for run in kept}
+    new = [run for run in here.runs if (key_of(run), run.seed) not in places]
+    records = [one for one in published.records if _seeds(one) <= places]
+    records += [one for one in here.records if not _seeds(one) & places]
+    return Results(
+        sorted([*kept, *new], key=lambda run: (run.name, run.seed)),
+        sorted(records, key=lambda one: (one.network, one.setting, one.seeds)),
+    )
+
+
+def key_of(run: Run) -> Key:
+    return run.name, (run.regime, run.data, run.recipe)
+
+
+def _seeds(record: Record) -> set[tuple[Key, int]]:
+    return {((record.network, record.setting), seed) for seed in record.seeds}
