@@ -2,11 +2,13 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.data import create_transform
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import InterpolationMode, resized_crop
@@ -50,6 +52,49 @@ def test_resized_crop_is_pillows(size: int, interpolation: Interpolation) -> Non
         expected = resized_crop(Image.fromarray(image), *box, [size, size], InterpolationMode(interpolation.value))
         pixels = np.asarray(expected)[:, ::-1] if flipped else np.asarray(expected)
         assert np.abs(pixels.astype(int) - result).max() <= LEVELS
+
+
+def papers_transform(**changes: Any) -> Any:
+    """timm's, with the paper's values (Table 5) written out."""
+    values = {"scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "interpolation": "bicubic", "hflip": 0.5}
+    values |= {"auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25, "re_mode": "pixel", "re_count": 1}
+    return create_transform(224, is_training=True, **values | {"color_jitter": 0.4} | changes)
+
+
+def test_photographs_are_transformed_as_by_timm_op_for_op() -> None:
+    """The crop stands first; all after it are timm's own, with the paper's values."""
+    config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
+    ours, timms = build_train_transform(config.data, config.recipe.augment), papers_transform()
+    assert len(ours.transforms) == len(timms.transforms) == 6
+    for one, other in zip(ours.transforms[1:], timms.transforms[1:], strict=True):
+        assert type(one) is type(other)
+        assert str(one) == str(other)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (80, 60), (3000, 40), (224, 224)])
+def test_a_photograph_is_cropped_as_by_timm(size: tuple[int, int]) -> None:
+    """The same crop and flip for the same seed, resized to within LEVELS, up and down."""
+    data = read_config(roadmap.compose("data=imagenet", "data.root=none")).data
+    augment = AugmentSpec(crop=Crop.resized, scale=(0.08, 1.0), rand_augment=None, erasing=0.0, flip=0.5)
+    ours, timms = (
+        build_train_transform(data, augment),
+        papers_transform(auto_augment=None, re_prob=0, color_jitter=None),
+    )
+    width, height = size
+    image = Image.fromarray(random_images(1, max(size))[0, :, :height, :width].permute(1, 2, 0).numpy())
+    deviation = 255 * torch.tensor(data.std).view(3, 1, 1)
+    for seed in range(5):
+        results = []
+        for transform in (ours, timms):
+            with own_random_state(seed):
+                results.append(transform(image) * deviation)
+        assert (results[0] - results[1]).abs().max() <= LEVELS + 0.01
+
+
+def test_an_image_of_one_pixel_is_cropped_too() -> None:
+    config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
+    transform = build_train_transform(config.data, config.recipe.augment)
+    assert {transform(Image.new("RGB", (1, 1))).shape for _ in range(20)} == {(3, 224, 224)}
 
 
 def test_crop_boxes_are_distributed_as_timms() -> None:
