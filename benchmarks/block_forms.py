@@ -17,7 +17,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.model.build import build
 from roadmap.training.hardware import pick_device
-from roadmap.training.trainer import build_learner
+from roadmap.training.learner import build_learner
 from roadmap.training.update import train_update
 
 STEPS = ("step0_resnet", "step5_inverted", "step7_kernel", "step12_downsample")

@@ -40,9 +40,9 @@ from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
 from roadmap.model.depthwise import DepthwiseConv2d
 from roadmap.training.hardware import pick_device, seed_everything
+from roadmap.training.learner import build_learner
 from roadmap.training.recipe import learning_rate
 from roadmap.training.spec import Precision
-from roadmap.training.trainer import build_learner
 from roadmap.training.update import DTYPES, evaluate, train_update
 
 STEPS = ("step0_resnet", "step12_downsample")

@@ -28,8 +28,8 @@ from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.model.weights import import_weights
 from roadmap.training.hardware import pick_device, seed_everything
+from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec
-from roadmap.training.trainer import build_learner
 from roadmap.training.update import train_update
 
 CLASSES = 1000

@@ -7,9 +7,10 @@ import os
 import shlex
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,24 @@ from omegaconf import DictConfig
 from roadmap import terminal
 from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import Interrupted, RoadmapError, RunError
-from roadmap.isolation import IN_SWEEP, LAUNCHER, SWEEP, run_isolated, stop_with_sweep
+from roadmap.isolation import (
+    IN_SWEEP,
+    LAUNCHER,
+    find_gpus,
+    is_launchers,
+    is_stopping,
+    run_isolated,
+    stop_side_by_side,
+)
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
-from roadmap.training.processes import find_place
+from roadmap.together import PLACE, decide_together, record_failure
 
-PLACE = find_place()
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
+SIDE_BY_SIDE = ("joblib", LAUNCHER)  # launchers whose processes are this one's children
+REQUEUE_S = 60  # in which a cluster takes the job back and ends its processes
 ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
 
 
@@ -40,6 +50,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     arguments = get_args_parser().parse_args()
     if any(getattr(arguments, name) for name in HYDRA_ANSWERS):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
         hydra_app()
         return 0
     try:
@@ -54,30 +65,41 @@ def main(hydra_app: Callable[[], Any]) -> int:
         return 1
     if IN_SWEEP not in os.environ:
         _advise_on_all(plan)
+    launcher = _find_launcher(arguments.overrides)
+    if launcher == LAUNCHER and (gpus := len(find_gpus())) > 1:  # a run on each; who names a number comes after it
+        sys.argv.insert(1, f"hydra.launcher.n_jobs={gpus}")
     if sweep:  # whose word Hydra does not know
         sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
         _say_cost(sweep, arguments.overrides, _folders_of(Mode.train, plan, folders))
     if arguments.multirun and PLACE.is_first:
         _mark_pending(_folders_of(Mode.train, plan, folders))
         _say_where(arguments.overrides, folders)
-    return _run_all(hydra_app, plan, folders, arguments.multirun)
+    return _run_all(hydra_app, plan, folders, arguments.multirun, launcher)
 
 
 def _run_all(
-    hydra_app: Callable[[], Any], plan: Sequence[PlannedRun], folders: Sequence[RunFolder], is_sweep: bool
+    hydra_app: Callable[[], Any],
+    plan: Sequence[PlannedRun],
+    folders: Sequence[RunFolder],
+    is_sweep: bool,
+    launcher: str | None,
 ) -> int:
     """The exit status."""
-    os.environ[SWEEP] = str(os.getpid())
     trained, evaluated = (_folders_of(mode, plan, folders) for mode in (Mode.train, Mode.eval))
     expected = _count_evaluations(evaluated) + len(evaluated)
     try:
-        hydra_app()
+        with ExitStack() as stack:
+            noted = stack.enter_context(stop_side_by_side()) if launcher in SIDE_BY_SIDE else []
+            hydra_app()
+        if noted:
+            raise Interrupted(noted[0])
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
         ERR.print(f"stopped by {number.name}; the same command goes on from the last checkpoint")
         return ENDED_BY + number
     finally:
         _leave_group()
+        _remove_empty_folders(folders)
     if not PLACE.is_first:
         return 1 if terminal.errors else 0
     if is_sweep and trained:
@@ -93,7 +115,8 @@ def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFol
 
 def run_job(cfg: DictConfig) -> None:
     """One run of a command."""
-    stop_with_sweep()
+    if is_stopping():
+        return
     try:
         planned = plan_run(cfg)
         with closing(open_folder(planned)) as folder:
@@ -102,6 +125,9 @@ def run_job(cfg: DictConfig) -> None:
         show_error(error)
         if PLACE.size > 1:  # the others may wait for this one; the launcher ends them
             sys.exit(1)
+    except KeyboardInterrupt:
+        if not is_launchers():  # where it would end the other processes before they have saved
+            raise
 
 
 def _run(planned: PlannedRun, folder: RunFolder) -> None:
@@ -109,7 +135,7 @@ def _run(planned: PlannedRun, folder: RunFolder) -> None:
         _evaluate(planned, folder)
     elif HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
         _isolate(planned, folder)
-    elif reason := _decide_together(lambda: _claim(planned, folder)):
+    elif reason := decide_together(lambda: _claim(planned, folder)):
         say(reason)
     else:
         _train(planned, folder)
@@ -139,24 +165,6 @@ def _is_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _decide_together(decide: Callable[[], str | None]) -> str | None:
-    """What the first process of a group decides, in all of them."""
-    if PLACE.size == 1:
-        return decide()
-    from roadmap.training.group import join_group
-
-    answer: str | RoadmapError | None = None
-    if PLACE.is_first:
-        try:
-            answer = decide()
-        except RoadmapError as error:
-            answer = error
-    answer = join_group().first(answer)
-    if isinstance(answer, RoadmapError):
-        raise answer
-    return answer
-
-
 def open_folder(planned: PlannedRun) -> RunFolder:
     """The folder of a planned run; nothing is written yet."""
     config = planned.config
@@ -181,15 +189,18 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
 
         summary = jobs.train(planned.config, folder, OUT, warn)
     except KeyboardInterrupt as interrupt:
-        folder.interrupt(str(interrupt) or "stopped by SIGINT")
+        if PLACE.is_first:
+            folder.interrupt(str(interrupt) or "stopped by SIGINT")
         if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
             interrupt.outer(interrupt.number, None)  # a cluster launcher's, which puts the job back in the queue
+            if not PLACE.is_first:
+                time.sleep(REQUEUE_S)  # whose end would end the first before it has done so
         raise
     except RoadmapError as error:
-        folder.fail(str(error))
+        record_failure(folder, error, str(error))
         raise
     except Exception as error:  # a defect, ours or a library's: the sweep goes on, the trace is shown
-        folder.fail(f"{type(error).__name__}: {error}")
+        record_failure(folder, error, f"{type(error).__name__}: {error}")
         trace = traceback.format_exc()
         ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
         terminal.errors.append(str(error))
@@ -223,11 +234,14 @@ def _mark_pending(folders: Sequence[RunFolder]) -> None:
 
 def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
     """A launcher may put jobs in a queue, far from this terminal."""
-    for word in words:
-        if word.startswith("hydra/launcher="):
-            experiment = folders[0].path.parents[1]
-            runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
-            say(f"{runs} with {word}; python scripts/status.py {experiment} --watch shows them")
+    if launcher := _find_launcher(words):
+        experiment = folders[0].path.parents[1]
+        runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
+        say(f"{runs} with hydra/launcher={launcher}; python scripts/status.py {experiment} --watch shows them")
+
+
+def _find_launcher(words: Sequence[str]) -> str | None:
+    return next((word.partition("=")[2] for word in reversed(words) if word.startswith("hydra/launcher=")), None)
 
 
 def _say_cost(sweep: Sweep, words: Sequence[str], folders: Sequence[RunFolder]) -> None:
@@ -247,6 +261,15 @@ def _leave_group() -> None:
         from roadmap.training.group import leave_group
 
         leave_group()
+
+
+def _remove_empty_folders(folders: Sequence[RunFolder]) -> None:
+    """Hydra makes a sweep's folder for the experiment as it is called before the swept values are known."""
+    for output_dir in {folder.path.parents[2] for folder in folders}:
+        for place in output_dir.glob("*/.sweep"):
+            with suppress(OSError):  # a launcher's files, or runs
+                place.rmdir()
+                place.parent.rmdir()
 
 
 def _count_evaluations(folders: Sequence[RunFolder]) -> int:

@@ -10,18 +10,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 from roadmap.config import CONF_DIR
-from roadmap.errors import Interrupted
 from roadmap.lock import Lock
 from roadmap.runs.folder import RunFolder, State
+from roadmap.training.stop import StopSignals
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
 IN_SWEEP = "CONVNET_ROADMAP_IN_SWEEP"  # set in a sweep's processes: what concerns all runs was said before
 SWEEP = "CONVNET_ROADMAP_SWEEP"  # the process of the sweep's command
+STOP = "CONVNET_ROADMAP_STOP"  # a file that is there once the sweep is to stop
 PROGRAM = CONF_DIR.parent / "train.py"
 SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
 LOOK_EVERY_S = 1
@@ -31,9 +33,9 @@ def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
     """Trains the run that `words` name; says how its process ended, if it was a signal that it did not survive."""
     with deal_gpu() as gpu:
         command = [sys.executable, str(PROGRAM), *words]
-        status = subprocess.run(
-            command, env={**os.environ, **gpu, IN_SWEEP: "1"}, preexec_fn=_end_with_parent, check=False
-        ).returncode
+        environment = {**os.environ, **gpu, IN_SWEEP: "1"}
+        with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
+            status = _wait_for(process)
     if status >= 0:
         return None  # it has told by itself what there was to tell
     number = signal.Signals(-status)
@@ -44,31 +46,77 @@ def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
     return error
 
 
-def stop_with_sweep() -> None:
-    """Has a launcher's process end when the sweep's own is gone: what trains saves, what is queued never starts.
+def _wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Its exit status. Once the sweep is to stop, the process is asked to; it saves before it ends."""
+    is_asked = False
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(LOOK_EVERY_S)
+        if is_stopping() and not is_asked:
+            process.terminate()
+            is_asked = True
 
-    Without it, joblib's processes would train on, each what it had taken from the queue.
 
-    Raises:
-        Interrupted: the sweep's process is gone already.
+@contextmanager
+def stop_side_by_side() -> Iterator[list[signal.Signals]]:
+    """In a sweep's own process: a signal has what trains save, in whatever process it does, and nothing new start.
+
+    The signal is noted in the list. A second Ctrl-C ends the launcher, which kills its processes.
     """
-    sweep = _watch_sweep()
-    if sweep is not None and os.getppid() != sweep:
-        raise Interrupted(signal.SIGTERM, None)
+    noted: list[signal.Signals] = []
+    folder = tempfile.mkdtemp(prefix="convnet-roadmap-")
+    os.environ[SWEEP], os.environ[STOP] = str(os.getpid()), f"{folder}/stop"
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT in noted:
+            raise KeyboardInterrupt
+        noted.append(signal.Signals(number))
+        Path(os.environ[STOP]).touch()
+
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [number for number in asking if signal.getsignal(number) is not signal.SIG_IGN]
+    outer = {number: signal.signal(number, note) for number in heeded}
+    try:
+        yield noted
+    finally:
+        for number, handler in outer.items():
+            signal.signal(number, handler)
+        shutil.rmtree(folder)
+        del os.environ[SWEEP], os.environ[STOP]
+
+
+def is_stopping() -> bool:
+    """Whether the sweep of this process was asked to stop, or is gone: nothing new is to start."""
+    stop = os.environ.get(STOP)
+    return (stop is not None and Path(stop).exists()) or _watch_sweep() not in (None, os.getppid())
+
+
+def is_launchers() -> bool:
+    """Whether this is one of several processes that a launcher has for a sweep's runs."""
+    return _watch_sweep() is not None
 
 
 @cache
 def _watch_sweep() -> int | None:
-    """The sweep's process, if it is the parent of this one; a cluster's jobs outlive the command that sent them."""
+    """The sweep's process, if it is the parent of this one; a cluster's jobs outlive the command that sent them.
+
+    Once that is asked to stop, or is gone, what trains here saves and ends. Without it, joblib's processes would
+    train on, each what it had taken from the queue.
+    """
     parent = os.getppid()
     if os.environ.get(SWEEP) != str(parent):
         return None
+    for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal, which sends them to the sweep's process too
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     return parent
 
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
+        training = StopSignals.active
+        if training is not None and training.received is None and is_stopping():
+            os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(LOOK_EVERY_S)
     while True:  # the first may be noted only, by a training that saves before it ends
         os.kill(os.getpid(), signal.SIGTERM)

@@ -25,9 +25,11 @@ from roadmap.runs.loggers import open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.training.group import Group, join_group
 from roadmap.training.hardware import is_out_of_memory, pick_device, seed_everything
+from roadmap.training.learner import build_learner
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.spec import plan_accumulation
-from roadmap.training.trainer import Trainer, build_learner
+from roadmap.training.stop import StopSignals
+from roadmap.training.trainer import Trainer
 from roadmap.training.update import Evaluation, evaluate
 
 
@@ -43,13 +45,21 @@ def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[s
 
     Raises:
         RoadmapError: data, weights, batch or device can't be used, or a loss or weight is not finite.
+        Interrupted: a signal asked for it; all is saved up to the last update.
     """
+    with StopSignals() as signals:
+        return _train_in_memory(config, folder, console, warn, signals)
+
+
+def _train_in_memory(
+    config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None], signals: StopSignals
+) -> dict[str, Any]:
     group = join_group()
     images_at_once, _ = plan_accumulation(
         config.recipe.total_batch, config.hardware.per_device_batch, group.place.size
     )
     try:
-        return _train(config, folder, console, warn, group, {"images_at_once": images_at_once})
+        return _train(config, folder, console, warn, signals, group, {"images_at_once": images_at_once})
     except RuntimeError as error:
         if not is_out_of_memory(error) or images_at_once % 2 or group.place.size > 1:
             raise
@@ -60,7 +70,7 @@ def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[s
     warn(f"out of memory with {images_at_once} images at once ({reason}); going on with {images_at_once // 2}")
     hardware = replace(config.hardware, per_device_batch=images_at_once // 2)
     facts = {"images_at_once": images_at_once // 2, "out_of_memory_with": images_at_once}
-    return _train(replace(config, hardware=hardware), folder, console, warn, group, facts)
+    return _train(replace(config, hardware=hardware), folder, console, warn, signals, group, facts)
 
 
 def _train(
@@ -68,6 +78,7 @@ def _train(
     folder: RunFolder,
     console: Console,
     warn: Callable[[str], None],
+    signals: StopSignals,
     group: Group,
     batch_facts: dict[str, int],
 ) -> dict[str, Any]:
@@ -79,11 +90,11 @@ def _train(
     for text in advise_on_length(config, config.recipe.epochs * trainer.train_batches.updates):
         warn(text)
     if not group.place.is_first:
-        return trainer.fit(folder, NoLogger(), progress, warn)
+        return trainer.fit(folder, NoLogger(), progress, signals, warn)
     facts = {**collect_facts(config, folder.identity), **batch_facts}
     logger = open_logger(config.logger, folder, facts, warn)
     try:
-        results = trainer.fit(folder, logger, progress, warn)
+        results = trainer.fit(folder, logger, progress, signals, warn)
     except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
         logger.finish(None)
         raise

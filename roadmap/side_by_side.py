@@ -19,9 +19,9 @@ from roadmap.bill import make_subject, open_shared
 from roadmap.config import PlannedRun
 from roadmap.errors import first_line
 from roadmap.training.hardware import seed_everything
+from roadmap.training.learner import build_learner
 from roadmap.training.profile import NO_LR, SEED
 from roadmap.training.profile import wait as wait_for_device
-from roadmap.training.trainer import build_learner
 from roadmap.training.update import train_update
 
 SECONDS = 5.0  # of a timing

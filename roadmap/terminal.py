@@ -1,6 +1,7 @@
 """What `train.py` says on the terminal. Only the first of several processes speaks."""
 
 import multiprocessing
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,22 @@ from roadmap.errors import RoadmapError
 from roadmap.runs.folder import RunFolder
 from roadmap.training.processes import find_place
 
+
+class Terminal(Console):
+    """A console that falls silent once nobody reads it any more, as in `train.py ... | head`: training goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())  # for what Python still holds of it
+        os.close(nowhere)
+
+
 # A process of a launcher's shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
 QUIET = not find_place().is_first
-OUT = Console(force_terminal=None if IS_MAIN else False, quiet=QUIET)
-ERR = Console(stderr=True, quiet=QUIET)
+OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
+ERR = Terminal(stderr=True, quiet=QUIET)
 
 errors: list[str] = []  # that this process has shown
 _warnings: set[str] = set()  # that this process has shown

@@ -9,6 +9,7 @@ of +sweep=factorial. An error is one message and exit status 1.
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -97,4 +98,5 @@ def draw_levels(effects: Sequence[MainEffect]) -> Table:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

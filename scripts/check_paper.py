@@ -10,6 +10,7 @@ Exit status: 0 where no claim fails, also where there is none; 1 where one fails
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -104,4 +105,5 @@ def draw_table(checks: Sequence[RowCheck]) -> Table:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

@@ -10,6 +10,7 @@ An error is one message and exit status 1.
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,4 +110,5 @@ def write(candidates: Sequence[Candidate], folder: Path | None, key: str | None)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -244,4 +245,5 @@ def describe_at_once(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

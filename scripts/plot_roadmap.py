@@ -7,6 +7,7 @@ Writes into EXPERIMENT/figures/. An error is one message and exit status 1.
 
 import argparse
 import logging
+import signal
 import sys
 
 from rich.console import Console
@@ -46,4 +47,5 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

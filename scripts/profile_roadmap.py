@@ -10,6 +10,7 @@ An error is one message and exit status 1.
 import argparse
 import csv
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -239,4 +240,5 @@ def describe_setting(row: Profile, rounds: int) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

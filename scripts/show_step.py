@@ -10,6 +10,7 @@ An error is one message and exit status 1.
 
 import argparse
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -196,4 +197,5 @@ def color(line: Line) -> Text:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

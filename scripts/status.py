@@ -6,6 +6,7 @@ The exit status is 0 if every run is done, 1 if any is not, 2 where there is no 
 """
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -64,4 +65,5 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
     sys.exit(main())

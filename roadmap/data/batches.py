@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -135,4 +136,15 @@ def _build_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
+        worker_init_fn=outlive_signals,
     )
+
+
+def outlive_signals(_: int) -> None:
+    """A signal that goes to all processes, as Ctrl-C and a cluster's do, is for the one that trains: it saves.
+
+    That one ends its workers by SIGTERM where they don't end by themselves, so a second SIGTERM ends them.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

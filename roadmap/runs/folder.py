@@ -43,9 +43,6 @@ class State(StrEnum):
     interrupted = "interrupted"
 
 
-REPLACEABLE = (State.pending, State.failed)  # what another configuration's run may take the place of
-
-
 @dataclass(frozen=True)
 class Identity:
     """What a run is called in tables and figures."""
@@ -149,7 +146,10 @@ class RunFolder:
     def _check_configuration(self) -> None:
         """A folder of another configuration is never overwritten, unless its run came to nothing."""
         state = self.state()
-        if not state or state.get("config_hash") == self.config_hash or state.get("state") in REPLACEABLE:
+        is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
+        if not state or state.get("config_hash") == self.config_hash:
+            return
+        if state.get("state") == State.pending or (state.get("state") == State.failed and is_empty):
             return
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
@@ -238,7 +238,7 @@ def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The epochs in a run's folder; a line that was cut off while it was written is left out."""
     try:
-        lines = (path / METRICS).read_text().splitlines()
+        lines = (path / METRICS).read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     metrics = []

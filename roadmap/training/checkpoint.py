@@ -1,6 +1,8 @@
 """Checkpoints: never half-written, checked when they are read, and with one before them to fall back to."""
 
+import contextlib
 import io
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,12 @@ def load_checkpoint(path: Path, previous: Path, config_hash: str) -> tuple[dict[
             "\n".join([*problems, "Nothing is left to go on from: remove what is damaged to start anew"])
         )
     return None, None
+
+
+def set_aside(path: Path) -> None:
+    """Keeps a checkpoint that can't be used out of the way: the next save would put it in place of the good one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(path, path.with_suffix(".damaged.pt"))
 
 
 def _read(path: Path, config_hash: str) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from roadmap.data.spec import AugmentSpec, DataSpec, Source
 from roadmap.errors import ConfigError, DataError, first_line
 from roadmap.training.checkpoint import save_checkpoint
 from roadmap.training.hardware import make_deterministic, seed_everything
+from roadmap.training.learner import build_learner
 from roadmap.training.profile import NO_LR, SEED, Subject, wait
-from roadmap.training.trainer import build_learner
 from roadmap.training.update import Learner, evaluate, train_update
 
 MIN_SECONDS = 1.0  # of one timing; what is faster is repeated

@@ -4,6 +4,7 @@ import gc
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -18,6 +19,7 @@ from roadmap.errors import TrainingError
 from roadmap.training.processes import Place, find_place
 
 TIMEOUT = timedelta(minutes=30)  # the first process may decode the data while the others wait
+ERROR = "error"  # keys of what ended a process
 ATTEMPT = "convnet-roadmap"  # keys in torchrun's store
 ASK_EVERY_S = 0.02
 PORTS = (20_000, 40_000)  # one is derived from a SLURM job's number
@@ -26,9 +28,10 @@ PORTS = (20_000, 40_000)  # one is derived from a SLURM job's number
 class Group:
     """The processes of a training. Each of them has to call each method, in the same order."""
 
-    def __init__(self, place: Place, control: dist.ProcessGroup | None = None):
+    def __init__(self, place: Place, control: dist.ProcessGroup | None = None, store: dist.Store | None = None):
         self.place = place
         self._control = control  # on the CPU, so that talking does not wait for a GPU
+        self._store = store
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the processes, element by element."""
@@ -58,6 +61,26 @@ class Group:
         dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
 
+    def tell(self, error: str) -> None:
+        """Leaves word of what ends this process, for the first one."""
+        if self._store is not None:
+            with suppress(RuntimeError):  # the first is gone too
+                self._store.set(f"{ERROR}/{self.place.rank}", f"process {self.place.rank}: {error}")
+
+    def hear(self) -> str | None:
+        """What ended another process, if one has told."""
+        if self._store is not None:
+            for key in (f"{ERROR}/{rank}" for rank in range(self.place.size)):
+                if self._store.check([key]):
+                    return self._store.get(key).decode()
+        return None
+
+    @staticmethod
+    def is_broken(error: Exception) -> bool:
+        """Whether an error is that another process is gone. Gloo's has no class of its own."""
+        lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed")
+        return isinstance(error, dist.DistError) or any(text in str(error) for text in lost)
+
 
 ALONE = Group(Place())
 
@@ -68,17 +91,15 @@ def join_group() -> Group:
     place = find_place()
     if place.size == 1:
         return ALONE
-    if not dist.is_initialized():
-        _name_meeting_point()
-        if torch.cuda.is_available():
-            torch.cuda.set_device(place.local_rank)
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(
-            backend, store=_open_store(place), rank=place.rank, world_size=place.size, timeout=TIMEOUT
-        )
+    _name_meeting_point()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(place.local_rank)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    store = _open_store(place)
+    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
     control = dist.new_group(backend="gloo")
     assert isinstance(control, dist.ProcessGroup)
-    return Group(place, control)
+    return Group(place, control, store)
 
 
 def leave_group() -> None:

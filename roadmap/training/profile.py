@@ -24,8 +24,8 @@ from torch.profiler import ProfilerActivity
 from roadmap.data.order import Batch
 from roadmap.data.spec import DataSpec
 from roadmap.training.hardware import is_out_of_memory, make_deterministic, seed_everything
+from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec, RecipeSpec
-from roadmap.training.trainer import build_learner
 from roadmap.training.update import Learner, train_update
 
 MIN_SECONDS = 0.2  # of one timing; what is faster is repeated

@@ -1,31 +1,30 @@
 """The loop: epochs of updates, an evaluation after each, metrics and checkpoints as it goes."""
 
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from roadmap.data.open import LoadSpec, open_eval, open_train
-from roadmap.data.order import Share
+from roadmap.data.order import Batch, Share
 from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError, TrainingError
 from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
-from roadmap.training.checkpoint import load_checkpoint, save_checkpoint
+from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from roadmap.training.group import ALONE, Group
 from roadmap.training.hardware import make_deterministic
+from roadmap.training.learner import build_learner
 from roadmap.training.progress import ProgressDisplay
-from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer, learning_rate
-from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec, plan_accumulation
+from roadmap.training.recipe import learning_rate
+from roadmap.training.spec import HardwareSpec, RecipeSpec, plan_accumulation
 from roadmap.training.stop import StopSignals
-from roadmap.training.update import Learner, evaluate, train_update
+from roadmap.training.update import evaluate, train_update
 
 FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
 
@@ -77,11 +76,16 @@ class Trainer:
         self.train_batches = open_train(train_images, data, recipe.augment, load)
         self.val_batches = open_eval(val_images, data, recipe.augment, load)
         self.network = network
-        self._last_saved = _describe_position(Position([], torch.zeros(0)))
+        self._last_saved = "is none: nothing was saved yet"
         self.learner = build_learner(network, data, recipe, hardware, device, batch_size, group)
 
     def fit(
-        self, run: RunFolder, logger: RunLogger, progress: ProgressDisplay, warn: Callable[[str], None]
+        self,
+        run: RunFolder,
+        logger: RunLogger,
+        progress: ProgressDisplay,
+        signals: StopSignals,
+        warn: Callable[[str], None],
     ) -> dict[str, Any]:
         """Trains from the run's checkpoint, or from the start, to the last epoch; returns the results.
 
@@ -90,16 +94,18 @@ class Trainer:
             Interrupted: a signal asked for it; all is saved up to the last update.
         """
         position = self._resume(run, warn)
-        with progress, StopSignals() as signals:
+        with progress, signals.held():
             while position.epoch < self.recipe.epochs:
                 self._train_epoch(position, run, signals, progress)
-                metrics = self._close_epoch(position)
+                metrics = self._close_epoch(position, run, signals)
                 if self.group.place.is_first:
                     run.log(metrics)
                     logger.log(metrics)
                     progress.epoch(metrics)
                 position = Position([*position.history, metrics], torch.zeros_like(position.losses))
                 self._save(position, run)
+                if self.group.any([signals.received is not None])[0]:
+                    raise signals.stop()
         for skipped in (images.skipped() for images in self.images):
             if skipped.names:
                 warn(str(skipped))
@@ -130,12 +136,13 @@ class Trainer:
         self._check_finite(position)
         position.seconds = before + time.perf_counter() - started
 
-    def _close_epoch(self, position: Position) -> dict[str, Any]:
+    def _close_epoch(self, position: Position, run: RunFolder, signals: StopSignals) -> dict[str, Any]:
         """The metrics of an epoch whose updates are done."""
         started = time.perf_counter()
-        validation = evaluate(self.network, self.val_batches, self.learner)
+        batches = StoppableBatches(self.val_batches, lambda: self._stop(position, run, signals))
+        validation = evaluate(self.network, batches, self.learner)
         ema = self.learner.ema
-        ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, self.val_batches, self.learner).top1}
+        ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, batches, self.learner).top1}
         updates = len(position.losses)
         number = (position.epoch + 1) * updates
         return {
@@ -150,6 +157,12 @@ class Trainer:
             "images_per_s": updates * self.recipe.total_batch / position.seconds,
             "seconds": position.seconds + time.perf_counter() - started,
         }
+
+    def _stop(self, position: Position, run: RunFolder, signals: StopSignals) -> None:
+        """Ends an evaluation that a signal came into; processes of a group evaluate to the end, together."""
+        if signals.received is not None and self.group.place.size == 1:
+            self._save(position, run)
+            raise signals.stop()
 
     def _check_finite(self, position: Position) -> None:
         losses = self.group.mean(position.losses)
@@ -170,9 +183,9 @@ class Trainer:
     def _save(self, position: Position, run: RunFolder) -> None:
         """Writes the checkpoint, unless the weights are spoiled: it would be of no use to anyone."""
         losses = self.group.mean(position.losses)[: position.update].cpu()
-        if not all(bool(weights.isfinite().all()) for weights in self.network.parameters()):
+        if not all(map(_is_finite, (self.network, self.learner.ema))):
             self._raise_not_finite("a weight is not finite", position, position.update - 1)
-        self._last_saved = _describe_position(position)
+        self._last_saved = _describe_position(position, run)
         if not self.group.place.is_first:
             return
         learner = self.learner
@@ -205,55 +218,39 @@ class Trainer:
             position.update = len(checkpoint["losses"])
             position.losses[: position.update] = checkpoint["losses"].to(position.losses.device)
             position.seconds = checkpoint["seconds"]
-        self._last_saved = _describe_position(position)
+        self._last_saved = _describe_position(position, run)
         self.group.first(None)  # nobody writes before all have read
         if self.group.place.is_first:
+            if warning:
+                set_aside(run.checkpoint)
             run.restore_metrics(position.history)
         return position
 
 
-def _describe_position(position: Position) -> str:
+class StoppableBatches:
+    """Batches, with a look at whether to go on before each."""
+
+    def __init__(self, batches: Iterable[Batch], look: Callable[[], None]):
+        self.batches = batches
+        self.look = look
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            self.look()
+            yield batch
+
+
+def _describe_position(position: Position, run: RunFolder) -> str:
     if position.epoch == position.update == 0:
         return "is none: nothing was saved yet"
     within = f" and {position.update} updates" if position.update else ""
-    return f"has {position.epoch} epochs{within} behind it"
+    return f"{run.checkpoint} has {position.epoch} epochs{within} behind it"
 
 
-def build_learner(
-    network: nn.Module,
-    data: DataSpec,
-    recipe: RecipeSpec,
-    hardware: HardwareSpec,
-    device: torch.device,
-    batch_size: int,
-    group: Group = ALONE,
-) -> Learner:
-    """The network on its device, with the optimizer and everything else that an update needs."""
-    memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
-    network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
-    if hardware.compile:
-        network.compile()
-    return Learner(
-        model=_share_gradients(network, device, group),
-        optimizer=build_optimizer(network, recipe, fused=device.type in ("cpu", "cuda")),
-        scaler=torch.amp.GradScaler(device.type, enabled=hardware.precision is Precision.fp16),
-        ema=build_ema(network, recipe),
-        mix=build_mix(recipe, data.num_classes, batch_size),
-        loss=build_loss(recipe),
-        device=device,
-        precision=hardware.precision,
-        memory_format=memory_format,
-        clip_grad=recipe.clip_grad,
-        group=group,
-    )
-
-
-def _share_gradients(network: nn.Module, device: torch.device, group: Group) -> nn.Module:
-    if group.place.size == 1:
-        return network
-    # The strides of a 1x1 weight can be written in two ways, and its gradient has the other; both are copied alike.
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+def _is_finite(network: nn.Module | None) -> bool:
+    """Weights and running statistics."""
+    values = () if network is None else network.state_dict().values()
+    return all(bool(value.isfinite().all()) for value in values)
 
 
 def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:

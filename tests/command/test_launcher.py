@@ -76,9 +76,18 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
     assert again.returncode == 0
 
 
-@pytest.mark.parametrize(("launcher", "sent"), [("joblib", signal.SIGKILL), ("processes", signal.SIGTERM)])
-def test_runs_stop_and_none_starts_once_their_sweep_is_gone(
-    launcher: str, sent: signal.Signals, tmp_path: Path
+@pytest.mark.parametrize(
+    ("launcher", "sent", "send", "status"),
+    [
+        ("joblib", signal.SIGKILL, os.kill, -signal.SIGKILL),
+        ("joblib", signal.SIGINT, os.killpg, 130),  # Ctrl-C in a terminal, which reaches all processes
+        ("processes", signal.SIGTERM, os.kill, 143),
+        ("processes", signal.SIGINT, os.killpg, 130),
+        ("processes", signal.SIGHUP, os.killpg, 129),  # a terminal that is closed
+    ],
+)
+def test_runs_save_and_none_starts_once_their_sweep_is_to_stop_or_gone(
+    launcher: str, sent: signal.Signals, send: Callable[[int, int], None], status: int, tmp_path: Path
 ) -> None:
     words = ("+roadmap=step12_downsample", "seed=0,1,2,3", "recipe.epochs=100", f"output_dir={tmp_path}")
     command = [sys.executable, "train.py", "-m", *SIDE_BY_SIDE, f"hydra/launcher={launcher}", *words]
@@ -97,10 +106,11 @@ def test_runs_stop_and_none_starts_once_their_sweep_is_gone(
 
     try:
         wait_for(lambda: len(list(tmp_path.rglob("checkpoint.pt"))) == 2)
-        sweep.send_signal(sent)
-        sweep.wait()
+        send(sweep.pid, sent)
+        assert sweep.wait() == status
         wait_for(lambda: "running" not in states())
-        time.sleep(10)  # a start takes less
+        if sent is signal.SIGKILL:
+            time.sleep(10)  # a start takes less
         assert states() == ["interrupted", "interrupted", "pending", "pending"]
     finally:
         with suppress(ProcessLookupError):  # what a failure left

@@ -159,6 +159,8 @@ def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(o
     train(run)
     run.fail("the loss is not finite")
     assert (run.state()["state"], run.state()["error"]) == ("failed", "the loss is not finite")
+    for path in (run.checkpoint, run.previous_checkpoint):
+        path.unlink(missing_ok=True)
     other = open_run()
     other.claim()
     assert set(content(other)) == {"config.yaml", "state.json"}
@@ -222,6 +224,18 @@ def test_a_damaged_state_is_named(open_run: OpenRun, text: str) -> None:
     with pytest.raises(RunError) as caught:
         open_run().claim()
     assert f"{run.path / 'state.json'} is damaged" in str(caught.value)
+
+
+def test_what_a_failed_run_has_saved_is_not_lost_to_another_configuration(open_run: OpenRun) -> None:
+    run = open_run()
+    run.claim()
+    run.fail("the loss is not finite")
+    run.close()
+    run.checkpoint.write_bytes(b"weeks of work")
+    with pytest.raises(RunError, match=r"holds a run \(failed\) of another configuration:\n  recipe.lr"):
+        open_run("recipe.lr=0.5").claim()
+    run.checkpoint.unlink()
+    open_run("recipe.lr=0.5").claim()
 
 
 def test_another_configurations_run_is_refused_though_its_config_is_lost(open_run: OpenRun) -> None:

@@ -18,7 +18,7 @@ from roadmap.config import plan_run
 from roadmap.errors import Interrupted, RunError, TrainingError
 from roadmap.runs.folder import RunFolder
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint
-from roadmap.training.update import train_update
+from roadmap.training.update import evaluate, train_update
 
 WORDS = (
     "+roadmap=step12_downsample",
@@ -65,7 +65,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.mark.parametrize(
-    ("updates", "sent"), [(0, signal.SIGTERM), (3, signal.SIGUSR1), (6, signal.SIGINT), (4, signal.SIGUSR2)]
+    ("updates", "sent"),
+    [(0, signal.SIGTERM), (3, signal.SIGUSR1), (6, signal.SIGINT), (4, signal.SIGUSR2), (1, signal.SIGHUP)],
 )
 def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
     updates: int,
@@ -86,6 +87,51 @@ def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
     assert 5 * saved["epochs"] + len(saved["losses"]) == updates + 1  # the update under way was finished
     folder.close()
     assert read_results(train(tmp_path).path) == read_results(undisturbed.path)
+
+
+def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
+    undisturbed: RunFolder, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first epoch's, and in the last one's: nobody is to train on after it, such as a sweep's next run."""
+
+    def stop_in_evaluation(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments)
+
+    for epochs in range(2):
+        monkeypatch.setattr("roadmap.training.trainer.evaluate", stop_in_evaluation)
+        with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+            train(tmp_path)
+        _, folder = open_run(tmp_path)
+        saved = torch.load(folder.checkpoint, weights_only=True)
+        assert (saved["epochs"], len(saved["losses"])) == (epochs, 5)
+        monkeypatch.undo()
+        if epochs == 0:
+            stop_after(0, monkeypatch, signal.SIGTERM)  # of the second epoch
+            with pytest.raises(Interrupted):
+                train(tmp_path)
+            monkeypatch.undo()
+    assert read_results(train(tmp_path).path) == read_results(undisturbed.path)
+
+
+def test_a_signal_before_the_first_update_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_images(*_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("roadmap.training.trainer.open_images", open_images)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"):
+        train(tmp_path)
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nohup has it."""
+    stop_after(2, monkeypatch, signal.SIGHUP)
+    outer = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train(tmp_path, "recipe.epochs=1")
+    finally:
+        signal.signal(signal.SIGHUP, outer)
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +235,21 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert read_results(folder.path) == read_results(undisturbed.path)
 
 
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    _, folder = open_run(tmp_path / "run")
+    damaged = folder.checkpoint.read_bytes()[:-1000]
+    folder.checkpoint.write_bytes(damaged)
+    stop_after(0, monkeypatch, signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "run")
+    assert (folder.path / "checkpoint.damaged.pt").read_bytes() == damaged
+    for path in (folder.checkpoint, folder.previous_checkpoint):
+        assert torch.load(path, weights_only=True)["config_hash"] == folder.config_hash
+
+
 def test_nothing_is_trusted_where_both_are_damaged(tmp_path: Path) -> None:
     newest, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
     newest.write_bytes(b"")
@@ -227,6 +288,20 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
     assert noticed > 150
 
 
+def test_a_spoiled_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows in no loss before an evaluation."""
+
+    def update(learner: Any, *arguments: Any) -> torch.Tensor:
+        loss = train_update(learner, *arguments)
+        next(value for name, value in learner.model.named_buffers() if "mean" in name)[0] = torch.nan
+        return loss
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    with pytest.raises(TrainingError, match="not finite in epoch 1"):
+        train(tmp_path, "+roadmap=step12_downsample", "model/norm=batchnorm", "recipe.ema_decay=null")
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+
+
 def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient that is not finite shows in the weights before it shows in a loss."""
     calls = []
@@ -240,7 +315,7 @@ def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("roadmap.training.trainer.train_update", update)
     with pytest.raises(
-        TrainingError, match=r"not finite.* in epoch 2, update \d+, at learning rate .* has 1 epochs"
+        TrainingError, match=r"not finite.* in epoch 2, update \d+, at learning rate .*checkpoint.pt has 1 epochs"
     ):
         train(tmp_path)
     _, folder = open_run(tmp_path)

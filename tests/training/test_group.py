@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+
+from roadmap.data.order import Order, Share
 
 ROOT = Path(__file__).parents[2]
 Results = Callable[[Path], Any]  # see tests/conftest.py
@@ -78,7 +81,7 @@ def train(output_dir: Path, *words: str, processes: int) -> Path:
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoint.pt", weights_only=False)["model"]
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -171,6 +174,32 @@ def wait_for_checkpoints(output_dir: Path, process: subprocess.Popen[str]) -> Pa
         time.sleep(0.01)
     (state,) = output_dir.rglob("state.json")
     return state
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_ends_one_process_is_told_by_the_first(rank: int, tmp_path: Path) -> None:
+    """An image that only one of the two reads is damaged."""
+    images = tmp_path / "images"
+    for split, count in (("train", 64), ("val", 8)):
+        for number in range(count):
+            path = images / split / f"class{number % 2}" / f"{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (number, 3 * number, 255 - number)).save(path)
+    files = sorted((images / "train").rglob("*.jpg"))
+    last = Order(64, 16, 1, 0, Share(rank, 2)).plans(0)[-1]
+    damaged = files[int(last.indices[0])]
+    damaged.write_bytes(damaged.read_bytes()[:200])
+
+    words = ("data=imagefolder", f"data.root={images}", "data.num_classes=2", "data.image_size=32")
+    words += ("recipe.total_batch=32", "hardware.per_device_batch=16", "recipe.mixup=0", "hardware.resident=false")
+    process = start(tmp_path / "out", "+roadmap=step12_downsample", *words, processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    (path,) = (tmp_path / "out").rglob("state.json")
+    state = json.loads(path.read_text())
+    assert state["state"] == "failed"
+    assert str(damaged) in state["error"]
+    assert f"{damaged} can't be read" in output
 
 
 def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from roadmap import jobs
 from roadmap.command import open_folder, plan_run
 from roadmap.config import read_config
 from roadmap.errors import TrainingError
-from roadmap.training.trainer import build_learner
+from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner, evaluate, train_update
 
 CPU = torch.device("cpu")

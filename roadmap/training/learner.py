@@ -1,0 +1,50 @@
+"""A network on its device, with the optimizer and everything else that an update of it needs."""
+
+import warnings
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from roadmap.data.spec import DataSpec
+from roadmap.training.group import ALONE, Group
+from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer
+from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec
+from roadmap.training.update import Learner
+
+
+def build_learner(
+    network: nn.Module,
+    data: DataSpec,
+    recipe: RecipeSpec,
+    hardware: HardwareSpec,
+    device: torch.device,
+    batch_size: int,
+    group: Group = ALONE,
+) -> Learner:
+    """The network on its device, with the optimizer and everything else that an update needs."""
+    memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
+    network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+    if hardware.compile:
+        network.compile()
+    return Learner(
+        model=_share_gradients(network, device, group),
+        optimizer=build_optimizer(network, recipe, fused=device.type in ("cpu", "cuda")),
+        scaler=torch.amp.GradScaler(device.type, enabled=hardware.precision is Precision.fp16),
+        ema=build_ema(network, recipe),
+        mix=build_mix(recipe, data.num_classes, batch_size),
+        loss=build_loss(recipe),
+        device=device,
+        precision=hardware.precision,
+        memory_format=memory_format,
+        clip_grad=recipe.clip_grad,
+        group=group,
+    )
+
+
+def _share_gradients(network: nn.Module, device: torch.device, group: Group) -> nn.Module:
+    if group.place.size == 1:
+        return network
+    # The strides of a 1x1 weight can be written in two ways, and its gradient has the other; both are copied alike.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
