@@ -34,6 +34,7 @@ from roadmap.isolation import (
 )
 from roadmap.runs.files import make_folder
 from roadmap.runs.folder import Identity, RunFolder
+from roadmap.runs.neighbours import check_places, describe_other_settings
 from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.together import PLACE, decide_together, record_failure
@@ -58,6 +59,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
         words = expand(sweep) if sweep else arguments.overrides
         plan = plan_runs(words, arguments.multirun)
         folders = [open_folder(planned) for planned in plan]
+        check_places(folders)
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
     except RoadmapError as error:
@@ -65,6 +67,8 @@ def main(hydra_app: Callable[[], Any]) -> int:
         return 1
     if IN_SWEEP not in os.environ:
         _advise_on_all(plan)
+        for text in describe_other_settings(_folders_of(Mode.train, plan, folders)):
+            warn(text)
     launcher = _find_launcher(arguments.overrides)
     if launcher == LAUNCHER and (gpus := len(find_gpus())) > 1:  # a run on each; who names a number comes after it
         sys.argv.insert(1, f"hydra.launcher.n_jobs={gpus}")

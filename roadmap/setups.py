@@ -1,6 +1,7 @@
 """What runs were configured as: from the config.yaml that each leaves, or from what was published of them."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from roadmap.config.convert import convert
 from roadmap.config.replay import compose_again, find_words, flatten
 from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
-from roadmap.errors import ConfigError, first_line
+from roadmap.errors import ConfigError, RunError, first_line
 from roadmap.model.describe import describe_network
 from roadmap.model.plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
@@ -51,7 +52,7 @@ def read_setup(run: Run) -> Setup | None:
         words = find_words(values, run.variant)
         network, problem = read_network(values)
         return Setup(words.choice, (*words.variant, *words.setting), flatten(values), network, problem)
-    except (*UNREADABLE, OSError, KeyError, TypeError, ValueError) as error:
+    except (*UNREADABLE, RunError, OSError, KeyError, TypeError, ValueError) as error:
         return Setup("", (), {}, None, f"{CONFIG} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
@@ -68,7 +69,8 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
     if not recipe.exists():
         return None
     setting = (run.regime, run.data, run.recipe)
-    cfg = compose_again(run.step, run.reference, run.variant, setting, read_values(recipe))
+    own = shlex.split(run.settings or "")
+    cfg = compose_again(run.step, run.reference, run.variant, setting, read_values(recipe), own)
     cfg.seed, cfg.experiment = run.seed, run.experiment
     config_hash = hash_config(asdict(read_config(cfg)))
     if run.config_hash not in (None, config_hash):
@@ -106,8 +108,16 @@ def read_network(values: Mapping[str, Any]) -> tuple[Network | None, str | None]
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """A configuration as plain values: it was resolved when it was written."""
-    values: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), YAML)
+    """A configuration as plain values: it was resolved when it was written.
+
+    RunError: the file is damaged.
+    """
+    try:
+        values: Any = yaml.load(path.read_text(encoding="utf-8"), YAML)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged: {first_line(error)}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged: it holds no keys")
     return values
 
 
@@ -123,6 +133,18 @@ def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
     for config in configs[1:]:
         recipe = keep_shared(recipe, config)
     return recipe
+
+
+def add_own_settings(runs: Iterable[Run], recipe: Mapping[str, Any]) -> list[Run]:
+    """The runs, each with the words of its command for what `recipe`, which is shared, does not have."""
+    shared = flatten(recipe)
+    found = []
+    for run in runs:
+        words = setup.overrides if (setup := read_setup_anywhere(run)) else ()
+        keyed = [word for word in words if "." in word.partition("=")[0] and not word.startswith("model.")]
+        own = [word for word in keyed if word.partition("=")[0] not in shared]
+        found.append(replace(run, settings=shlex.join(own) or None))
+    return found
 
 
 def keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

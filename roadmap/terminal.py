@@ -104,5 +104,5 @@ def _describe_state(folder: RunFolder) -> tuple[str, Text]:
         folder.is_done()
         state = folder.state()
     except RoadmapError as error:
-        return "refused", Text(str(error).splitlines()[0])
+        return "refused", Text(" ".join(str(error).split()))
     return state.get("state", "not begun"), Text(state.get("error") or "")

@@ -18,6 +18,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.identity import is_outside
-from roadmap.setups import RECIPE, find_recipe, keep_shared, read_setup_anywhere
+from roadmap.setups import RECIPE, add_own_settings, find_recipe, keep_shared, read_setup_anywhere
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     if not anew and (target / RUN_TABLE).exists():
         results, recipe = add_published(results, recipe, target)
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    results = replace(results, runs=add_own_settings(results.runs, recipe))
     results.write(target)
     (target / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     curve = draw_curve(target)

@@ -3,6 +3,7 @@
 This is how a recipe is chosen: one experiment a recipe, each with the same steps.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from roadmap.analysis.results import deviation
 from roadmap.analysis.run import DONE, Run, read_run_settings, write_run_table
 from roadmap.errors import RunError
 
+SEVERAL = "several"  # values of a setting that an experiment's runs don't share
 Table = list[list[str]]  # a heading, then a line an experiment
 
 
@@ -47,8 +49,13 @@ def find_differing(candidates: Sequence[Candidate]) -> list[str]:
 def find_steps(candidates: Sequence[Candidate]) -> list[str]:
     """Every step that one of them ran, in the roadmap's order."""
     runs = [run for one in candidates for run in one.runs]
-    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, run.name))
+    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, _by_number(run.name)))
     return list(dict.fromkeys(run.name for run in ordered))
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """So that kernel_size=11 comes after kernel_size=9."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def make_table(candidates: Sequence[Candidate]) -> Table:
@@ -58,13 +65,19 @@ def make_table(candidates: Sequence[Candidate]) -> Table:
     """
     keys, steps = find_differing(candidates), find_steps(candidates)
     shared = [step for step in steps if all(step in one.top1 for one in candidates)]
-    table = [["experiment", *keys, *(step.partition("_")[0] for step in steps), *(["mean"] if shared else [])]]
+    table = [["experiment", *keys, *map(_heading, steps), *(["mean"] if shared else [])]]
     ordered = sorted(candidates, key=lambda one: _mean(one, shared), reverse=True) if shared else candidates
     for one in ordered:
         cells = [_cell(one.top1.get(step, ())) for step in steps]
         mean = [f"{_mean(one, shared):.2f}"] if shared else []
-        table.append([one.name, *(one.settings.get(key, "") for key in keys), *cells, *mean])
+        table.append([one.name, *(one.settings.get(key, SEVERAL) for key in keys), *cells, *mean])
     return table
+
+
+def _heading(network: str) -> str:
+    """Such as step7, or step7 kernel_size=9."""
+    step, _, variant = network.partition(",")
+    return " ".join(filter(None, [step.partition("_")[0], variant]))
 
 
 def _mean(candidate: Candidate, steps: Sequence[str]) -> float:

@@ -191,5 +191,5 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
     if odd:
         log.warning("%s: not used, %s is not finite", path, ", ".join(odd))
         return {}
-    texts = {name: summary.get(name) for name in ("device", "commit", "config_hash")}
+    texts = {name: summary.get(name) for name in ("device", "commit", "config_hash", "setting_hash")}
     return {**numbers, **texts}

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from roadmap.analysis.folders import find_experiments, last_change, read_runs
 from roadmap.analysis.run import DONE, FAILED, Run
 from roadmap.choices import CHOICES
+from roadmap.naming import network_name
 from roadmap.paper import PaperRow, find_paper_row, paper_rows
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
@@ -47,6 +48,7 @@ class Row:
     parameters: float | None = None  # count
     images_per_s: float | None = None  # training, mean over seeds
     devices: tuple[str, ...] = ()
+    setting_hashes: frozenset[str] = frozenset()  # of the finished runs; one where all have the same settings
     failed: int = 0  # runs
     unfinished: int = 0  # runs that are pending, running, interrupted or damaged
 
@@ -156,6 +158,7 @@ def _row(runs: list[Run]) -> Row:
         parameters=average("parameters"),
         images_per_s=average("images_per_s"),
         devices=tuple(sorted({run.device for run in done if run.device})),
+        setting_hashes=frozenset(run.setting_hash for run in done if run.setting_hash),
         failed=sum(run.state == FAILED for run in runs),
         unfinished=sum(run.state not in (DONE, FAILED) for run in runs),
     )
@@ -251,6 +254,7 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
 
 def _warn_mixed(rows: list[Row]) -> None:
     """Accuracies under several settings are no roadmap; `original` has a recipe of its own, which is fine."""
+    _warn_of_other_values(rows)
     for name in ("regime", "data", "recipe"):
         found = sorted({getattr(row, name) for row in rows if name != "recipe" or row.recipe != ORIGINAL})
         if len(found) > 1:
@@ -259,6 +263,22 @@ def _warn_mixed(rows: list[Row]) -> None:
                 rows[0].experiment,
                 name,
                 ", ".join(found),
+            )
+
+
+def _warn_of_other_values(rows: Sequence[Row]) -> None:
+    """Where regime, data and recipe have the same names and other values, as after recipe.lr=... for some runs."""
+    for setting in dict.fromkeys(row.setting for row in rows):
+        some = [row for row in rows if row.setting == setting and row.setting_hashes]
+        counts = Counter(found for row in some for found in row.setting_hashes)
+        if len(counts) > 1:
+            ((usual, _),) = counts.most_common(1)
+            others = [network_name(row.step, row.variant) for row in some if row.setting_hashes != {usual}]
+            log.warning(
+                "%s: runs of %s have other settings than the rest (config.yaml has them), so changes from and to "
+                "them are no comparison",
+                rows[0].experiment,
+                " and ".join(others),
             )
 
 

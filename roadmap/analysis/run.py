@@ -3,7 +3,7 @@
 import csv
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -46,6 +46,8 @@ class Run:
     device: str | None = None
     commit: str | None = None  # of the code that trained it
     config_hash: str | None = None  # of what defines its result
+    setting_hash: str | None = None  # of that, but for network and seed: the same in runs that can be compared
+    settings: str | None = None  # words of its command that not all runs of a published experiment share
 
     @property
     def name(self) -> str:
@@ -89,14 +91,15 @@ def read_run_settings(path: Path) -> list[tuple[Run, dict[str, str]]]:
     found = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        missing = [name for name in parsers if name not in (reader.fieldnames or ())]
+        required = [field.name for field in fields(Run) if field.name in parsers and field.default is MISSING]
+        missing = [name for name in required if name not in (reader.fieldnames or ())]
         if missing:
             raise RunError(f"{path}: no table of runs, it lacks the columns {', '.join(missing)}")
         for cells in reader:
             values: dict[str, Any] = {}
             for name, parse in parsers.items():
                 try:
-                    values[name] = parse(cells[name])
+                    values[name] = parse(cells.get(name, ""))
                 except (ValueError, TypeError) as error:
                     raise RunError(f"{path}, line {reader.line_num}: {name} is {cells[name]!r}") from error
             run = Run(path=path.parent, **values)

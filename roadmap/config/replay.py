@@ -53,9 +53,14 @@ def _compose_base(setting: tuple[str, ...]) -> dict[str, str]:
 
 
 def compose_again(
-    step: str, reference: str | None, variant: Mapping[str, str], setting: Sequence[str], shared: Mapping[str, Any]
+    step: str,
+    reference: str | None,
+    variant: Mapping[str, str],
+    setting: Sequence[str],
+    shared: Mapping[str, Any],
+    own: Sequence[str],
 ) -> DictConfig:
-    """The configuration of a network, trained in a regime, on data, by a recipe, with some values of its own.
+    """The configuration of a network in a regime, on data, by a recipe, with values that are shared and its own.
 
     Raises:
         hydra.errors.HydraException: a step or a group's choice that is no longer there.
@@ -65,6 +70,7 @@ def compose_again(
     groups = [f"{group}={name}" for group, name in zip(GROUPS, setting, strict=True)]
     cfg = compose(*filter(None, [choice]), *groups, *(_switch(*pair) for pair in variant.items()))
     cfg.merge_with(shared)
+    cfg.merge_with_dotlist(list(own))
     return cfg
 
 

@@ -142,7 +142,9 @@ def read_weights(path: Path) -> StateDict:
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own errors for a damaged file
-        raise WeightsError(f"{path.absolute()} can't be read as weights: {first_line(error)}") from error
+        is_foreign = type(error).__name__ == "UnpicklingError"  # whose text advises to trust the file
+        cause = "it holds something else, or more" if is_foreign else first_line(error)
+        raise WeightsError(f"{path.absolute()} can't be read as weights: {cause}") from error
     for wrapper in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

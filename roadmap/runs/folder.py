@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,13 +22,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
-from roadmap.errors import RunError
+from roadmap.errors import RunError, first_line
 from roadmap.lock import Lock
 from roadmap.naming import network_name
 from roadmap.runs.files import append_line, explain_writing, make_folder, read_json, replace_file, write_json
-from roadmap.runs.identity import describe_differences, hash_config
+from roadmap.runs.identity import describe_differences, hash_config, hash_setting
 
 CONFIG, STATE, METRICS, SUMMARY, LOCK = "config.yaml", "state.json", "metrics.jsonl", "summary.json", ".lock"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
@@ -70,7 +71,7 @@ class RunFolder:
     def __init__(self, output_dir: Path, identity: Identity, config: Mapping[str, Any]):
         self.identity = identity
         self.config = config
-        self.config_hash = hash_config(config)
+        self.config_hash, self.setting_hash = hash_config(config), hash_setting(config)
         self.path = output_dir / identity.experiment / identity.name / f"seed{identity.seed}"
         self.checkpoint = self.path / CHECKPOINT
         self.previous_checkpoint = self.path / PREVIOUS_CHECKPOINT
@@ -87,13 +88,18 @@ class RunFolder:
         return read_json(self.path / SUMMARY)
 
     def is_done(self) -> bool:
-        """True if this very run has been finished here.
+        """True if this very run has been finished here, and its summary is whole; its checkpoint makes it anew.
 
         Raises:
             RunError: the folder belongs to another configuration; names the keys that differ.
         """
         self._check_configuration()
-        return self.state().get("state") == State.done
+        if self.state().get("state") != State.done:
+            return False
+        try:
+            return bool(self.summary())
+        except RunError:
+            return False
 
     def reason_to_skip(self, retries: bool) -> str | None:
         """Why this very run is not to be trained: it is done, or it failed and is not to be tried again.
@@ -102,12 +108,20 @@ class RunFolder:
             RunError: as is_done.
         """
         if self.is_done():
-            return "done already"
+            return "done already" + self._describe_place()
         state = self.state()
         is_own = state.get("config_hash") == self.config_hash
         if retries or not is_own or state["state"] != State.failed:
             return None
         return f"failed before and left alone; retry_failed=true trains it again ({state['error']})"
+
+    def _describe_place(self) -> str:
+        """Where the images of a run that is done lay, if it was elsewhere: that is no part of its configuration."""
+        try:
+            old = read_config_file(self.path / CONFIG)["data"]["root"]
+        except (RunError, KeyError, TypeError):
+            return ""
+        return "" if old == self.config["data"]["root"] else f", with data.root={old}"
 
     def plan(self) -> None:
         """Marks a run that has no folder yet as pending, so that it is seen to be missing."""
@@ -153,8 +167,7 @@ class RunFolder:
             return
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
-            old: Any = OmegaConf.to_container(OmegaConf.load(self.path / CONFIG))
-            differences = describe_differences(old, _plain(self.config))
+            differences = describe_differences(read_config_file(self.path / CONFIG), _plain(self.config))
         raise RunError(
             f"{self.path} holds a run ({state['state']}) of another configuration:\n  "
             + "\n  ".join(differences)
@@ -177,6 +190,7 @@ class RunFolder:
             **results,
             "commit": find_commit(),
             "config_hash": self.config_hash,
+            "setting_hash": self.setting_hash,
         }
         write_json(self.path / SUMMARY, summary)
         self._write_state(State.done)
@@ -210,6 +224,7 @@ class RunFolder:
             "epochs": self.config["recipe"]["epochs"],
             "commit": find_commit(),
             "config_hash": self.config_hash,
+            "setting_hash": self.setting_hash,
             "dashboard_id": self.dashboard_id(),
             "identity": identity_values(self.identity),
         }
@@ -227,12 +242,21 @@ def identity_values(identity: Identity) -> dict[str, Any]:
     return dict(vars(identity))
 
 
-def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
-    """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
-    for path in experiment.glob(f"*/seed*/{STATE}"):
-        with contextlib.suppress(RunError, KeyError):  # told when the run is come to
-            state = read_json(path)
-            yield path.parts[-3], state["config_hash"], state["state"]
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The values of a config.yaml.
+
+    Raises:
+        RunError: it is damaged, or gone.
+    """
+    try:
+        values: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(
+            f"{path} is damaged ({first_line(error)}); remove the run's folder to train it anew"
+        ) from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged (no keys); remove the run's folder to train it anew")
+    return {str(key): value for key, value in values.items()}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

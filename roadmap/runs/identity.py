@@ -20,6 +20,7 @@ OUTSIDE = {
     "data.on_error",  # a run that a damaged image stopped can go on without it
     "model.form",
 }
+OWN = {"seed", "reference"}  # of a run, with its model
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
 
@@ -28,15 +29,37 @@ def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in _flatten(config) if not is_outside(key)}
 
 
+def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that runs have to share for their networks to be compared: all but the network and the seed."""
+    values = defining_values(config)
+    return {key: value for key, value in values.items() if key not in OWN and not key.startswith("model.")}
+
+
 def hash_config(config: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that are equal for configurations with the same result."""
-    text = json.dumps(defining_values(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return _hash(defining_values(config))
+
+
+def hash_setting(config: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that are equal for configurations whose networks can be compared."""
+    return _hash(setting_values(config))
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The defining values that differ, as "key: old -> new"."""
-    before, after = defining_values(old), defining_values(new)
+    """The defining values of two configurations that differ, as "key: old -> new"."""
+    return _describe(defining_values(old), defining_values(new))
+
+
+def describe_setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The same of what runs have to share for their networks to be compared."""
+    return _describe(setting_values(old), setting_values(new))
+
+
+def _describe(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     absent = "(absent)"
     return [
         f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"

@@ -68,7 +68,7 @@ class RecipeSpec:
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(
                 f"recipe.warmup_epochs={self.warmup_epochs} leaves nothing of recipe.epochs={self.epochs}: "
-                "lower the one or raise the other"
+                "choose recipe.warmup_epochs=0, or more epochs"
             )
 
 

@@ -36,6 +36,7 @@ def write_run(tmp_path: Path) -> WriteRun:
             "parameters": 312000,
             "images_per_s": 1000.0,
             "device": "a processor",
+            "setting_hash": None,
         }
         state = {"state": "done", "error": None}
         for part in (identity, summary, state):

@@ -56,6 +56,30 @@ def test_the_table_has_what_differs_and_the_best_mean_of_shared_steps_first(thre
     assert to_markdown(make_table(three[:2])).splitlines()[2] == "| fast | 0.01 | 66.00 | 68.00 | 67.00 |"
 
 
+def test_variants_have_columns_of_their_own_and_settings_that_runs_do_not_share_are_several() -> None:
+    kernels = [
+        replace(RUN, step="step7_kernel", step_index=7, variant={"kernel_size": size}, top1=float(size))
+        for size in ("11", "9")
+    ]
+    one = make_candidate(
+        "one", {"recipe.lr": "0.1"}, [*kernels, replace(RUN, step="step7_kernel", step_index=7, top1=7.0)]
+    )
+    mixed = replace(one, name="mixed", settings={"recipe.epochs": "3"}, runs=(kernels[0],))
+    assert make_table([one, mixed]) == [
+        [
+            "experiment",
+            "recipe.lr",
+            "recipe.epochs",
+            "step7",
+            "step7 kernel_size=9",
+            "step7 kernel_size=11",
+            "mean",
+        ],
+        ["one", "0.1", "several", "7.00", "9.00", "11.00", "11.00"],
+        ["mixed", "several", "3", "", "", "11.00", "11.00"],
+    ]
+
+
 def test_without_a_shared_step_there_is_no_mean(three: list[Candidate]) -> None:
     table = make_table([three[2], candidate("other", {}, step12=[90.0])])
     assert table[0][-1] == "step12"

@@ -233,6 +233,19 @@ def test_settings_are_kept_apart_with_a_warning(
     assert "more than one recipe (paper, short)" in caplog.text
 
 
+def test_settings_of_one_name_that_differ_are_warned_of(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in ("step0_resnet", "step1_stage_ratio", "step2_patchify"):
+        write_run(step, setting_hash="a")
+    aggregate(read_runs(tmp_path / "trial"))
+    assert "other settings" not in caplog.text
+    write_run("step2_patchify", 1, setting_hash="b")
+    write_run("step3_depthwise", setting_hash="b", recipe="original")  # told apart by its name
+    aggregate(read_runs(tmp_path / "trial"))
+    assert "trial: runs of step2_patchify have other settings than the rest" in caplog.text
+
+
 def test_the_original_recipe_beside_another_is_no_reason_to_warn(
     tmp_path: Path, write_paper_runs: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -82,6 +82,11 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
     again = train(*QUICK)
     assert (again.status, again.err) == (0, "")
     assert again.out == f"{tmp_path / PLACE}: done already\n"
+    (tmp_path / PLACE / "summary.json").write_text("{")
+    mended = train(*QUICK)  # from its checkpoint
+    assert (mended.status, mended.out.count("top-1 ")) == (0, 1)
+    before["summary.json"] = (tmp_path / PLACE / "summary.json").read_bytes()
+    before["state.json"] = (tmp_path / PLACE / "state.json").read_bytes()
 
     other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
     assert other.status == 1

@@ -160,6 +160,33 @@ def test_a_published_run_is_not_given_up_for_one_that_has_not_finished(
     assert (row.seeds, row.top1) == ((0, 1), (80.0, 84.0))
 
 
+def test_settings_that_differ_are_published_with_the_run(
+    tmp_path: Path, grown: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+) -> None:
+    write_run(grown, "step6_move_up", "recipe.epochs=4", "recipe.augment.scale=[0.5,1.0]")
+    assert publish(grown, "--anew")[0] == 0
+    results = tmp_path / "results"
+    setup = read_setup(read_runs(results)[1])
+    assert setup is not None
+    assert (setup.problem, setup.values["recipe.epochs"]) == (None, "4")
+    page = (results / "README.md").read_text()
+    assert "+roadmap=step0_resnet regime=micro data=digits recipe=short experiment=trial seed=1" in page
+    assert "experiment=trial recipe.epochs=4 'recipe.augment.scale=[0.5,1]' seed=0" in page
+    assert "epochs" not in find_recipe(read_runs(results))["recipe"]
+    assert publish(grown)[0] == 0  # what is kept keeps them
+    shutil.rmtree(grown / "step6_move_up")
+    assert publish(grown)[0] == 0
+    assert (results / "README.md").read_text() == page
+
+
+def test_a_damaged_configuration_is_one_message(grown: Path, publish: Callable[..., tuple[int, str]]) -> None:
+    (config,) = grown.rglob("config.yaml")
+    config.write_text("{a: [")
+    status, error = publish(grown)
+    assert (status, error.count("\n")) == (1, 1)
+    assert f"error: {config} is damaged: " in error
+
+
 def test_a_configuration_that_today_composes_otherwise_is_not_passed_off(
     tmp_path: Path, grown: Path, publish: Callable[..., tuple[int, str]]
 ) -> None:

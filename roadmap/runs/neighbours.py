@@ -1,0 +1,77 @@
+"""Runs that lie beside each other: which would take one another's folder, and which can't be compared."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from roadmap.errors import RunError
+from roadmap.runs.files import read_json
+from roadmap.runs.folder import CONFIG, STATE, RunFolder, State, read_config_file
+from roadmap.runs.identity import describe_differences, describe_setting_differences
+
+NAMES = ("regime", "data", "recipe")  # which tell rows of a table apart
+
+
+def check_places(folders: Sequence[RunFolder]) -> None:
+    """Refuses a command two runs of which are called alike and configured differently.
+
+    RunError: names the folder and the keys.
+    """
+    first: dict[Path, RunFolder] = {}
+    for folder in folders:
+        other = first.setdefault(folder.path, folder)
+        if other.config_hash != folder.config_hash:
+            differences = describe_differences(other.config, folder.config)
+            key = differences[0].partition(":")[0]
+            raise RunError(
+                f"two runs of this command would take the folder {folder.path}, with {'; '.join(differences)}. "
+                f"experiment={folder.identity.experiment}-'${{{key}}}' gives each value an experiment of its own"
+            )
+
+
+def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
+    """For each experiment that holds runs of other settings than those to come: one of them, and how it differs.
+
+    Runs of another regime, data set or recipe by name are told apart in tables, and are left out here.
+    """
+    texts, taken = [], {folder.path for folder in folders}  # these are refused, if they differ
+    for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
+        planned = [folder for folder in folders if folder.path.parents[1] == experiment]
+        for path, state in _read_states(experiment):
+            others = [
+                folder
+                for folder in planned
+                if _names(vars(folder.identity)) == _names(state["identity"])
+                and folder.setting_hash != state["setting_hash"]
+            ]
+            if others and path not in taken:
+                differences = describe_setting_differences(read_config_file(path / CONFIG), others[0].config)
+                texts.append(
+                    f"{experiment} holds runs with other settings, such as {path.parent.name} "
+                    f"({'; '.join(differences)}): changes between them and these are no comparison. "
+                    "experiment=NAME keeps them apart"
+                )
+                break
+    return texts
+
+
+def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
+    for path in experiment.glob(f"*/seed*/{STATE}"):
+        with suppress(RunError, KeyError):  # told when the run is come to
+            state = read_json(path)
+            yield path.parts[-3], state["config_hash"], state["state"]
+
+
+def _names(identity: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(identity[name] for name in NAMES)
+
+
+def _read_states(experiment: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Of each run that has begun; one that is damaged, or of an earlier version, is left out."""
+    for path in sorted(experiment.glob(f"*/seed*/{STATE}")):
+        with suppress(RunError):
+            state = read_json(path)
+            if "setting_hash" in state and state.get("state") != State.pending:
+                yield path.parent, state
