@@ -98,10 +98,18 @@ def wait_for_state(path: Path, state: str) -> None:
         time.sleep(0.1)
 
 
-def test_a_job_of_two_tasks_trains_one_network(tmp_path: Path) -> None:
+def test_a_job_of_two_tasks_trains_one_network_and_goes_on_where_it_was_requeued(tmp_path: Path) -> None:
+    """The signal goes to all of a job's processes, those that read images too."""
     words = ("+roadmap=step12_downsample", *SMALL, "hardware.per_device_batch=32")
-    finish(start("-m", *words, *SLURM, "hydra.launcher.tasks_per_node=2", f"output_dir={tmp_path / 'two'}"))
+    words += ("hardware.workers=1", "hardware.resident=false")
+    job = start("-m", *words, *SLURM, "hydra.launcher.tasks_per_node=2", f"output_dir={tmp_path / 'two'}")
+    folder = tmp_path / "two/micro-digits/step12_downsample/seed0"
+    wait_for(folder / "checkpoint.previous.pt", job)
+    (name,) = (path.name for path in (folder.parents[1] / ".sweep/.submitit").glob("[0-9]*"))
+    subprocess.run(["scancel", "--signal=USR2", name], check=True)
+    wait_for_state(folder / "state.json", "interrupted")
     finish(start(*words, f"output_dir={tmp_path / 'one'}"))
+    finish(job)
     (two,), (one,) = ((tmp_path / name).rglob("summary.json") for name in ("two", "one"))
     assert json.loads(two.read_text())["processes"] == 2
     for a, b in zip(read_losses(one.parent), read_losses(two.parent), strict=True):
