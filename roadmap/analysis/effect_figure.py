@@ -93,5 +93,5 @@ def _draw_questions(axes: Axes, worth: Worth) -> list[Line2D]:
         entries.append(Line2D([], [], label=LABELS.get(name, name), **marks))
     if any_hollow:
         hollow = {"ls": "none", "color": style.FAINT, "mfc": "white"}
-        entries.append(Line2D([], [], label="undecided", **style.line_style(0) | hollow))
+        entries.append(Line2D([], [], label="undecided (Holm)", **style.line_style(0) | hollow))
     return entries
