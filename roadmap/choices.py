@@ -7,7 +7,7 @@ with `downsample` taken back is step 11, step 0 with `stage_ratio` added is step
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import yaml
@@ -64,6 +64,12 @@ STEPS = tuple(
 )
 CHOICES = tuple(_read_choices(STEPS[1:]))
 AXES = tuple(choice.axis for choice in CHOICES)
+GROUPS = {  # of choices, as the paper's sections have them
+    "macro": ("stage_ratio", "stem"),  # 2.2
+    "depthwise": ("conv", "width"),  # 2.3
+    "block": ("block", "position", "kernel_size"),  # 2.4 and 2.5
+    "micro": ("activation", "activation_count", "norm_count", "norm", "downsample"),  # 2.6
+}
 NONE: Network = frozenset()
 ALL: Network = frozenset(AXES)
 
@@ -126,6 +132,16 @@ def leave_one_out(axes: Sequence[str] = AXES) -> list[Network]:
 def add_one_in(axes: Sequence[str] = AXES) -> list[Network]:
     """Step 0, and step 0 with each choice made alone."""
     return [NONE, *(frozenset({axis}) for axis in axes)]
+
+
+def join_groups(groups: Iterable[str]) -> Network:
+    """The choices of some of GROUPS."""
+    return frozenset(axis for group in groups for axis in GROUPS[group])
+
+
+def group_networks() -> list[Network]:
+    """Every combination of GROUPS, the fewest first."""
+    return [join_groups(some) for size in range(len(GROUPS) + 1) for some in combinations(GROUPS, size)]
 
 
 def factorial(step: str, axes: Sequence[str]) -> list[Design]:

@@ -3,8 +3,8 @@
     python scripts/attribute.py [EXPERIMENT] [--best]
     python scripts/attribute.py [EXPERIMENT] --axes kernel_size,norm
 
-The runs are those of `python train.py -m +sweep=roadmap`, leave_one_out, add_one_in or shapley; with --axes those
-of +sweep=factorial. An error is one message and exit status 1.
+The runs are those of `python train.py -m +sweep=roadmap`, leave_one_out, add_one_in, shapley or groups; with --axes
+those of +sweep=factorial. An error is one message and exit status 1.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.analysis.effect_table import MOST_PAIRS, effect_notes, effect_table, find_worth, show
+from roadmap.analysis.effect_table import MOST_PAIRS, effect_notes, effect_table, find_worth, group_table, show
 from roadmap.analysis.factorial import (
     Grid,
     MainEffect,
@@ -62,11 +62,12 @@ def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Nam
     if not worth.effects:
         console.print(f"{len(worth.results)} networks have a result, and no two of them differ in one choice.")
         return
-    headings, lines = effect_table(worth)
-    table = Table(*headings, box=None, padding=(0, 2, 0, 0))
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
+    for headings, lines in (effect_table(worth), group_table(worth)):
+        if lines:
+            table = Table(*headings, box=None, padding=(0, 2, 1, 0))
+            for line in lines:
+                table.add_row(*line)
+            console.print(table)
     for note in effect_notes(worth):
         console.print(note)
 

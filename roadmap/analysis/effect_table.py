@@ -18,9 +18,10 @@ from roadmap.analysis.attribution import (
 )
 from roadmap.analysis.changes import interval_text
 from roadmap.analysis.choices import network_of
+from roadmap.analysis.group_worth import find_group_worth, group_columns
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import ALPHA, Difference, Spread
-from roadmap.choices import STEPS, path_network
+from roadmap.choices import GROUPS, STEPS, path_network
 
 MOST_PAIRS = 5  # interactions told
 ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
@@ -72,6 +73,15 @@ def effect_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
     return ["choice", *columns], [list(line) for line in zip(axes, *columns.values(), strict=True)]
 
 
+def group_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a line for each group of choices; no line unless every combination of groups ran."""
+    found = find_group_worth(worth.results)
+    columns = group_columns(found)
+    cells = [[show(one) + DECIDED * is_decided for one, is_decided in column] for column in columns.values()]
+    names = [f"{one.group}: {', '.join(GROUPS[one.group])}" for one in found]
+    return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]
+
+
 def _cells(found: Sequence[Difference | None]) -> list[str]:
     return [show(one) + DECIDED * is_decided for one, is_decided in zip(found, decide(found), strict=True)]
 
@@ -86,6 +96,10 @@ def effect_notes(worth: Worth) -> list[str]:
     if worth.averages:
         orders = next(iter(worth.averages.values())).orders
         said.append(f"Average: over {orders} orders; its interval is of the sampled orders, not of the seeds.")
+    if find_group_worth(worth.results):
+        said.append(
+            "A group's average is over all orders of the groups (Shapley's value); its interval is of the seeds."
+        )
     said += [
         f"{one} and {other} together: {points:+z.2f} beyond the sum of each alone (n = {squares})."
         for one, other, points, squares in worth.interactions[:MOST_PAIRS]
@@ -111,11 +125,15 @@ def _method(worth: Worth) -> str:
 
 def markdown_effects(worth: Worth) -> str:
     """The table and its notes as a list."""
-    headings, lines = effect_table(worth)
-    rows = [headings, ["---", *("---:" for _ in headings[1:])], *lines]
-    table = "\n".join(f"| {' | '.join(row).replace(DECIDED, chr(92) + DECIDED)} |" for row in rows)
+    tables = [_markdown(headings, lines) for headings, lines in (effect_table(worth), group_table(worth)) if lines]
+    table = "\n\n".join(tables)
     notes = "\n".join(f"- {note.replace(DECIDED, chr(92) + DECIDED)}" for note in effect_notes(worth))
     return f"{table}\n\n{notes}"
+
+
+def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [headings, ["---", *("---:" for _ in headings[1:])], *lines]
+    return "\n".join(f"| {' | '.join(row).replace(DECIDED, chr(92) + DECIDED)} |" for row in rows)
 
 
 def show(found: Difference | Average | None) -> str:

@@ -108,6 +108,25 @@ def compare(before: Mapping[int, float], after: Mapping[int, float], spread: Spr
     return _welch(list(before.values()), list(after.values()))
 
 
+def contrast(
+    networks: Sequence[Mapping[int, float]], weights: Sequence[float], spread: Spread | None = None
+) -> Difference | None:
+    """A weighted sum of networks' results by seed, with weights that add up to 0, over the seeds that all have.
+
+    `spread` is one that all networks share (`pool`); without it, each seed's sum is an observation. None where no
+    seed is in all.
+    """
+    common = set.intersection(*(set(one) for one in networks))
+    sums = [sum(weight * one[seed] for weight, one in zip(weights, networks, strict=True)) for seed in common]
+    if not sums:
+        return None
+    if spread is None:
+        return _paired(sums)
+    n = len(sums)
+    error = spread.deviation * math.sqrt(sum(weight**2 for weight in weights) / n)
+    return _difference(fmean(sums), error, spread.freedom, paired=True, n=(n, n))
+
+
 def _paired(differences: Sequence[float]) -> Difference:
     n = len(differences)
     return _difference(

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.choices import (
     AXES,
+    GROUPS,
     STEPS,
     Network,
     add_one_in,
@@ -23,6 +24,7 @@ from roadmap.choices import (
     check_word,
     design_of,
     factorial,
+    group_networks,
     leave_one_out,
     levels_of,
     name_of,
@@ -48,6 +50,7 @@ class Kind(StrEnum):
     leave_one_out = "leave_one_out"
     add_one_in = "add_one_in"
     shapley = "shapley"
+    groups = "groups"
     factorial = "factorial"
 
 
@@ -110,6 +113,17 @@ class ShapleySpec(SweepSpec):
 
 
 @dataclass(frozen=True)
+class GroupsSpec(SweepSpec):
+    """Every combination of the groups of choices that the paper's sections make."""
+
+    def names(self) -> list[str]:
+        return _names_of(group_networks())
+
+    def describe(self) -> str:
+        return f"every combination of {len(GROUPS)} groups of choices: {', '.join(GROUPS)}"
+
+
+@dataclass(frozen=True)
 class FactorialSpec(SweepSpec):
     axes: tuple[str, ...]  # of conf/model; every choice of each
     step: str  # which says what the other axes are
@@ -134,6 +148,7 @@ SPECS: dict[Kind, type[SweepSpec]] = {
     Kind.leave_one_out: OneChoiceSpec,
     Kind.add_one_in: OneChoiceSpec,
     Kind.shapley: ShapleySpec,
+    Kind.groups: GroupsSpec,
     Kind.factorial: FactorialSpec,
 }
 

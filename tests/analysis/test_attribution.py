@@ -21,13 +21,16 @@ from roadmap.analysis.attribution import (
     share_spread,
 )
 from roadmap.analysis.choices import network_of
+from roadmap.analysis.group_worth import find_group_worth
 from roadmap.analysis.results import aggregate, read_runs
 from roadmap.analysis.statistics import Difference, critical_value
 from roadmap.choices import (
     ALL,
     AXES,
+    GROUPS,
     NONE,
     Network,
+    group_networks,
     networks_along,
     networks_needed,
     path_network,
@@ -36,6 +39,45 @@ from roadmap.choices import (
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 FOUR = AXES[:4]
+
+
+def test_groups_are_every_choice_once_in_the_order_of_the_steps() -> None:
+    assert tuple(axis for axes in GROUPS.values() for axis in axes) == AXES
+    networks = group_networks()
+    assert (len(set(networks)), networks[0], networks[-1]) == (16, NONE, ALL)
+
+
+def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() -> None:
+    """Its definition, and 2,000 repetitions of noise."""
+    generator = np.random.default_rng(0)
+    networks = group_networks()
+    truth = {network: float(generator.normal(80, 3)) for network in networks}
+    names = list(GROUPS)
+    game = {
+        frozenset(name for name in names if set(GROUPS[name]) <= network): value for network, value in truth.items()
+    }
+    expected = [
+        sum(
+            factorial(len(some)) * factorial(3 - len(some)) / factorial(4) * (game[some | {name}] - game[some])
+            for some in game
+            if name not in some
+        )
+        for name in names
+    ]
+    quiet = find_group_worth({network: {0: value} for network, value in truth.items()})
+    assert [one.average.mean for one in quiet if one.average] == pytest.approx(expected)
+    assert sum(expected) == pytest.approx(truth[ALL] - truth[NONE])
+    assert quiet[0].on_path.mean == pytest.approx(truth[path_network(2)] - truth[NONE])
+    covered = []
+    for _ in range(500):
+        noisy = {n: {seed: value + generator.normal(0, 0.5) for seed in range(2)} for n, value in truth.items()}
+        for one, true in zip(find_group_worth(noisy), expected, strict=True):
+            assert one.average is not None
+            assert one.average.interval is not None
+            covered.append(one.average.interval.low <= true <= one.average.interval.high)
+    assert 0.93 < fmean(covered) < 0.97
+    del truth[ALL - set(GROUPS["macro"])]
+    assert find_group_worth({network: {0: value} for network, value in truth.items()}) == []
 
 
 def subsets(axes: tuple[str, ...]) -> list[Network]:

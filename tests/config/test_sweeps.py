@@ -97,6 +97,13 @@ def test_a_factorial_is_hydras_product_of_all_choices() -> None:
     assert len(sweep_of("+sweep=factorial", "sweep.axes=kernel_size,norm").spec.names()) == 10
 
 
+def test_groups_share_their_networks_with_the_roadmap() -> None:
+    names = sweep_of("+sweep=groups").spec.names()
+    assert len(set(names)) == 16
+    assert {name for name in names if "," not in name} == {STEPS[step] for step in (0, 2, 4, 7, 12)}
+    assert len({run.name for run in plan("+sweep=groups")}) == 16
+
+
 def test_the_first_choice_of_an_axis_is_resnets() -> None:
     assert levels_of("kernel_size") == ["3", "5", "7", "9", "11"]
     assert [levels_of(choice.axis)[0] for choice in CHOICES] == [choice.start for choice in CHOICES]
@@ -121,7 +128,10 @@ def test_orders_share_their_networks() -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("+sweep=leave_one_ot", ["Did you mean leave_one_out? Allowed: add_one_in, factorial, kernel_size, "]),
+        (
+            "+sweep=leave_one_ot",
+            ["Did you mean leave_one_out? Allowed: add_one_in, factorial, groups, kernel_size, "],
+        ),
         ("+sweep=", ["sweep=: there is no such choice. Allowed: add_one_in, "]),
         ("+sweep=shapley,roadmap", ["one sweep a command"]),
         ("+sweep=shapley +sweep=roadmap", ["one sweep a command"]),

@@ -1,0 +1,68 @@
+"""What groups of choices are worth: on the path, taken back, added, and exactly on average over all orders.
+
+The average is Shapley's value (1953) of a game of four players, of which all 16 networks ran. It is a weighted sum
+of their results, so its interval is one of the seeds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import factorial
+
+from roadmap.analysis.attribution import Results, decide, share_spread
+from roadmap.analysis.statistics import Difference, compare, contrast
+from roadmap.choices import ALL, GROUPS, NONE, Network, group_networks, join_groups
+
+
+@dataclass(frozen=True)
+class GroupWorth:
+    """Points of top-1 that a group of choices brings, by four questions."""
+
+    group: str
+    on_path: Difference  # all of its steps, against the step before the first
+    taken_back: Difference  # the last step, against the last step without the group
+    added: Difference  # step 0 with the group, against step 0
+    average: Difference | None  # over all orders of the groups; None where no seed is in all networks
+
+
+def find_group_worth(results: Results) -> list[GroupWorth]:
+    """Of each group, in the order of the sections; none unless every combination has a result."""
+    if not all(network in results for network in group_networks()):
+        return []
+    spread = share_spread(results)
+    found, before = [], NONE
+    for group in GROUPS:
+        own = join_groups([group])
+        weights = shapley_weights(group)
+        found.append(
+            GroupWorth(
+                group,
+                on_path=compare(results[before], results[before | own], spread),
+                taken_back=compare(results[ALL - own], results[ALL], spread),
+                added=compare(results[NONE], results[own], spread),
+                average=contrast([results[network] for network in weights], list(weights.values()), spread),
+            )
+        )
+        before |= own
+    return found
+
+
+def shapley_weights(group: str) -> dict[Network, float]:
+    """How much each network counts in a group's average: the part of the orders that pass through it, signed."""
+    own, n = join_groups([group]), len(GROUPS)
+    weights = {}
+    for network in group_networks():
+        others = sum(join_groups([other]) <= network for other in GROUPS if other != group)
+        part = factorial(others) * factorial(n - others - 1) / factorial(n)
+        weights[network] = part if own <= network else -part
+    return weights
+
+
+def group_columns(found: Sequence[GroupWorth]) -> dict[str, list[tuple[Difference | None, bool]]]:
+    """The effects by question, and whether each is decided, corrected over its column."""
+    columns: dict[str, list[Difference | None]] = {
+        "on the path": [one.on_path for one in found],
+        "taken back": [one.taken_back for one in found],
+        "added": [one.added for one in found],
+        "average over orders": [one.average for one in found],
+    }
+    return {name: list(zip(column, decide(column), strict=True)) for name, column in columns.items()}
