@@ -119,11 +119,12 @@ def evaluate_weights(config: Config) -> Evaluation:
     """
     group = join_group()
     device = pick_device(config.hardware, group.place.local_rank)
+    images = open_validation(config.data)  # before weights are downloaded for nothing
     network = build_network(config)
     batch_size = config.hardware.per_device_batch
     share = Share(group.place.rank, group.place.size)
     load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, share)
-    batches = open_eval(open_validation(config.data), config.data, config.recipe.augment, load)
+    batches = open_eval(images, config.data, config.recipe.augment, load)
     learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size, group)
     return evaluate(network, batches, learner)
 

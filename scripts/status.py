@@ -52,6 +52,15 @@ def watch(experiment: Path, seconds: float, console: Console) -> list[Entry]:
     return entries
 
 
+def seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no number of seconds; an experiment comes before --watch"
+        ) from None
+
+
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Shows how the runs of an experiment stand.",
@@ -59,7 +68,7 @@ def read_arguments() -> argparse.Namespace:
     )
     add_experiment_arguments(parser)
     parser.add_argument(
-        "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
+        "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
     )
     return parser.parse_args()
 

@@ -11,9 +11,7 @@ Errors stop a run (the specs raise them); what stands here may be meant. No warn
 from collections.abc import Iterator
 from functools import cache
 
-from omegaconf import OmegaConf
-
-from roadmap.config.compose import CONF_DIR
+from roadmap.config.compose import CONF_DIR, compose
 from roadmap.config.spec import Config, Mode
 from roadmap.data.spec import Crop
 from roadmap.model.spec import NormKind
@@ -123,8 +121,7 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
 @cache
 def _read_recipe_file(name: str) -> tuple[int, float, float] | None:
     """Total batch, learning rate and beta2 that belong together in conf/recipe; None for a name without a file."""
-    path = CONF_DIR / "recipe" / f"{name}.yaml"
-    if not path.is_file():
+    if not (CONF_DIR / "recipe" / f"{name}.yaml").is_file():
         return None
-    values = OmegaConf.load(path)
+    values = compose(f"recipe={name}").recipe
     return int(values.total_batch), float(values.lr), float(values.beta2)

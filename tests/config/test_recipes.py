@@ -1,15 +1,19 @@
 """The recipes are the paper's, value by value, and it is clear which one a command takes."""
 
+import csv
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roadmap.config import Config
+from roadmap.config import Config, plan_runs
+from roadmap.runs.identity import hash_config
 from roadmap.training.spec import RecipeSpec
 
 Read = Callable[..., Config]
+ROOT = Path(__file__).parents[2]
 
 # Table 5 (appendix A.1) and what the released code adds; drop_path is the regime's.
 PAPER = {
@@ -99,7 +103,7 @@ def test_imagenet_is_evaluated_as_in_the_paper(read: Read, data: str) -> None:
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "paper": {"regime": "resnet50", "data": "imagenet", "recipe": "paper"},
-    "cifar10": {"regime": "micro", "data": "cifar10", "recipe": "short"},
+    "cifar10": {"regime": "micro", "data": "cifar10_stride4", "recipe": "cifar10"},
     "laptop": {"regime": "micro", "data": "digits", "recipe": "short"},
 }
 
@@ -110,6 +114,18 @@ def test_a_setting_chooses_what_it_says(read: Read, setting: str) -> None:
     chosen = {"regime": config.regime.name, "data": config.data.name, "recipe": config.recipe.name}
     assert chosen == SETTINGS[setting]
     assert config.experiment == f"{config.regime.name}-{config.data.name}"
+
+
+def test_cifar10_is_what_the_published_roadmap_was_trained_as() -> None:
+    """So that its command is short: +sweep=roadmap setting=cifar10."""
+    with (ROOT / "results/cifar10-stride4/runs.csv").open() as file:
+        published = {
+            (row["step"], row["seed"]): row["config_hash"] for row in csv.DictReader(file) if not row["variant"]
+        }
+    assert len(published) == 39
+    for step in {step for step, _ in published}:
+        for run in plan_runs([f"+roadmap={step}", "seed=0,1,2", "setting=cifar10"], is_sweep=True):
+            assert hash_config(asdict(run.config)) == published[step, str(run.config.seed)]
 
 
 def test_a_laptop_is_the_default(read: Read) -> None:
