@@ -24,6 +24,7 @@ from roadmap import terminal
 from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.isolation import (
+    ENDED_BY,
     IN_SWEEP,
     LAUNCHER,
     find_gpus,
@@ -42,7 +43,6 @@ from roadmap.together import PLACE, decide_together, record_failure
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
 SIDE_BY_SIDE = ("joblib", LAUNCHER)  # launchers whose processes are this one's children
 REQUEUE_S = 60  # in which a cluster takes the job back and ends its processes
-ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
 
 
 def main(hydra_app: Callable[[], Any]) -> int:
@@ -59,7 +59,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
         words = expand(sweep) if sweep else arguments.overrides
         plan = plan_runs(words, arguments.multirun)
         folders = [open_folder(planned) for planned in plan]
-        check_places(folders)
+        check_places(_folders_of(Mode.train, plan, folders))
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
     except RoadmapError as error:
@@ -71,9 +71,10 @@ def main(hydra_app: Callable[[], Any]) -> int:
             warn(text)
     launcher = _find_launcher(arguments.overrides)
     if launcher == LAUNCHER and (gpus := len(find_gpus())) > 1:  # a run on each; who names a number comes after it
-        sys.argv.insert(1, f"hydra.launcher.n_jobs={gpus}")
-    if sweep:  # whose word Hydra does not know
-        sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
+        words = [f"hydra.launcher.n_jobs={gpus}", *words]
+    # A sweep's word is none that Hydra knows.
+    sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
+    if sweep:
         _say_cost(sweep, arguments.overrides, _folders_of(Mode.train, plan, folders))
     if arguments.multirun and PLACE.is_first:
         _mark_pending(_folders_of(Mode.train, plan, folders))
@@ -189,11 +190,11 @@ def open_folder(planned: PlannedRun) -> RunFolder:
 
 def _train(planned: PlannedRun, folder: RunFolder) -> None:
     try:
-        from roadmap import jobs  # torch takes seconds to import; a typo should not wait for it
+        from roadmap import jobs
 
         summary = jobs.train(planned.config, folder, OUT, warn)
     except KeyboardInterrupt as interrupt:
-        if PLACE.is_first:
+        if PLACE.is_first and not is_done(folder):
             folder.interrupt(str(interrupt) or "stopped by SIGINT")
         if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
             interrupt.outer(interrupt.number, None)  # a cluster launcher's, which puts the job back in the queue

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,8 @@ STOP = "CONVNET_ROADMAP_STOP"  # a file that is there once the sweep is to stop
 PROGRAM = CONF_DIR.parent / "train.py"
 SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
 LOOK_EVERY_S = 1
+LOOKS_IN_GRACE = 5
+ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
 
 
 def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
@@ -35,26 +37,18 @@ def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
         command = [sys.executable, str(PROGRAM), *words]
         environment = {**os.environ, **gpu, IN_SWEEP: "1"}
         with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
-            status = _wait_for(process)
+            status = process.wait()
     if status >= 0:
         return None  # it has told by itself what there was to tell
     number = signal.Signals(-status)
     hint = " (often the system's answer to a lack of memory)" if number is signal.SIGKILL else ""
     error = f"its process was ended by {number.name}{hint}"
     if folder.state().get("state") == State.running:
-        folder.fail(error)
+        if is_stopping():
+            folder.interrupt(error)
+        else:
+            folder.fail(error)
     return error
-
-
-def _wait_for(process: subprocess.Popen[bytes]) -> int:
-    """Its exit status. Once the sweep is to stop, the process is asked to; it saves before it ends."""
-    is_asked = False
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(LOOK_EVERY_S)
-        if is_stopping() and not is_asked:
-            process.terminate()
-            is_asked = True
 
 
 @contextmanager
@@ -87,8 +81,8 @@ def stop_side_by_side() -> Iterator[list[signal.Signals]]:
 
 def is_stopping() -> bool:
     """Whether the sweep of this process was asked to stop, or is gone: nothing new is to start."""
-    stop = os.environ.get(STOP)
-    return (stop is not None and Path(stop).exists()) or _watch_sweep() not in (None, os.getppid())
+    parent, stop = _watch_sweep(), os.environ.get(STOP)
+    return (stop is not None and Path(stop).exists()) or parent not in (None, os.getppid())
 
 
 def is_launchers() -> bool:
@@ -100,27 +94,30 @@ def is_launchers() -> bool:
 def _watch_sweep() -> int | None:
     """The sweep's process, if it is the parent of this one; a cluster's jobs outlive the command that sent them.
 
-    Once that is asked to stop, or is gone, what trains here saves and ends. Without it, joblib's processes would
+    Once that is asked to stop, or is gone, what trains in its processes saves and ends. Without it, joblib's would
     train on, each what it had taken from the queue.
     """
-    parent = os.getppid()
-    if os.environ.get(SWEEP) != str(parent):
+    sweep = os.environ.get(SWEEP)
+    if sweep is None or sweep == str(os.getpid()):
         return None
+    parent = os.getppid() if sweep == str(os.getppid()) else None
     for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal, which sends them to the sweep's process too
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     return parent
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+def _end_with(parent: int | None) -> None:
+    """Asks the training under way to stop once the sweep is to, and ends the process some time after its parent."""
+    idle = 0
+    while idle < LOOKS_IN_GRACE:
+        time.sleep(LOOK_EVERY_S)
         training = StopSignals.active
-        if training is not None and training.received is None and is_stopping():
+        is_gone = parent is not None and os.getppid() != parent
+        if training is not None and training.received is None and (is_gone or Path(os.environ[STOP]).exists()):
             os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LOOK_EVERY_S)
-    while True:  # the first may be noted only, by a training that saves before it ends
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LOOK_EVERY_S)
+        idle = idle + 1 if is_gone and training is None else 0  # it may be writing how its run ended
+    os._exit(ENDED_BY + signal.SIGTERM)
 
 
 @contextmanager

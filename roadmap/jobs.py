@@ -93,21 +93,24 @@ def _train(
         return trainer.fit(folder, NoLogger(), progress, signals, warn)
     facts = {**collect_facts(config, folder.identity), **batch_facts}
     logger = open_logger(config.logger, folder, facts, warn)
-    try:
-        results = trainer.fit(folder, logger, progress, signals, warn)
-    except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
-        logger.finish(None)
-        raise
-    summary = folder.finish(
-        {
-            **facts,
-            **results,
-            "device": describe_device(device),
-            "processes": group.place.size,
-            "versions": find_versions(),
-        }
-    )
-    logger.finish(summary)
+    with signals.held():
+        try:
+            results = trainer.fit(folder, logger, progress, signals, warn)
+        except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
+            logger.finish(None)
+            raise
+        summary = folder.finish(
+            {
+                **facts,
+                **results,
+                "device": describe_device(device),
+                "processes": group.place.size,
+                "versions": find_versions(),
+            }
+        )
+        logger.finish(summary)
+    if signals.received is not None:  # the run is done; a sweep is not to go on
+        raise signals.stop()
     return summary
 
 

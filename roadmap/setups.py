@@ -140,7 +140,11 @@ def add_own_settings(runs: Iterable[Run], recipe: Mapping[str, Any]) -> list[Run
     shared = flatten(recipe)
     found = []
     for run in runs:
-        words = setup.overrides if (setup := read_setup_anywhere(run)) else ()
+        setup = read_setup_anywhere(run)
+        if setup is None or not setup.values:  # published by another version of conf/
+            found.append(run)
+            continue
+        words = setup.overrides
         keyed = [word for word in words if "." in word.partition("=")[0] and not word.startswith("model.")]
         own = [word for word in keyed if word.partition("=")[0] not in shared]
         found.append(replace(run, settings=shlex.join(own) or None))

@@ -1,9 +1,10 @@
 """What `train.py` says on the terminal. Only the first of several processes speaks."""
 
+import errno
 import multiprocessing
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -16,14 +17,46 @@ from roadmap.runs.folder import RunFolder
 from roadmap.training.processes import find_place
 
 
-class Terminal(Console):
-    """A console that falls silent once nobody reads it any more, as in `train.py ... | head`: training goes on."""
+class Patient:
+    """A file that falls silent once nobody reads it any more, as in `train.py ... | head` or a closed terminal."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
+    def __init__(self, file: IO[str]):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        try:
+            return self._file.write(text)
+        except OSError as error:
+            self._fall_silent(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._fall_silent(error)
+
+    def _fall_silent(self, error: OSError) -> None:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())  # for what Python still holds of it
+        os.dup2(nowhere, self._file.fileno())  # for what Python still holds of it, too
         os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class Terminal(Console):
+    """A console whose reader may go: the training goes on."""
+
+    @property
+    def file(self) -> IO[str]:
+        return cast(IO[str], Patient(super().file))
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
 
 # A process of a launcher's shares the terminal with others, so it prints lines and no live display.

@@ -42,7 +42,8 @@ def record_failure(folder: RunFolder, error: Exception, text: str) -> None:
 
     group = join_group()
     if not PLACE.is_first:
-        group.tell(text)
+        if not group.is_broken(error):  # whose cause another one tells
+            group.tell(text)
         return
     if not group.is_broken(error):
         folder.fail(text)

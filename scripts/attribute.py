@@ -59,7 +59,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
     worth = find_worth(rows, arguments.best, arguments.order_seed)
-    if not worth.effects:
+    if not worth.effects and not group_table(worth)[1]:
         console.print(f"{len(worth.results)} networks have a result, and no two of them differ in one choice.")
         return
     for headings, lines in (effect_table(worth), group_table(worth)):

@@ -3,14 +3,13 @@
 This is how a recipe is chosen: one experiment a recipe, each with the same steps.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from roadmap.analysis.results import deviation
+from roadmap.analysis.results import deviation, natural
 from roadmap.analysis.run import DONE, Run, read_run_settings, write_run_table
 from roadmap.errors import RunError
 
@@ -49,13 +48,8 @@ def find_differing(candidates: Sequence[Candidate]) -> list[str]:
 def find_steps(candidates: Sequence[Candidate]) -> list[str]:
     """Every step that one of them ran, in the roadmap's order."""
     runs = [run for one in candidates for run in one.runs]
-    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, _by_number(run.name)))
+    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, natural(run.name)))
     return list(dict.fromkeys(run.name for run in ordered))
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """So that kernel_size=11 comes after kernel_size=9."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def make_table(candidates: Sequence[Candidate]) -> Table:

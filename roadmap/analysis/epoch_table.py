@@ -71,7 +71,7 @@ def read_epoch_table(path: Path) -> list[Record]:
                 mean[epoch] = _read_metric_cells(cells)
                 low[epoch] = mean[epoch] | _read_metric_cells(cells, LOW)
                 high[epoch] = mean[epoch] | _read_metric_cells(cells, HIGH)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 raise RunError(f"{path}, line {reader.line_num}: {error}") from error
     return [Record(*row, *parts) for row, parts in found.items()]
 

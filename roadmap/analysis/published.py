@@ -39,11 +39,14 @@ def read_results(experiment_dir: Path) -> Results:
 
 def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
     """The published runs that are not among `runs`, or not finished there."""
+    runs = list(runs)
     ends = {(key_of(run), run.seed): run.state for run in runs}
+    hashes = {run.config_hash for run in runs if run.config_hash and run.state == DONE}  # maybe under another name
     return [
         run
         for run in published
-        if (state := ends.get((key_of(run), run.seed))) is None or (run.state == DONE != state)
+        if run.config_hash not in hashes
+        and ((state := ends.get((key_of(run), run.seed))) is None or (run.state == DONE != state))
     ]
 
 

@@ -216,10 +216,10 @@ def _order(row: Row) -> tuple[object, ...]:
         band = 2 if row.step_index is None else 1
     kernel = kernel_size(row)
     changed = (kernel is None and bool(row.variant), kernel or 0, bool(row.variant))
-    return band, row.step_index or 0, _natural(row.step), changed, _natural(str(row.variant)), row.setting
+    return band, row.step_index or 0, natural(row.step), changed, natural(str(row.variant)), row.setting
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def natural(text: str) -> list[tuple[int, str]]:
     """A sort key that puts 9 before 11."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 

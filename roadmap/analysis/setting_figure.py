@@ -31,10 +31,10 @@ def draw_setting(candidates: Sequence[Candidate], key: str, path_stem: Path) -> 
     Returns the files written: `path_stem` with .png, .svg and .pdf.
     """
     values = {float(one.settings[key]): one.settings[key] for one in candidates}
-    steps = {
-        step: {float(one.settings[key]): one.top1[step] for one in candidates if step in one.top1}
-        for step in find_steps(candidates)
-    }
+    steps: dict[str, dict[float, list[float]]] = {step: {} for step in find_steps(candidates)}
+    for one in candidates:
+        for step, top1 in one.top1.items():
+            steps[step].setdefault(float(one.settings[key]), []).extend(top1)
     with rc_context(style.RC):
         figure = _draw_panels(steps, values, key) if len(steps) > MOST_LINES else _draw_lines(steps, values, key)
         figure.suptitle(_title(candidates, key), x=0.01, ha="left", fontsize=8, fontweight="bold")

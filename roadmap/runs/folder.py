@@ -5,7 +5,8 @@ outputs/EXPERIMENT/STEP[,variant]/seedN/
     state.json      pending, running, done, failed (with the error) or interrupted; commit, host and process
     metrics.jsonl   one line an epoch, written as it goes
     summary.json    once it is done
-    checkpoint.pt   how far it came; checkpoint.previous.pt the one before, until it is done
+    checkpoint.pt   how far it came; checkpoint.previous.pt the one before, until it is done; checkpoint.damaged.pt
+                    one that could not be used, and gave way to the one before
 """
 
 import contextlib
@@ -33,6 +34,7 @@ from roadmap.runs.identity import describe_differences, hash_config, hash_settin
 
 CONFIG, STATE, METRICS, SUMMARY, LOCK = "config.yaml", "state.json", "metrics.jsonl", "summary.json", ".lock"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
+DAMAGED_CHECKPOINT = "checkpoint.damaged.pt"
 EVALUATIONS = "evaluations.jsonl"
 
 
@@ -75,6 +77,7 @@ class RunFolder:
         self.path = output_dir / identity.experiment / identity.name / f"seed{identity.seed}"
         self.checkpoint = self.path / CHECKPOINT
         self.previous_checkpoint = self.path / PREVIOUS_CHECKPOINT
+        self.damaged_checkpoint = self.path / DAMAGED_CHECKPOINT
         self.evaluations = self.path.parent / EVALUATIONS
         self._lock = Lock(self.path / LOCK)
         self._started = _now()
@@ -148,7 +151,7 @@ class RunFolder:
         if self.is_done():  # by the process that had it a moment ago
             return
         if state.get("config_hash") != self.config_hash:  # a run of another configuration that came to nothing
-            for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT):
+            for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
                 (self.path / name).unlink(missing_ok=True)
         replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
         self._write_state(State.running)

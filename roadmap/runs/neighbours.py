@@ -46,7 +46,9 @@ def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
                 and folder.setting_hash != state["setting_hash"]
             ]
             if others and path not in taken:
-                differences = describe_setting_differences(read_config_file(path / CONFIG), others[0].config)
+                differences = ["its config.yaml is damaged"]
+                with suppress(RunError):
+                    differences = describe_setting_differences(read_config_file(path / CONFIG), others[0].config)
                 texts.append(
                     f"{experiment} holds runs with other settings, such as {path.parent.name} "
                     f"({'; '.join(differences)}): changes between them and these are no comparison. "

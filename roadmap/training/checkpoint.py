@@ -52,10 +52,10 @@ def load_checkpoint(path: Path, previous: Path, config_hash: str) -> tuple[dict[
     return None, None
 
 
-def set_aside(path: Path) -> None:
-    """Keeps a checkpoint that can't be used out of the way: the next save would put it in place of the good one."""
+def set_aside(path: Path, place: Path) -> None:
+    """Moves a checkpoint that can't be used out of the way: the next save would put it in place of the good one."""
     with contextlib.suppress(FileNotFoundError):
-        os.replace(path, path.with_suffix(".damaged.pt"))
+        os.replace(path, place)
 
 
 def _read(path: Path, config_hash: str) -> dict[str, Any]:

@@ -40,11 +40,11 @@ class StopSignals:
     @contextmanager
     def held(self) -> Iterator[None]:
         """A signal is only noted inside, for a training that looks at `received` and saves."""
-        self._is_held = True
+        outer, self._is_held = self._is_held, True
         try:
             yield
         finally:
-            self._is_held = False
+            self._is_held = outer
 
     @property
     def received(self) -> signal.Signals | None:

@@ -222,7 +222,7 @@ class Trainer:
         self.group.first(None)  # nobody writes before all have read
         if self.group.place.is_first:
             if warning:
-                set_aside(run.checkpoint)
+                set_aside(run.checkpoint, run.damaged_checkpoint)
             run.restore_metrics(position.history)
         return position
 

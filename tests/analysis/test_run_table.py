@@ -12,6 +12,7 @@ from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
 from roadmap.analysis.folders import find_experiments, read_runs
 from roadmap.analysis.learning import Record
+from roadmap.analysis.published import find_kept
 from roadmap.analysis.run import Run, write_run_table
 from roadmap.errors import RunError
 
@@ -62,6 +63,16 @@ def test_a_table_that_is_damaged_is_named_with_the_place(published: Path) -> Non
         read_runs(published)
 
 
+def test_a_run_under_another_name_is_the_same_run_by_its_configuration(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet")
+    (run,) = read_runs(tmp_path / "trial")
+    published = replace(run, config_hash="a", data="digits", recipe="short")
+    renamed = replace(published, recipe="mine")
+    assert find_kept([published], [renamed]) == []
+    assert find_kept([published], [replace(renamed, state="running")]) == [published]
+    assert find_kept([published], [replace(renamed, config_hash="b")]) == [published]
+
+
 def test_epochs_come_back_from_their_table_to_the_last_digit(tmp_path: Path) -> None:
     alone = {1: {"top1": 100 / 3, "lr": 1e-6}, 2: {"lr": 1e-7}}  # the second was not evaluated
     together = [{7: {"loss": loss}} for loss in (0.2, 0.1, 0.3)]
@@ -75,6 +86,9 @@ def test_epochs_come_back_from_their_table_to_the_last_digit(tmp_path: Path) -> 
     whole = path.read_text()
     path.write_text(whole.replace("33.33", "a third", 1))
     with pytest.raises(RunError, match=r"epochs.csv, line 2: could not convert string to float: 'a third"):
+        read_epoch_table(path)
+    path.write_text(whole + "step0_resnet,micro")
+    with pytest.raises(RunError, match=r"epochs.csv, line 5: "):
         read_epoch_table(path)
     path.write_text("network,epoch\nstep0_resnet,1\n")
     with pytest.raises(RunError, match="lacks the columns regime, data, recipe, seeds"):

@@ -75,6 +75,12 @@ def is_parameter(key: str) -> bool:
     return not key.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
+def test_several_weights_are_evaluated_by_one_command(train: Train) -> None:
+    outcome = train("-m", "mode=eval", "init_from=none.pt,neither.pt")
+    assert outcome.status == 1
+    assert outcome.err.count("there is no weights file") == 2
+
+
 def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path) -> None:
     assert train(*QUICK).status == 0
     before = content(tmp_path / PLACE)

@@ -36,6 +36,14 @@ def test_runs_of_other_settings_in_an_experiment_are_named_once(open_run: OpenRu
     assert describe_other_settings([open_run("recipe=original")]) == []  # told apart by name
 
 
+def test_a_neighbour_whose_configuration_is_damaged_disturbs_nobody(open_run: OpenRun) -> None:
+    there = open_run("model/norm=layernorm", "recipe.epochs=5")
+    there.claim()
+    (there.path / "config.yaml").write_text("{a: [")
+    (text,) = describe_other_settings([open_run()])
+    assert "(its config.yaml is damaged)" in text
+
+
 def test_a_run_that_is_planned_only_differs_from_nobody(open_run: OpenRun) -> None:
     open_run("model/norm=layernorm").plan()
     assert describe_other_settings([open_run("recipe.lr=1e-3")]) == []

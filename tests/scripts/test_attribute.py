@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from roadmap.choices import design_of, group_networks, name_of
+
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
 
@@ -86,3 +88,15 @@ def test_no_experiment_is_one_message(
 ) -> None:
     assert load_script("attribute").main([str(tmp_path / "nowhere")]) == 1
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_groups_alone_are_told(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
+) -> None:
+    for place, network in enumerate(group_networks()):
+        step, *switched = name_of(design_of(network)).split(",")
+        write_run(tmp_path / "trial", step, *(f"model/{word}" for word in switched), top1=80.0 + place)
+    assert load_script("attribute").main([str(tmp_path / "trial")]) == 0
+    out = capsys.readouterr().out
+    for part in ("macro: stage_ratio, stem", "average over orders", "Shapley's value"):
+        assert part in out

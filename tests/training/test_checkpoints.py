@@ -17,6 +17,7 @@ from roadmap.command import open_folder
 from roadmap.config import plan_run
 from roadmap.errors import Interrupted, RunError, TrainingError
 from roadmap.runs.folder import RunFolder
+from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint
 from roadmap.training.update import evaluate, train_update
 
@@ -122,6 +123,20 @@ def test_a_signal_before_the_first_update_ends_at_once(tmp_path: Path, monkeypat
     monkeypatch.setattr("roadmap.training.trainer.open_images", open_images)
     with pytest.raises(Interrupted, match="stopped by SIGTERM"):
         train(tmp_path)
+
+
+def test_a_signal_while_a_dashboard_takes_the_results_leaves_the_run_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowLogger(NoLogger):
+        def finish(self, summary: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(jobs, "open_logger", lambda *_: SlowLogger())
+    with pytest.raises(Interrupted):
+        train(tmp_path, "recipe.epochs=1")
+    _, folder = open_run(tmp_path, "recipe.epochs=1")
+    assert folder.is_done()
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
