@@ -11,10 +11,13 @@ from roadmap.analysis.changes import judge, pool_rows
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
 from roadmap.analysis.effect_table import find_worth, markdown_effects
 from roadmap.analysis.folders import read_runs
+from roadmap.analysis.learning import runs_of
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run import DONE
+from roadmap.analysis.setup import training_commands
 from roadmap.analysis.statistics import Difference
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
+from roadmap.setups import read_setup_anywhere
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -35,6 +38,18 @@ def test_tables_say_what_the_runs_say(folder: Path, tmp_path: Path) -> None:
     assert (markdown_effects(worth) in page) == worth.leaves_path
     write_csv(rows, tmp_path / "roadmap.csv")
     assert (folder / "figures/roadmap.csv").read_text() == (tmp_path / "roadmap.csv").read_text()
+
+
+@pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: folder.name)
+def test_todays_configs_give_what_was_trained(folder: Path) -> None:
+    """By the hash of each run's configuration, so that the commands of its page train the same again."""
+    page = (folder / "README.md").read_text()
+    runs = read_runs(folder)
+    rows = aggregate(runs)
+    setups = [read_setup_anywhere(runs_of(row, runs)[0]) for row in rows]
+    assert [setup.problem for setup in setups if setup] == [None] * len(rows)
+    for command in training_commands(rows, setups):
+        assert f"{command}\n" in page
 
 
 def test_the_findings_say_what_the_runs_say() -> None:
