@@ -37,7 +37,7 @@ from roadmap.setups import find_recipe
 
 logger = logging.getLogger(__name__)
 
-PIPE_WIDTH = 160  # columns where the output is no terminal
+PIPE_WIDTH = 1000  # columns where the output is no terminal: nothing is folded
 
 
 def main(words: Sequence[str] | None = None) -> int:
