@@ -26,7 +26,7 @@ print(json.dumps(answers))
 COMMANDS = (
     (["+roadmap=step5"], "Allowed: original, step0_resnet, step1_stage_ratio, step2_patchify, "),
     (["regime=resnet18"], "Allowed: micro, resnet50, resnet200"),
-    (["data=mnist"], "Allowed: cifar10, cifar100, digits, imagefolder, imagenet"),
+    (["data=mnist"], "Allowed: cifar10, cifar10_stride4, cifar100, digits, imagefolder, imagenet"),
     (["recipe.learning_rate=1"], "Allowed in recipe: name, epochs, total_batch, optimizer, lr, "),
     (["model/kernel=7"], "Allowed: model/activation, model/activation_count, "),
     (["logger=mlflow"], "Allowed: none, tensorboard, wandb"),
@@ -37,7 +37,7 @@ COMMANDS = (
     (["-m", "+roadmap=step0_resnet,step99"], "roadmap=step99: there is no such choice."),
     (["-m", "+roadmap=glob(stage*)"], "glob() found no name that fits"),
     (["-m", "+roadmap=step0_resnet,step12_downsample", "data.image_size=8"], "would see 4, 2, 1, 0 pixels"),
-    (["-m", "+sweep=leave_one_ot"], "Did you mean leave_one_out? Allowed: add_one_in, factorial, kernel_size, "),
+    (["-m", "+sweep=leave_one_ot"], "Did you mean leave_one_out? Allowed: add_one_in, factorial, groups, "),
     (["+sweep=shapley"], " networks; runs over all of them take -m"),
     (["experiment=[1,2]"], "experiment=[1, 2]: must be a word"),
 )
