@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -22,6 +23,7 @@ from roadmap.setups import read_setup_anywhere
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 ROADMAP = RESULTS / "cifar10-stride4"
+TUNED = RESULTS / "cifar10-stride4-tuned"
 EXPERIMENTS = sorted(path.parent for path in RESULTS.glob("*/runs.csv"))
 COMPARISONS = sorted(path.parent for path in RESULTS.glob("*/comparison.csv"))
 
@@ -69,6 +71,25 @@ def test_the_findings_say_what_the_runs_say() -> None:
         if agreement.same_sign is not None:
             assert said in readme
             assert f"{agreement.same_sign} of the {agreement.n} changes" in readme
+
+
+def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
+    """Of the steps that have another rate there."""
+    one, tuned = (
+        {row.step: row for row in aggregate(read_runs(folder)) if not row.variant} for folder in (ROADMAP, TUNED)
+    )
+    moved = [fmean(tuned[step].top1) - fmean(one[step].top1) for step in one if tuned[step].top1 != one[step].top1]
+    assert len(moved) == 10
+    findings = " ".join((ROOT / "docs/findings.md").read_text().split())
+    assert (
+        f"the ten steps move by {min(moved):+.1f} to {max(moved):+.1f} points, on average by {fmean(moved):+.1f}"
+        in findings
+    )
+    (changes,) = [found for found in find_agreement(list(tuned.values())) if found.same_sign is not None]
+    spearman = changes.spearman
+    assert spearman.interval is not None
+    said = f"{spearman.value:.2f} ({spearman.interval.low:.2f} to {spearman.interval.high:.2f})"
+    assert f"{changes.same_sign} of {changes.n} changes have the paper's sign, Spearman {said}" in findings
 
 
 def steps_table(rows: Sequence[Row]) -> list[str]:
