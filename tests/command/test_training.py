@@ -1,6 +1,8 @@
 """A command that trains: what it writes, what a second one finds, how a sweep ends."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from roadmap import jobs
 from roadmap.config import compose, read_config
 from roadmap.runs.folder import find_commit, read_metrics
 from roadmap.runs.identity import hash_config
+from roadmap.training.update import train_update
 
 Train = Callable[..., Any]  # see conftest.py
 QUICK = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0")
@@ -130,6 +133,33 @@ def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> Non
     assert "of another architecture" in " ".join(outcome.out.split())
     assert "written: " in outcome.out
     assert "What this shows" in outcome.out
+
+
+def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run is done, one was interrupted, one has not begun: only the last is free for another rate."""
+    updates = []
+
+    def update(*arguments: Any) -> torch.Tensor:
+        updates.append(1)
+        if len(updates) == 30:  # of the second run; the first has 22
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_update(*arguments)
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    words = ("-m", "+roadmap=step0_resnet,step1_stage_ratio,step2_patchify", *QUICK[1:])
+    assert train(*words).status == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    folders = [tmp_path / f"micro-digits/{step}/seed0" for step in ("step0_resnet", "step1_stage_ratio")]
+    before = [content(folder) for folder in folders]
+    assert [json.loads(files["state.json"])["state"] for files in before] == ["done", "interrupted"]
+    changed = train(*words, "recipe.lr=1e-3")
+    assert changed.status == 1
+    assert changed.err.count("of another configuration: recipe.lr: 0.004 -> 0.001 Give this one a place") == 2
+    assert [content(folder) for folder in folders] == before
+    assert train(*words).status == 1  # the third one now has the other rate
+    assert json.loads((folders[1] / "state.json").read_text())["state"] == "done"
 
 
 def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: Path) -> None:

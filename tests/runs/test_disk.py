@@ -74,3 +74,19 @@ def test_a_run_on_a_full_disk_fails_and_goes_on_once_there_is_room(small_disk: P
     assert train().returncode == 0
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["epochs"] == 2
+
+
+@pytest.mark.system  # a start with Weights & Biases: 15 s
+def test_a_dashboard_whose_disk_is_full_stops_nothing(small_disk: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "micro-digits/step12_downsample/seed0"
+    folder.mkdir(parents=True)
+    (folder / "wandb").symlink_to(small_disk)
+    (small_disk / "filler").write_bytes(b"x" * 240 * 1024)  # of 256 KiB
+    words = ("+roadmap=step12_downsample", "recipe.epochs=3", "regime.width.modern=8", "logger=wandb")
+    command = [sys.executable, "train.py", *words, f"output_dir={tmp_path}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+    assert json.loads((folder / "state.json").read_text())["state"] == "done"
+    assert os.statvfs(small_disk).f_bavail == 0
