@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from roadmap.data.order import ALONE, Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.reading import CheckedImages
 from roadmap.data.transforms import Transform
 from roadmap.errors import DataError, first_line
+from roadmap.memory import keep_freed_memory
 
 TINY = 5_000  # images; below it, worker processes take longer to start than they save
 
@@ -37,7 +38,8 @@ class BatchDataset(Dataset[Batch | DataError]):
                 tensors = [self.transform(image) for image, _ in samples]
         except DataError as error:
             return error
-        images = torch.stack(tensors) if tensors else torch.empty(0)
+        # In a worker, straight into the memory that it shares with the process that trains.
+        images = default_collate(tensors) if tensors else torch.empty(0)
         return Batch(images, torch.tensor([label for _, label in samples]), plan.training_seed)
 
 
@@ -136,11 +138,17 @@ def _build_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
-        worker_init_fn=outlive_signals,
+        worker_init_fn=prepare_worker,
     )
 
 
-def outlive_signals(_: int) -> None:
+def prepare_worker(_: int) -> None:
+    """In a process that reads images, before the first."""
+    keep_freed_memory()
+    outlive_signals()
+
+
+def outlive_signals() -> None:
     """A signal that goes to all processes, as Ctrl-C and a cluster's do, is for the one that trains: it saves.
 
     That one ends its workers by SIGTERM where they don't end by themselves, so a second SIGTERM ends them.
