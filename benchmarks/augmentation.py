@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from pairs import Pair, make_parser, positive, run_benchmark
 from PIL import Image
-from timm.data import create_transform
 from torch.nn.functional import interpolate
 
 import roadmap
@@ -27,6 +26,7 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.resident import ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import ImageArray
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
+from roadmap.data.transforms import build_timms_transform
 from roadmap.memory import keep_freed_memory
 
 BATCHES = 16  # in one timing, as an epoch makes them one after another
@@ -55,19 +55,7 @@ def make_pair(data: DataSpec, augment: AugmentSpec, batch: int) -> Pair:
     resident = ResidentImages(CheckedImages(images, OnError.stop), data, CPU)
     batches = ResidentTrainBatches(resident, data, augment, Order(len(pixels), batch, 1, seed=0))
     pictures = [Image.fromarray(image) for image in pixels]
-    transform = create_transform(
-        data.image_size,
-        is_training=True,
-        scale=augment.scale,
-        hflip=augment.flip,
-        color_jitter=None,
-        auto_augment=augment.rand_augment,
-        interpolation=data.interpolation.value,
-        mean=data.mean,
-        std=data.std,
-        re_prob=augment.erasing,
-        re_mode="pixel",
-    )
+    transform = build_timms_transform(data, augment)
 
     def transform_all() -> None:
         for picture in pictures:

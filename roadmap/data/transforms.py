@@ -9,7 +9,7 @@ from timm.data import create_transform
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms import RandomCrop, Resize
+from torchvision.transforms import Compose, RandomCrop, Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
@@ -43,6 +43,15 @@ class ResizedCrop:
 
 
 def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Transform:
+    """The recipe's transform, with resized crops by torch: an image to (3, S, S)."""
+    transform = build_timms_transform(data, augment)
+    if augment.crop is Crop.resized:
+        interpolation = InterpolationMode(data.interpolation.value)
+        transform.transforms[0] = ResizedCrop(transform.transforms[0], interpolation)
+    return transform
+
+
+def build_timms_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
     """Random crop, flip, RandAugment, normalization, random erasing: an image to (3, S, S).
 
     Table 5 in the order of the released code, which takes it from timm. Color jitter is left out: the
@@ -63,13 +72,11 @@ def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Transform:
         re_mode="pixel",
         re_count=1,
     )
-    interpolation = InterpolationMode(data.interpolation.value)
     if augment.crop is Crop.padded:  # as the released code does for images of 32 pixels
         size = data.image_size
+        interpolation = InterpolationMode(data.interpolation.value)
         crop = [Resize((size, size), interpolation), RandomCrop(size, padding=max(size // 8, 1))]
-    else:
-        crop = [ResizedCrop(transform.transforms[0], interpolation)]
-    transform.transforms[0:1] = crop
+        transform.transforms[0:1] = crop
     return transform
 
 

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from roadmap.errors import RunError
+import yaml
+from omegaconf import OmegaConf
+
+from roadmap.errors import RunError, first_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -66,6 +69,23 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"{path} is damaged (no object); remove the run's folder to train it anew")
     return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys in a file.
+
+    Raises:
+        RunError: it is damaged, or gone.
+    """
+    try:
+        values: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(
+            f"{path} is damaged ({first_line(error)}); remove the run's folder to train it anew"
+        ) from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged (no keys); remove the run's folder to train it anew")
+    return {str(key): value for key, value in values.items()}
 
 
 def make_folder(path: Path) -> None:

@@ -23,13 +23,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
-from roadmap.errors import RunError, first_line
+from roadmap.errors import RunError
 from roadmap.lock import Lock
 from roadmap.naming import network_name
-from roadmap.runs.files import append_line, explain_writing, make_folder, read_json, replace_file, write_json
+from roadmap.runs.files import (
+    append_line,
+    explain_writing,
+    make_folder,
+    read_json,
+    read_yaml,
+    replace_file,
+    write_json,
+)
 from roadmap.runs.identity import describe_differences, hash_config, hash_setting
 
 CONFIG, STATE, METRICS, SUMMARY, LOCK = "config.yaml", "state.json", "metrics.jsonl", "summary.json", ".lock"
@@ -121,7 +128,7 @@ class RunFolder:
     def _describe_place(self) -> str:
         """Where the images of a run that is done lay, if it was elsewhere: that is no part of its configuration."""
         try:
-            old = read_config_file(self.path / CONFIG)["data"]["root"]
+            old = read_yaml(self.path / CONFIG)["data"]["root"]
         except (RunError, KeyError, TypeError):
             return ""
         return "" if old == self.config["data"]["root"] else f", with data.root={old}"
@@ -170,7 +177,7 @@ class RunFolder:
             return
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
-            differences = describe_differences(read_config_file(self.path / CONFIG), _plain(self.config))
+            differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config))
         raise RunError(
             f"{self.path} holds a run ({state['state']}) of another configuration:\n  "
             + "\n  ".join(differences)
@@ -243,23 +250,6 @@ class RunFolder:
 def identity_values(identity: Identity) -> dict[str, Any]:
     """The fields of an identity, as JSON takes them."""
     return dict(vars(identity))
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """The values of a config.yaml.
-
-    Raises:
-        RunError: it is damaged, or gone.
-    """
-    try:
-        values: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(
-            f"{path} is damaged ({first_line(error)}); remove the run's folder to train it anew"
-        ) from error
-    if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged (no keys); remove the run's folder to train it anew")
-    return {str(key): value for key, value in values.items()}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

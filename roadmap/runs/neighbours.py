@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.errors import RunError
-from roadmap.runs.files import read_json
-from roadmap.runs.folder import CONFIG, STATE, RunFolder, State, read_config_file
+from roadmap.runs.files import read_json, read_yaml
+from roadmap.runs.folder import CONFIG, STATE, RunFolder, State
 from roadmap.runs.identity import describe_differences, describe_setting_differences
 
 NAMES = ("regime", "data", "recipe")  # which tell rows of a table apart
@@ -48,7 +48,7 @@ def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
             if others and path not in taken:
                 differences = ["its config.yaml is damaged"]
                 with suppress(RunError):
-                    differences = describe_setting_differences(read_config_file(path / CONFIG), others[0].config)
+                    differences = describe_setting_differences(read_yaml(path / CONFIG), others[0].config)
                 texts.append(
                     f"{experiment} holds runs with other settings, such as {path.parent.name} "
                     f"({'; '.join(differences)}): changes between them and these are no comparison. "
