@@ -4,7 +4,6 @@ timm's own datasets replace a damaged image by the next one without a word, and 
 that an epoch can't begin in its middle. Here an archive is listed once, and each image is read at its place.
 """
 
-import io
 import json
 import os
 import re
@@ -14,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from PIL import Image
 from timm.data.readers import create_reader
 from timm.data.readers.img_extensions import get_img_extensions
 from timm.utils.misc import natural_key
 
+from roadmap.data.pixels import Pixels, decode_image
 from roadmap.errors import DataError, first_line
 
 LABELS = (".cls", ".json")  # files beside an image of a WebDataset that hold its class
@@ -32,7 +31,7 @@ class ClassedImages(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+    def __getitem__(self, index: int) -> tuple[Pixels, int]: ...
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ class TarImages:
     def __len__(self) -> int:
         return len(self.members)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
         member = self.members[index]
         with member.archive.open("rb") as file:
             file.seek(member.offset)
             content = file.read(member.size)
-        return Image.open(io.BytesIO(content)).convert("RGB"), member.label
+        return decode_image(content), member.label
 
     def name_of(self, index: int) -> str:
         return f"{self.members[index].archive}: {self.members[index].name}"
@@ -108,10 +107,10 @@ class HubImages:
     def __len__(self) -> int:
         return len(self.reader)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
         file, label = self.reader[index]
         with file:
-            return Image.open(file).convert("RGB"), label
+            return decode_image(file.read()), label
 
     def name_of(self, index: int) -> str:
         return f"image {index} of {self.root}, {self.split}"

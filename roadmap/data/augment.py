@@ -135,22 +135,26 @@ class Erasures:
         k, device = len(images), generator.device
         if not k:
             return cls(images, torch.empty((0, 4), device=device), torch.empty((0, 3, size, size), device=device))
-        area = (
-            size * size * (_uniform((k, ATTEMPTS), generator) * (ERASED_AREA[1] - ERASED_AREA[0]) + ERASED_AREA[0])
-        )
-        ratio = _log_uniform((k, ATTEMPTS), ERASED_RATIO, generator)
-        height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-        fits = (width < size) & (height < size)
-        height, width = (_first_fit(value, fits, fallback=0) for value in (height, width))
-        top, left = (_below(size - extent, generator) for extent in (height, width))
-        noise = torch.randn((k, 3, size, size), generator=generator, device=device)
-        return cls(images, torch.stack([top, left, height, width], dim=1), noise)
+        boxes = draw_erased_boxes(k, size, generator)
+        return cls(images, boxes, torch.randn((k, 3, size, size), generator=generator, device=device))
 
     @classmethod
     def join(cls, parts: Sequence[Self], starts: Sequence[int]) -> Self:
         """`starts` are the places of the parts' first images."""
         images = np.concatenate([part.images + start for part, start in zip(parts, starts, strict=True)])
         return cls(images, torch.cat([part.boxes for part in parts]), torch.cat([part.noise for part in parts]))
+
+
+def draw_erased_boxes(n: int, size: int, generator: torch.Generator) -> Tensor:
+    """Boxes (N, 4) of whole numbers: top, left, height, width; timm's RandomErasing."""
+    low, high = ERASED_AREA
+    area = size * size * (_uniform((n, ATTEMPTS), generator) * (high - low) + low)
+    ratio = _log_uniform((n, ATTEMPTS), ERASED_RATIO, generator)
+    height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (width < size) & (height < size)
+    height, width = (_first_fit(value, fits, fallback=0) for value in (height, width))
+    top, left = (_below(size - extent, generator) for extent in (height, width))
+    return torch.stack([top, left, height, width], dim=1)
 
 
 def erase(images: Tensor, erasures: Erasures) -> Tensor:

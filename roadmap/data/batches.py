@@ -1,17 +1,22 @@
 """Batches that worker processes read and transform, each with random numbers of its own (order.py)."""
 
+import atexit
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from roadmap.data.finish import Finish
 from roadmap.data.order import ALONE, Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.reading import CheckedImages
+from roadmap.data.shared_batches import IN_ADVANCE, SharedBatches
 from roadmap.data.transforms import Transform
 from roadmap.errors import DataError, first_line
 from roadmap.memory import keep_freed_memory
@@ -29,42 +34,43 @@ class BatchDataset(Dataset[Batch | DataError]):
         self.images = images
         self.transform = transform
         self.keep_size = keep_size  # the next image takes the place of one that is skipped
+        self.shared = SharedBatches()
 
     def __getitem__(self, plan: BatchPlan) -> Batch | DataError:
         read = self.images.read_from if self.keep_size else self.images.read
         try:
             with own_random_state(plan.seed):
                 samples = [sample for index in plan.indices if (sample := read(int(index))) is not None]
-                tensors = [self.transform(image) for image, _ in samples]
+                levels = [torch.from_numpy(self.transform(image)) for image, _ in samples]
         except DataError as error:
             return error
-        # In a worker, straight into the memory that it shares with the process that trains.
-        images = default_collate(tensors) if tensors else torch.empty(0)
+        images = self.shared.stack(levels).permute(0, 3, 1, 2) if levels else torch.empty(0)
         return Batch(images, torch.tensor([label for _, label in samples]), plan.training_seed)
 
 
 class TrainBatches:
-    """The batches of an order, augmented."""
+    """The batches of an order, augmented; `finish` does it where they are trained on."""
 
     def __init__(
         self,
         images: CheckedImages,
         transform: Transform,
+        finish: Finish,
         order: Order,
         *,
         workers: int | None = None,
-        pin_memory: bool = False,
     ):
+        self.finish = finish
         self.order = order
         self.updates = order.updates
         self._plans: list[BatchPlan] = []
-        self._loader = _build_loader(BatchDataset(images, transform, True), self._plans, workers, pin_memory)
+        self._loader = _build_loader(BatchDataset(images, transform, True), self._plans, workers, finish.device)
         self.in_advance = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         self._plans[:] = self.order.plans(epoch, start)
-        batches = _deliver(self._loader)
+        batches = _deliver(self._loader, self._plans, self.finish)
         for _ in range(start, self.updates):
             yield [next(batches) for _ in range(self.order.accumulation)]
 
@@ -76,17 +82,18 @@ class EvalBatches:
         self,
         images: CheckedImages,
         transform: Transform,
+        finish: Finish,
         *,
         batch_size: int,
         share: Share = ALONE,
         workers: int | None = None,
-        pin_memory: bool = False,
     ):
-        plans = plan_evaluation(len(images), batch_size, share)
-        self._loader = _build_loader(BatchDataset(images, transform, False), plans, workers, pin_memory)
+        self.finish = finish
+        self._plans = plan_evaluation(len(images), batch_size, share)
+        self._loader = _build_loader(BatchDataset(images, transform, False), self._plans, workers, finish.device)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for batch in _deliver(self._loader) if len(batch.labels))
+        return (batch for batch in _deliver(self._loader, self._plans, self.finish) if len(batch.labels))
 
 
 @contextmanager
@@ -104,17 +111,17 @@ def own_random_state(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _deliver(loader: DataLoader[Batch | DataError]) -> Iterator[Batch]:
-    """The loader's batches.
+def _deliver(loader: DataLoader[Batch | DataError], plans: Sequence[BatchPlan], finish: Finish) -> Iterator[Batch]:
+    """The loader's batches, one for each plan, finished.
 
     Raises:
         DataError: an image can't be read, or a worker process died.
     """
     try:
-        for batch in loader:
+        for batch, plan in zip(loader, list(plans), strict=True):
             if isinstance(batch, DataError):
                 raise batch
-            yield batch
+            yield finish(batch, plan.seed)
     except RuntimeError as error:  # DataLoader knows of a dead worker by its signal
         if "DataLoader worker" not in str(error):
             raise
@@ -127,7 +134,7 @@ def _deliver(loader: DataLoader[Batch | DataError]) -> Iterator[Batch]:
 
 
 def _build_loader(
-    dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, pin_memory: bool
+    dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, device: torch.device
 ) -> DataLoader[Batch | DataError]:
     if workers is None:
         workers = 0 if len(dataset.images) <= TINY else max(len(os.sched_getaffinity(0)) - 1, 1)
@@ -137,22 +144,37 @@ def _build_loader(
         sampler=plans,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=pin_memory,
-        worker_init_fn=prepare_worker,
+        prefetch_factor=IN_ADVANCE if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=partial(prepare_worker, _tell_the_end()),
     )
 
 
-def prepare_worker(_: int) -> None:
-    """In a process that reads images, before the first."""
+def _tell_the_end() -> Tensor:
+    """A number in shared memory that is 0 until this process ends."""
+    ending = torch.zeros(1, dtype=torch.uint8).share_memory_()
+    atexit.register(ending.fill_, 1)  # before multiprocessing ends the workers and waits for them
+    return ending
+
+
+def prepare_worker(ending: Tensor, _: int) -> None:
+    """In a process that reads images, before the first; `ending` is not 0 once the process that trains ends."""
     keep_freed_memory()
-    outlive_signals()
+    outlive_signals(ending)
 
 
-def outlive_signals() -> None:
+def outlive_signals(ending: Tensor) -> None:
     """A signal that goes to all processes, as Ctrl-C and a cluster's do, is for the one that trains: it saves.
 
-    That one ends its workers by SIGTERM where they don't end by themselves, so a second SIGTERM ends them.
+    That one ends its workers by SIGTERM, at its own end or where they don't end by themselves, so a second SIGTERM
+    ends them, too.
     """
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if ending:
+            os._exit(0)
+
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    signal.signal(signal.SIGTERM, end)

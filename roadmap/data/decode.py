@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
+from roadmap.data.pixels import Pixels
 from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
@@ -46,7 +48,7 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
     """
     size = data.image_size
     resize = Resize((size, size), InterpolationMode(data.interpolation.value))
-    first = images.read_from(0)[0].size
+    first = images.read_from(0)[0]
 
     def fill(piece: range) -> list[int]:
         skipped = []
@@ -57,13 +59,14 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
                 skipped.append(index)
                 continue
             image, labels[index] = sample
-            if image.size != first:
+            if image.shape != first.shape:
                 raise DataError(
-                    f"image {index} of {data.name} has {image.size} pixels, the first one {first}: images of "
-                    "several sizes can't be kept on the device. Choose hardware.resident=false"
+                    f"image {index} of {data.name} has {_size(image)} pixels, the first one {_size(first)}: images "
+                    "of several sizes can't be kept on the device. Choose hardware.resident=false"
                 )
-            resized = image if image.size == (size, size) else resize(image)
-            pixels[index] = np.asarray(resized).transpose(2, 0, 1)
+            if image.shape[:2] != (size, size):
+                image = np.asarray(resize(Image.fromarray(image)))
+            pixels[index] = image.transpose(2, 0, 1)
         return skipped
 
     pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
@@ -75,6 +78,11 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
         return [index for skipped in done for index in skipped]
     finally:
         threads.shutdown(cancel_futures=True)
+
+
+def _size(image: Pixels) -> str:
+    """Width and height."""
+    return f"{image.shape[1]}x{image.shape[0]}"
 
 
 def _show(pieces: Iterator[list[int]], n: int, name: str) -> Iterator[list[int]]:

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from roadmap.data.batches import EvalBatches, TrainBatches
+from roadmap.data.finish import Finish
 from roadmap.data.order import ALONE, Batch, Order, Share
 from roadmap.data.reading import CheckedImages, Images, checked
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
@@ -53,9 +54,9 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
     return TrainBatches(
         images,
         build_train_transform(data, augment),
+        Finish(data, load.device, augment.erasing),
         order,
         workers=load.workers,
-        pin_memory=load.device.type == "cuda",
     )
 
 
@@ -67,10 +68,10 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
     return EvalBatches(
         images,
         build_eval_transform(data),
+        Finish(data, load.device),
         batch_size=load.batch_size,
         share=load.share,
         workers=load.workers,
-        pin_memory=load.device.type == "cuda",
     )
 
 

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from PIL import Image
 from rich.console import Console
 from torchvision.datasets import ImageFolder
 
+from roadmap.data.pixels import Pixels
 from roadmap.data.spec import OnError
 from roadmap.errors import DataError, first_line
 
-Sample = tuple[Image.Image, int]
+Sample = tuple[Pixels, int]
 LISTED = 5  # skipped files that a report names
 
 
 class Images(Protocol):
-    """Images by number: an RGB image of any size, and its class from 0."""
+    """Images by number: an image of any size, and its class from 0."""
 
     def __len__(self) -> int: ...
 

@@ -87,7 +87,7 @@ def find_obstacle(images: CheckedImages, data: DataSpec, augment: AugmentSpec, d
     The first image speaks for the size of all; `decode` checks the others.
     """
     size = data.image_size
-    width, height = images.read_from(0)[0].size
+    height, width, _ = images.read_from(0)[0].shape
     if augment.rand_augment is not None and RandPolicy.parse(augment.rand_augment) is None:
         return f"recipe.augment.rand_augment={augment.rand_augment} is made image by image, by timm"
     if data.crop_pct != 1 or width != height:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
 
 from roadmap.data.archives import ClassedImages, HubImages, TarImages, find_archives
+from roadmap.data.pixels import Pixels, read_image
 from roadmap.data.reading import CheckedImages, Images, name_of
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
@@ -31,8 +31,8 @@ class ImageArray:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.fromarray(self.images[index]), int(self.labels[index])
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        return self.images[index], int(self.labels[index])
 
 
 class PartOfImages:
@@ -47,7 +47,7 @@ class PartOfImages:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
         return self.images[int(self.places[index])]
 
     def name_of(self, index: int) -> str:
@@ -108,15 +108,17 @@ def _open_digits() -> tuple[Images, Images]:
     return ImageArray(images[~held_out], labels[~held_out]), ImageArray(images[held_out], labels[held_out])
 
 
-def _open_cifar(kind: Callable[..., Images], root: Path) -> tuple[Images, Images]:
+def _open_cifar(kind: Callable[..., CIFAR10], root: Path) -> tuple[Images, Images]:
     try:
-        return kind(root, train=True, download=True), kind(root, train=False, download=True)
+        parts = kind(root, train=True, download=True), kind(root, train=False, download=True)
     except Exception as error:  # urllib's, torchvision's and the file system's errors share no base
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"{kind.__name__} is not in {root.absolute()} and can't be downloaded: {reason}. Put torchvision's "
             "files there, or name a folder with train/CLASS/* and val/CLASS/* by data.root=FOLDER"
         ) from error
+    train, val = (ImageArray(part.data, np.array(part.targets)) for part in parts)
+    return train, val
 
 
 def _open_folder(root: Path, num_classes: int) -> tuple[Images, Images]:
@@ -162,7 +164,7 @@ def _read_folder(path: Path) -> ImageFolder:
     if not path.is_dir():
         raise DataError(f"there is no folder {path.absolute()}; expected one folder of images for each class in it")
     try:
-        return ImageFolder(str(path))
+        return ImageFolder(str(path), loader=read_image)
     except FileNotFoundError as error:  # no class folders, or one without images
         raise DataError(f"{path.absolute()} is no image folder: {error}") from error
 

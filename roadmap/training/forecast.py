@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from roadmap.data.open import EvalData, LoadSpec, TrainData, open_eval, open_train
 from roadmap.data.order import Batch
+from roadmap.data.pixels import Pixels
 from roadmap.data.sources import DEFAULT_ROOT, Images, open_images
 from roadmap.data.spec import AugmentSpec, DataSpec, Source
 from roadmap.errors import ConfigError, DataError, first_line
@@ -46,15 +46,14 @@ class MadeUpImages:
 
     def __init__(self, count: int, size: tuple[int, int], num_classes: int):
         width, height = size
-        pixels = np.random.default_rng(SEED).integers(256, size=(POOL, height, width, 3), dtype=np.uint8)
-        self.pool = [Image.fromarray(image) for image in pixels]
+        self.pool = np.random.default_rng(SEED).integers(256, size=(POOL, height, width, 3), dtype=np.uint8)
         self.count = count
         self.num_classes = num_classes
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
         if not 0 <= index < self.count:
             raise IndexError(index)
         return self.pool[index % POOL], index % self.num_classes

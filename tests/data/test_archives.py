@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from timm.data import ImageDataset, create_dataset
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
 from roadmap.data.archives import HubImages, TarImages, find_archives
 from roadmap.data.batches import TrainBatches
+from roadmap.data.finish import Finish
 from roadmap.data.order import Order
 from roadmap.data.reading import Images
 from roadmap.data.sources import open_images, open_validation
@@ -123,9 +125,10 @@ def test_worker_processes_share_an_archive(spec: DataSpec, photographs: Path, tm
     pack(photographs / "train", tmp_path / "archives/train.tar")
     pack(photographs / "val", tmp_path / "archives/val.tar")
     images, _ = open_images(replace(spec, root=str(tmp_path / "archives")))
-    assert images[0][0].size == (16, 16)
+    assert images[0][0].shape == (16, 16, 3)
     transform = build_eval_transform(spec)
-    loaders = (TrainBatches(images, transform, Order(12, 2, 1, 0), workers=workers) for workers in (0, 2))
+    finish, order = Finish(spec, torch.device("cpu")), Order(12, 2, 1, 0)
+    loaders = (TrainBatches(images, transform, finish, order, workers=workers) for workers in (0, 2))
     alone, shared = ([batch for update in loader.epoch(0) for batch in update] for loader in loaders)
     assert all((a.images == b.images).all() for a, b in zip(alone, shared, strict=True))
 

@@ -1,7 +1,9 @@
 """Augmentation in batches against torchvision's and timm's, image by image."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.data.augment import Crops, Erasures, crop_and_flip, crop_resized, draw_crop_boxes, erase
 from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
+from roadmap.data.finish import Finish, erase_boxes
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Batch, Order, Share
 from roadmap.data.reading import CheckedImages
@@ -62,13 +65,30 @@ def papers_transform(**changes: Any) -> Any:
 
 
 def test_photographs_are_transformed_as_by_timm_op_for_op() -> None:
-    """The crop stands first; all after it are timm's own, with the paper's values."""
+    """The crop stands first; flip and RandAugment are drawn by timm, with the paper's values, and then the batch
+    is normalized and erased."""
     config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
-    ours, timms = build_train_transform(config.data, config.recipe.augment), papers_transform()
-    assert len(ours.transforms) == len(timms.transforms) == 6
-    for one, other in zip(ours.transforms[1:], timms.transforms[1:], strict=True):
-        assert type(one) is type(other)
-        assert str(one) == str(other)
+    data, augment = config.data, config.recipe.augment
+    crop, others = build_train_transform(data, augment).transforms
+    timms = papers_transform().transforms
+    assert [str(one) for one in (crop.drawn, *others.transforms)] == [str(other) for other in timms[:3]]
+    assert [type(part).__name__ for part in timms[3:]] == ["MaybeToTensor", "Normalize", "RandomErasing"]
+    load = LoadSpec(4, 1, 0, torch.device("cpu"), workers=0, resident=False)
+    images = ImageArray(np.zeros((4, 9, 9, 3), dtype=np.uint8), np.zeros(4, dtype=np.int64))
+    assert open_train(images, data, augment, load).finish.erasing == timms[5].probability == 0.25
+
+
+def test_batches_are_normalized_as_by_timm() -> None:
+    data = read_config(roadmap.compose("data=imagenet", "data.root=none")).data
+    images = random_images(5, 224)
+    to_tensor, normalize = papers_transform().transforms[3:5]
+    expected = [normalize(to_tensor(Image.fromarray(image.permute(1, 2, 0).numpy()))) for image in images]
+    for form in (torch.contiguous_format, torch.channels_last):
+        finished = Finish(data, torch.device("cpu"))(
+            Batch(images.contiguous(memory_format=form), torch.arange(5)), 0
+        )
+        assert finished.images.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(finished.images, torch.stack(expected), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (80, 60), (3000, 40), (224, 224)])
@@ -81,20 +101,22 @@ def test_a_photograph_is_cropped_as_by_timm(size: tuple[int, int]) -> None:
         papers_transform(auto_augment=None, re_prob=0, color_jitter=None),
     )
     width, height = size
-    image = Image.fromarray(random_images(1, max(size))[0, :, :height, :width].permute(1, 2, 0).numpy())
+    image = random_images(1, max(size))[0, :, :height, :width].permute(1, 2, 0).numpy()
+    finish = Finish(data, torch.device("cpu"))
     deviation = 255 * torch.tensor(data.std).view(3, 1, 1)
     for seed in range(5):
-        results = []
-        for transform in (ours, timms):
-            with own_random_state(seed):
-                results.append(transform(image) * deviation)
-        assert (results[0] - results[1]).abs().max() <= LEVELS + 0.01
+        with own_random_state(seed):
+            levels = torch.from_numpy(ours(image)).permute(2, 0, 1)[None]
+        with own_random_state(seed):
+            expected = timms(Image.fromarray(image))
+        difference = finish(Batch(levels, torch.zeros(1)), 0).images - expected
+        assert (difference * deviation).abs().max() <= LEVELS + 0.01
 
 
 def test_an_image_of_one_pixel_is_cropped_too() -> None:
     config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
     transform = build_train_transform(config.data, config.recipe.augment)
-    assert {transform(Image.new("RGB", (1, 1))).shape for _ in range(20)} == {(3, 224, 224)}
+    assert {transform(np.zeros((1, 1, 3), dtype=np.uint8)).shape for _ in range(20)} == {(224, 224, 3)}
 
 
 def test_crop_boxes_are_distributed_as_timms() -> None:
@@ -129,9 +151,15 @@ def test_padded_crop_and_flip_move_whole_images() -> None:
     assert (unmirrored.flatten(1)[:, None] == allowed[:25]).all(2).any(1).all()
 
 
-def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images() -> None:
+def erase_all_at_once(images: torch.Tensor, probability: float) -> None:
+    erase(images, Erasures.draw(len(images), 16, probability, seeded(), np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("erase_them", [erase_all_at_once, partial(erase_boxes, seed=0)])
+def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images(erase_them: Callable[..., None]) -> None:
     images = torch.full((4000, 3, 16, 16), 7.0)
-    erased = erase(images.clone(), Erasures.draw(4000, 16, 0.25, seeded(), np.random.default_rng(0))) != 7.0
+    erase_them(images, 0.25)
+    erased = images != 7.0
     touched = erased.flatten(1).any(1)
     assert touched.float().mean().item() == pytest.approx(0.25, abs=0.03)
     mask = erased[touched][:, 0]
@@ -140,8 +168,12 @@ def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images() -> None:
     share = mask.float().mean((1, 2))
     assert 0.01 < share.min() < 0.04
     assert 0.30 < share.max() < 0.36
-    none = Erasures.draw(4000, 16, 0.0, seeded(), np.random.default_rng(0))
-    assert torch.equal(erase(images.clone(), none), images)
+    noise = images[erased]
+    assert abs(noise.mean()) < 0.01
+    assert noise.std().item() == pytest.approx(1, abs=0.01)
+    before = images.clone()
+    erase_them(images, 0.0)
+    assert torch.equal(images, before)
 
 
 @pytest.mark.parametrize("recipe", ["paper", "short"])
@@ -173,7 +205,8 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     transform = build_train_transform(CONFIG.data, CONFIG.recipe.augment)
 
     def batches(epoch: int, workers: int = 0, seed: int = 0) -> list[torch.Tensor]:
-        loader = TrainBatches(images, transform, Order(len(images), 128, 1, seed), workers=workers)
+        finish = Finish(CONFIG.data, torch.device("cpu"), 0.25)
+        loader = TrainBatches(images, transform, finish, Order(len(images), 128, 1, seed), workers=workers)
         return [micro_batch[0] for update in loader.epoch(epoch) for micro_batch in update]
 
     first = batches(1)
@@ -219,7 +252,8 @@ def test_processes_share_an_evaluation() -> None:
 
 def test_both_ways_evaluate_the_same_images() -> None:
     _, images = open_images(CONFIG.data)
-    one_by_one = list(EvalBatches(images, build_eval_transform(CONFIG.data), batch_size=100))
+    finish = Finish(CONFIG.data, torch.device("cpu"))
+    one_by_one = list(EvalBatches(images, build_eval_transform(CONFIG.data), finish, batch_size=100))
     resident = list(ResidentEvalBatches(ResidentImages(images, CONFIG.data, torch.device("cpu")), 100, Share()))
     assert sum(len(labels) for _, labels, _ in resident) == len(images) == 364
     for (a, labels, _), (b, others, _) in zip(one_by_one, resident, strict=True):
@@ -256,7 +290,9 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     ((ours, _, _),) = next(iter(resident.epoch(0)))
     transform = build_train_transform(data, augment)
     with own_random_state(0):
-        theirs = torch.stack([transform(images[0][0]) for _ in range(n)])
+        levels = torch.from_numpy(np.stack([transform(images[0][0]) for _ in range(n)])).permute(0, 3, 1, 2)
+    finish = Finish(data, torch.device("cpu"), augment.erasing)
+    theirs = finish(Batch(levels, torch.zeros(n)), 0).images
     step = size // 7
     ours, theirs = (batch[:, :, ::step, ::step].double() for batch in (ours, theirs))
     error = ((ours.var(0) + theirs.var(0)) / n).sqrt()

@@ -13,7 +13,8 @@ from PIL import Image
 
 from roadmap.data.batches import EvalBatches, TrainBatches
 from roadmap.data.decode import decode
-from roadmap.data.order import Order
+from roadmap.data.finish import Finish
+from roadmap.data.order import Batch, Order
 from roadmap.data.reading import CheckedImages
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
@@ -56,7 +57,8 @@ def damaged(photographs: Path) -> Path:
 
 
 def train_batches(images: CheckedImages, spec: DataSpec, workers: int = 0) -> TrainBatches:
-    return TrainBatches(images, build_eval_transform(spec), Order(12, 4, 1, 0), workers=workers)
+    finish = Finish(spec, torch.device("cpu"))
+    return TrainBatches(images, build_eval_transform(spec), finish, Order(12, 4, 1, 0), workers=workers)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -91,7 +93,8 @@ def test_skipping_keeps_the_size_of_training_batches(
     assert [len(batch.labels) for batch in batches] == [4, 4, 4]
     assert str(images.skipped()) == f"1 of 12 images were skipped: {damaged}"
     assert capfd.readouterr().err.count(f"skipped: {damaged} can't be read") == 1
-    following = build_eval_transform(spec)(images[4][0])
+    levels = torch.from_numpy(build_eval_transform(spec)(images[4][0])).permute(2, 0, 1)
+    following = Finish(spec, torch.device("cpu"))(Batch(levels[None], torch.zeros(1)), 0).images[0]
     copies = [image for batch in batches for image in batch.images if torch.equal(image, following)]
     assert len(copies) == 2  # its own, and the skipped one's
 
@@ -100,7 +103,7 @@ def test_skipping_leaves_images_out_of_an_evaluation(spec: DataSpec, photographs
     for name in ("ape/0.jpg", "ape/1.jpg"):
         scramble(photographs / "val" / name)
     _, images = open_images(replace(spec, on_error=OnError.skip))
-    batches = list(EvalBatches(images, build_eval_transform(spec), batch_size=2))
+    batches = list(EvalBatches(images, build_eval_transform(spec), Finish(spec, torch.device("cpu")), batch_size=2))
     assert [batch.labels.tolist() for batch in batches] == [[1, 1]]
     assert len(images.skipped().names) == 2
 

@@ -163,14 +163,14 @@ def test_a_gpu_is_tried(subject: Subject, monkeypatch: pytest.MonkeyPatch, holds
 def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
     config = plan(tmp_path, "data=imagenet", f"data.root={tmp_path / 'none'}")[0].config
     train, val, reason = find_images(config.data)
-    assert (len(train), len(val), train[1_281_166][0].size) == (1_281_167, 50_000, (500, 375))
+    assert (len(train), len(val), train[1_281_166][0].shape) == (1_281_167, 50_000, (375, 500, 3))
     assert str(reason).startswith(f"there is no data folder {tmp_path / 'none'}")
     cifar = plan(tmp_path, "data=cifar10", f"data.root={tmp_path / 'none'}")[0].config
     train, val, reason = find_images(cifar.data)
-    assert (len(train), len(val), train[0][0].size, reason) == (
+    assert (len(train), len(val), train[0][0].shape, reason) == (
         50_000,
         10_000,
-        (32, 32),
+        (32, 32, 3),
         "cifar10 has not been downloaded",
     )
     assert not (tmp_path / "none").exists()

@@ -1,0 +1,56 @@
+"""Processes that read images: the memory that they share, and their end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from roadmap.data import shared_batches
+from roadmap.data.shared_batches import SLOTS, SharedBatches
+
+ROOT = Path(__file__).parents[2]
+# A program that keeps its batches, with workers that have some in advance, and ends.
+KEPT = """
+import torch
+import roadmap
+from roadmap.config import read_config
+from roadmap.data.open import LoadSpec, open_train
+from roadmap.data.sources import open_images
+config = read_config(roadmap.compose())
+images, _ = open_images(config.data)
+load = LoadSpec(16, 1, 0, torch.device("cpu"), workers=2, resident=False)
+updates = open_train(images, config.data, config.recipe.augment, load).epoch(0)
+print(len(next(updates)[0].labels))
+"""
+
+
+def test_memory_is_used_again_when_its_batch_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_batches, "get_worker_info", lambda: "a worker")
+    images = [torch.full((4, 4, 3), number, dtype=torch.uint8) for number in range(40)]
+    shared = SharedBatches()
+    made = [shared.stack(images[3 * number : 3 * number + 3]) for number in range(SLOTS + 1)]
+    assert all(batch.is_shared() for batch in made)
+    for number, batch in enumerate(made[1:], start=1):
+        assert torch.equal(batch, torch.stack(images[3 * number : 3 * number + 3]))
+    assert made[0].data_ptr() == made[-1].data_ptr()
+    assert len({batch.data_ptr() for batch in made}) == SLOTS
+    last = shared.stack(images[30:32])  # of an evaluation, with fewer images
+    assert (len(last), last.data_ptr()) == (2, made[1].data_ptr())
+    assert torch.equal(shared.stack(images[30:40]), torch.stack(images[30:40]))
+
+
+def test_without_workers_memory_is_new() -> None:
+    shared, images = SharedBatches(), [torch.zeros(2, 2, 3)] * 2
+    batches = [shared.stack(images) for _ in range(SLOTS + 1)]
+    assert len({batch.data_ptr() for batch in batches}) == SLOTS + 1
+    assert not any(batch.is_shared() for batch in batches)
+
+
+def test_a_program_that_keeps_its_workers_ends() -> None:
+    """They outlive the signal that multiprocessing sends them then, unless they know that all ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "16\n", "")
