@@ -61,7 +61,8 @@ class PeerImages(torch.utils.data.Dataset[tuple[Any, int]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        image, label = self.images[index]
+        pixels, label = self.images[index]
+        image = Image.fromarray(pixels)
         return (image if self.transform is None else self.transform(image)), label
 
 

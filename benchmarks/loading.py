@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import Pair, make_parser, positive, run_benchmark
+from pairs import InOwnProcess, Pair, make_parser, positive, run_benchmark
 from PIL import Image
 from timm.data import ImageDataset, create_loader
 
@@ -29,6 +29,7 @@ from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, open_train
 from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
+from roadmap.memory import keep_freed_memory
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4
@@ -61,8 +62,8 @@ def make_pair(arguments: argparse.Namespace, ours: Path, peers: Path, name: str)
         f"{name}, {config.data.image_size} px, {workers} workers",
         "timm's create_loader",
         arguments.images,
-        make_ours(config),
-        make_peer(config, peers / "train", workers),
+        InOwnProcess(partial(make_ours, config)),
+        InOwnProcess(partial(make_peer, config, peers / "train", workers)),
     )
 
 
@@ -82,6 +83,7 @@ def write_photographs(folder: Path, count: int) -> None:
 
 
 def make_ours(config: Config) -> Callable[[], int]:
+    keep_freed_memory()  # as training does
     train, _ = open_images(config.data)
     load = LoadSpec(
         config.recipe.total_batch, 1, config.seed, CPU, config.hardware.workers, config.hardware.resident
