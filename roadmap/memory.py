@@ -14,8 +14,8 @@ def keep_freed_memory() -> None:
     To get it anew costs a page fault every 4 KiB. Micro steps 0, 4, 7 and 12 on CIFAR-10 are 1.08, 1.12, 1.11
     and 1.09 times as fast for it (medians of n = 5 pairs, which range from 0.93 to 1.38; batch 128, 1 thread of
     an AMD EPYC, glibc 2.36, 2026-11-24). Beyond 32 MiB glibc gives memory back whatever it is told, unless all
-    comes from its heap: an update of ConvNeXt-T on 32 images of 224 pixels took 8.7 and 9.4 s, and so takes 6.8 and 6.9 s
-    (medians of n = 5 in two processes each, 2 threads, 2026-11-25).
+    comes from its heap: an update of ConvNeXt-T on 32 images of 224 pixels took 8.7 and 9.4 s, and so takes 6.8 and
+    6.9 s (medians of n = 5 in two processes each, 2 threads, 2026-11-25).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl has none

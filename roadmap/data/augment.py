@@ -188,7 +188,8 @@ def _log_uniform(shape: tuple[int, ...], bounds: tuple[float, float], generator:
 
 def _first_fit(values: Tensor, fits: Tensor, fallback: int) -> Tensor:
     """Of each row (N, ATTEMPTS) the first value that fits."""
-    first = values.gather(1, fits.float().argmax(1, keepdim=True)).squeeze(1)
+    # Not by gather, which wakes all threads for a few numbers, and they wait for more with their cores taken.
+    first = values[torch.arange(len(values), device=values.device), fits.float().argmax(1)]
     return torch.where(fits.any(1), first, float(fallback))
 
 
