@@ -1,12 +1,12 @@
 """Batches that worker processes read and transform, each with random numbers of its own (order.py)."""
 
-import atexit
 import os
 import random
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.util import Finalize
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class BatchDataset(Dataset[Batch | DataError]):
 
 
 class TrainBatches:
-    """The batches of an order, augmented; `finish` does it where they are trained on."""
+    """The batches of an order, augmented by worker processes and finished where they are trained on."""
 
     def __init__(
         self,
@@ -153,7 +153,8 @@ def _build_loader(
 def _tell_the_end() -> Tensor:
     """A number in shared memory that is 0 until this process ends."""
     ending = torch.zeros(1, dtype=torch.uint8).share_memory_()
-    atexit.register(ending.fill_, 1)  # before multiprocessing ends the workers and waits for them
+    # Before multiprocessing ends the workers and waits for them.
+    Finalize(None, ending.fill_, args=(1,), exitpriority=0)
     return ending
 
 

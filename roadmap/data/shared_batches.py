@@ -20,7 +20,7 @@ class SharedBatches:
     """
 
     def __init__(self) -> None:
-        self._slots: list[Tensor] = []
+        self._slots = [torch.empty(0)] * SLOTS
         self._made = 0
 
     def stack(self, images: Sequence[Tensor]) -> Tensor:
@@ -29,8 +29,6 @@ class SharedBatches:
             return torch.stack(tuple(images))
         slot, number = self._made % SLOTS, len(images)
         self._made += 1
-        if slot == len(self._slots):
-            self._slots.append(torch.empty(0))
         if self._slots[slot].shape[1:] != images[0].shape or len(self._slots[slot]) < number:
             shape = (number, *images[0].shape)
             self._slots[slot] = torch.empty(shape, dtype=images[0].dtype).share_memory_()

@@ -55,7 +55,7 @@ def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Pat
     assert (summary["images_at_once"], summary["out_of_memory_with"], summary["updates"]) == (256, 512, 2)
 
 
-# Page faults of ten times the tensors of an update, 128 MiB at once.
+# Page faults of ten times the tensors of an update, small and large, 256 MiB at once.
 FAULTS = """
 import resource
 import torch
@@ -63,7 +63,7 @@ from roadmap.memory import keep_freed_memory
 keep_freed_memory()
 counts = []
 for _ in range(11):
-    [torch.ones(2**20) for _ in range(32)]
+    [torch.ones(2**20) for _ in range(32)] + [torch.ones(2**25)]
     counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 print(counts[-1] - counts[0])
 """
@@ -71,6 +71,6 @@ print(counts[-1] - counts[0])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc's allocator")
 def test_the_memory_of_freed_tensors_is_used_again() -> None:
-    """Else each update pays a page fault every 4 KiB: 327,000 here, unless glibc learns by itself, which it may."""
+    """Else each update pays a page fault every 4 KiB: 650,000 here, unless glibc learns by itself, which it may."""
     done = subprocess.run([sys.executable, "-c", FAULTS], cwd=ROOT, capture_output=True, check=True)
-    assert int(done.stdout) < 32_768
+    assert int(done.stdout) < 100_000
