@@ -7,60 +7,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roadmap.data.augment import Crops, Erasures, crop_and_flip, erase
-from roadmap.data.rand_augment import RandAugment
+from roadmap.data.augment import Crops, Erasures, crop_and_flip, erase, images_at_once, to_device
+from roadmap.data.rand_augment import Plan, RandAugment
 from roadmap.data.rand_policy import Draws, RandPolicy
 from roadmap.data.spec import AugmentSpec, DataSpec
+from roadmap.data.streams import Streams
 
 
 @dataclass(frozen=True)
 class BatchDraws:
-    """All that is drawn for the images of a batch."""
+    """All that is drawn for the images of some batches."""
 
-    n: int
     crops: Crops
-    ops: Draws | None
+    ops: Draws
     erasures: Erasures
 
 
 class BatchAugment:
-    """Crop, flip, RandAugment, normalization and erasing, with everything drawn for each image from a seed."""
+    """Crop, flip, RandAugment, normalization and erasing, with everything drawn for each image.
 
-    def __init__(self, data: DataSpec, augment: AugmentSpec, device: torch.device):
+    Args:
+        normalize: levels float32 (N, 3, S, S), which it may change, to the network's input.
+    """
+
+    def __init__(
+        self, data: DataSpec, augment: AugmentSpec, device: torch.device, normalize: Callable[[Tensor], Tensor]
+    ):
         self.data = data
         self.augment = augment
         self.device = device
-        self.rand_augment = None
-        if augment.rand_augment is not None:
-            policy = RandPolicy.parse(augment.rand_augment)
-            assert policy is not None, "find_obstacle lets only a known policy through"
-            self.rand_augment = RandAugment(policy, data, device)
+        self.normalize = normalize
+        policy = RandPolicy(layers=0) if augment.rand_augment is None else RandPolicy.parse(augment.rand_augment)
+        assert policy is not None, "find_obstacle lets only a known policy through"
+        self.rand_augment = RandAugment(policy, data, device)
 
-    def draw(self, n: int, size: int, seed: int) -> BatchDraws:
-        """For `n` images of `size` pixels; the same for the same seed, whatever else is drawn."""
-        generator = torch.Generator(self.device).manual_seed(seed)
-        host = np.random.default_rng(seed)
-        crops = Crops.draw(n, size, self.augment, self.data, generator)
-        ops = self.rand_augment.policy.draw(n, host) if self.rand_augment else None
-        return BatchDraws(n, crops, ops, Erasures.draw(n, size, self.augment.erasing, generator, host))
+    def draw(self, n: int, size: int, seeds: Sequence[int]) -> BatchDraws:
+        """For batches of `n` images of `size` pixels; the same for the same seed, whatever batches are beside."""
+        streams = Streams(seeds, n)
+        crops = Crops.draw(size, self.augment, self.data, streams)
+        ops = self.rand_augment.policy.draw(streams)
+        return BatchDraws(crops, ops, Erasures.draw(size, self.augment.erasing, streams, self.device))
 
-    def __call__(self, images: Tensor, draws: BatchDraws, normalize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Images uint8 (N, 3, S, S) to normalized ones, float32 (N, 3, S, S), channels_last."""
-        levels = crop_and_flip(images, draws.crops, self.augment, self.data)
-        if self.rand_augment is not None and draws.ops is not None:
-            levels = self.rand_augment.apply(levels, draws.ops)
-        return erase(normalize(levels), draws.erasures).contiguous(memory_format=torch.channels_last)
+    def __call__(self, pixels: Tensor, chosen: Tensor, draws: BatchDraws) -> Tensor:
+        """Images `chosen` (N,) of uint8 (M, 3, S, S) to the network's, float32 (N, 3, S, S), channels_last."""
+        plan = Plan(draws.ops, pixels.shape[3])
+        images = pixels.index_select(0, chosen[to_device(plan.order, self.device)])
+        levels = crop_and_flip(images, draws.crops.sort(plan.order), self.augment, self.data)
+        self.rand_augment.apply(levels, plan)
+        return erase(self._finish(levels, to_device(np.argsort(plan.order), self.device)), draws.erasures)
 
-
-def join(parts: Sequence[BatchDraws]) -> BatchDraws:
-    """The draws of several batches, for their images one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(part.n for part in parts)])
-    ops = [part.ops for part in parts if part.ops is not None]
-    return BatchDraws(
-        int(starts[-1]),
-        Crops.join([part.crops for part in parts]),
-        Draws.join(ops) if ops else None,
-        Erasures.join([part.erasures for part in parts], starts[:-1].tolist()),
-    )
+    def _finish(self, levels: Tensor, order: Tensor) -> Tensor:
+        """Normalizes the images and puts them into order, channels_last."""
+        images = torch.empty_like(levels, memory_format=torch.channels_last)
+        piece = images_at_once(levels)
+        for out, places in zip(images.split(piece), order.split(piece), strict=True):
+            out.copy_(self.normalize(levels.index_select(0, places)))
+        return images

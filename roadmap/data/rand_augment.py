@@ -1,10 +1,11 @@
 """RandAugment on whole batches, with operations and magnitudes drawn for each image.
 
-Images are grouped by kernel: each layer sorts the batch by it, so that a kernel works on one stretch of
-the batch. The sizes of the groups are known on the host, which drew them; nothing waits for the device.
+Images are sorted by kernel, so that a kernel works on one stretch of the batch. The sizes of the groups are known
+on the host, which drew them; nothing waits for the device.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -41,6 +42,47 @@ KERNEL_OF = np.array([KERNELS.index(SHARED.get(name, (name, 0))[0]) for name in 
 COLUMN_OF = np.array([SHARED.get(name, (name, 0))[1] for name in OPS])
 
 
+@dataclass(frozen=True)
+class Layer:
+    """The operations that come first, second, ... for the images that have so many."""
+
+    images: np.ndarray  # which ones (K,), in the plan's order, sorted by kernel
+    values: np.ndarray  # float32 (K, 2), the kernels' numbers
+    groups: dict[str, slice]  # each kernel's stretch of them
+
+
+class Plan:
+    """How the images are sorted, and what is done with them in each layer.
+
+    order: of the images (N,), which makes those of the first layer its first, sorted.
+    """
+
+    def __init__(self, draws: Draws, size: int):
+        draws = _applied_first(draws)
+        kernels = np.where(draws.ops == NOT_APPLIED, len(KERNELS), KERNEL_OF[draws.ops])
+        self.order = np.argsort(kernels[0], kind="stable") if len(kernels) else np.arange(draws.ops.shape[1])
+        sorted_draws = zip(draws.ops[:, self.order], draws.arguments[:, self.order], strict=True)
+        self.layers = [_plan_layer(ops, arguments, size) for ops, arguments in sorted_draws]
+
+
+def _plan_layer(ops: np.ndarray, arguments: np.ndarray, size: int) -> Layer:
+    """Of one operation for each image and its argument, (N,) each."""
+    images = np.flatnonzero(ops != NOT_APPLIED)
+    images = images[np.argsort(KERNEL_OF[ops[images]], kind="stable")]
+    values = np.zeros((len(images), 2), dtype=np.float32)
+    values[np.arange(len(images)), COLUMN_OF[ops[images]]] = arguments[images]
+    values[:, 1] *= size  # translations are relative
+    bounds = np.searchsorted(KERNEL_OF[ops[images]], np.arange(len(KERNELS) + 1))
+    groups = zip(KERNELS, bounds[:-1], bounds[1:], strict=True)
+    return Layer(images, values, {name: slice(start, stop) for name, start, stop in groups if start < stop})
+
+
+def _applied_first(draws: Draws) -> Draws:
+    """The same operations in the same order, those not applied last: later layers then have few images."""
+    order = np.argsort(draws.ops == NOT_APPLIED, axis=0, kind="stable")
+    return Draws(*(np.take_along_axis(values, order, axis=0) for values in (draws.ops, draws.arguments)))
+
+
 class RandAugment:
     """The policy on images float32 (N, 3, S, S) of whole levels 0 to 255; new pixels get the data's mean color."""
 
@@ -53,55 +95,26 @@ class RandAugment:
         for name, recolor in COLOR_KERNELS.items():
             self.kernels[name] = partial(_recolor, recolor)
 
-    def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """The operations of `draws`, one layer after the other."""
-        plan = _Plan(_applied_first(draws), images.shape[3])
-        orders, parameters = (to_device(array, images.device) for array in (plan.orders, plan.parameters))
-        for layer, groups in enumerate(plan.groups):
-            images = images.index_select(0, orders[layer])
-            values = parameters[layer]
-            for name, group in groups.items():
-                if name in self.kernels and group.start < group.stop:
-                    images[group] = self.kernels[name](images[group], values[group])
-            rows, columns = groups["ShiftRows"], groups["ShiftColumns"]
-            if rows.start < columns.stop:
-                shifted = self.shift(images[rows], images[columns], values[rows.start : columns.stop])
-                images[rows], images[columns] = shifted
-        return images.index_select(0, orders[-1])
+    def apply(self, images: Tensor, plan: Plan) -> None:
+        """Changes images in the plan's order: the operations of one layer after the other."""
+        for number, layer in enumerate(plan.layers):
+            values = to_device(layer.values, images.device)
+            if number == 0:
+                self._apply(images, layer.groups, values)
+                continue
+            places = to_device(layer.images, images.device)
+            chosen = images.index_select(0, places)
+            self._apply(chosen, layer.groups, values)
+            images.index_copy_(0, places, chosen)
 
-
-class _Plan:
-    """How a batch is sorted in each layer.
-
-    orders: (layers + 1, N); each sorts the batch as the layer before left it, the last restores its order.
-    parameters: float32 (layers, N, 2), the kernels' numbers, sorted as the layer is.
-    groups: for each layer, the kernels and the stretches of images that they change.
-    """
-
-    def __init__(self, draws: Draws, size: int):
-        layers, n = draws.ops.shape
-        self.orders = np.empty((layers + 1, n), dtype=np.int64)
-        self.parameters = np.zeros((layers, n, 2), dtype=np.float32)
-        self.groups: list[dict[str, slice]] = []
-        places = np.arange(n)
-        for layer in range(layers):
-            kernels = np.where(draws.ops[layer] == NOT_APPLIED, NOT_APPLIED, KERNEL_OF[draws.ops[layer]])
-            order = np.argsort(kernels[places], kind="stable")
-            places = places[order]
-            self.orders[layer] = order
-            columns = COLUMN_OF[draws.ops[layer, places]]
-            self.parameters[layer, np.arange(n), columns] = draws.arguments[layer, places]
-            bounds = np.searchsorted(kernels[places], np.arange(len(KERNELS) + 1))
-            groups = zip(KERNELS, bounds[:-1], bounds[1:], strict=True)
-            self.groups.append({name: slice(start, stop) for name, start, stop in groups})
-        self.orders[layers] = np.argsort(places)
-        self.parameters[..., 1] *= size  # translations are relative
-
-
-def _applied_first(draws: Draws) -> Draws:
-    """The same operations in the same order, those not applied last: later layers then have few images."""
-    order = np.argsort(draws.ops == NOT_APPLIED, axis=0, kind="stable")
-    return Draws(*(np.take_along_axis(values, order, axis=0) for values in (draws.ops, draws.arguments)))
+    def _apply(self, images: Tensor, groups: dict[str, slice], values: Tensor) -> None:
+        for name, group in groups.items():
+            if name in self.kernels:
+                images[group] = self.kernels[name](images[group], values[group])
+        rows, columns = (groups.get(name, slice(0, 0)) for name in ("ShiftRows", "ShiftColumns"))
+        if rows.stop or columns.stop:
+            both = torch.cat([values[rows], values[columns]])
+            images[rows], images[columns] = self.shift(images[rows], images[columns], both)
 
 
 def _recolor(operation: Kernel, images: Tensor, values: Tensor) -> Tensor:

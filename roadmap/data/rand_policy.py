@@ -2,15 +2,16 @@
 
 The distribution is that of timm.data.auto_augment, with every draw made for each image: `layers` operations with
 replacement, each applied with `probability`, its magnitude normal around `magnitude`, cut at 0 and `maximum`.
-Draws are made by numpy on the host, so that images can be grouped by operation without waiting for a device.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+
+from roadmap.data.streams import Streams
 
 OPS = (
     "AutoContrast",
@@ -48,12 +49,6 @@ class Draws:
     ops: np.ndarray
     arguments: np.ndarray
 
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """Of several batches, one after the other."""
-        ops, arguments = ([getattr(part, name) for part in parts] for name in ("ops", "arguments"))
-        return cls(np.concatenate(ops, axis=1), np.concatenate(arguments, axis=1))
-
 
 @dataclass(frozen=True)
 class RandPolicy:
@@ -84,23 +79,24 @@ class RandPolicy:
             increasing=sections.get("inc", "0") != "0",
         )
 
-    def draw(self, n: int, generator: np.random.Generator) -> Draws:
-        """Operations and arguments for `n` images."""
-        shape = (self.layers, n)
-        ops = generator.integers(len(OPS), size=shape)
-        levels = self._draw_magnitudes(shape, generator) / DENOMINATOR
-        signs = np.where(generator.random(shape) > 0.5, -1.0, 1.0)
-        arguments = np.zeros(shape)
+    def draw(self, streams: Streams) -> Draws:
+        """Operations and arguments for each of the images."""
+        ops, chance, sign = (streams.uniform(self.layers).T for _ in range(3))
+        ops = (ops * len(OPS)).astype(np.int64)
+        levels = self._draw_magnitudes(streams) / DENOMINATOR
+        signs = np.where(sign > 0.5, -1.0, 1.0)
+        arguments = np.zeros(ops.shape)
         for number, name in enumerate(OPS):
             chosen = ops == number
             arguments[chosen] = argument_of(name, levels[chosen], signs[chosen], self.increasing)
-        return Draws(np.where(generator.random(shape) <= self.probability, ops, NOT_APPLIED), arguments)
+        return Draws(np.where(chance <= self.probability, ops, NOT_APPLIED), arguments)
 
-    def _draw_magnitudes(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    def _draw_magnitudes(self, streams: Streams) -> np.ndarray:
+        """(layers, N)"""
         if self.deviation > UNIFORM_ABOVE:
-            magnitudes = generator.uniform(0, self.magnitude, shape)
+            magnitudes = self.magnitude * streams.uniform(self.layers).T
         else:
-            magnitudes = self.magnitude + self.deviation * generator.standard_normal(shape)
+            magnitudes = self.magnitude + self.deviation * streams.normal(self.layers).T
         return magnitudes.clip(0, self.maximum)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roadmap.data.batch_augment import BatchAugment, join
+from roadmap.data.batch_augment import BatchAugment
 from roadmap.data.decode import decode
 from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.rand_policy import RandPolicy
@@ -41,7 +41,7 @@ class ResidentTrainBatches:
 
     def __init__(self, images: ResidentImages, data: DataSpec, augment: AugmentSpec, order: Order):
         self.images = images
-        self.augment = BatchAugment(data, augment, images.labels.device)
+        self.augment = BatchAugment(data, augment, images.labels.device, images.normalize)
         self.order = order
         self.updates = order.updates
         self.in_advance = 0
@@ -61,8 +61,8 @@ class ResidentTrainBatches:
         together = max(TOGETHER // (n * size**2), 1)
         for first in range(0, len(plans), together):
             some, places = plans[first : first + together], chosen[first : first + together].flatten()
-            draws = join([self.augment.draw(n, size, plan.seed) for plan in some])
-            images = self.augment(self.images.pixels.index_select(0, places), draws, self.images.normalize)
+            draws = self.augment.draw(n, size, [plan.seed for plan in some])
+            images = self.augment(self.images.pixels, places, draws)
             parts = zip(some, images.split(n), self.images.labels[places].split(n), strict=True)
             yield from (Batch(part, labels, plan.training_seed) for plan, part, labels in parts)
 

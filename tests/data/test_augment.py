@@ -26,6 +26,7 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import ImageArray, open_images
 from roadmap.data.spec import AugmentSpec, Crop, Interpolation, OnError
+from roadmap.data.streams import Streams
 from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError
 
@@ -33,21 +34,17 @@ CONFIG = read_config(roadmap.compose())
 LEVELS = 2  # Pillow's bicubic weights are whole numbers of 1/256; more than this is a mistake
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def random_images(n: int, size: int) -> torch.Tensor:
-    return torch.randint(0, 256, (n, 3, size, size), generator=seeded()).byte()
+    return torch.randint(0, 256, (n, 3, size, size), generator=torch.Generator().manual_seed(0)).byte()
 
 
 @pytest.mark.parametrize("interpolation", Interpolation)
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_resized_crop_is_pillows(size: int, interpolation: Interpolation) -> None:
     images = random_images(40, size)
-    boxes = draw_crop_boxes(40, size, (0.08, 1.0), seeded(1))
+    boxes = draw_crop_boxes(size, (0.08, 1.0), Streams([1], 40))
     flip = torch.arange(40) % 2 == 1
-    ours = crop_resized(images, boxes, flip, interpolation).permute(0, 2, 3, 1).numpy()
+    ours = crop_resized(images, torch.from_numpy(boxes), flip, interpolation).permute(0, 2, 3, 1).numpy()
     for image, (top, left, height, width), flipped, result in zip(
         images.permute(0, 2, 3, 1).numpy(), boxes.tolist(), flip.tolist(), ours, strict=True
     ):
@@ -126,7 +123,7 @@ def test_crop_boxes_are_distributed_as_timms() -> None:
     image = Image.new("RGB", (32, 32))
     draw = RandomResizedCropAndInterpolation(32, scale=(0.08, 1.0))
     theirs = np.array([draw.get_params(image, draw.scale, draw.ratio) for _ in range(n)], dtype=float)
-    ours = draw_crop_boxes(n, 32, (0.08, 1.0), seeded()).double().numpy()
+    ours = draw_crop_boxes(32, (0.08, 1.0), Streams([0], n)).astype(float)
     error = np.sqrt(theirs.var(0) / n + ours.var(0) / n)
     assert (np.abs(theirs.mean(0) - ours.mean(0)) < 4 * error).all()
     assert (np.abs(theirs.std(0) / ours.std(0) - 1) < 0.06).all()
@@ -138,7 +135,7 @@ def test_padded_crop_and_flip_move_whole_images() -> None:
     augment = AugmentSpec(crop=Crop.padded, scale=(1.0, 1.0), rand_augment=None, erasing=0.0, flip=0.5)
     datas = [replace(CONFIG.data, mirror=mirror) for mirror in (True, False)]
     mirrored, unmirrored = (
-        crop_and_flip(images, Crops.draw(2000, 16, augment, data, seeded()), augment, data) for data in datas
+        crop_and_flip(images, Crops.draw(16, augment, data, Streams([0], 2000)), augment, data) for data in datas
     )
     padded = torch.nn.functional.pad(images[0].float(), (2, 2, 2, 2))
     shifts = [padded[:, y : y + 16, x : x + 16] for y in range(5) for x in range(5)]
@@ -152,12 +149,12 @@ def test_padded_crop_and_flip_move_whole_images() -> None:
 
 
 def erase_all_at_once(images: torch.Tensor, probability: float) -> None:
-    erase(images, Erasures.draw(len(images), 16, probability, seeded(), np.random.default_rng(0)))
+    erase(images, Erasures.draw(16, probability, Streams([0], len(images)), torch.device("cpu")))
 
 
 @pytest.mark.parametrize("erase_them", [erase_all_at_once, partial(erase_boxes, seed=0)])
 def test_erasing_fills_one_rectangle_of_a_quarter_of_the_images(erase_them: Callable[..., None]) -> None:
-    images = torch.full((4000, 3, 16, 16), 7.0)
+    images = torch.full((4000, 3, 16, 16), 7.0).contiguous(memory_format=torch.channels_last)
     erase_them(images, 0.25)
     erased = images != 7.0
     touched = erased.flatten(1).any(1)
@@ -281,7 +278,9 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     n = 1500
     data = replace(read_config(roadmap.compose("data=cifar10")).data, image_size=size)
     augment = read_config(roadmap.compose("recipe=paper")).recipe.augment
-    smooth = interpolate(torch.rand(1, 3, 4, 4, generator=seeded(5)), size=(size, size), mode="bicubic")
+    smooth = interpolate(
+        torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(5)), size=(size, size), mode="bicubic"
+    )
     pixels = (255 * smooth).clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
     images = CheckedImages(ImageArray(np.repeat(pixels[None], n, 0), np.zeros(n, dtype=np.int64)), OnError.stop)
     resident = ResidentTrainBatches(
