@@ -13,11 +13,11 @@ from timm.data import create_transform
 from timm.data.auto_augment import RandAugment
 from timm.data.transforms import MaybeToTensor, RandomResizedCropAndInterpolation
 from torch.nn.functional import interpolate
-from torchvision.transforms import Compose, RandomCrop, Resize
+from torchvision.transforms import Compose, RandomCrop, RandomHorizontalFlip, Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.augment import RATIO
-from roadmap.data.image_ops import use_faster_operations
+from roadmap.data.image_ops import work_on_arrays
 from roadmap.data.pixels import Pixels
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 
@@ -50,6 +50,16 @@ class ResizedCrop:
         return resized[0].permute(1, 2, 0).numpy()
 
 
+class Flip:
+    """timm's, drawn as it draws."""
+
+    def __init__(self, drawn: RandomHorizontalFlip):
+        self.drawn = drawn
+
+    def __call__(self, image: Pixels) -> Pixels:
+        return torch.from_numpy(image).flip(1).numpy() if torch.rand(1) < self.drawn.p else image
+
+
 class ByPillow:
     """Transforms of Pillow's images."""
 
@@ -63,15 +73,20 @@ class ByPillow:
         return np.array(changed)
 
 
-def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Transform:
-    """Random crop, flip, RandAugment; the resized crop is by torch."""
-    crop, *others = _until_tensor(build_timms_transform(data, augment))
-    for part in others:
-        if isinstance(part, RandAugment):
-            use_faster_operations(part)
-    if augment.crop is Crop.padded:
-        return ByPillow([crop, *others])
-    return Compose([ResizedCrop(crop, InterpolationMode(data.interpolation.value)), ByPillow(others)])
+def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
+    """Random crop, flip, RandAugment, as timm's but on arrays; the resized crop is by torch."""
+    transforms: list[Transform] = []
+    for part in _until_tensor(build_timms_transform(data, augment)):
+        if isinstance(part, RandomResizedCropAndInterpolation):
+            transforms.append(ResizedCrop(part, InterpolationMode(data.interpolation.value)))
+        elif isinstance(part, RandomHorizontalFlip):
+            transforms.append(Flip(part))
+        elif isinstance(part, RandAugment):
+            work_on_arrays(part)
+            transforms.append(part)
+        else:
+            transforms.append(ByPillow([part]))
+    return Compose(transforms)
 
 
 def build_timms_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
