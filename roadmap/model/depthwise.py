@@ -1,15 +1,13 @@
-"""Depthwise convolution that stays fast on small maps.
+"""Depthwise convolution whose weights' gradient stays fast on small maps.
 
-torch's CPU kernels for depthwise convolution fall to a slow path where the kernel is larger than the map,
-which in a ConvNet for small images is most of the stages. Two exact replacements, by map:
+torch's CPU kernels are fast for the output and for the input's gradient, and slow for the weights', above all where
+the kernel is larger than the map, which in a ConvNet for small images is most of the stages. There it comes from
+one small matrix product a channel, of all input positions with all output positions.
 
-- up to 2x2, a weighted sum over the few input positions, vectorized over the channels;
-- up to 8x8, one small matrix product a channel with the Toeplitz matrix of its filter.
-
-Time of forward and backward in ms (2-core x86-64 VM, 1 thread, torch 2.14.1, 64 images, channels_last,
-2026-11-24), convolution against replacement: 384 channels 1x1 k7 23.4 / 0.4; 384 2x2 k3 11.8 / 0.7; 192 4x4
-k7 26.2 / 1.9; 384 7x7 k7 36.2 / 24.4; 96 8x8 k7 9.1 / 5.9. It loses where the kernel is the smaller one
-(192 4x4 k3 0.6 / 1.8; 384 7x7 k3 4.4 / 28.1), so there the convolution stays.
+Time of forward and backward in ms, by torch and here: 40 channels 8x8 k7 3.5 / 2.3; 80 4x4 k7 2.7 / 1.4; 160 2x2
+k7 2.5 / 1.1; 320 1x1 k7 3.2 / 1.0; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of
+n = 7, 2 threads of an Intel Xeon of 2.5 GHz with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 alone, 1 thread:
+5.3 / 3.8; 12 / 1.7; 15 / 1.2; 25 / 1.0; 161 / 128; 92 / 39.
 """
 
 from functools import cache
@@ -17,103 +15,81 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
-SUM_UP_TO = 2  # positions a side
-TOEPLITZ_UP_TO = 8  # positions a side, for kernels of 7 and more; smaller kernels: maps below the kernel
+LARGEST = 16  # positions a side: the products of all with all take memory
+# Multiplications for one of torch's. Where they were 7.1, as for 8 images of 7x7 k7, it took 13.6 ms by torch and
+# 6.5 here; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16 (16 of 14x14 k7) 29 and 34.
+WORTH = 9
+SMALL_KERNEL = 3  # torch's 64 images of 4x4 k3 take 1.5 ms, here 2.2
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` with one filter a channel and the same parameters, in the fastest form for the map."""
+    """`nn.Conv2d` with one filter a channel and the same parameters, differentiated as is fastest for the map."""
 
     def __init__(self, channels: int, kernel: int, stride: int, padding: int, bias: bool):
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""
-        height, width = x.shape[2:]
-        kernel = self.kernel_size[0]
-        # A compiler would unroll the loops of _spread_matrix, thousands of operations, until it gives up.
+        # A compiler is left one node, which it knows.
         if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return super().forward(x)
-        side = max(height, width)
-        if side <= SUM_UP_TO:
-            return self._sum_over_positions(x)
-        if side < kernel or (kernel >= 7 and side <= TOEPLITZ_UP_TO):
-            return self._multiply_toeplitz(x)
-        return super().forward(x)
-
-    def _sum_over_positions(self, x: Tensor) -> Tensor:
-        n, c, height, width = x.shape
-        spread, out = self._spread(x)
-        taps = (spread.t() @ self.weight.flatten(1).t()).view(height * width, -1, c)  # (P, Q, C)
-        positions = x.permute(0, 2, 3, 1).reshape(n, height * width, 1, c)
-        y = (positions * taps).sum(1)  # (N, Q, C)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.view(n, *out, c).permute(0, 3, 1, 2)
-
-    def _multiply_toeplitz(self, x: Tensor) -> Tensor:
-        spread, out = self._spread(x)
-        toeplitz = (self.weight.flatten(1) @ spread).view(x.shape[1], x.shape[2] * x.shape[3], -1)
-        y: Tensor = _ToeplitzProduct.apply(x, toeplitz, out)
-        return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
-
-    def _spread(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        spread, out = _spread_matrix(*x.shape[2:], self.kernel_size[0], self.stride[0], int(self.padding[0]))
-        return spread.to(x.dtype), out
+        if not _is_worth_it(x, self.kernel_size[0]):
+            return super().forward(x)
+        y: Tensor = _SmallMap.apply(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+        return y
 
 
-class _ToeplitzProduct(torch.autograd.Function):
-    """(N, C, H, W) times (C, P, Q), P = H * W, to (N, C, H', W'), Q = H' * W'; channels_last in and out.
+def _is_worth_it(x: Tensor, kernel: int) -> bool:
+    """Whether the weights' gradient is faster here than torch's."""
+    n, _, height, width = x.shape
+    if max(height, width) < kernel:
+        return True
+    if kernel <= SMALL_KERNEL or max(height, width) > LARGEST:
+        return False
+    return height * width * (n + kernel**2) <= WORTH * n * kernel**2
 
-    Written out because the change between (N * P, C) and (C, N * P) decides the speed: as a transposition of
-    a matrix it is three times as fast as the same permutation of four dimensions.
-    """
+
+class _SmallMap(torch.autograd.Function):
+    """torch's convolution and its gradients, but for the weights'."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, toeplitz: Tensor, out: tuple[int, int]) -> Tensor:
-        by_channel = _to_channels(x)
-        ctx.save_for_backward(by_channel, toeplitz)
-        ctx.size = x.shape[2:]
-        return _from_channels(torch.bmm(by_channel, toeplitz), len(x), out)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        by_channel, toeplitz = ctx.saved_tensors
-        grad_by_channel = _to_channels(grad)
-        grad_toeplitz = torch.bmm(by_channel.transpose(1, 2), grad_by_channel)
-        grad_x = torch.bmm(grad_by_channel, toeplitz.transpose(1, 2))
-        return _from_channels(grad_x, len(grad), ctx.size), grad_toeplitz, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        for_input, _, for_bias = ctx.needs_input_grad[:3]
+        grad_x = grad_bias = None
+        if for_input:
+            settings = [ctx.stride] * 2, [ctx.padding] * 2, [1, 1], False, [0, 0], len(weight)
+            grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [True, False, False])[0]
+        if for_bias:  # torch's would come with the weights' gradient
+            grad_bias = grad.sum((0, 2, 3))
+        return grad_x, _differentiate_weight(x, grad, weight, ctx.stride, ctx.padding), grad_bias, None, None
 
 
-def _to_channels(x: Tensor) -> Tensor:
-    """(N, C, H, W) to contiguous (C, N, H * W)."""
-    n, c = x.shape[:2]
-    return x.permute(0, 2, 3, 1).reshape(-1, c).t().contiguous().view(c, n, -1)
-
-
-def _from_channels(y: Tensor, n: int, size: tuple[int, int]) -> Tensor:
-    """(C, N, H * W) to channels_last (N, C, H, W)."""
-    c = len(y)
-    return y.view(c, -1).t().contiguous().view(n, *size, c).permute(0, 3, 1, 2)
+def _differentiate_weight(x: Tensor, grad: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The gradient (C, 1, K, K) from (N, C, H, W) and (N, C, H', W')."""
+    positions, outputs = (tensor.contiguous().flatten(2).transpose(0, 1) for tensor in (x, grad))  # (C, N, P or Q)
+    products = torch.bmm(positions.transpose(1, 2), outputs)
+    spread = _spread_matrix(*x.shape[2:], weight.shape[2], stride, padding).to(x.dtype)
+    return (products.flatten(1) @ spread).view(weight.shape)
 
 
 @cache
-def _spread_matrix(
-    height: int, width: int, kernel: int, stride: int, padding: int
-) -> tuple[Tensor, tuple[int, int]]:
-    """Which tap of the filter joins which input position with which output position.
+def _spread_matrix(height: int, width: int, kernel: int, stride: int, padding: int) -> Tensor:
+    """Which tap of the filter joins which input position with which output position: (P * Q, K * K) of 0 and 1."""
+    rows, columns = (_find_taps(side, kernel, stride, padding) for side in (height, width))
+    return torch.einsum("hik,wjl->hwijkl", rows, columns).reshape(-1, kernel**2)
 
-    Returns zeros and ones (kernel * kernel, P * Q), and the size of the output. A filter (1, k * k) times it
-    is the filter's Toeplitz matrix.
-    """
-    out = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
-    spread = torch.zeros(kernel, kernel, height, width, *out)
-    for row in range(out[0]):
-        for column in range(out[1]):
-            for i in range(height):
-                for j in range(width):
-                    di, dj = i - row * stride + padding, j - column * stride + padding
-                    if 0 <= di < kernel and 0 <= dj < kernel:
-                        spread[di, dj, i, j, row, column] = 1
-    return spread.view(kernel * kernel, -1), out
+
+def _find_taps(side: int, kernel: int, stride: int, padding: int) -> Tensor:
+    """The same along one side, (H, H', K)."""
+    outputs = (side + 2 * padding - kernel) // stride + 1
+    taps = torch.arange(side)[:, None] + padding - stride * torch.arange(outputs)
+    return (taps[..., None] == torch.arange(kernel)).float()

@@ -1,4 +1,4 @@
-"""The depthwise convolution equals `nn.Conv2d` in value, gradients and state dict, whatever form it takes."""
+"""The depthwise convolution equals `nn.Conv2d` in value, gradients and state dict, however it is differentiated."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from roadmap.model.depthwise import DepthwiseConv2d
 
-MAPS = [(1, 1), (2, 2), (1, 2), (3, 3), (4, 4), (3, 5), (7, 7), (8, 8), (9, 9)]
+MAPS = [(1, 1), (2, 2), (1, 2), (3, 3), (4, 4), (3, 5), (7, 7), (8, 8), (9, 9), (14, 14), (12, 18)]
 CASES = list(itertools.product(MAPS, (3, 5, 7, 9, 11), (1, 2)))
 
 
@@ -23,7 +23,7 @@ def test_equal_to_convolution(size: tuple[int, int], kernel: int, stride: int, b
     ours = DepthwiseConv2d(6, kernel, stride, kernel // 2, bias)
     theirs = nn.Conv2d(6, 6, kernel, stride, kernel // 2, groups=6, bias=bias)
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    images = torch.randn(3, 6, *size).to(memory_format=torch.channels_last)
+    images = torch.randn(40, 6, *size).to(memory_format=torch.channels_last)
     x, y = images.clone().requires_grad_(), images.clone().requires_grad_()
     out, expected = ours(x), theirs(y)
     assert out.shape == expected.shape
@@ -38,25 +38,39 @@ def parameter_grads(module: nn.Module) -> list[Tensor]:
     return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
 
 
-def test_the_small_forms_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_maps_are_differentiated_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the comparison above would compare torch's convolution with itself."""
     calls = []
-    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: calls.append(tuple(x.shape[2:])) or x)
-    convolution = DepthwiseConv2d(4, 7, 1, 3, True)
-    for side in (1, 2, 4, 8, 9, 14):
-        convolution(torch.randn(2, 4, side, side))
-    assert calls == [(9, 9), (14, 14)]
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: calls.append((*x.shape[2:], len(x))) or x)
+    for kernel, sides in ((7, (1, 2, 8, 14, 17)), (3, (2, 3, 4)), (11, (16, 20))):
+        for side in sides:
+            DepthwiseConv2d(1, kernel, 1, kernel // 2, True)(torch.randn(64, 1, side, side))
+    assert calls == [(17, 17, 64), (3, 3, 64), (4, 4, 64), (20, 20, 64)]
+    calls.clear()
+    for n in (8, 16, 64):  # what the products are worth depends on how many images share them
+        DepthwiseConv2d(1, 7, 1, 3, True)(torch.randn(n, 1, 14, 14))
+    assert calls == [(14, 14, 8), (14, 14, 16)]
+
+
+def test_gradients_of_gradients_are_convolutions() -> None:
+    torch.manual_seed(0)
+    convolution = DepthwiseConv2d(3, 5, 1, 2, True).double()
+    images = torch.randn(2, 3, 4, 4, dtype=torch.double, requires_grad=True)
+    weights = (convolution.weight, convolution.bias)
+    assert torch.autograd.gradgradcheck(
+        lambda x, weight, bias: torch.func.functional_call(convolution, {"weight": weight, "bias": bias}, (x,)),
+        (images, *weights),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_second_choice_under_autocast(dtype: torch.dtype) -> None:
+def test_torchs_own_under_autocast(dtype: torch.dtype) -> None:
     convolution = DepthwiseConv2d(4, 7, 1, 3, True)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
         assert convolution(torch.randn(2, 4, 2, 2)).dtype == dtype
 
 
 def test_a_compiler_meets_plain_convolutions() -> None:
-    """One graph and few nodes: the loops behind the small forms would be unrolled into it."""
     module = DepthwiseConv2d(8, 7, 1, 3, True)
     x = torch.randn(2, 8, 8, 8)
     compiled = torch.compile(module, backend="eager", fullgraph=True)
