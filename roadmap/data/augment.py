@@ -21,9 +21,6 @@ ATTEMPTS = 10  # timm draws a rectangle up to ten times until it fits
 RATIO = (3 / 4, 4 / 3)  # width / height of a resized crop
 ERASED_AREA = (0.02, 1 / 3)  # timm's RandomErasing
 ERASED_RATIO = (0.3, 1 / 0.3)
-# Numbers that several operations in a row are made on, so that they stay in a CPU's cache: a crop of 64 pixels
-# takes 79 us in such pieces, 113 in pieces of 2**20 (see `crop_resized`).
-CACHED = 2**17
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,9 @@ def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Int
 
     Its filters are separable: a column of the result is a weighted sum of a few columns, and then a row of rows.
     Pillow rounds to whole levels after each direction, which is done here too. Columns are a product with all
-    weights, most of them 0, and rows a sum of few, so that both find the images as they lie: 20, 74 and 380 us an
-    image of 32, 64 and 128 pixels, where sums in both directions take 28, 95 and 370; with AVX2 in place of AVX-512
-    21, 121 and 690, and 28, 120 and 470 (medians of n = 11, 1 thread of an Intel Xeon, torch 2.14.1, 2026-11-26).
+    weights, most of them 0, and rows a sum of few, so that both find the images as they lie. Sums in both
+    directions take 1.25, 1.14 and 1.04 times as long for 32, 64 and 128 pixels; with AVX2 in place of AVX-512 1.26,
+    1.06 and 0.88 (medians of n = 22, 1 thread of an Intel Xeon, torch 2.14.1, 2026-11-26).
     """
     n, _, size, _ = images.shape
     top, left, height, width = boxes.float()[..., None].unbind(1)  # (N, 1) each
@@ -104,15 +101,13 @@ def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Int
     (columns, across), (rows, down) = zip(*(each.split(n) for each in both), strict=True)
     matrices = torch.zeros(n, size, size, device=images.device)
     matrices.scatter_add_(1, columns.transpose(1, 2), across.transpose(1, 2))
-    piece = images_at_once(images)
-    rows = rows + size * (torch.arange(n, device=images.device) % piece).view(-1, 1, 1)
     order = torch.arange(3 * size, device=images.device).view(3, size).t().flatten()
     by_rows = images.flatten(1, 2).index_select(1, order)  # (N, S * 3, S); a third of the time of a transposed copy
+    lines = torch.bmm(by_rows.float(), matrices).round_().clamp_(0, 255).view(-1, 3 * size)
+    places = rows + size * torch.arange(n, device=images.device).view(-1, 1, 1)
+    summed = embedding_bag(places.flatten(0, 1), lines, mode="sum", per_sample_weights=down.flatten(0, 1))
     resized = torch.empty(images.shape, device=images.device)
-    for some, *of, out in zip(*(all.split(piece) for all in (by_rows, matrices, rows, down, resized)), strict=True):
-        lines = torch.bmm(some.float(), of[0]).round_().clamp_(0, 255).view(-1, 3 * size)
-        summed = embedding_bag(of[1].flatten(0, 1), lines, mode="sum", per_sample_weights=of[2].flatten(0, 1))
-        torch.round(summed.view(-1, size, 3, size).transpose(1, 2), out=out).clamp_(0, 255)
+    torch.round(summed.view(-1, size, 3, size).transpose(1, 2), out=resized).clamp_(0, 255)
     return resized
 
 
@@ -188,11 +183,6 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     """Without waiting: from pinned memory, a copy to a GPU needs no synchronization."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def images_at_once(images: Tensor) -> int:
-    """Into how large pieces several operations on images are to be cut, so that a CPU's cache holds one."""
-    return max(CACHED // images[0].numel(), 1) if images.device.type == "cpu" else max(len(images), 1)
 
 
 def _log_uniform(bounds: tuple[float, float], streams: Streams) -> np.ndarray:

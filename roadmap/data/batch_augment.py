@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roadmap.data.augment import Crops, Erasures, crop_and_flip, erase, images_at_once, to_device
+from roadmap.data.augment import Crops, Erasures, crop_and_flip, erase, to_device
 from roadmap.data.rand_augment import Plan, RandAugment
 from roadmap.data.rand_policy import Draws, RandPolicy
 from roadmap.data.spec import AugmentSpec, DataSpec
@@ -54,12 +54,5 @@ class BatchAugment:
         images = pixels.index_select(0, chosen[to_device(plan.order, self.device)])
         levels = crop_and_flip(images, draws.crops.sort(plan.order), self.augment, self.data)
         self.rand_augment.apply(levels, plan)
-        return erase(self._finish(levels, to_device(np.argsort(plan.order), self.device)), draws.erasures)
-
-    def _finish(self, levels: Tensor, order: Tensor) -> Tensor:
-        """Normalizes the images and puts them into order, channels_last."""
-        images = torch.empty_like(levels, memory_format=torch.channels_last)
-        piece = images_at_once(levels)
-        for out, places in zip(images.split(piece), order.split(piece), strict=True):
-            out.copy_(self.normalize(levels.index_select(0, places)))
-        return images
+        ordered = levels.index_select(0, to_device(np.argsort(plan.order), self.device))
+        return erase(self.normalize(ordered).contiguous(memory_format=torch.channels_last), draws.erasures)

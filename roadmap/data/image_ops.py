@@ -116,7 +116,7 @@ def _invert(image: Pixels, **_: Any) -> Pixels:
 
 
 def _posterize(image: Pixels, bits: int, **_: Any) -> Pixels:
-    return image & np.uint8(256 - 2 ** max(8 - bits, 0))
+    return image & np.uint8(256 - 2 ** min(max(8 - bits, 0), 8))
 
 
 def _solarize(image: Pixels, threshold: int, **_: Any) -> Pixels:

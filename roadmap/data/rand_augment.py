@@ -99,7 +99,7 @@ class RandAugment:
         """Changes images in the plan's order: the operations of one layer after the other."""
         for number, layer in enumerate(plan.layers):
             values = to_device(layer.values, images.device)
-            if number == 0:
+            if number == 0:  # these are the first of all, in order
                 self._apply(images, layer.groups, values)
                 continue
             places = to_device(layer.images, images.device)

@@ -17,7 +17,7 @@ BORDERS = (0.0, 1 / 3, -1 / 3, 0.45, -0.45, 1.0, -1.0, 1.2, -1.2)
 
 ARGUMENTS: dict[str, list[float | None]] = {
     "Invert": [None],
-    "Posterize": [0, 1, 4, 8],
+    "Posterize": [-4, 0, 1, 4, 8],  # timm asks for fewer bits than none where mmax is above 10
     "Solarize": [0, 1, 128, 255, 256],
     "Sharpness": [0.0, 0.1, 0.55, 1.0, 1.3, 1.9],
 }
