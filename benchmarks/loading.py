@@ -6,7 +6,8 @@ JPEG files of about 500x375 pixels are written here, and read back as 224-pixel 
 recipe: random resized crop, flip, RandAugment, normalization, random erasing. Nothing is trained. Ours is what
 `open_train` gives; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and
 erases, as timm's train.py has it. Each call is a pass over all files; they are in the page cache for both. In the
-second pair ours reads what scripts/shrink_images.py made of the files, once, before the timing.
+second and third pair ours reads what scripts/shrink_images.py made of the files, once, before the timing: JPEG, and
+uncompressed.
 """
 
 import argparse
@@ -42,13 +43,15 @@ def make_pairs(arguments: argparse.Namespace, folder: Path) -> Sequence[Callable
         raise ConfigError(
             f"--images {arguments.images}: must be a multiple of --batch {arguments.batch}, so that both read all"
         )
-    photographs, shrunk = folder / "photographs", folder / "shrunk"
+    photographs, shrunk, uncompressed = (folder / name for name in ("photographs", "shrunk", "uncompressed"))
     write_photographs(photographs / "train", arguments.images)
     write_photographs(photographs / "val", CLASSES)
-    subprocess.run([sys.executable, SHRINK, photographs, shrunk], check=True, stdout=sys.stderr)
+    for target, *words in ((shrunk,), (uncompressed, "--uncompressed")):
+        subprocess.run([sys.executable, SHRINK, photographs, target, *words], check=True, stdout=sys.stderr)
     return [
         partial(make_pair, arguments, photographs, photographs, "open_train"),
         partial(make_pair, arguments, shrunk, photographs, "open_train, files shrunk once"),
+        partial(make_pair, arguments, uncompressed, photographs, "open_train, files shrunk once to PPM"),
     ]
 
 

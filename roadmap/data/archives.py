@@ -85,7 +85,7 @@ class TarImages:
         member = self.members[index]
         with member.archive.open("rb") as file:
             file.seek(member.offset)
-            content = file.read(member.size)
+            content = bytearray(file.read(member.size))
         return decode_image(content), member.label
 
     def name_of(self, index: int) -> str:
@@ -110,7 +110,7 @@ class HubImages:
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
         file, label = self.reader[index]
         with file:
-            return decode_image(file.read()), label
+            return decode_image(bytearray(file.read())), label
 
     def name_of(self, index: int) -> str:
         return f"image {index} of {self.root}, {self.split}"

@@ -11,11 +11,11 @@ from roadmap.data import pixels
 from roadmap.data.pixels import decode_image, read_image
 
 
-def encode(mode: str, kind: str, **options: object) -> bytes:
+def encode(mode: str, kind: str, **options: object) -> bytearray:
     colors = Image.fromarray(np.random.default_rng(0).integers(256, size=(5, 7, 3), dtype=np.uint8))
     content = io.BytesIO()
     colors.resize((61, 43)).convert(mode).save(content, format=kind, **options)
-    return content.getvalue()
+    return bytearray(content.getvalue())
 
 
 @pytest.mark.parametrize("has_decoder", [True, False])
@@ -30,6 +30,8 @@ def encode(mode: str, kind: str, **options: object) -> bytes:
         ("RGBA", "png", {}),
         ("P", "gif", {}),
         ("RGB", "webp", {}),
+        ("RGB", "ppm", {}),
+        ("L", "ppm", {}),
     ],
 )
 def test_pixels_are_pillows(
@@ -51,8 +53,16 @@ def test_pixels_are_pillows(
     assert image.flags.writeable  # torch warns of others
 
 
+def test_an_uncompressed_image_with_a_comment_or_bytes_behind_it_is_read_too() -> None:
+    content = encode("RGB", "ppm")
+    image = decode_image(content)
+    for other in (content.replace(b"P6\n", b"P6\n# by another program\n"), content + b"\n"):
+        np.testing.assert_array_equal(decode_image(bytearray(other)), image)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "ppm"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
-def test_part_of_a_file_is_no_image(share: float) -> None:
-    content = encode("RGB", "jpeg")
+def test_part_of_a_file_is_no_image(kind: str, share: float) -> None:
+    content = encode("RGB", kind)
     with pytest.raises(OSError, match=r"(?i)truncated|cannot identify"):
         decode_image(content[: int(share * len(content))])

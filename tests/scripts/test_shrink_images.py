@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
+from roadmap.data.pixels import read_image
 from roadmap.errors import DataError
 
 
@@ -36,7 +38,7 @@ def shrink_folder(load_script: Callable[[str], ModuleType], monkeypatch: pytest.
 
 @pytest.fixture
 def shrink(photographs: Path, shrink_folder: Callable[..., Any]) -> Callable[..., tuple[dict[str, int], list[str]]]:
-    def shrink(**changed: int) -> tuple[dict[str, int], list[str]]:
+    def shrink(**changed: int | None) -> tuple[dict[str, int], list[str]]:
         settings = {"short_side": 32, "quality": 95, "workers": 1, **changed}
         counts, failures = shrink_folder(photographs, photographs.with_name("small"), **settings)
         return dict(counts), failures
@@ -65,6 +67,21 @@ def test_images_are_shrunk_to_the_short_side(photographs: Path, shrink: Callable
     name = "train/ape/0.JPEG"
     resized = Image.fromarray(read(photographs / name)).resize((48, 32), Image.Resampling.BICUBIC)
     assert np.abs(read(small / name).astype(int) - np.asarray(resized)).mean() < 3
+
+
+def test_uncompressed_files_have_what_was_shrunk_to_the_last_bit(
+    photographs: Path, shrink: Callable[..., Any]
+) -> None:
+    assert shrink(quality=None) == ({"shrunk": 4, "copied": 1}, [])
+    assert shrink(quality=None) == ({"done before": 5}, [])
+    small = photographs.with_name("small")
+    for name, size in {"train/ape/0.JPEG": (48, 32), "val/cat/3.jpg": (20, 30), "val/cat/4.png": (32, 32)}.items():
+        expected = Image.fromarray(read(photographs / name)).resize(size, Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(read_image(small / f"{name}.ppm"), np.asarray(expected))
+    classes = ImageFolder(str(small / "val"), loader=read_image)
+    assert (len(classes), classes.classes) == (3, ["ape", "cat"])
+    with pytest.raises(DataError, match=r"was made with .*'uncompressed': True.*, not .*'quality': 95"):
+        shrink()
 
 
 def test_it_goes_on_where_it_was_stopped(photographs: Path, shrink: Callable[..., Any]) -> None:
@@ -103,4 +120,4 @@ def test_other_settings_need_another_folder(photographs: Path, shrink: Callable[
 
 def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match="has no images"):
-        shrink_folder(tmp_path, tmp_path / "small", 32, 95, 1)
+        shrink_folder(tmp_path, tmp_path / "small", short_side=32, quality=95, workers=1)
