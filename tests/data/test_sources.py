@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from roadmap.data import sources
 from roadmap.data.decode import decode
 from roadmap.data.reading import name_of
-from roadmap.data.sources import open_images, open_validation
+from roadmap.data.sources import DIGITS, open_images, open_validation
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
 from roadmap.errors import DataError
 
@@ -72,6 +73,14 @@ def test_digits_are_split_by_class_and_nothing_is_in_both_parts() -> None:
     assert (image.shape, image.dtype, type(label)) == ((8, 8, 3), np.uint8, int)
     assert (image == image[..., :1]).all()
     assert image.max() == 255
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    expected = load_digits()
+    assert len(expected.target) == 1797
+    with np.load(DIGITS) as digits:
+        np.testing.assert_array_equal(digits["images"], expected.images)
+        np.testing.assert_array_equal(digits["labels"], expected.target)
 
 
 def test_digits_are_the_same_each_time() -> None:
