@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.table import terminal_table
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import RunFolder
@@ -104,6 +103,8 @@ def show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
 
 def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
     """The table and the figures of the experiments, and every run of the command that is not done."""
+    from roadmap.analysis.curve import draw_curve  # takes half a second, for which a mistyped command need not wait
+
     for experiment in sorted({folder.path.parents[1] for folder in folders}):
         try:
             curve = draw_curve(experiment)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "timm", "torchvision", "wandb", "sklearn", "scipy")
+HEAVY = ("torch", "timm", "torchvision", "wandb", "scipy", "matplotlib")
 # Runs train.py for each command of the JSON list that it is given, in one process.
 PROGRAM = """
 import contextlib, io, json, runpy, sys
