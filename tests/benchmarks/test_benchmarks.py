@@ -146,12 +146,7 @@ def test_an_epoch_trains_and_evaluates_on_both_sides(
     epoch = load_benchmark("epoch")
     words = ["--images", "40", "--batch", "8", "--workers", "0", *option]
     made = []
-
-    class InThisProcess:
-        def __init__(self, make: Callable[[], Callable[[], object]]):
-            made.append(make())
-
-    monkeypatch.setattr(epoch, "InOwnProcess", InThisProcess)
+    monkeypatch.setattr(epoch, "InOwnProcess", lambda make: made.append(make()))
     epoch.make_pair("step12_downsample", epoch.make_options().parse_args([*words, "hardware.device=cpu"]))
     ours, peer = made
     networks = (ours.network, peer.model)
@@ -180,9 +175,12 @@ def fail() -> Callable[[], object]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_loading_reads_every_photograph_on_both_sides(load_benchmark: Load, tmp_path: Path) -> None:
+def test_loading_reads_every_photograph_on_both_sides(
+    load_benchmark: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """timm's ImageDataset leaves the files that it opened to the garbage collector, which warns."""
     loading = load_benchmark("loading")
+    monkeypatch.setattr(loading, "InOwnProcess", lambda make: make())
     arguments = argparse.Namespace(images=8, batch=4, workers=0, overrides=["data.image_size=64"])
     for make in loading.make_pairs(arguments, tmp_path):
         pair = make()
@@ -190,6 +188,7 @@ def test_loading_reads_every_photograph_on_both_sides(load_benchmark: Load, tmp_
     files = sorted((tmp_path / "photographs/train").rglob("*.jpg"))
     assert len(files) == 8
     assert len(list((tmp_path / "shrunk/train").rglob("*.jpg"))) == 8
+    assert len(list((tmp_path / "uncompressed/train").rglob("*.jpg.ppm"))) == 8
     for file in files:
         with Image.open(file) as image:
             assert 480 <= image.width <= 520

@@ -75,6 +75,7 @@ def _summaries(output_dir: Path) -> list[Path]:
     return sorted(output_dir.rglob("summary.json"))
 
 
+@pytest.mark.slow  # three starts: nothing shorter shows that what a killed process left is enough
 def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
     words = ("+roadmap=step12_downsample", *SMALL)
     place = Path("micro-digits/step12_downsample/seed0")
