@@ -24,8 +24,9 @@ def read_image(path: str | Path) -> Pixels:
         OSError: it can't be opened, or it is damaged or of no known format; Pillow has other exceptions, too.
     """
     with open(path, "rb") as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)
+        content = bytearray(os.fstat(file.fileno()).st_size)  # 0 on some file systems, whatever is in the file
         del content[file.readinto(content) :]
+        content += file.read()
     return decode_image(content)
 
 

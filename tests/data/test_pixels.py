@@ -1,6 +1,8 @@
 """Image files to arrays, as Pillow has them."""
 
 import io
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,18 @@ def test_an_uncompressed_image_with_a_comment_or_bytes_behind_it_is_read_too() -
     image = decode_image(content)
     for other in (content.replace(b"P6\n", b"P6\n# by another program\n"), content + b"\n"):
         np.testing.assert_array_equal(decode_image(bytearray(other)), image)
+
+
+def test_a_file_whose_size_is_not_told_is_read_too(tmp_path: Path) -> None:
+    """As by some file systems of a network."""
+    content = encode("RGB", "ppm")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    image = read_image(pipe)
+    writer.join()
+    np.testing.assert_array_equal(image, decode_image(content))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "ppm"])
