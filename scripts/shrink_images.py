@@ -13,20 +13,23 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from roadmap.errors import DataError, RoadmapError, first_line
+from roadmap.runs.files import FULL
 
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
 SETTINGS = "shrunk.json"
 FAILED = "failed.txt"
 OUTCOMES = ("shrunk", "copied", "done before")
@@ -53,6 +56,9 @@ def main() -> None:
         )
     except RoadmapError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     print(f"{counts.total():,} images: " + ", ".join(f"{counts[what]:,} {what}" for what in sorted(counts)))
     if failures:
         sys.exit(
@@ -68,24 +74,37 @@ def shrink_folder(
     Without a quality, files are uncompressed.
 
     Raises:
-        DataError: there are no images, or the target was made with other settings.
+        DataError: there are no images, the target has other settings, the disk is full, or a process died.
     """
     paths = sorted(find_images(source))
     if not paths:
-        raise DataError(f"{source.absolute()} has no images ({', '.join(IMG_EXTENSIONS)}) in it")
+        raise DataError(f"{source.absolute()} has no images ({', '.join(ENDINGS)}) in it")
     form = {"uncompressed": True} if quality is None else {"quality": quality}
     _check_settings(target, {"source": str(source.resolve()), "short_side": short_side, **form})
     shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality)
-    with ProcessPoolExecutor(workers) as processes:
-        outcomes = processes.map(shrink, paths, chunksize=PIECE)
-        results = dict(zip(paths, _show(outcomes, len(paths)), strict=True))
+    ignore = signal.SIGINT, signal.SIG_IGN  # for this process alone: the others finish the files that they are at
+    with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore) as processes:
+        try:
+            outcomes = processes.map(shrink, paths, chunksize=PIECE)
+            results = dict(zip(paths, _show(outcomes, len(paths)), strict=True))
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that shrinks images died, often for want of memory: fewer need less, by --workers N. "
+                "The same command goes on"
+            ) from error
+        finally:
+            processes.shutdown(cancel_futures=True)
     failures = [f"{source / path}: {outcome}" for path, outcome in results.items() if outcome not in OUTCOMES]
     (target / FAILED).write_text("".join(failure + "\n" for failure in failures))
     return Counter(outcome if outcome in OUTCOMES else "failed" for outcome in results.values()), failures
 
 
 def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, quality: int | None) -> str:
-    """One of OUTCOMES, or why it failed. A file is there only when it is whole; without a quality it is a PPM."""
+    """One of OUTCOMES, or why it failed. A file is there only when it is whole; without a quality it is a PPM.
+
+    Raises:
+        DataError: the disk is full.
+    """
     result = target / (path if quality is not None else f"{path}.ppm")
     if result.exists():
         return "done before"
@@ -104,6 +123,10 @@ def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, qua
                 small.save(unfinished, format="PPM" if quality is None else kind, quality=quality)
         os.replace(unfinished, result)
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise DataError(
+                f"{target.absolute()}: the disk is full. Make room; the same command goes on"
+            ) from error
         return first_line(error)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -114,7 +137,7 @@ def find_images(folder: Path) -> Iterator[Path]:
     """Paths below the folder, relative to it."""
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
-            if name.lower().endswith(IMG_EXTENSIONS):
+            if name.lower().endswith(ENDINGS):
                 yield (Path(parent) / name).relative_to(folder)
 
 

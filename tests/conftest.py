@@ -1,7 +1,9 @@
-"""What a run left, to be compared with another run."""
+"""What a run left, to be compared with another run; and a disk that is soon full."""
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +38,15 @@ def flatten(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [flatten(item) for item in value]
     return (str(value.dtype), value.shape, value.numpy().tobytes()) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """256 KiB of memory as a file system."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a file system can be mounted by root only")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,6 @@ from roadmap.errors import RunError
 from roadmap.runs.files import append_line, replace_file
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """256 KiB of memory as a file system."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a file system can be mounted by root only")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_what_does_not_fit_leaves_what_was_there(small_disk: Path) -> None:

@@ -1,6 +1,9 @@
 """Shrinking an image folder: every original is accounted for, and what is there is whole."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from roadmap.data.pixels import read_image
 from roadmap.errors import DataError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -44,6 +50,29 @@ def shrink(photographs: Path, shrink_folder: Callable[..., Any]) -> Callable[...
         return dict(counts), failures
 
     return shrink
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Path:
+    """300 images, more than one process takes at a time or has before it; the first is read once it is written."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    os.mkfifo(folder / "000.png")
+    for number in range(1, 300):
+        Image.new("RGB", (8, 8)).save(folder / f"{number:03}.png")
+    return folder
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    words = [str(folder), str(folder.with_name("small")), "--short-side", "4", "--workers", "1"]
+    return subprocess.Popen(
+        [sys.executable, "scripts/shrink_images.py", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def read(path: Path) -> np.ndarray:
@@ -116,6 +145,49 @@ def test_other_settings_need_another_folder(photographs: Path, shrink: Callable[
     with pytest.raises(DataError, match=r"was made with .*'quality': 95.*, not .*'quality': 80"):
         shrink(quality=80)
     assert json.loads((photographs.with_name("small") / "shrunk.json").read_text())["quality"] == 95
+
+
+def test_an_interrupted_command_goes_on(waiting: Path) -> None:
+    process = start(waiting)
+    with (waiting / "000.png").open("wb"):  # which waits for its reader
+        os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate()
+    assert (process.returncode, output, errors) == (130, "", "stopped; the same command goes on\n")
+    assert 0 < len(list(waiting.with_name("small").glob("[0-9]*.png"))) < 299
+    (waiting / "000.png").unlink()
+    again = start(waiting)
+    output, _ = again.communicate()
+    assert again.returncode == 0
+    assert output.startswith("299 images: ")
+    assert len(list(waiting.with_name("small").glob("[0-9]*.png"))) == 299
+
+
+def test_a_process_that_dies_is_told(waiting: Path) -> None:
+    process = start(waiting)
+    with (waiting / "000.png").open("wb"):
+        worker = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+        os.kill(int(worker), signal.SIGKILL)
+        output, errors = process.communicate()
+    assert (process.returncode, output) == (1, "")
+    assert errors.startswith("error: a process that shrinks images died, often for want of memory")
+    assert "Traceback" not in errors
+
+
+def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path, shrink_folder: Callable[..., Any]) -> None:
+    (tmp_path / "photographs").mkdir()
+    for number in range(4):
+        Image.new("RGB", (200, 200)).save(tmp_path / f"photographs/{number}.png")
+    with pytest.raises(DataError, match=r"the disk is full\. Make room; the same command goes on"):
+        shrink_folder(tmp_path / "photographs", small_disk / "small", short_side=200, quality=None, workers=1)
+    assert sorted(path.name for path in (small_disk / "small").iterdir()) == [
+        "0.png.ppm",
+        "1.png.ppm",
+        "shrunk.json",
+    ]
+
+
+def test_images_are_what_torchvisions_folders_take_for_some(load_script: Callable[[str], ModuleType]) -> None:
+    assert load_script("shrink_images").ENDINGS == IMG_EXTENSIONS
 
 
 def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
