@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ def _serve(make: Callable[[], Callable[[], object]], end: Connection) -> None:
         while True:
             end.recv()
             end.send(run())
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         pass
     except Exception as error:
         end.send(error)
@@ -160,6 +161,8 @@ def run_benchmark(
     except RoadmapError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     machine = describe_machine()
     console.print(make_table(ratios))
     console.print(describe(machine, arguments.repeats), soft_wrap=True, markup=False)

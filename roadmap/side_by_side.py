@@ -5,6 +5,7 @@ process of its own, as hydra/launcher=processes has it, and all are timed over t
 """
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def _receive(process: BaseProcess, start: Connection) -> float | str | None:
 
 def _train(planned: PlannedRun, threads: int, seconds: float, barrier: Barrier, end: Connection) -> None:
     """In a process of its own: sends images a second, what went wrong, or None where that was elsewhere."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C, which goes to all processes, ends it without a word
     try:
         end.send(_time_updates(planned, threads, seconds, barrier))
     except BrokenBarrierError:

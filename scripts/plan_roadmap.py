@@ -246,4 +246,5 @@ def describe_at_once(
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(128 + signal.SIGINT))  # and on Ctrl-C
     sys.exit(main())

@@ -241,4 +241,5 @@ def describe_setting(row: Profile, rounds: int) -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(128 + signal.SIGINT))  # and on Ctrl-C
     sys.exit(main())

@@ -174,6 +174,22 @@ def test_a_sweep_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     assert len(_summaries(tmp_path)) == 2
 
 
+def test_ctrl_c_ends_a_plan_without_a_trace() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "scripts/plan_roadmap.py", "-m", "+sweep=roadmap"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, first, rest) == (130, "+sweep=roadmap: every step: 13 distinct networks\n", "")
+
+
 @pytest.mark.system  # two starts at once
 def test_of_two_that_start_a_run_at_once_one_says_so_and_goes_on(tmp_path: Path) -> None:
     words = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL, f"output_dir={tmp_path}")
