@@ -76,6 +76,8 @@ def shrink_folder(
     Raises:
         DataError: there are no images, the target has other settings, the disk is full, or a process died.
     """
+    if not source.is_dir():
+        raise DataError(f"there is no folder {source.absolute()}")
     paths = sorted(find_images(source))
     if not paths:
         raise DataError(f"{source.absolute()} has no images ({', '.join(ENDINGS)}) in it")

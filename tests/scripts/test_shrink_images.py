@@ -193,3 +193,5 @@ def test_images_are_what_torchvisions_folders_take_for_some(load_script: Callabl
 def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match="has no images"):
         shrink_folder(tmp_path, tmp_path / "small", short_side=32, quality=95, workers=1)
+    with pytest.raises(DataError, match=r"there is no folder .*photographs"):
+        shrink_folder(tmp_path / "photographs", tmp_path / "small", short_side=32, quality=95, workers=1)
