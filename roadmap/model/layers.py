@@ -17,6 +17,7 @@ from timm.layers import LayerNorm2d, LayerScale, LayerScale2d
 from torch import Tensor, nn
 
 from roadmap.model.depthwise import DepthwiseConv2d
+from roadmap.model.patches import PatchConv2d
 from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
@@ -68,6 +69,8 @@ def build_layer(layer: Layer, is_channels_last: bool = False) -> nn.Module:
     match layer:
         case Conv() if layer.is_depthwise:
             return DepthwiseConv2d(layer.in_channels, layer.kernel, layer.stride, layer.padding, layer.bias)
+        case Conv() if layer.is_of_patches:
+            return PatchConv2d(layer.in_channels, layer.out_channels, layer.kernel, layer.bias)
         case Conv():
             kind = PointwiseLinear if is_channels_last else nn.Conv2d
             return kind(

@@ -50,6 +50,11 @@ class Conv:
         return self.kernel == self.stride == self.groups == 1
 
     @property
+    def is_of_patches(self) -> bool:
+        """True if the convolution is a linear map of patches side by side."""
+        return self.kernel == self.stride > 1 and self.groups == 1
+
+    @property
     def is_depthwise(self) -> bool:
         """True if each channel has a filter of its own."""
         return self.groups == self.in_channels == self.out_channels > 1

@@ -18,6 +18,7 @@ from torch import nn
 
 from roadmap.errors import ConfigError
 from roadmap.model.depthwise import DepthwiseConv2d
+from roadmap.model.patches import PatchConv2d
 
 Load = Callable[[str], ModuleType]
 
@@ -153,7 +154,7 @@ def test_an_epoch_trains_and_evaluates_on_both_sides(
     before = [network.state_dict()["stem.conv.weight"].clone() for network in networks]
     assert torch.equal(*before)
     kinds = [{type(module) for module in network.modules()} for network in networks]
-    assert [DepthwiseConv2d in kind for kind in kinds] == [True, False]
+    assert [kind & {DepthwiseConv2d, PatchConv2d} for kind in kinds] == [{DepthwiseConv2d, PatchConv2d}, set()]
     for run, network, weight in zip(made, networks, before, strict=True):
         assert 0 <= run() <= 100
         run()  # the first update has the rate 0

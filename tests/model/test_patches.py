@@ -1,0 +1,77 @@
+"""The convolution over patches equals `nn.Conv2d` in value, gradients and state dict."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import roadmap
+from roadmap.config import read_config
+from roadmap.model.build import build
+from roadmap.model.patches import FEWEST, PatchConv2d
+
+
+def relative_error(a: Tensor | None, b: Tensor | None) -> float:
+    assert a is not None
+    assert b is not None
+    return float((a - b).detach().norm() / b.detach().norm())
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("channels", [3, FEWEST, 40])
+@pytest.mark.parametrize(("patch", "size"), [(2, (8, 8)), (2, (2, 2)), (2, (7, 6)), (4, (8, 12)), (4, (9, 11))])
+def test_equal_to_convolution(
+    patch: int, size: tuple[int, int], channels: int, bias: bool, memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    ours = PatchConv2d(channels, 24, patch, bias).to(memory_format=memory_format)  # type: ignore[call-overload]
+    theirs = nn.Conv2d(channels, 24, patch, patch, bias=bias)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    images = torch.randn(5, channels, *size).to(memory_format=memory_format)
+    x, y = images.clone().requires_grad_(), images.clone().requires_grad_()
+    out, expected = ours(x), theirs(y)
+    assert out.shape == expected.shape
+    grad = torch.randn_like(expected)
+    out.backward(grad)
+    expected.backward(grad)
+    pairs = [(out, expected), (x.grad, y.grad)]
+    pairs += [(a.grad, b.grad) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)]
+    assert max(relative_error(a, b) for a, b in pairs) <= 1e-5
+    assert ours.weight.grad is not None
+    assert ours.weight.grad.stride() == ours.weight.stride()
+
+
+def test_which_are_linear_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the comparison above would compare torch's convolution with itself."""
+    calls = []
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: calls.append(tuple(x.shape[1:])) or x)
+    for channels, height, width in (
+        (3, 8, 8),
+        (FEWEST - 1, 8, 8),
+        (FEWEST, 8, 8),
+        (40, 7, 8),
+        (40, 8, 7),
+        (40, 2, 2),
+    ):
+        PatchConv2d(channels, 24, 2, True)(torch.randn(2, channels, height, width))
+    assert calls == [(3, 8, 8), (FEWEST - 1, 8, 8), (40, 7, 8), (40, 8, 7)]
+
+
+def test_separate_downsampling_is_made_of_patches() -> None:
+    """Between the stages, and in the stem, of step 12."""
+    config = read_config(roadmap.compose("+roadmap=step12_downsample"))
+    network = build(config.model, config.regime, None, config.data.image_size)
+    names = [name for name, module in network.named_modules() if isinstance(module, PatchConv2d)]
+    assert names == ["stem.conv", *(f"stages.{stage}.downsample.conv" for stage in (1, 2, 3))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_torchs_own_under_autocast(dtype: torch.dtype) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+        assert PatchConv2d(FEWEST, 24, 2, True)(torch.randn(2, FEWEST, 4, 4)).dtype == dtype
+
+
+def test_a_compiler_meets_plain_convolutions() -> None:
+    module, x = PatchConv2d(FEWEST, 24, 2, True), torch.randn(2, FEWEST, 8, 8)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
