@@ -2,18 +2,18 @@
 
 That is what it is in ConvNeXt's separate downsampling (paper, section 2.6), whose 2x2 convolutions torch's CPU
 kernels differentiate slowly. Time of forward and backward in ms, by torch and here: 40 to 80 channels 8x8
-2.7 / 1.4; 80 to 160 4x4 3.2 / 1.5; 160 to 320 2x2 5.3 / 1.7 (64 images); 96 to 192 16x16 6.8 / 5.0; 192 to 384 8x8
-8.0 / 4.6; 384 to 768 4x4 14.9 / 6.1 (16 images); 96 to 192 56x56 28 / 22 (8 images; channels_last, medians of n = 16,
-2 threads of an Intel Xeon of 2.5 GHz with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 alone: 3.5 / 2.1; 4.5 / 2.1;
-7.6 / 1.8; 10.0 / 7.6; 13.3 / 8.2; 25.8 / 9.2; 53 / 41.
+2.7 / 1.4; 80 to 160 4x4 3.2 / 1.5; 160 to 320 2x2 5.3 / 1.7 (64 images); 96 to 192 16x16 6.8 / 5.0; 192 to 384
+8x8 8.0 / 4.6; 384 to 768 4x4 14.9 / 6.1 (16 images); 96 to 192 56x56 28 / 22 (8 images; channels_last, medians of
+n = 16, 2 threads of an Intel Xeon of 2.5 GHz with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 alone: 3.5 / 2.1;
+4.5 / 2.1; 7.6 / 1.8; 10.0 / 7.6; 13.3 / 8.2; 25.8 / 9.2; 53 / 41.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-# Channels below which the convolution is torch's: of a stem's three, 128 images of 64x64 in 4x4 patches take 4.7 ms by
-# torch and 7.2 here. Between 3 and 24 none were timed.
+# Channels below which the convolution is torch's: of a stem's three, 128 images of 64x64 in 4x4 patches take 4.7 ms
+# by torch and 7.2 here. Between 3 and 24 none were timed.
 FEWEST = 16
 
 
