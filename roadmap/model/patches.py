@@ -34,5 +34,5 @@ class PatchConv2d(nn.Conv2d):
             return super().forward(x)
         rows, columns = height // size, width // size
         lines = x.permute(0, 2, 3, 1).reshape(n, rows, size, columns, size * channels)
-        patches = lines.transpose(2, 3).reshape(n, rows, columns, -1)  # (N, H', W', size * size * C)
+        patches = lines.transpose(2, 3).reshape(n, rows, columns, size**2 * channels)
         return linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1), self.bias).permute(0, 3, 1, 2)

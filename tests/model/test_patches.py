@@ -65,6 +65,11 @@ def test_separate_downsampling_is_made_of_patches() -> None:
     assert names == ["stem.conv", *(f"stages.{stage}.downsample.conv" for stage in (1, 2, 3))]
 
 
+def test_of_no_images() -> None:
+    """Such as the share of a process that has none left."""
+    assert PatchConv2d(FEWEST, 24, 2, True)(torch.empty(0, FEWEST, 8, 4)).shape == (0, 24, 4, 2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_torchs_own_under_autocast(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
