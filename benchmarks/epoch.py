@@ -38,8 +38,7 @@ from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
-from roadmap.model.depthwise import DepthwiseConv2d
-from roadmap.model.patches import PatchConv2d
+from roadmap.model.convolution import CpuConv2d
 from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.recipe import learning_rate
@@ -117,7 +116,7 @@ def make_images(count: int) -> ImageArray:
 def make_plain(network: nn.Module) -> nn.Module:
     """The network with every convolution of ours as the nn.Conv2d that it is a form of; the weights stay."""
     for module in network.modules():
-        if isinstance(module, DepthwiseConv2d | PatchConv2d):
+        if isinstance(module, CpuConv2d):
             module.__class__ = nn.Conv2d  # the same parameters; only forward differs
     return network
 

@@ -14,8 +14,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv2d
+
+from roadmap.model.convolution import CpuConv2d
 
 LARGEST = 16  # positions a side: the products of all with all take memory
 # Multiplications for one of torch's. Where they were 7.1, as for 8 images of 7x7 k7, it took 13.6 ms by torch and
@@ -24,31 +26,25 @@ WORTH = 9
 SMALL_KERNEL = 3  # torch's 64 images of 4x4 k3 take 1.5 ms, here 2.2
 
 
-class DepthwiseConv2d(nn.Conv2d):
+class DepthwiseConv2d(CpuConv2d):
     """`nn.Conv2d` with one filter a channel and the same parameters, differentiated as is fastest for the map."""
 
     def __init__(self, channels: int, kernel: int, stride: int, padding: int, bias: bool):
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W')."""
-        # A compiler is left one node, which it knows.
-        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
-            return super().forward(x)
-        if not _is_worth_it(x, self.kernel_size[0]):
-            return super().forward(x)
+    def is_faster(self, x: Tensor) -> bool:
+        """Whether the weights' gradient is."""
+        n, _, height, width = x.shape
+        kernel = self.kernel_size[0]
+        if max(height, width) < kernel:
+            return True
+        if kernel <= SMALL_KERNEL or max(height, width) > LARGEST:
+            return False
+        return height * width * (n + kernel**2) <= WORTH * n * kernel**2
+
+    def convolve(self, x: Tensor) -> Tensor:
         y: Tensor = _SmallMap.apply(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
         return y
-
-
-def _is_worth_it(x: Tensor, kernel: int) -> bool:
-    """Whether the weights' gradient is faster here than torch's."""
-    n, _, height, width = x.shape
-    if max(height, width) < kernel:
-        return True
-    if kernel <= SMALL_KERNEL or max(height, width) > LARGEST:
-        return False
-    return height * width * (n + kernel**2) <= WORTH * n * kernel**2
 
 
 class _SmallMap(torch.autograd.Function):

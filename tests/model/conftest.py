@@ -1,10 +1,10 @@
-"""Networks by the words of the command line, and batch norms that a test can't overlook."""
+"""Networks by the words of the command line, norms that a test can't overlook, and two modules side by side."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import roadmap
 
@@ -33,3 +33,22 @@ def unsettle() -> Callable[[nn.Module], nn.Module]:
         return model.eval()
 
     return away_from_start
+
+
+@pytest.fixture
+def find_error() -> Callable[[nn.Module, nn.Module, Tensor], float]:
+    """The largest relative error of a module's output and gradients against another's of the same parameters."""
+
+    def find(ours: nn.Module, theirs: nn.Module, images: Tensor) -> float:
+        theirs.load_state_dict(ours.state_dict(), strict=True)
+        x, y = images.clone().requires_grad_(), images.clone().requires_grad_()
+        out, expected = ours(x), theirs(y)
+        assert out.shape == expected.shape
+        grad = torch.randn_like(expected)
+        out.backward(grad)
+        expected.backward(grad)
+        parameters = zip(ours.parameters(), theirs.parameters(), strict=True)
+        pairs = [(out, expected), (x.grad, y.grad), *((a.grad, b.grad) for a, b in parameters)]
+        return max(float((a - b).detach().norm() / b.detach().norm()) for a, b in pairs)
+
+    return find

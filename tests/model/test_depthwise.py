@@ -1,6 +1,7 @@
 """The depthwise convolution equals `nn.Conv2d` in value, gradients and state dict, however it is differentiated."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,33 +10,20 @@ from torch import Tensor, nn
 from roadmap.model.depthwise import DepthwiseConv2d
 
 MAPS = [(1, 1), (2, 2), (1, 2), (3, 3), (4, 4), (3, 5), (7, 7), (8, 8), (9, 9), (14, 14), (12, 18)]
+FindError = Callable[[nn.Module, nn.Module, Tensor], float]  # see conftest.py
 CASES = list(itertools.product(MAPS, (3, 5, 7, 9, 11), (1, 2)))
-
-
-def relative_error(a: Tensor, b: Tensor) -> float:
-    return float((a - b).detach().norm() / b.detach().norm())
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride"), CASES)
 @pytest.mark.parametrize("bias", [True, False])
-def test_equal_to_convolution(size: tuple[int, int], kernel: int, stride: int, bias: bool) -> None:
+def test_equal_to_convolution(
+    size: tuple[int, int], kernel: int, stride: int, bias: bool, find_error: FindError
+) -> None:
     torch.manual_seed(0)
     ours = DepthwiseConv2d(6, kernel, stride, kernel // 2, bias)
     theirs = nn.Conv2d(6, 6, kernel, stride, kernel // 2, groups=6, bias=bias)
-    theirs.load_state_dict(ours.state_dict(), strict=True)
     images = torch.randn(40, 6, *size).to(memory_format=torch.channels_last)
-    x, y = images.clone().requires_grad_(), images.clone().requires_grad_()
-    out, expected = ours(x), theirs(y)
-    assert out.shape == expected.shape
-    grad = torch.randn_like(expected)
-    out.backward(grad)
-    expected.backward(grad)
-    pairs = [(out, expected), (x.grad, y.grad), *zip(*(parameter_grads(m) for m in (ours, theirs)), strict=True)]
-    assert max(relative_error(a, b) for a, b in pairs) <= 1e-5
-
-
-def parameter_grads(module: nn.Module) -> list[Tensor]:
-    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    assert find_error(ours, theirs, images) <= 1e-5
 
 
 def test_small_maps_are_differentiated_here(monkeypatch: pytest.MonkeyPatch) -> None:

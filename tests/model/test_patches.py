@@ -1,19 +1,12 @@
 """The convolution over patches equals `nn.Conv2d` in value, gradients and state dict."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-import roadmap
-from roadmap.config import read_config
-from roadmap.model.build import build
 from roadmap.model.patches import FEWEST, PatchConv2d
-
-
-def relative_error(a: Tensor | None, b: Tensor | None) -> float:
-    assert a is not None
-    assert b is not None
-    return float((a - b).detach().norm() / b.detach().norm())
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
@@ -21,22 +14,18 @@ def relative_error(a: Tensor | None, b: Tensor | None) -> float:
 @pytest.mark.parametrize("channels", [3, FEWEST, 40])
 @pytest.mark.parametrize(("patch", "size"), [(2, (8, 8)), (2, (2, 2)), (2, (7, 6)), (4, (8, 12)), (4, (9, 11))])
 def test_equal_to_convolution(
-    patch: int, size: tuple[int, int], channels: int, bias: bool, memory_format: torch.memory_format
+    patch: int,
+    size: tuple[int, int],
+    channels: int,
+    bias: bool,
+    memory_format: torch.memory_format,
+    find_error: Callable[[nn.Module, nn.Module, Tensor], float],
 ) -> None:
     torch.manual_seed(0)
     ours = PatchConv2d(channels, 24, patch, bias).to(memory_format=memory_format)  # type: ignore[call-overload]
     theirs = nn.Conv2d(channels, 24, patch, patch, bias=bias)
-    theirs.load_state_dict(ours.state_dict(), strict=True)
     images = torch.randn(5, channels, *size).to(memory_format=memory_format)
-    x, y = images.clone().requires_grad_(), images.clone().requires_grad_()
-    out, expected = ours(x), theirs(y)
-    assert out.shape == expected.shape
-    grad = torch.randn_like(expected)
-    out.backward(grad)
-    expected.backward(grad)
-    pairs = [(out, expected), (x.grad, y.grad)]
-    pairs += [(a.grad, b.grad) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)]
-    assert max(relative_error(a, b) for a, b in pairs) <= 1e-5
+    assert find_error(ours, theirs, images) <= 1e-5
     assert ours.weight.grad is not None
     assert ours.weight.grad.stride() == ours.weight.stride()
 
@@ -57,11 +46,10 @@ def test_which_are_linear_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [(3, 8, 8), (FEWEST - 1, 8, 8), (40, 7, 8), (40, 8, 7)]
 
 
-def test_separate_downsampling_is_made_of_patches() -> None:
+def test_separate_downsampling_is_made_of_patches(build: Callable[..., nn.Module]) -> None:
     """Between the stages, and in the stem, of step 12."""
-    config = read_config(roadmap.compose("+roadmap=step12_downsample"))
-    network = build(config.model, config.regime, None, config.data.image_size)
-    names = [name for name, module in network.named_modules() if isinstance(module, PatchConv2d)]
+    modules = build("+roadmap=step12_downsample").named_modules()
+    names = [name for name, module in modules if isinstance(module, PatchConv2d)]
     assert names == ["stem.conv", *(f"stages.{stage}.downsample.conv" for stage in (1, 2, 3))]
 
 

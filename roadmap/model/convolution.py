@@ -1,0 +1,25 @@
+"""Convolutions that are computed in another way than torch's where that is faster: on a CPU."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class CpuConv2d(nn.Conv2d, ABC):
+    """`nn.Conv2d` with the same parameters, and a form of its own on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        # A compiler is left one node, which it knows.
+        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+            return super().forward(x)
+        return self.convolve(x) if self.is_faster(x) else super().forward(x)
+
+    @abstractmethod
+    def is_faster(self, x: Tensor) -> bool:
+        """Whether `convolve` is faster than torch, as was measured."""
+
+    @abstractmethod
+    def convolve(self, x: Tensor) -> Tensor:
+        """What `forward` gives, in the other form."""
