@@ -85,17 +85,17 @@ def shrink_folder(
     _check_settings(target, {"source": str(source.resolve()), "short_side": short_side, **form})
     shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality)
     ignore = signal.SIGINT, signal.SIG_IGN  # for this process alone: the others finish the files that they are at
-    with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore) as processes:
-        try:
-            outcomes = processes.map(shrink, paths, chunksize=PIECE)
-            results = dict(zip(paths, _show(outcomes, len(paths)), strict=True))
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a process that shrinks images died, often for want of memory: fewer need less, by --workers N. "
-                "The same command goes on"
-            ) from error
-        finally:
-            processes.shutdown(cancel_futures=True)
+    processes = ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore)
+    try:
+        outcomes = processes.map(shrink, paths, chunksize=PIECE)
+        results = dict(zip(paths, _show(outcomes, len(paths)), strict=True))
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that shrinks images died, often for want of memory: fewer need less, by --workers N. "
+            "The same command goes on"
+        ) from error
+    finally:
+        processes.shutdown(cancel_futures=True)
     failures = [f"{source / path}: {outcome}" for path, outcome in results.items() if outcome not in OUTCOMES]
     (target / FAILED).write_text("".join(failure + "\n" for failure in failures))
     return Counter(outcome if outcome in OUTCOMES else "failed" for outcome in results.values()), failures
