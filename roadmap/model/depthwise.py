@@ -1,13 +1,14 @@
-"""Depthwise convolution whose weights' gradient stays fast on small maps.
+"""Depthwise convolution that stays fast on small maps.
 
 torch's CPU kernels are fast for the output and for the input's gradient, and slow for the weights', above all where
 the kernel is larger than the map, which in a ConvNet for small images is most of the stages. There it comes from
-one small matrix product a channel, of all input positions with all output positions.
+one small matrix product a channel, of all input positions with all output positions. On a map of one position the
+filter is a scale, and on one of a few a sum of scaled positions, which is faster than any convolution.
 
 Time of forward and backward in ms, by torch and here: 40 channels 8x8 k7 3.5 / 2.3; 80 4x4 k7 2.7 / 1.4; 160 2x2
-k7 2.5 / 1.1; 320 1x1 k7 3.2 / 1.0; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of
-n = 7, 2 threads of an Intel Xeon of 2.5 GHz with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 alone, 1 thread:
-5.3 / 3.8; 12 / 1.7; 15 / 1.2; 25 / 1.0; 161 / 128; 92 / 39.
+k7 2.4 / 0.8; 320 1x1 k7 2.7 / 0.5; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of
+n = 7 or more, 2 threads of an Intel Xeon of 2.5 GHz with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 alone, 1
+thread: 5.3 / 3.8; 12 / 1.7; 15 / 1.1; 24 / 0.6; 161 / 128; 92 / 39.
 """
 
 from functools import cache
@@ -24,6 +25,8 @@ LARGEST = 16  # positions a side: the products of all with all take memory
 # 6.5 here; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16 (16 of 14x14 k7) 29 and 34.
 WORTH = 9
 SMALL_KERNEL = 3  # torch's 64 images of 4x4 k3 take 1.5 ms, here 2.2
+TINY = 4  # positions that are added up, where the terms are few
+FEW = 300_000  # as of 64 images of 160 channels of 2x2, which take 0.7 ms in place of 0.8; 256 images 1.6 and 1.3
 
 
 class DepthwiseConv2d(CpuConv2d):
@@ -43,8 +46,26 @@ class DepthwiseConv2d(CpuConv2d):
         return height * width * (n + kernel**2) <= WORTH * n * kernel**2
 
     def convolve(self, x: Tensor) -> Tensor:
-        y: Tensor = _SmallMap.apply(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+        arguments = x, self.weight, self.bias, self.stride[0], int(self.padding[0])
+        positions = x.shape[2] * x.shape[3]
+        if positions == 1 or (positions <= TINY and x.numel() * positions <= FEW):
+            return _add_up(*arguments)
+        y: Tensor = _SmallMap.apply(*arguments)
         return y
+
+
+def _add_up(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Each output position as the sum of all input positions, each times the tap that joins the two, or 0."""
+    n, channels, height, width = x.shape
+    kernel = weight.shape[2]
+    spread = _spread_matrix(height, width, kernel, stride, padding).to(x.dtype)
+    factors = (spread @ weight.flatten(1).t()).view(height * width, -1, channels)  # (P, Q, C)
+    positions = x.permute(0, 2, 3, 1).reshape(n, height * width, 1, channels)
+    y = (positions * factors).sum(1)  # (N, Q, C)
+    if bias is not None:
+        y = y + bias
+    rows, columns = (_count_outputs(side, kernel, stride, padding) for side in (height, width))
+    return y.view(n, rows, columns, channels).permute(0, 3, 1, 2)
 
 
 class _SmallMap(torch.autograd.Function):
@@ -78,6 +99,7 @@ def _differentiate_weight(x: Tensor, grad: Tensor, weight: Tensor, stride: int, 
 
 
 @cache
+@torch.inference_mode(False)  # an evaluation may be the first to ask, and a training keeps it for its gradients
 def _spread_matrix(height: int, width: int, kernel: int, stride: int, padding: int) -> Tensor:
     """Which tap of the filter joins which input position with which output position: (P * Q, K * K) of 0 and 1."""
     rows, columns = (_find_taps(side, kernel, stride, padding) for side in (height, width))
@@ -86,6 +108,10 @@ def _spread_matrix(height: int, width: int, kernel: int, stride: int, padding: i
 
 def _find_taps(side: int, kernel: int, stride: int, padding: int) -> Tensor:
     """The same along one side, (H, H', K)."""
-    outputs = (side + 2 * padding - kernel) // stride + 1
-    taps = torch.arange(side)[:, None] + padding - stride * torch.arange(outputs)
+    outputs = torch.arange(_count_outputs(side, kernel, stride, padding))
+    taps = torch.arange(side)[:, None] + padding - stride * outputs
     return (taps[..., None] == torch.arange(kernel)).float()
+
+
+def _count_outputs(side: int, kernel: int, stride: int, padding: int) -> int:
+    return (side + 2 * padding - kernel) // stride + 1

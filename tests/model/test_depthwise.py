@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from roadmap.model import depthwise
 from roadmap.model.depthwise import DepthwiseConv2d
 
 MAPS = [(1, 1), (2, 2), (1, 2), (3, 3), (4, 4), (3, 5), (7, 7), (8, 8), (9, 9), (14, 14), (12, 18)]
@@ -40,10 +41,31 @@ def test_small_maps_are_differentiated_here(monkeypatch: pytest.MonkeyPatch) -> 
     assert calls == [(14, 14, 8), (14, 14, 16)]
 
 
-def test_gradients_of_gradients_are_convolutions() -> None:
+@pytest.mark.parametrize("images", [40, 20_000])  # of two positions, added up and not
+def test_few_positions_of_many_images(images: int, find_error: FindError) -> None:
+    torch.manual_seed(0)
+    ours = DepthwiseConv2d(6, 7, 1, 3, True)
+    theirs = nn.Conv2d(6, 6, 7, 1, 3, groups=6)
+    assert find_error(ours, theirs, torch.randn(images, 6, 2, 1)) <= 1e-5
+
+
+@pytest.mark.parametrize("side", [2, 5])
+def test_trains_after_an_evaluation(side: int) -> None:
+    """What is kept of the first call is of use to the next, whatever the first was for."""
+    depthwise._spread_matrix.cache_clear()
+    convolution = DepthwiseConv2d(2, 7, 1, 3, True)
+    images = torch.randn(4, 2, side, side)
+    with torch.inference_mode():
+        convolution(images)
+    convolution(images).sum().backward()
+    assert convolution.weight.grad is not None
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_gradients_of_gradients_are_convolutions(side: int) -> None:
     torch.manual_seed(0)
     convolution = DepthwiseConv2d(3, 5, 1, 2, True).double()
-    images = torch.randn(2, 3, 4, 4, dtype=torch.double, requires_grad=True)
+    images = torch.randn(2, 3, side, side, dtype=torch.double, requires_grad=True)
     weights = (convolution.weight, convolution.bias)
     assert torch.autograd.gradgradcheck(
         lambda x, weight, bias: torch.func.functional_call(convolution, {"weight": weight, "bias": bias}, (x,)),
