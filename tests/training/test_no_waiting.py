@@ -1,0 +1,82 @@
+"""Between the start of an epoch and its end nothing asks the device for a value, so a GPU never waits for the host.
+
+On torch's meta device tensors have no values: whatever would wait for one (`item`, `nonzero`, a choice by a mask, a
+copy back) raises, and so does an operation with a tensor that was left on the host.
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+
+import roadmap
+from roadmap.config import Config, read_config
+from roadmap.data.open import LoadSpec, open_eval, open_train
+from roadmap.data.sources import ImageArray
+from roadmap.training.learner import build_learner
+from roadmap.training.update import Learner, evaluate, train_update
+
+META = torch.device("meta")
+SETTINGS = {
+    "resident": ("recipe=paper", "hardware.resident=true", "recipe.ema_decay=0.99", "recipe.clip_grad=1.0"),
+    "padded crop": ("recipe=cifar10", "hardware.resident=true", "recipe.augment.crop=padded"),
+    "by workers": ("recipe=paper", "hardware.resident=false", "hardware.workers=0"),
+}
+
+
+@pytest.fixture(autouse=True)
+def meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the meta device lacks: generators, and autocast even where it is off."""
+    make = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda _device="cpu": make())
+    monkeypatch.setattr(Learner, "autocast", lambda _: nullcontext())
+
+
+def prepare(step: str, *settings: str) -> tuple[Config, Learner, LoadSpec]:
+    words = ("data=cifar10", *settings, "recipe.total_batch=32", "hardware.per_device_batch=16")
+    cfg = roadmap.compose(f"+roadmap={step}", *words)
+    config = read_config(cfg)
+    hardware = config.hardware
+    learner = build_learner(roadmap.build_model(cfg), config.data, config.recipe, hardware, META, 16)
+    return config, learner, LoadSpec(16, 2, 0, META, hardware.workers, hardware.resident)
+
+
+def make_images(count: int) -> ImageArray:
+    rng = np.random.default_rng(count)
+    return ImageArray(rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8), rng.integers(10, size=count))
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("step", ["step0_resnet", "step12_downsample"])
+def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
+    config, learner, load = prepare(step, *settings)
+    updates = 0
+    for micro_batches in open_train(make_images(160), config.data, config.recipe.augment, load).epoch(0):
+        assert [batch.images.device for batch in micro_batches] == [META, META]
+        assert train_update(learner, micro_batches, 1e-3).device == META
+        updates += 1
+    assert updates == 5
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last batch is not full."""
+    config, learner, load = prepare("step12_downsample", *settings)
+    asked = []
+    sums = torch.tensor([2.0, 20.0, 40.0, 40.0])
+    monkeypatch.setattr(type(learner.group), "sum", lambda _, tensor: asked.append(tensor.device) or sums)
+    batches = open_eval(make_images(40), config.data, config.recipe.augment, load)
+    assert evaluate(learner.model, batches, learner).images == 40
+    assert asked == [META]
+
+
+def test_a_wait_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, learner, load = prepare("step12_downsample", *SETTINGS["resident"])
+    batches = open_train(make_images(64), config.data, config.recipe.augment, load).epoch(0)
+    monkeypatch.setattr(learner, "loss", lambda logits, _: logits.mean() * logits.sum().item())
+    with pytest.raises(RuntimeError, match="item"):
+        train_update(learner, next(batches), 1e-3)
+    monkeypatch.setattr(learner, "loss", lambda logits, _: (logits * torch.ones(10)).mean())
+    with pytest.raises(RuntimeError, match="device"):
+        train_update(learner, next(batches), 1e-3)
