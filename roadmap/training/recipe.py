@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from timm.data import Mixup
 from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from roadmap.errors import ConfigError
 from roadmap.training.spec import Optimizer, RecipeSpec, Schedule
@@ -73,8 +73,10 @@ def build_loss(recipe: RecipeSpec) -> Loss:
     return loss
 
 
-def build_ema(model: nn.Module, recipe: RecipeSpec) -> AveragedModel | None:
-    """The moving average of the weights and of BatchNorm's statistics, or None where the recipe has none."""
-    if recipe.ema_decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+def build_ema(model: nn.Module, recipe: RecipeSpec) -> ModelEmaV3 | None:
+    """The moving average of the weights and of BatchNorm's statistics, or None where the recipe has none.
+
+    It begins at the initial weights, as in the released code. torch's AveragedModel keeps its count on the host and
+    sends it to the device in each update, which waits for that.
+    """
+    return None if recipe.ema_decay is None else ModelEmaV3(model, recipe.ema_decay)

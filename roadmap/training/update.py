@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from roadmap.data.order import Batch
 from roadmap.training.group import Group
@@ -27,7 +27,7 @@ class Learner:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler  # does nothing but in fp16
-    ema: AveragedModel | None
+    ema: ModelEmaV3 | None
     mix: Mix
     loss: Loss
     device: torch.device
@@ -77,7 +77,7 @@ def train_update(learner: Learner, micro_batches: Sequence[Batch], lr: float) ->
     learner.scaler.update()
     learner.optimizer.zero_grad(set_to_none=True)
     if learner.ema is not None:
-        learner.ema.update_parameters(learner.model)
+        learner.ema.update(learner.model)
     return mean_loss
 
 
@@ -95,13 +95,16 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], learner: Learner) -> Ev
     model.eval()
     # loss, top-1, top-5, images
     sums = torch.zeros(4, device=learner.device, dtype=torch.float64 if learner.device.type != "mps" else None)
+    images_seen = 0
     for batch in batches:
         images, labels, _ = learner.place(*batch)
         with learner.autocast():
             logits = model(images).float()
         best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        sums += torch.stack([loss, best[:, 0].sum(), best.sum(), loss.new_tensor(len(labels))])
+        sums[:3] += torch.stack([loss, best[:, 0].sum(), best.sum()])
+        images_seen += len(labels)
+    sums[3] = images_seen
     model.train()
     loss, top1, top5, count = learner.group.sum(sums).tolist()
     return Evaluation(loss / count, 100 * top1 / count, 100 * top5 / count, round(count))

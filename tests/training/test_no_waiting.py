@@ -1,14 +1,17 @@
 """Between the start of an epoch and its end nothing asks the device for a value, so a GPU never waits for the host.
 
 On torch's meta device tensors have no values: whatever would wait for one (`item`, `nonzero`, a choice by a mask, a
-copy back) raises, and so does an operation with a tensor that was left on the host.
+copy back) raises, and so does an operation with a tensor that was left on the host. A copy to the device doesn't, and
+waits too where its source is not pinned: those are counted.
 """
 
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import roadmap
 from roadmap.config import Config, read_config
@@ -29,8 +32,23 @@ SETTINGS = {
 def meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the meta device lacks: generators, and autocast even where it is off."""
     make = torch.Generator
-    monkeypatch.setattr(torch, "Generator", lambda _device="cpu": make())
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu": make())
     monkeypatch.setattr(Learner, "autocast", lambda _: nullcontext())
+
+
+class SentToDevice(TorchDispatchMode):
+    """Counts copies from the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        is_copy = function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+        source = args[-1] if function is torch.ops.aten.copy_.default else args[0] if is_copy else None
+        self.copies += is_copy and source.device.type == "cpu" and result.device == META
+        return result
 
 
 def prepare(step: str, *settings: str) -> tuple[Config, Learner, LoadSpec]:
@@ -52,11 +70,13 @@ def make_images(count: int) -> ImageArray:
 def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
     config, learner, load = prepare(step, *settings)
     updates = 0
+    sent = SentToDevice()
     for micro_batches in open_train(make_images(160), config.data, config.recipe.augment, load).epoch(0):
         assert [batch.images.device for batch in micro_batches] == [META, META]
-        assert train_update(learner, micro_batches, 1e-3).device == META
+        with sent:
+            assert train_update(learner, micro_batches, 1e-3).device == META
         updates += 1
-    assert updates == 5
+    assert (updates, sent.copies) == (5, 0)
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -66,9 +86,10 @@ def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: py
     asked = []
     sums = torch.tensor([2.0, 20.0, 40.0, 40.0])
     monkeypatch.setattr(type(learner.group), "sum", lambda _, tensor: asked.append(tensor.device) or sums)
-    batches = open_eval(make_images(40), config.data, config.recipe.augment, load)
-    assert evaluate(learner.model, batches, learner).images == 40
-    assert asked == [META]
+    batches = list(open_eval(make_images(40), config.data, config.recipe.augment, load))
+    with SentToDevice() as sent:
+        assert evaluate(learner.model, batches, learner).images == 40
+    assert (asked, sent.copies) == ([META], 0)
 
 
 def test_a_wait_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,15 +69,19 @@ def test_loss_without_mixing_is_smoothed() -> None:
 
 
 def test_moving_average() -> None:
-    model = nn.Linear(1, 1, bias=False)
+    model = nn.BatchNorm1d(1)
+    nn.init.constant_(model.weight, 0.0)
     ema = build_ema(model, replace(PAPER, ema_decay=0.9))
     assert ema is not None
     values = []
     for value in (1.0, 2.0, 3.0):
         nn.init.constant_(model.weight, value)
-        ema.update_parameters(model)
-        values.append(ema.module.weight.item())
-    assert values == pytest.approx([1.0, 0.9 + 0.1 * 2, 0.9 * 1.1 + 0.1 * 3])
+        model.running_mean.fill_(value)
+        model.num_batches_tracked.fill_(value)
+        ema.update(model)
+        values.append([*ema.module.weight.tolist(), *ema.module.running_mean.tolist()])
+    assert values == [pytest.approx([mean, mean]) for mean in (0.1, 0.29, 0.561)]  # 0.9 * mean + 0.1 * value
+    assert ema.module.num_batches_tracked == 3
     assert build_ema(model, PAPER) is None
 
 
