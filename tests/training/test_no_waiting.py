@@ -1,8 +1,8 @@
 """Between the start of an epoch and its end nothing asks the device for a value, so a GPU never waits for the host.
 
 On torch's meta device tensors have no values: whatever would wait for one (`item`, `nonzero`, a choice by a mask, a
-copy back) raises, and so does an operation with a tensor that was left on the host. A copy to the device doesn't, and
-waits too where its source is not pinned: those are counted.
+copy back) raises, and so does an operation with a tensor that was left on the host. A copy to the device doesn't,
+and waits too where its source is not pinned: those are counted.
 """
 
 from contextlib import nullcontext
