@@ -40,7 +40,7 @@ from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
 from roadmap.model.convolution import CpuConv2d
 from roadmap.training.hardware import pick_device, seed_everything
-from roadmap.training.learner import build_learner
+from roadmap.training.learner import build_learner, compile_alone
 from roadmap.training.recipe import learning_rate
 from roadmap.training.spec import Precision
 from roadmap.training.update import DTYPES, evaluate, train_update
@@ -165,7 +165,7 @@ class PeerEpoch:
         self.prefetcher = prefetcher
         self.model = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.hardware.compile:
-            self.model.compile()
+            compile_alone(self.model)
         self.optimizer = create_optimizer_v2(
             self.model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
         )

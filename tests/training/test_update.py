@@ -7,11 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 import roadmap
 from roadmap import jobs
 from roadmap.command import open_folder, plan_run
 from roadmap.config import read_config
+from roadmap.data.order import Batch
 from roadmap.errors import TrainingError
 from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner, evaluate, train_update
@@ -47,6 +49,20 @@ def test_an_update_is_plain_torch() -> None:
         torch.testing.assert_close(loss, expected.detach())
     for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_each_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler gives up after eight forms of a function, unless timm raises that, and a step takes three."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    counter = CompileCounter()
+    compile_by = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda network: compile_by(network, backend=counter))
+    for step in ("step3_depthwise", "step5_inverted", "step12_downsample"):
+        before = counter.frame_count
+        learner = make_learner(f"roadmap={step}", "regime.depths.modern=[1,1,1,1]", "hardware.compile=true")
+        train_update(learner, [make_batch()], 1e-3)
+        evaluate(learner.model, [Batch(*make_batch()), Batch(*make_batch(n=5))], learner)
+        assert counter.frame_count - before == 3, step  # whole: its parts would be compiled one by one
 
 
 def test_accumulation_equals_the_whole_batch() -> None:
