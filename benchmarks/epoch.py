@@ -39,7 +39,7 @@ from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
 from roadmap.model.convolution import CpuConv2d
-from roadmap.training.hardware import pick_device, seed_everything
+from roadmap.training.hardware import choose_algorithms, pick_device, seed_everything
 from roadmap.training.learner import build_learner, compile_alone
 from roadmap.training.recipe import learning_rate
 from roadmap.training.spec import Precision
@@ -127,6 +127,7 @@ class OurEpoch:
     def __init__(self, network: nn.Module, config: Config, train: ImageArray, val: ImageArray):
         self.config, self.network = config, network
         device = pick_device(config.hardware)
+        choose_algorithms(config.hardware, device)
         batch = config.recipe.total_batch
         load = LoadSpec(batch, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
         self.train = open_train(train, config.data, config.recipe.augment, load)
@@ -163,6 +164,7 @@ class PeerEpoch:
         self.device = device
         self.precision = config.hardware.precision
         self.prefetcher = prefetcher
+        torch.backends.cudnn.benchmark = True  # as in timm's train.py
         self.model = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.hardware.compile:
             compile_alone(self.model)

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--short-side", type=int, default=256, help="pixels")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 95")
+    form.add_argument("--quality", type=int, choices=range(1, 96), default=95, metavar="Q", help="of JPEG, 1 to 95")
     form.add_argument("--uncompressed", action="store_true", help="PPM files, larger and faster to read")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     arguments = parser.parse_args()
@@ -78,6 +78,8 @@ def shrink_folder(
     """
     if not source.is_dir():
         raise DataError(f"there is no folder {source.absolute()}")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"{target.absolute()} is in {source.absolute()}, and would be shrunk itself. Take another")
     paths = sorted(find_images(source))
     if not paths:
         raise DataError(f"{source.absolute()} has no images ({', '.join(ENDINGS)}) in it")

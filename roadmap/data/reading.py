@@ -1,10 +1,12 @@
 """Reading images that may be damaged: each failure names its file, and stops the run or is counted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from rich.console import Console
+from torch import Tensor
 from torchvision.datasets import ImageFolder
 
 from roadmap.data.pixels import Pixels
@@ -93,9 +95,13 @@ class CheckedImages:
                 return sample
         raise DataError(f"none of the {len(self):,} images can be read, such as {name_of(self.images, index)}")
 
-    def skipped(self) -> Skipped:
-        """What this process and its workers skipped until now."""
-        places = self._skipped.nonzero().flatten().tolist()
+    def skipped(self, join: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
+        """What this process and its workers skipped until now.
+
+        Args:
+            join: of the flags of several processes, uint8 (images,), makes those of all.
+        """
+        places = join(self._skipped).nonzero().flatten().tolist()
         return Skipped([name_of(self.images, index) for index in places], len(self))
 
     def mark_skipped(self, places: list[int]) -> None:

@@ -25,7 +25,7 @@ from roadmap.data.sources import DEFAULT_ROOT, Images, open_images
 from roadmap.data.spec import AugmentSpec, DataSpec, Source
 from roadmap.errors import ConfigError, DataError, first_line
 from roadmap.training.checkpoint import save_checkpoint
-from roadmap.training.hardware import make_deterministic, seed_everything
+from roadmap.training.hardware import choose_algorithms, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.profile import NO_LR, SEED, Subject, wait
 from roadmap.training.update import Learner, evaluate, train_update
@@ -168,8 +168,7 @@ def forecast(
 
 def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast) -> None:
     started = time.perf_counter()
-    if subject.hardware.deterministic:
-        make_deterministic(subject.device)
+    choose_algorithms(subject.hardware, subject.device)
     seed_everything(SEED)
     network = subject.build()
     learner = build_learner(

@@ -13,7 +13,7 @@ from uuid import uuid4
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # before there is a group, which its functions' defaults would keep
-from torch import Tensor
+from torch import Tensor, nn
 
 from roadmap.errors import TrainingError
 from roadmap.training.processes import Place, find_place
@@ -49,9 +49,20 @@ class Group:
         """Each flag, true where it is in any process."""
         if self._control is None:
             return list(flags)
-        votes = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(votes, dist.ReduceOp.MAX, group=self._control)
-        return [bool(vote) for vote in votes]
+        return [bool(vote) for vote in self.highest(torch.tensor(flags, dtype=torch.uint8))]
+
+    def highest(self, values: Tensor) -> Tensor:
+        """The highest of the processes, element by element, of values on the CPU."""
+        highest = values.clone()
+        if self._control is not None:
+            dist.all_reduce(highest, dist.ReduceOp.MAX, group=self._control)
+        return highest
+
+    def share_buffers(self, network: nn.Module) -> None:
+        """Gives all processes the first one's buffers, such as BatchNorm's running statistics."""
+        if self._control is not None:
+            for buffer in network.buffers():
+                dist.broadcast(buffer, src=0)
 
     def first(self, value: Any) -> Any:
         """The first process's value, in all of them."""
@@ -92,9 +103,11 @@ def join_group() -> Group:
     if place.size == 1:
         return ALONE
     _name_meeting_point()
-    if torch.cuda.is_available():
+    if place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = (
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    )  # by what is sent: the CPU may be chosen
     store = _open_store(place)
     dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
     control = dist.new_group(backend="gloo")

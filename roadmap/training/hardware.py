@@ -39,16 +39,16 @@ def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     return device
 
 
-def make_deterministic(device: torch.device) -> None:
-    """The same command gives the same numbers on the same machine.
+def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
+    """Those that repeat, so that the same command gives the same numbers on the same machine; or the fastest.
 
-    On a CPU it does without any setting. On a GPU, cuDNN's and cuBLAS's choices are fixed, and an operation
-    that has no repeatable form warns.
+    On a CPU they repeat without any setting. On a GPU, cuDNN's and cuBLAS's choices are fixed, and an operation
+    that has no repeatable form warns; or cuDNN tries its algorithms on each new shape and takes the fastest.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch's notes on reproducibility ask
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = not hardware.deterministic
+        torch.use_deterministic_algorithms(hardware.deterministic, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

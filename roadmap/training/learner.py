@@ -22,7 +22,7 @@ def build_learner(
     batch_size: int,
     group: Group = ALONE,
 ) -> Learner:
-    """The network on its device, compiled where that is asked for, with the optimizer and all that an update needs."""
+    """The network on its device, compiled if asked for, with the optimizer and all else that an update needs."""
     memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
     network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
     if hardware.compile:
@@ -46,8 +46,8 @@ def compile_alone(network: nn.Module) -> None:
     """Compiles the network when it first runs, and forgets those before.
 
     The compiler keeps so many forms of a function (8; 256 since timm raises that) and leaves what comes then as it
-    is. A network takes up to three, for training, evaluation and a last batch that is not full, so the last of a long
-    sweep would be trained as if nothing had been asked for.
+    is. A network takes up to three, for training, evaluation and a last batch that is not full, so the last of a
+    long sweep would be trained as if nothing had been asked for.
 
     Whole, as the compiler's own cache on disk then serves the next seed soonest: step 12 of resnet50, first update
     and evaluation, 135 s and afterwards 13 s; block by block 94 s and 16 s; by stages it fails on the last batch

@@ -23,7 +23,7 @@ from torch.profiler import ProfilerActivity
 
 from roadmap.data.order import Batch
 from roadmap.data.spec import DataSpec
-from roadmap.training.hardware import is_out_of_memory, make_deterministic, seed_everything
+from roadmap.training.hardware import choose_algorithms, is_out_of_memory, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 from roadmap.training.update import Learner, train_update
@@ -213,8 +213,7 @@ def _peak_of_profile(run: Callable[[], None]) -> int:
 
 def _prepare(subject: Subject) -> tuple[Learner, Batch]:
     """The learner, in training mode, and a batch on its device."""
-    if subject.hardware.deterministic:
-        make_deterministic(subject.device)
+    choose_algorithms(subject.hardware, subject.device)
     seed_everything(SEED)
     data, device = subject.data, subject.device
     learner = build_learner(subject.build(), data, subject.recipe, subject.hardware, device, subject.batch_size)

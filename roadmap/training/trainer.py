@@ -18,7 +18,7 @@ from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from roadmap.training.group import ALONE, Group
-from roadmap.training.hardware import make_deterministic
+from roadmap.training.hardware import choose_algorithms
 from roadmap.training.learner import build_learner
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
@@ -67,8 +67,7 @@ class Trainer:
         self.save_every = 60 * hardware.checkpoint_minutes  # seconds
         place = group.place
         batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch, place.size)
-        if hardware.deterministic:
-            make_deterministic(device)
+        choose_algorithms(hardware, device)
         self.images = train_images, val_images = open_images(data)
         _check_updates(train_images, recipe)
         share = Share(place.rank, place.size)
@@ -106,7 +105,7 @@ class Trainer:
                 self._save(position, run)
                 if self.group.any([signals.received is not None])[0]:
                     raise signals.stop()
-        for skipped in (images.skipped() for images in self.images):
+        for skipped in (images.skipped(self.group.highest) for images in self.images):
             if skipped.names:
                 warn(str(skipped))
         return summarize(position.history)

@@ -91,7 +91,11 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Iterable[Batch], learner: Learner) -> Evaluation:
-    """Loss and accuracy over all batches of all processes, each image counted once; summed on the device."""
+    """Loss and accuracy over all batches of all processes, each image counted once; summed on the device.
+
+    All evaluate the network that the first of them saves.
+    """
+    learner.group.share_buffers(model)
     model.eval()
     # loss, top-1, top-5, images
     sums = torch.zeros(4, device=learner.device, dtype=torch.float64 if learner.device.type != "mps" else None)

@@ -147,6 +147,14 @@ def test_other_settings_need_another_folder(photographs: Path, shrink: Callable[
     assert json.loads((photographs.with_name("small") / "shrunk.json").read_text())["quality"] == 95
 
 
+@pytest.mark.parametrize("inner", [".", "small", "train/small"])
+def test_a_target_among_the_originals(inner: str, photographs: Path, shrink_folder: Callable[..., Any]) -> None:
+    before = sorted(photographs.rglob("*"))
+    with pytest.raises(DataError, match="would be shrunk itself"):
+        shrink_folder(photographs, photographs / inner, short_side=32, quality=95, workers=1)
+    assert sorted(photographs.rglob("*")) == before
+
+
 def test_an_interrupted_command_goes_on(waiting: Path) -> None:
     process = start(waiting)
     with (waiting / "000.png").open("wb"):  # which waits for its reader
@@ -191,7 +199,9 @@ def test_images_are_what_torchvisions_folders_take_for_some(load_script: Callabl
 
 
 def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
-    with pytest.raises(DataError, match="has no images"):
-        shrink_folder(tmp_path, tmp_path / "small", short_side=32, quality=95, workers=1)
+    empty = tmp_path / "photographs"
     with pytest.raises(DataError, match=r"there is no folder .*photographs"):
-        shrink_folder(tmp_path / "photographs", tmp_path / "small", short_side=32, quality=95, workers=1)
+        shrink_folder(empty, tmp_path / "small", short_side=32, quality=95, workers=1)
+    empty.mkdir()
+    with pytest.raises(DataError, match="has no images"):
+        shrink_folder(empty, tmp_path / "small", short_side=32, quality=95, workers=1)

@@ -15,7 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+import roadmap
+from roadmap.config import read_config
 from roadmap.data.order import Order, Share
+from roadmap.jobs import evaluate_weights
 
 ROOT = Path(__file__).parents[2]
 Results = Callable[[Path], Any]  # see tests/conftest.py
@@ -112,6 +115,16 @@ def test_two_processes_take_the_update_of_one_where_batches_are_normalized(tmp_p
             assert (pair[name] - one).abs().max() < 1e-5, name  # of a learning rate of 4e-3
 
 
+def test_what_two_processes_report_is_of_the_weights_that_they_save(tmp_path: Path) -> None:
+    """Running statistics are each process's own until an evaluation."""
+    words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=128")
+    folder = train(tmp_path, *words, processes=2)
+    (reported,) = metrics(folder)
+    found = evaluate_weights(read_config(roadmap.compose(*WORDS, *words, f"init_from={folder / 'checkpoint.pt'}")))
+    assert (found.top1, found.top5) == (reported["top1"], reported["top5"])
+    assert found.loss == pytest.approx(reported["loss"], rel=1e-5)
+
+
 def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: Path, read_results: Results) -> None:
     words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
     whole = read_results(train(tmp_path / "whole", *words, processes=2))
@@ -178,21 +191,8 @@ def wait_for_checkpoints(output_dir: Path, process: subprocess.Popen[str]) -> Pa
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_what_ends_one_process_is_told_by_the_first(rank: int, tmp_path: Path) -> None:
-    """An image that only one of the two reads is damaged."""
-    images = tmp_path / "images"
-    for split, count in (("train", 64), ("val", 8)):
-        for number in range(count):
-            path = images / split / f"class{number % 2}" / f"{number:03}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (40, 30), (number, 3 * number, 255 - number)).save(path)
-    files = sorted((images / "train").rglob("*.jpg"))
-    last = Order(64, 16, 1, 0, Share(rank, 2)).plans(0)[-1]
-    damaged = files[int(last.indices[0])]
-    damaged.write_bytes(damaged.read_bytes()[:200])
-
-    words = ("data=imagefolder", f"data.root={images}", "data.num_classes=2", "data.image_size=32")
-    words += ("recipe.total_batch=32", "hardware.per_device_batch=16", "recipe.mixup=0", "hardware.resident=false")
-    process = start(tmp_path / "out", "+roadmap=step12_downsample", *words, processes=2)
+    damaged = damage_an_image(tmp_path, rank)
+    process = start(tmp_path / "out", *words_for(tmp_path), processes=2)
     output, _ = process.communicate()
     assert process.returncode == 1
     (path,) = (tmp_path / "out").rglob("state.json")
@@ -200,6 +200,35 @@ def test_what_ends_one_process_is_told_by_the_first(rank: int, tmp_path: Path) -
     assert state["state"] == "failed"
     assert str(damaged) in state["error"]
     assert f"{damaged} can't be read" in output
+
+
+def test_what_any_process_skipped_is_told_by_the_first(tmp_path: Path) -> None:
+    damaged = damage_an_image(tmp_path, rank=1)
+    process = start(tmp_path / "out", *words_for(tmp_path), "data.on_error=skip", processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert output.count(f"1 of 64 images were skipped: {damaged}") == 1
+
+
+def damage_an_image(folder: Path, rank: int) -> Path:
+    """Writes 64 images to train on and 8 others; one is damaged, which only one of two processes reads."""
+    for split, count in (("train", 64), ("val", 8)):
+        for number in range(count):
+            path = folder / split / f"class{number % 2}" / f"{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (number, 3 * number, 255 - number)).save(path)
+    files = sorted((folder / "train").rglob("*.jpg"))
+    last = Order(64, 16, 1, 0, Share(rank, 2)).plans(0)[-1]
+    damaged = files[int(last.indices[0])]
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    return damaged
+
+
+def words_for(folder: Path) -> tuple[str, ...]:
+    """Those that train step 12 on such images, in batches of 16."""
+    words = ("data=imagefolder", f"data.root={folder}", "data.num_classes=2", "data.image_size=32")
+    batches = ("recipe.total_batch=32", "hardware.per_device_batch=16", "recipe.mixup=0", "recipe.epochs=1")
+    return ("+roadmap=step12_downsample", *words, *batches, "hardware.resident=false")
 
 
 def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:
