@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -49,17 +50,26 @@ class ResidentTrainBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         device = self.images.labels.device
-        plans = self.order.plans(epoch, start)
+        plans = self.order.plans(epoch)
         chosen = torch.from_numpy(np.array([plan.indices for plan in plans])).to(device)  # at once, to wait once
-        batches = self._batches(plans, chosen)
+        batches = self._batches(plans, chosen, start * self.order.accumulation)
         for _ in range(start, self.updates):
             yield [next(batches) for _ in range(self.order.accumulation)]
 
-    def _batches(self, plans: Sequence[BatchPlan], chosen: Tensor) -> Iterator[Batch]:
-        """The micro-batches of `plans`, of images `chosen` (plans, N); the same however many are made at once."""
+    def _batches(self, plans: Sequence[BatchPlan], chosen: Tensor, start: int) -> Iterator[Batch]:
+        """The micro-batches of `plans`, of images `chosen` (plans, N), from number `start` on.
+
+        They are the same however many are made at once. Wherever it starts, those are made together that are from
+        the beginning, since a GPU may take another kernel for another number of images.
+        """
         size, n = self.images.pixels.shape[3], self.order.batch_size
         together = max(TOGETHER // (n * size**2), 1)
-        for first in range(0, len(plans), together):
+        batches = self._make(plans, chosen, start // together * together, together)
+        return islice(batches, start % together, None)
+
+    def _make(self, plans: Sequence[BatchPlan], chosen: Tensor, start: int, together: int) -> Iterator[Batch]:
+        size, n = self.images.pixels.shape[3], self.order.batch_size
+        for first in range(start, len(plans), together):
             some, places = plans[first : first + together], chosen[first : first + together].flatten()
             draws = self.augment.draw(n, size, [plan.seed for plan in some])
             images = self.augment(self.images.pixels, places, draws)

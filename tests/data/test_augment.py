@@ -13,6 +13,7 @@ from PIL import Image
 from timm.data import create_transform
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch.nn.functional import interpolate
+from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
 from torchvision.transforms.functional import InterpolationMode, resized_crop
 
 import roadmap
@@ -22,8 +23,8 @@ from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
 from roadmap.data.finish import Finish, erase_boxes
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Batch, Order, Share
-from roadmap.data.reading import CheckedImages
-from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches
+from roadmap.data.reading import CheckedImages, checked
+from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
 from roadmap.data.sources import ImageArray, open_images
 from roadmap.data.spec import AugmentSpec, Crop, Interpolation, OnError
 from roadmap.data.streams import Streams
@@ -197,6 +198,26 @@ def test_batches_made_together_are_those_made_alone(recipe: str, monkeypatch: py
             assert other.images.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = replace(CONFIG.data, image_size=16)
+    pixels = random_images(230, 16).permute(0, 2, 3, 1).numpy()
+    images = CheckedImages(ImageArray(pixels, np.arange(230)), OnError.stop)
+    resident = ResidentImages(images, data, torch.device("cpu"))
+    monkeypatch.setattr("roadmap.data.resident.TOGETHER", 4 * 10 * 16 * 16)
+    batches = ResidentTrainBatches(resident, data, CONFIG.recipe.augment, Order(230, 10, 2, 3))
+    draw, groups = batches.augment.draw, []
+    monkeypatch.setattr(
+        batches.augment, "draw", lambda n, size, seeds: groups.append(seeds) or draw(n, size, seeds)
+    )
+    whole = list(batches.epoch(0))
+    made = groups.copy()
+    for start in range(len(whole)):
+        groups.clear()
+        for update, expected in zip(batches.epoch(0, start), whole[start:], strict=True):
+            assert all(torch.equal(one.images, other.images) for one, other in zip(update, expected, strict=True))
+        assert groups == made[start // 2 :]  # 4 batches at once are 2 updates
+
+
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
     images, _ = open_images(CONFIG.data)
     transform = build_train_transform(CONFIG.data, CONFIG.recipe.augment)
@@ -267,6 +288,46 @@ def test_what_can_not_stay_on_the_device_is_not_forced_to() -> None:
         open_train(images, CONFIG.data, augment, load)
     assert isinstance(open_train(images, CONFIG.data, augment, replace(load, resident=None)), TrainBatches)
     assert isinstance(open_train(images, CONFIG.data, CONFIG.recipe.augment, load), ResidentTrainBatches)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"crop_pct": 0.875}, "only square images that are evaluated whole can"),
+        ({"image_size": 24}, "a resized crop needs the images' own 16 pixels, not 24"),
+        ({}, "1,000 images of 16 pixels take more than 25% of its memory"),
+    ],
+)
+def test_what_keeps_a_set_off_the_device(
+    changes: dict[str, float], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = replace(CONFIG.data, image_size=16)
+    augment = read_config(roadmap.compose("recipe=paper")).recipe.augment
+    pixels = random_images(1000, 16).permute(0, 2, 3, 1).numpy()
+    images = checked(ImageArray(pixels, np.arange(1000)), OnError.stop)
+    monkeypatch.setattr("roadmap.data.resident._memory", lambda _: 4 * pixels.nbytes - (not changes))
+    assert find_obstacle(images, replace(data, **changes), augment, torch.device("cpu")) == reason
+    monkeypatch.setattr("roadmap.data.resident._memory", lambda _: 4 * pixels.nbytes)
+    assert find_obstacle(images, data, augment, torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("size", [(375, 500), (500, 333), (224, 224), (100, 180)])
+def test_evaluation_takes_the_center_of_the_shrunk_image(size: tuple[int, int]) -> None:
+    """Short side 256, the middle 224 (table 5's recipe evaluates so), against torchvision's own transforms."""
+    data = read_config(roadmap.compose("data=imagenet", "recipe=paper")).data
+    pixels = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
+    images = checked(ImageArray(pixels[None], np.zeros(1, dtype=np.int64)), OnError.stop)
+    finish = Finish(data, torch.device("cpu"))
+    ((ours, _, _),) = EvalBatches(images, build_eval_transform(data), finish, batch_size=1)
+    expected = Compose(
+        [
+            Resize(256, InterpolationMode.BICUBIC),
+            CenterCrop(224),
+            ToTensor(),
+            Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )(Image.fromarray(pixels))
+    torch.testing.assert_close(ours[0], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [16, 32])

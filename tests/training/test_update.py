@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.parallel import DistributedDataParallel
 
 import roadmap
 from roadmap import jobs
@@ -49,6 +51,30 @@ def test_an_update_is_plain_torch() -> None:
         torch.testing.assert_close(loss, expected.detach())
     for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Grad strides do not match")  # as _share_gradients ignores them
+def test_gradients_are_shared_after_the_last_micro_batch() -> None:
+    """Or each micro-batch of an update would cost what the update does on the network between processes."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        learner = make_learner()
+        learner.model = DistributedDataParallel(learner.model)
+        backwards, shared = [], []
+
+        def share(_: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+            shared.append(len(backwards))
+            future: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+            future.set_result(bucket.buffer())
+            return future
+
+        learner.model.register_comm_hook(None, share)
+        loss = learner.loss
+        learner.loss = lambda logits, targets: backwards.append(1) or loss(logits, targets)
+        train_update(learner, [make_batch(seed) for seed in range(3)], 1e-3)
+        assert set(shared) == {3}
+    finally:
+        dist.destroy_process_group()
 
 
 def test_each_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
