@@ -1,9 +1,11 @@
 """An epoch end to end, training and evaluation, against timm's loader and loop around the same network.
 
-    python benchmarks/epoch.py [--images 10000] [--workers N] [--json FILE] [KEY=VALUE ...]
+    python benchmarks/epoch.py [--images 10000] [--size 32] [--workers N] [--json FILE] [KEY=VALUE ...]
+    python benchmarks/epoch.py --synthetic [...]
 
 The images are made here, of CIFAR-10's size and number of classes (50,000 by --images 50000), and the recipe is
-the paper's with its augmentation: random resized crop, flip, RandAugment, random erasing, Mixup and CutMix.
+the paper's with its augmentation: random resized crop, flip, RandAugment, random erasing, Mixup and CutMix. With
+--synthetic the peer is our own epoch with the same batch in each update, which nothing has to be made for.
 
 timm's train.py is not in its wheel, so the peer is made of timm's own pieces in the order of that script:
 create_loader with worker processes and the prefetcher (FastCollateMixup mixes in the workers; with
@@ -17,9 +19,10 @@ such a set. Each side has a process of its own, since our trainer also sets how 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -35,7 +38,8 @@ from torch import Tensor, nn
 
 import roadmap
 from roadmap.config import Config, read_config
-from roadmap.data.open import LoadSpec, open_eval, open_train
+from roadmap.data.open import LoadSpec, TrainData, open_eval, open_train
+from roadmap.data.order import Batch
 from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
 from roadmap.model.convolution import CpuConv2d
@@ -46,7 +50,7 @@ from roadmap.training.spec import Precision
 from roadmap.training.update import DTYPES, evaluate, train_update
 
 STEPS = ("step0_resnet", "step12_downsample")
-SIZE, CLASSES = 32, 10  # CIFAR-10's
+SIZE, CLASSES = 32, 10  # CIFAR-10's, where no other size is asked for
 VALIDATED = 5  # training images to a validation image, as in CIFAR-10
 
 
@@ -73,22 +77,43 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 def make_pair(step: str, arguments: argparse.Namespace) -> Pair:
     sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
     workers = () if arguments.workers is None else (f"hardware.workers={arguments.workers}",)
+    sizes += (f"data.image_size={arguments.size}",)
     words = (f"+roadmap={step}", "regime=micro", "data=cifar10", "recipe=paper", "recipe.lr=1e-3", *sizes, *workers)
     config = read_config(roadmap.compose(*words, *arguments.overrides))
     counts = (arguments.images, arguments.images // VALIDATED)
     device = pick_device(config.hardware)
+    make_timms = partial(make_peer, config, counts, device, arguments.workers, not arguments.no_prefetcher)
     return Pair(
-        f"{step}, {config.regime.name}, {SIZE} px, batch {arguments.batch}",
-        "timm's loader and loop",
+        f"{step}, {config.regime.name}, {arguments.size} px, batch {arguments.batch}",
+        "our step on synthetic data" if arguments.synthetic else "timm's loader and loop",
         arguments.images,
         InOwnProcess(partial(make_ours, config, counts)),
-        InOwnProcess(partial(make_peer, config, counts, device, arguments.workers, not arguments.no_prefetcher)),
+        InOwnProcess(partial(make_synthetic, config, counts) if arguments.synthetic else make_timms),
     )
 
 
 def make_ours(config: Config, counts: tuple[int, int]) -> "OurEpoch":
     """With training and validation images of these counts."""
-    return OurEpoch(build_network(config), config, *map(make_images, counts))
+    train, val = (make_images(count, config.data.image_size) for count in counts)
+    return OurEpoch(build_network(config), config, train, val)
+
+
+def make_synthetic(config: Config, counts: tuple[int, int]) -> "OurEpoch":
+    """The same with one batch over and over."""
+    epoch = make_ours(config, counts)
+    epoch.train = OneBatch(epoch.train)
+    return epoch
+
+
+class OneBatch:
+    """As many updates as there are batches, each on the first one; see `TrainData`."""
+
+    def __init__(self, train: TrainData):
+        self.updates, self.in_advance = train.updates, 0
+        self.micro_batches = next(train.epoch(0))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        return repeat(self.micro_batches, self.updates - start)
 
 
 def make_peer(
@@ -96,19 +121,20 @@ def make_peer(
 ) -> "PeerEpoch":
     """The same weights and images."""
     network = make_plain(build_network(config))
-    return PeerEpoch(network, config, *map(make_images, counts), device, workers, prefetcher)
+    train, val = (make_images(count, config.data.image_size) for count in counts)
+    return PeerEpoch(network, config, train, val, device, workers, prefetcher)
 
 
 def build_network(config: Config) -> nn.Module:
     seed_everything(config.seed)
-    return build(config.model, config.regime, None, SIZE)
+    return build(config.model, config.regime, None, config.data.image_size)
 
 
-def make_images(count: int) -> ImageArray:
+def make_images(count: int, size: int) -> ImageArray:
     """Smooth color patterns with some noise, so that no operation of RandAugment has nothing to do."""
     rng = np.random.default_rng(count)
     coarse = rng.integers(256, size=(count, 4, 4, 3), dtype=np.uint8)
-    smooth = np.repeat(np.repeat(coarse, SIZE // 4, axis=1), SIZE // 4, axis=2).astype(np.int16)
+    smooth = np.repeat(np.repeat(coarse, size // 4, axis=1), size // 4, axis=2).astype(np.int16)
     noisy = smooth + rng.integers(-20, 21, size=smooth.shape, dtype=np.int16)
     return ImageArray(noisy.clip(0, 255).astype(np.uint8), rng.integers(CLASSES, size=count))
 
@@ -130,7 +156,7 @@ class OurEpoch:
         choose_algorithms(config.hardware, device)
         batch = config.recipe.total_batch
         load = LoadSpec(batch, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
-        self.train = open_train(train, config.data, config.recipe.augment, load)
+        self.train: TrainData = open_train(train, config.data, config.recipe.augment, load)
         self.val = open_eval(val, config.data, config.recipe.augment, load)
         self.learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch)
         self.epochs = 0
@@ -179,7 +205,7 @@ class PeerEpoch:
         }
         self.mixup = None if prefetcher else Mixup(**mixing)
         common: dict[str, Any] = {
-            "input_size": (3, SIZE, SIZE),
+            "input_size": (3, data.image_size, data.image_size),
             "batch_size": recipe.total_batch,
             "use_prefetcher": prefetcher,
             "interpolation": data.interpolation.value,
@@ -265,6 +291,10 @@ class PeerEpoch:
 def make_options() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--images", type=positive, default=10_000, metavar="N", help="to train on; default: 10000")
+    parser.add_argument(
+        "--size", type=int, choices=range(16, 257, 4), default=SIZE, metavar="S", help="pixels; default: 32"
+    )
+    parser.add_argument("--synthetic", action="store_true", help="our own updates on one batch are the peer")
     parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images; default: 128")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of each loader; default: cores - 1")
     parser.add_argument("--no-prefetcher", action="store_true", help="of timm's loader, as in its train.py")

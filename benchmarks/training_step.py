@@ -8,6 +8,9 @@ One update of a batch that lies on the device: mixing, forward pass, loss, backw
 project's own `train_update` for both networks, so that the ratio is that of the networks alone. Both are in
 channels_last and in the same precision, on the same images; stochastic depth is off, since torchvision's network
 has none. Before the clock starts, the logits of both must agree.
+
+What can be reached on one H100 with step 12 of resnet50 at 224 px: 29,500 images/s by its arithmetic (26.8 GFLOP an
+image at 790 TFLOP/s in bf16), 9,300 to 15,700 by the traffic of its activations (190 to 320 MB an image at 3 TB/s).
 """
 
 import argparse

@@ -140,7 +140,7 @@ def test_a_case_that_does_not_exist(step: ModuleType) -> None:
         step.make_pairs(arguments)
 
 
-@pytest.mark.parametrize("option", [[], ["--no-prefetcher"]])
+@pytest.mark.parametrize("option", [[], ["--no-prefetcher"], ["--size", "48"]], ids=" ".join)
 def test_an_epoch_trains_and_evaluates_on_both_sides(
     load_benchmark: Load, option: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +160,23 @@ def test_an_epoch_trains_and_evaluates_on_both_sides(
         run()  # the first update has the rate 0
         assert not torch.equal(network.state_dict()["stem.conv.weight"], weight)
     assert peer.updates == 2 * ours.train.updates == 10
+
+
+def test_the_epoch_of_a_single_batch(load_benchmark: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many updates, of the same weights, with nothing to load."""
+    epoch = load_benchmark("epoch")
+    words = ["--images", "40", "--batch", "8", "--workers", "0", "--synthetic", "hardware.device=cpu"]
+    made = []
+    monkeypatch.setattr(epoch, "InOwnProcess", lambda make: made.append(make()))
+    assert epoch.make_pair("step12_downsample", epoch.make_options().parse_args(words)).peer_name.startswith(
+        "our step"
+    )
+    ours, synthetic = made
+    updates = list(synthetic.train.epoch(3))
+    assert len(updates) == ours.train.updates == 5
+    assert all(update is updates[0] for update in updates)
+    assert torch.equal(updates[0][0].images, next(ours.train.epoch(0))[0].images)
+    assert 0 <= synthetic() <= 100
 
 
 def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
