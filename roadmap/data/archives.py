@@ -9,7 +9,7 @@ import os
 import re
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -43,6 +43,7 @@ class Member:
     offset: int
     size: int
     label: int
+    time: int  # when the archive was changed, ns
 
 
 class TarImages:
@@ -73,8 +74,9 @@ class TarImages:
         else:
             self.classes = sorted({folder for _, _, _, folder in named}, key=natural_key)
             numbers = [self.classes.index(folder) for _, _, _, folder in named]
+        times = {path: path.stat().st_mtime_ns for path in archives}
         self.members = [
-            Member(path, image.name, image.offset_data, image.size, number)
+            Member(path, image.name, image.offset_data, image.size, number, times[path])
             for (path, image, _, _), number in zip(named, numbers, strict=True)
         ]
 
@@ -90,6 +92,11 @@ class TarImages:
 
     def name_of(self, index: int) -> str:
         return f"{self.members[index].archive}: {self.members[index].name}"
+
+    def origin_of(self, index: int) -> str:
+        """See `reading.origin_of`."""
+        archive, name, *numbers = astuple(self.members[index])
+        return "\0".join(["", os.path.abspath(archive), name, *map(str, numbers)])
 
 
 class HubImages:
@@ -114,6 +121,10 @@ class HubImages:
 
     def name_of(self, index: int) -> str:
         return f"image {index} of {self.root}, {self.split}"
+
+    def origin_of(self, index: int) -> str:
+        """See `reading.origin_of`. The library gives what is in a data set a fingerprint."""
+        return f"\0{self.root}\0{self.split}\0{self.reader.dataset._fingerprint}\0{index}"
 
 
 def find_archives(root: Path, names: Sequence[str]) -> list[Path]:

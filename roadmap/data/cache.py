@@ -1,7 +1,7 @@
 """Decoded images on disk, so that a sweep decodes a set once.
 
 A file holds a set's labels and its pixels, uint8 (N, 3, S, S), behind a line of JSON. Its name is a digest of what
-the pixels depend on: names, sizes and times of the image files, image size, filter. So a set that changed gets
+the pixels depend on: names, sizes and times of the files, image size, filter. So a set that changed gets
 another file, and the old one can be deleted at any time. It is written beside and renamed, and checked when it is
 opened; a damaged one, or one of another version, is made again. One process writes, others wait for it.
 """
@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from roadmap.data.reading import Images
+from roadmap.data.reading import Images, origin_of
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.lock import Lock
@@ -60,18 +60,17 @@ def find_folder(data: DataSpec) -> Path | None:
 
 
 def fingerprint(images: Images, data: DataSpec) -> str | None:
-    """A digest of what decoded pixels depend on; None for images that are in memory already, or not in files."""
-    samples = getattr(images, "samples", None)  # torchvision's ImageFolder: (path, class)
-    if samples is None:
-        return None
+    """A digest of what decoded pixels depend on; None for images that are in memory already."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([data.image_size, data.interpolation, data.on_error]).encode())
-    for path, label in samples:
+    for index in range(len(images)):
         try:
-            facts = os.stat(path)
+            origin = origin_of(images, index)
         except OSError:
             return None  # reading it will say what is wrong
-        digest.update(f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}".encode())
+        if origin is None:
+            return None
+        digest.update(origin.encode())
     return digest.hexdigest()
 
 

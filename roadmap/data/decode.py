@@ -8,12 +8,15 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
+from roadmap.data.archives import TarImages
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
 from roadmap.data.pixels import Pixels
 from roadmap.data.reading import CheckedImages
+from roadmap.data.sources import PartOfImages
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 
@@ -70,9 +73,10 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
         return skipped
 
     pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
-    # Files are decoded side by side (Pillow frees the interpreter meanwhile); other readers may share a file.
-    in_files = hasattr(images.images, "samples")
-    threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if in_files else 1)
+    # Side by side, since a decoder frees the interpreter meanwhile; but other readers may share a file.
+    whole = images.images.images if isinstance(images.images, PartOfImages) else images.images
+    opens_files = isinstance(whole, ImageFolder | TarImages)
+    threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if opens_files else 1)
     try:
         done = _show(threads.map(fill, pieces), len(images), data.name)
         return [index for skipped in done for index in skipped]

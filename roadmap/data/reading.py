@@ -1,5 +1,6 @@
 """Reading images that may be damaged: each failure names its file, and stops the run or is counted."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -120,6 +121,20 @@ def name_of(images: Images, index: int) -> str:
         return str(images.samples[index][0])
     name = getattr(images, "name_of", None)  # archives
     return str(name(index)) if callable(name) else f"image {index}"
+
+
+def origin_of(images: Images, index: int) -> str | None:
+    """All that an image and its class come from, to notice a change; None for one that is in no file.
+
+    Raises:
+        OSError: its file can't be found.
+    """
+    if isinstance(images, ImageFolder):
+        path, label = images.samples[index]
+        facts = os.stat(path)
+        return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    origin = getattr(images, "origin_of", None)  # archives, and parts of sets
+    return origin(index) if callable(origin) else None
 
 
 def _is_system_error(error: BaseException | None) -> bool:

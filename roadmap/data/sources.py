@@ -12,7 +12,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
 
 from roadmap.data.archives import ClassedImages, HubImages, TarImages, find_archives
 from roadmap.data.pixels import Pixels, read_image
-from roadmap.data.reading import CheckedImages, Images, name_of
+from roadmap.data.reading import CheckedImages, Images, name_of, origin_of
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
 
@@ -45,8 +45,6 @@ class PartOfImages:
     def __init__(self, images: Images, places: np.ndarray):
         self.images = images
         self.places = places
-        if isinstance(images, ImageFolder):  # what a cache of decoded files goes by
-            self.samples = [images.samples[place] for place in places]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -56,6 +54,10 @@ class PartOfImages:
 
     def name_of(self, index: int) -> str:
         return name_of(self.images, int(self.places[index]))
+
+    def origin_of(self, index: int) -> str | None:
+        """See `reading.origin_of`."""
+        return origin_of(self.images, int(self.places[index]))
 
 
 def open_images(data: DataSpec) -> tuple[CheckedImages, CheckedImages]:

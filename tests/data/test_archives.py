@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import sys
 import tarfile
@@ -16,6 +17,8 @@ from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
 from roadmap.data.archives import HubImages, TarImages, find_archives
 from roadmap.data.batches import TrainBatches
+from roadmap.data.cache import fingerprint
+from roadmap.data.decode import decode
 from roadmap.data.finish import Finish
 from roadmap.data.order import Order
 from roadmap.data.reading import Images
@@ -146,6 +149,26 @@ def test_a_damaged_image_in_an_archive_is_named(spec: DataSpec, photographs: Pat
     assert [images.read(index) is None for index in range(4)] == [False, False, False, True]
 
 
+@pytest.mark.parametrize("holdout", [0, 5])
+def test_an_archive_is_decoded_once(
+    spec: DataSpec, photographs: Path, tmp_path: Path, holdout: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "val"):
+        pack(photographs / part, tmp_path / f"archives/{part}.tar")
+    spec = replace(spec, root=str(tmp_path / "archives"), holdout=holdout)
+    first = [decode(images, spec) for images in open_images(spec)]
+    read = TarImages.__getitem__
+    read_again: list[int] = []
+    monkeypatch.setattr(TarImages, "__getitem__", lambda self, i: read_again.append(i) or read(self, i))
+    for before, images in zip(first, open_images(spec), strict=True):
+        assert (decode(images, spec).pixels == before.pixels).all()
+    assert not read_again
+    archive = tmp_path / "archives/train.tar"
+    os.utime(archive, ns=(0, archive.stat().st_mtime_ns + 1))
+    decode(open_images(spec)[0], spec)
+    assert len(set(read_again)) == 12 - holdout
+
+
 @pytest.mark.parametrize("damage", ["cut short", "no archive", "compressed", "empty"])
 def test_an_archive_that_cannot_be_read(spec: DataSpec, photographs: Path, tmp_path: Path, damage: str) -> None:
     root = tmp_path / "archives"
@@ -187,3 +210,5 @@ def test_a_set_of_hugging_face(spec: DataSpec, photographs: Path, monkeypatch: p
     ours = [HubImages(str(photographs), splits) for splits in (["train"], ["val", "test", "validation"])]
     assert [contents(images) for images in ours] == expected
     assert ours[0].classes == ["ape", "cat"]
+    again = HubImages(str(photographs), ["train"])
+    assert [fingerprint(images, spec) == fingerprint(ours[0], spec) for images in (again, ours[1])] == [True, False]
