@@ -75,7 +75,7 @@ def _summaries(output_dir: Path) -> list[Path]:
     return sorted(output_dir.rglob("summary.json"))
 
 
-@pytest.mark.slow  # three starts: nothing shorter shows that what a killed process left is enough
+@pytest.mark.system  # three starts: nothing shorter shows that what a killed process left is enough
 def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
     words = ("+roadmap=step12_downsample", *SMALL)
     place = Path("micro-digits/step12_downsample/seed0")
@@ -163,6 +163,7 @@ def test_a_signal_to_all_processes_leaves_those_that_read_images_to_the_one_that
     assert read_results(tmp_path / "stopped" / place) == read_results(tmp_path / "whole" / place)
 
 
+@pytest.mark.system  # a sweep in a process of its own
 def test_a_sweep_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     """As in `train.py ... | head -1`."""
     words = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL, f"output_dir={tmp_path}")
