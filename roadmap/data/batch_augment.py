@@ -1,8 +1,8 @@
 """The recipe's whole augmentation on batches, in timm's order; the counterpart of transforms.py.
 
 kornia's has no place here: its RandAugment draws the operations once a batch, and it takes longer. An image of 32
-(64) pixels takes 259 (897) us by kornia 0.9, 70 (239) here and 619 (836) by timm's transform (medians of n = 5, 2,048
-images in batches of 128, one thread of an Intel Xeon of 2.5 GHz, torch 2.14.1, 2026-11-26).
+(64) pixels takes 259 (897) us by kornia 0.9, 70 (239) here and 619 (836) by timm's transform (medians of n = 5,
+2,048 images in batches of 128, one thread of an Intel Xeon of 2.5 GHz, torch 2.14.1, 2026-11-26).
 """
 
 from collections.abc import Callable, Sequence

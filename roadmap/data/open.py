@@ -10,7 +10,13 @@ from roadmap.data.batches import EvalBatches, TrainBatches
 from roadmap.data.finish import Finish
 from roadmap.data.order import ALONE, Batch, Order, Share
 from roadmap.data.reading import CheckedImages, Images, checked
-from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
+from roadmap.data.resident import (
+    BUDGET,
+    ResidentEvalBatches,
+    ResidentImages,
+    ResidentTrainBatches,
+    find_obstacle,
+)
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError
@@ -78,7 +84,7 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
 def _is_resident(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
     if load.resident is False:
         return False
-    obstacle = find_obstacle(images, data, augment, load.device)
+    obstacle = find_obstacle(images, data, augment, load.device, 1.0 if load.resident else BUDGET)
     if obstacle and load.resident:
         raise ConfigError(f"hardware.resident=true: {data.name} can't be kept on the device, since {obstacle}")
     return obstacle is None

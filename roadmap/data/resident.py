@@ -15,7 +15,7 @@ from roadmap.data.rand_policy import RandPolicy
 from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 
-BUDGET = 0.25  # of the device's memory
+BUDGET = 0.25  # of the device's memory, where it was not asked for
 TOGETHER = 512 * 64 * 64  # pixels that are augmented in one go: calls cost more than the pixels of a small batch
 
 
@@ -91,10 +91,15 @@ class ResidentEvalBatches:
             yield Batch(images.contiguous(memory_format=torch.channels_last), self.images.labels[chosen])
 
 
-def find_obstacle(images: CheckedImages, data: DataSpec, augment: AugmentSpec, device: torch.device) -> str | None:
+def find_obstacle(
+    images: CheckedImages, data: DataSpec, augment: AugmentSpec, device: torch.device, budget: float = BUDGET
+) -> str | None:
     """Why a set can't be kept on the device with the same distribution of training images; None if it can.
 
     The first image speaks for the size of all; `decode` checks the others.
+
+    Args:
+        budget: the part of the device's memory that it may take.
     """
     size = data.image_size
     height, width, _ = images.read_from(0)[0].shape
@@ -104,8 +109,8 @@ def find_obstacle(images: CheckedImages, data: DataSpec, augment: AugmentSpec, d
         return "only square images that are evaluated whole can"
     if width != size and augment.crop is not Crop.padded:
         return f"a resized crop needs the images' own {width} pixels, not {size}"
-    if 3 * size * size * len(images) > BUDGET * _memory(device):
-        return f"{len(images):,} images of {size} pixels take more than {BUDGET:.0%} of its memory"
+    if 3 * size * size * len(images) > budget * _memory(device):
+        return f"{len(images):,} images of {size} pixels take more than {budget:.0%} of its memory"
     return None
 
 

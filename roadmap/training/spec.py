@@ -85,7 +85,7 @@ class HardwareSpec:
     channels_last: bool  # memory format of images and weights
     compile: bool  # torch.compile; measured to lose on CPU
     workers: int | None  # data processes; None: one a core but one, and none where a data set is tiny
-    resident: bool | None  # the images stay on the device, augmented in batches; None: where they fit
+    resident: bool | None  # the images stay on the device, augmented in batches; None: in a quarter of its memory
     deterministic: bool  # the same command gives the same numbers on the same machine
     checkpoint_minutes: float  # within an epoch too, a checkpoint is written after so many minutes
 

@@ -311,6 +311,23 @@ def test_what_keeps_a_set_off_the_device(
     assert find_obstacle(images, data, augment, torch.device("cpu")) is None
 
 
+@pytest.mark.parametrize(
+    ("resident", "part", "stays"), [(None, 0.25, True), (None, 0.26, False), (True, 0.26, True), (True, 1, True)]
+)
+def test_more_of_the_memory_is_for_those_who_ask(
+    resident: bool | None, part: float, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = replace(CONFIG.data, image_size=16)
+    pixels = random_images(100, 16).permute(0, 2, 3, 1).numpy()
+    monkeypatch.setattr("roadmap.data.resident._memory", lambda _: pixels.nbytes / part)
+    load = LoadSpec(10, 1, 0, torch.device("cpu"), workers=0, resident=resident)
+    batches = open_train(ImageArray(pixels, np.arange(100)), data, CONFIG.recipe.augment, load)
+    assert isinstance(batches, ResidentTrainBatches) == stays
+    monkeypatch.setattr("roadmap.data.resident._memory", lambda _: pixels.nbytes - 1)
+    with pytest.raises(ConfigError, match="100 images of 16 pixels take more than 100% of its memory"):
+        open_train(ImageArray(pixels, np.arange(100)), data, CONFIG.recipe.augment, replace(load, resident=True))
+
+
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (224, 224), (100, 180)])
 def test_evaluation_takes_the_center_of_the_shrunk_image(size: tuple[int, int]) -> None:
     """Short side 256, the middle 224 (table 5's recipe evaluates so), against torchvision's own transforms."""
