@@ -134,7 +134,8 @@ def make_images(count: int, size: int) -> ImageArray:
     """Smooth color patterns with some noise, so that no operation of RandAugment has nothing to do."""
     rng = np.random.default_rng(count)
     coarse = rng.integers(256, size=(count, 4, 4, 3), dtype=np.uint8)
-    smooth = np.repeat(np.repeat(coarse, size // 4, axis=1), size // 4, axis=2).astype(np.int16)
+    patch = -(-size // 4)
+    smooth = np.repeat(np.repeat(coarse, patch, axis=1), patch, axis=2)[:, :size, :size].astype(np.int16)
     noisy = smooth + rng.integers(-20, 21, size=smooth.shape, dtype=np.int16)
     return ImageArray(noisy.clip(0, 255).astype(np.uint8), rng.integers(CLASSES, size=count))
 
@@ -291,9 +292,7 @@ class PeerEpoch:
 def make_options() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--images", type=positive, default=10_000, metavar="N", help="to train on; default: 10000")
-    parser.add_argument(
-        "--size", type=int, choices=range(16, 257, 4), default=SIZE, metavar="S", help="pixels; default: 32"
-    )
+    parser.add_argument("--size", type=positive, default=SIZE, metavar="S", help="pixels; default: 32")
     parser.add_argument("--synthetic", action="store_true", help="our own updates on one batch are the peer")
     parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images; default: 128")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of each loader; default: cores - 1")

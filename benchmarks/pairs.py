@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ class InOwnProcess:
         self._end, other_end = context.Pipe()
         context.Process(target=_serve, args=(make, other_end)).start()
         other_end.close()
+        # Also where this process ends by an error: it would wait for the other, which waits to be asked.
+        Finalize(self, self._end.close, exitpriority=1)
         self._receive()
 
     def __call__(self) -> object:

@@ -4,6 +4,7 @@ import argparse
 import itertools
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -140,7 +141,7 @@ def test_a_case_that_does_not_exist(step: ModuleType) -> None:
         step.make_pairs(arguments)
 
 
-@pytest.mark.parametrize("option", [[], ["--no-prefetcher"], ["--size", "48"]], ids=" ".join)
+@pytest.mark.parametrize("option", [[], ["--no-prefetcher"], ["--size", "45"]], ids=" ".join)
 def test_an_epoch_trains_and_evaluates_on_both_sides(
     load_benchmark: Load, option: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +187,17 @@ def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
     assert first == second != here
     with pytest.raises(ConfigError, match="no such thing"):
         pairs.InOwnProcess(fail)
+
+
+@pytest.mark.system  # two starts
+def test_a_side_ends_with_the_program_that_asks_it(pairs: ModuleType) -> None:
+    """Also where an error ends that, and something still refers to the side."""
+    program = (
+        "import os; from functools import partial; from pairs import InOwnProcess; "
+        "side = InOwnProcess(partial(partial, os.getpid)); raise SystemExit(3)"
+    )
+    folder = Path(str(pairs.__file__)).parent
+    assert subprocess.run([sys.executable, "-c", program], cwd=folder, timeout=120, check=False).returncode == 3
 
 
 def fail() -> Callable[[], object]:

@@ -155,6 +155,28 @@ def test_a_target_among_the_originals(inner: str, photographs: Path, shrink_fold
     assert sorted(photographs.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--quality", "96"), "argument --quality: 96 is not allowed: 1 to 95"),
+        (("--workers", "0"), "argument --workers: 0 is not allowed: at least 1"),
+        (("--short-side", "-1"), "argument --short-side: -1 is not allowed: at least 1"),
+        (("--short-side", "x"), "argument --short-side: invalid number value: 'x'"),
+    ],
+)
+def test_a_number_that_makes_no_sense(
+    words: tuple[str, str],
+    message: str,
+    load_script: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["shrink_images.py", "from", "to", *words])
+    with pytest.raises(SystemExit, match="2"):
+        load_script("shrink_images").main()
+    assert message in capsys.readouterr().err
+
+
 def test_an_interrupted_command_goes_on(waiting: Path) -> None:
     process = start(waiting)
     with (waiting / "000.png").open("wb"):  # which waits for its reader
