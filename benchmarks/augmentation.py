@@ -15,11 +15,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from pairs import Pair, make_parser, positive, run_benchmark
+from pairs import Pair, make_parser, run_benchmark
 from PIL import Image
 from torch.nn.functional import interpolate
 
 import roadmap
+from roadmap.arguments import positive
 from roadmap.config import read_config
 from roadmap.data.order import Order
 from roadmap.data.reading import CheckedImages

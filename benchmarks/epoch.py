@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pairs import InOwnProcess, Pair, make_parser, positive, run_benchmark
+from pairs import InOwnProcess, Pair, make_parser, run_benchmark
 from PIL import Image
 from timm.data import FastCollateMixup, Mixup, create_loader
 from timm.loss import SoftTargetCrossEntropy
@@ -37,6 +37,7 @@ from timm.utils import AverageMeter, accuracy
 from torch import Tensor, nn
 
 import roadmap
+from roadmap.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, TrainData, open_eval, open_train
 from roadmap.data.order import Batch
@@ -44,7 +45,7 @@ from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
 from roadmap.model.convolution import CpuConv2d
 from roadmap.training.hardware import choose_algorithms, pick_device, seed_everything
-from roadmap.training.learner import build_learner, compile_alone
+from roadmap.training.learner import build_learner
 from roadmap.training.recipe import learning_rate
 from roadmap.training.spec import Precision
 from roadmap.training.update import DTYPES, evaluate, train_update
@@ -76,8 +77,8 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 
 def make_pair(step: str, arguments: argparse.Namespace) -> Pair:
     sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
+    sizes = (*sizes, f"data.image_size={arguments.size}")
     workers = () if arguments.workers is None else (f"hardware.workers={arguments.workers}",)
-    sizes += (f"data.image_size={arguments.size}",)
     words = (f"+roadmap={step}", "regime=micro", "data=cifar10", "recipe=paper", "recipe.lr=1e-3", *sizes, *workers)
     config = read_config(roadmap.compose(*words, *arguments.overrides))
     counts = (arguments.images, arguments.images // VALIDATED)
@@ -94,8 +95,7 @@ def make_pair(step: str, arguments: argparse.Namespace) -> Pair:
 
 def make_ours(config: Config, counts: tuple[int, int]) -> "OurEpoch":
     """With training and validation images of these counts."""
-    train, val = (make_images(count, config.data.image_size) for count in counts)
-    return OurEpoch(build_network(config), config, train, val)
+    return OurEpoch(build_network(config), config, *make_sets(config, counts))
 
 
 def make_synthetic(config: Config, counts: tuple[int, int]) -> "OurEpoch":
@@ -121,13 +121,16 @@ def make_peer(
 ) -> "PeerEpoch":
     """The same weights and images."""
     network = make_plain(build_network(config))
-    train, val = (make_images(count, config.data.image_size) for count in counts)
-    return PeerEpoch(network, config, train, val, device, workers, prefetcher)
+    return PeerEpoch(network, config, *make_sets(config, counts), device, workers, prefetcher)
 
 
 def build_network(config: Config) -> nn.Module:
     seed_everything(config.seed)
     return build(config.model, config.regime, None, config.data.image_size)
+
+
+def make_sets(config: Config, counts: tuple[int, int]) -> tuple[ImageArray, ImageArray]:
+    return make_images(counts[0], config.data.image_size), make_images(counts[1], config.data.image_size)
 
 
 def make_images(count: int, size: int) -> ImageArray:
@@ -194,7 +197,7 @@ class PeerEpoch:
         torch.backends.cudnn.benchmark = True  # as in timm's train.py
         self.model = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.hardware.compile:
-            compile_alone(self.model)
+            self.model.compile()
         self.optimizer = create_optimizer_v2(
             self.model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
         )

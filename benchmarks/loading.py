@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import InOwnProcess, Pair, make_parser, positive, run_benchmark
+from pairs import InOwnProcess, Pair, make_parser, run_benchmark
 from PIL import Image
 from timm.data import ImageDataset, create_loader
 
 import roadmap
+from roadmap.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, open_train
 from roadmap.data.sources import open_images

@@ -28,6 +28,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from roadmap.arguments import whole_number
 from roadmap.errors import RoadmapError
 from roadmap.jobs import describe_device
 from roadmap.runs.folder import find_commit
@@ -127,23 +128,14 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides as in train.py")
     parser.add_argument(
-        "--repeats", type=_at_least(FEWEST_REPEATS), default=9, metavar="N", help="rounds; default: 9, at least 5"
+        "--repeats",
+        type=whole_number(FEWEST_REPEATS),
+        default=9,
+        metavar="N",
+        help="rounds; default: 9, at least 5",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every timing and the machine there")
     return parser
-
-
-def _at_least(lowest: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        number = int(text)
-        if number < lowest:
-            raise argparse.ArgumentTypeError(f"{text}: at least {lowest}")
-        return number
-
-    return convert
-
-
-positive = _at_least(1)
 
 
 def run_benchmark(

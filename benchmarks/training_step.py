@@ -22,10 +22,11 @@ from functools import partial
 import timm
 import torch
 import torchvision
-from pairs import Pair, make_parser, positive, run_benchmark
+from pairs import Pair, make_parser, run_benchmark
 from torch import nn
 
 import roadmap
+from roadmap.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build

@@ -23,6 +23,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from roadmap.arguments import positive
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import RoadmapError
 from roadmap.sweep import expand
@@ -92,11 +93,13 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as in train.py")
     parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as in train.py")
-    parser.add_argument("--devices", type=positive_int, metavar="N", default=1, help="of this kind; default: 1")
-    parser.add_argument("--price-per-hour", type=positive, metavar="PRICE", help="of one device, in any currency")
-    parser.add_argument("--watts", type=positive, metavar="W", help="that one device draws")
+    parser.add_argument("--devices", type=positive, metavar="N", default=1, help="of this kind; default: 1")
     parser.add_argument(
-        "--repeats", dest="rounds", type=positive_int, metavar="N", default=3, help="rounds of timings; default: 3"
+        "--price-per-hour", type=positive_number, metavar="PRICE", help="of one device, in any currency"
+    )
+    parser.add_argument("--watts", type=positive_number, metavar="W", help="that one device draws")
+    parser.add_argument(
+        "--repeats", dest="rounds", type=positive, metavar="N", default=3, help="rounds of timings; default: 3"
     )
     parser.add_argument(
         "--at-once",
@@ -110,22 +113,15 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_intermixed_args(words)
 
 
-def positive(text: str) -> float:
+def positive_number(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: must be above 0")
     return number
 
 
-def positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
-    return number
-
-
 def several(text: str) -> list[int]:
-    return [positive_int(part) for part in text.split(",")]
+    return [positive(part) for part in text.split(",")]
 
 
 def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Console) -> tuple[list[Row], Row, Row]:

@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from roadmap.arguments import positive
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RoadmapError
 from roadmap.paper import PAPER_REGIMES
@@ -93,13 +94,6 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the figures there")
     return parser.parse_intermixed_args(words)
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
-    return number
 
 
 def plan(overrides: Sequence[str], steps: str | None) -> list[PlannedRun]:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -26,6 +26,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from roadmap.arguments import positive, whole_number
 from roadmap.errors import DataError, RoadmapError, first_line
 from roadmap.runs.files import FULL
 
@@ -40,12 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--short-side", type=_from(1), default=256, metavar="PIXELS", help="default: 256")
+    parser.add_argument("--short-side", type=positive, default=256, metavar="PIXELS", help="default: 256")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--quality", type=_from(1, 95), default=95, metavar="Q", help="of JPEG, 1 to 95; default: 95")
+    form.add_argument(
+        "--quality", type=whole_number(1, 95), default=95, metavar="Q", help="of JPEG, 1 to 95; default: 95"
+    )
     form.add_argument("--uncompressed", action="store_true", help="PPM files, larger and faster to read")
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--workers", type=_from(1), default=cores, metavar="N", help=f"processes; default: {cores}")
+    parser.add_argument("--workers", type=positive, default=cores, metavar="N", help=f"processes; default: {cores}")
     arguments = parser.parse_args()
     try:
         counts, failures = shrink_folder(
@@ -65,19 +68,6 @@ def main() -> None:
         sys.exit(
             f"error: {len(failures)} images failed, such as {failures[0]}; all are in {arguments.target / FAILED}"
         )
-
-
-def _from(lowest: int, highest: int | None = None) -> Callable[[str], int]:
-    """Reads a whole number between the two."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if value < lowest or (highest is not None and value > highest):
-            allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
-            raise argparse.ArgumentTypeError(f"{text} is not allowed: {allowed}")
-        return value
-
-    return number
 
 
 def shrink_folder(

@@ -105,9 +105,8 @@ def join_group() -> Group:
     _name_meeting_point()
     if place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)
-    backend = (
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    )  # by what is sent: the CPU may be chosen
+    # By where what is sent lies: hardware.device may be the CPU.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = _open_store(place)
     dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
     control = dist.new_group(backend="gloo")
