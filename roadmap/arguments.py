@@ -10,7 +10,8 @@ def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int
     def number(text: str) -> int:
         value = int(text)
         if value < lowest or (highest is not None and value > highest):
-            raise ArgumentTypeError(f"{text}: " + (f"{lowest} to {highest}" if highest else f"at least {lowest}"))
+            allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+            raise ArgumentTypeError(f"{text}: {allowed}")
         return value
 
     return number
