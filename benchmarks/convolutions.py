@@ -1,0 +1,145 @@
+"""Our depthwise and patch convolutions against torch's, layer by layer of a network.
+
+    python benchmarks/convolutions.py [--repeats 9] [--json FILE] [KEY=VALUE ...]
+    python benchmarks/convolutions.py regime=resnet50 data.image_size=224 hardware.per_device_batch=64
+
+Each layer of another form or size that step 12 of the regime has for such images, forward and backward with all
+three gradients, in batches of `hardware.per_device_batch` and in `hardware.precision`. On a CPU the peer is the
+nn.Conv2d that ours is a form of. On a GPU, where ours leave the choice to torch, the peers are the kernels that it
+may choose from: its native one and, from the torch on that can be told so, cuDNN's.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import torch
+from pairs import Pair, make_parser, run_benchmark
+from torch import Tensor, nn
+from torch.backends import cudnn
+
+import roadmap
+from roadmap.config import read_config
+from roadmap.model.build import build
+from roadmap.model.convolution import CpuConv2d
+from roadmap.training.hardware import choose_algorithms, pick_device, seed_everything
+from roadmap.training.learner import build_learner
+from roadmap.training.update import Learner
+
+PASSES = 10  # forward and backward, a call; one takes a millisecond or less
+WORDS = ("+roadmap=step12_downsample",)
+Shape = tuple[int, int, int]  # channels, height and width of a map
+
+
+def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
+    config = read_config(roadmap.compose(*WORDS, *arguments.overrides))
+    device = pick_device(config.hardware)
+    choose_algorithms(config.hardware, device)
+    seed_everything(config.seed)
+    size, batch = config.data.image_size, config.hardware.per_device_batch
+    network = build(config.model, config.regime, None, size)
+    layers = find_layers(network, size)
+    learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch)
+    return [
+        partial(make_pair, layer, shape, batch, learner, peer)
+        for shape, layer in layers
+        for peer in choose_peers(layer, device)
+    ]
+
+
+def find_layers(network: nn.Module, size: int) -> list[tuple[Shape, CpuConv2d]]:
+    """The first layer of each kind and size in the order of the network, with the maps that it gets."""
+    found: dict[tuple[Any, ...], tuple[Shape, CpuConv2d]] = {}
+
+    def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(layer, CpuConv2d)
+        channels, height, width = inputs[0].shape[1:]
+        shape = channels, height, width
+        found.setdefault((type(layer), shape, layer.kernel_size, layer.stride), (shape, layer))
+
+    handles = [
+        module.register_forward_pre_hook(note) for module in network.modules() if isinstance(module, CpuConv2d)
+    ]
+    with torch.inference_mode():
+        network(torch.zeros(2, 3, size, size))
+    for handle in handles:
+        handle.remove()
+    return list(found.values())
+
+
+def choose_peers(layer: CpuConv2d, device: torch.device) -> list[str]:
+    """By name: torch's own choice on a CPU, and on a GPU those that it may make."""
+    if device.type == "cpu" or layer.groups == 1:
+        return ["nn.Conv2d"]
+    return ["native", "cudnn"] if hasattr(cudnn, "depthwise_kernel") else ["native"]
+
+
+def make_pair(layer: CpuConv2d, shape: Shape, batch: int, learner: Learner, peer: str) -> Pair:
+    channels, height, width = shape
+    kernel = layer.kernel_size[0]
+    kind = "depthwise" if layer.groups > 1 else f"patches to {layer.out_channels}"
+    plain = make_plain(deepcopy(layer))
+    images = torch.randn(batch, channels, height, width)
+    check_outputs(layer, plain, learner.place(images[:2], torch.zeros(2))[0])
+    return Pair(
+        f"{kind}, {channels} channels {height}x{width} k{kernel}, batch {batch}, {learner.precision}",
+        peer,
+        PASSES * batch,
+        make_passes(layer, images, learner),
+        make_passes(plain, images, learner, partial(choose_kernel, peer)),
+    )
+
+
+@torch.no_grad()
+def check_outputs(ours: nn.Module, plain: nn.Module, images: Tensor) -> None:
+    torch.testing.assert_close(ours(images), plain(images), rtol=1e-4, atol=1e-4)
+
+
+def make_plain(network: nn.Module) -> nn.Module:
+    """The network with every convolution of ours as the nn.Conv2d that it is a form of; the weights stay."""
+    for module in network.modules():
+        if isinstance(module, CpuConv2d):
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]  # the same parameters; only forward differs
+    return network
+
+
+def choose_kernel(name: str) -> AbstractContextManager[Any]:
+    """torch takes this kernel for depthwise convolutions on a GPU; "nn.Conv2d" leaves it the choice."""
+    if name == "nn.Conv2d":
+        return nullcontext()
+    if not hasattr(cudnn, "depthwise_kernel"):
+        return cudnn.flags(enabled=name == "cudnn")
+    return cudnn.flags(enabled=True, benchmark=cudnn.benchmark, depthwise_kernel=name)
+
+
+def make_passes(
+    layer: nn.Module,
+    images: Tensor,
+    learner: Learner,
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Callable[[], None]:
+    """Forward and backward passes as a call that returns when the device is done."""
+    x = learner.place(images, torch.zeros(len(images)))[0].requires_grad_()
+    with learner.autocast():
+        grad = torch.randn_like(layer(x))
+
+    def run() -> None:
+        with context():
+            for _ in range(PASSES):
+                x.grad = None
+                layer.zero_grad()
+                with learner.autocast():
+                    y = layer(x)
+                y.backward(grad)
+        if learner.device.type != "cpu":
+            torch.accelerator.synchronize(learner.device)
+
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(run_benchmark(make_parser(__doc__), make_pairs))
