@@ -84,7 +84,8 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     runs = read_finished_runs(experiment_dir)
     if (experiment_dir / RUN_TABLE).exists():
         raise RunError(f"{experiment_dir}: this is what was published; name the experiment that was trained")
-    results, recipe = Results(runs, read_records(experiment_dir, runs)), find_recipe(runs)
+    results = Results(runs, read_records(experiment_dir, runs))
+    recipe: Mapping[str, Any] = find_recipe(runs)
     if not anew and (target / RUN_TABLE).exists():
         results, recipe = add_published(results, recipe, target)
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)

@@ -126,8 +126,8 @@ def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, qua
                 image.load()  # or a truncated one would be copied
                 shutil.copyfile(source / path, unfinished)
             else:
-                size = tuple(round(side * min(scale, 1)) for side in image.size)
-                small = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+                width, height = (round(side * min(scale, 1)) for side in image.size)
+                small = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
                 small.save(unfinished, format="PPM" if quality is None else kind, quality=quality)
         os.replace(unfinished, result)
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others

@@ -34,7 +34,7 @@ EPOCH = "epoch"
 MANY = 100  # W&B draws 10 runs, groups or bars unless told otherwise, and there are thirteen steps
 LONGEST_TITLE = 128  # of a report
 
-Panel = wr.BarPlot | wr.LinePlot | wr.ScatterPlot
+Panel = wr.interface.PanelTypes  # the union of all kinds
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
             report,
             project=arguments.project or project,
             entity=arguments.entity or entity,
-            mode="online" if arguments.online else "offline",
+            online=arguments.online,
         )
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -88,7 +88,7 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
 
 
 def log_aggregate(
-    experiment_dir: Path, curve: Curve, report: Path, project: str, entity: str | None, mode: str
+    experiment_dir: Path, curve: Curve, report: Path, project: str, entity: str | None, online: bool
 ) -> wandb.Run:
     """Logs the table, the figures and the report, and all their files as an artifact.
 
@@ -100,7 +100,7 @@ def log_aggregate(
         run = wandb.init(
             project=project,
             entity=entity,
-            mode=mode,
+            mode="online" if online else "offline",
             dir=experiment_dir,
             group=first.experiment,
             job_type=JOB_TYPE,
