@@ -210,7 +210,7 @@ def _name(layer: Layer) -> str:
         case Norm():
             return NORMS[layer.kind]
         case Act():
-            return ACTIVATIONS[Activation(layer.kind)]
+            return ACTIVATIONS[layer.kind]
         case Scale():
             return "LayerScale"
         case _:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d, LayerScale, LayerScale2d
 from torch import Tensor, nn
 
+from roadmap.errors import ConfigError
 from roadmap.model.depthwise import DepthwiseConv2d
 from roadmap.model.patches import PatchConv2d
 from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
@@ -85,15 +86,18 @@ def build_layer(layer: Layer, is_channels_last: bool = False) -> nn.Module:
         case Norm(kind=NormKind.layernorm):
             norm = nn.LayerNorm if is_channels_last else LayerNorm2d
             return norm(layer.channels, eps=LAYER_NORM_EPS)
-        case Norm():
+        case Norm(kind=NormKind.batchnorm):
             return nn.BatchNorm2d(layer.channels)
         case Scale():
             scale = LayerScale if is_channels_last else LayerScale2d
             return scale(layer.channels, init_values=layer.init)
-        case Act():
-            return nn.GELU() if layer.kind == Activation.gelu else nn.ReLU(inplace=True)
+        case Act(kind=Activation.gelu):
+            return nn.GELU()
+        case Act(kind=Activation.relu):
+            return nn.ReLU(inplace=True)
         case MaxPool():
             return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+    raise ConfigError(f"{layer}: roadmap/model/layers.py has no module for it yet")
 
 
 def _wants_channels_last(layer: Layer, is_channels_last: bool, form: Form) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from roadmap.errors import ConfigError
 from roadmap.model.spec import (
+    Activation,
     BlockShape,
     Count,
     Downsample,
@@ -70,7 +71,7 @@ class Norm:
 @dataclass(frozen=True)
 class Act:
     name: str
-    kind: str  # a member of Activation
+    kind: Activation
 
 
 @dataclass(frozen=True)
