@@ -49,14 +49,19 @@ def find_paper_row(regime: str, config: str, kernel_size: int | None = None) -> 
 def match_paper_row(regime: str, step: str, variant: Mapping[str, str]) -> PaperRow | None:
     """The paper's row for a run, by its step and what differs from it; Swin's for `swin_tiny` and `swin_base`.
 
-    A regime that the paper lacks, such as micro, is compared with table 10.
+    A regime that the paper lacks, such as micro, is compared with table 10. Step 7 with kernel 3 is step 6.
     """
     if step in SWIN_REGIMES:
-        return find_paper_row(SWIN_REGIMES[step], "reference")
-    if variant.keys() - {"kernel_size"}:
+        return None if variant else find_paper_row(SWIN_REGIMES[step], "reference")
+    table = regime if regime in PAPER_REGIMES else PAPER_REGIMES[0]
+    if not variant:
+        return find_paper_row(table, step)
+    kernel_size = variant.get("kernel_size", "")
+    if len(variant) > 1 or not kernel_size.isdecimal():
         return None
-    kernel_size = int(variant["kernel_size"]) if variant else None
-    return find_paper_row(regime if regime == "resnet200" else "resnet50", step, kernel_size)
+    if step == "step7_kernel" and kernel_size == "3":
+        return find_paper_row(table, "step6_move_up")
+    return find_paper_row(table, step, int(kernel_size))
 
 
 def _read_row(line: dict[str, str]) -> PaperRow:

@@ -11,7 +11,7 @@ from roadmap.analysis.folders import find_experiments, last_change, read_runs
 from roadmap.analysis.run import DONE, FAILED, Run
 from roadmap.choices import CHOICES
 from roadmap.naming import network_name
-from roadmap.paper import PaperRow, find_paper_row, paper_rows
+from roadmap.paper import PaperRow, find_paper_row, match_paper_row, paper_rows
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 
@@ -22,7 +22,6 @@ PAPER_KERNEL = 7
 MOST_ABLATIONS = 6  # drawn in the roadmap's figure
 PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is set beside
 AXIS_OF_STEP = {choice.step: choice.axis for choice in CHOICES}
-REFERENCE_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +59,7 @@ class Row:
     @property
     def paper(self) -> PaperRow | None:
         """The paper's row for this step, on ImageNet; ResNet-50's where the paper lacks the regime."""
-        if self.reference is not None:
-            regime = REFERENCE_REGIMES.get(self.step)
-            return find_paper_row(regime, "reference") if regime and not self.variant else None
-        regime = self.regime if self.paper_has_regime else PAPER_REGIME
-        kernel = kernel_size(self)
-        if kernel == 3:  # the step before has this kernel
-            return find_paper_row(regime, "step6_move_up")
-        if self.variant and kernel is None:
-            return None
-        return find_paper_row(regime, self.step, None if kernel == PAPER_KERNEL else kernel)
+        return match_paper_row(self.regime, self.step, self.variant)
 
     @property
     def paper_has_regime(self) -> bool:

@@ -1,0 +1,43 @@
+"""Which row of the paper's tables a run is compared with."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from roadmap.analysis.results import Row
+from roadmap.paper import match_paper_row
+
+
+@pytest.mark.parametrize(
+    ("regime", "step", "variant", "top1"),
+    [
+        ("resnet50", "step7_kernel", {}, 80.57),
+        ("resnet200", "step7_kernel", {}, 82.30),
+        ("micro", "step7_kernel", {}, 80.57),  # which the paper lacks
+        ("resnet50", "step7_kernel", {"kernel_size": "3"}, 79.92),  # step 6
+        ("resnet50", "step7_kernel", {"kernel_size": "9"}, 80.57),
+        ("resnet50", "step7_kernel", {"kernel_size": "13"}, None),
+        ("resnet50", "step7_kernel", {"kernel_size": "mine"}, None),
+        ("resnet50", "step7_kernel", {"kernel_size": "9", "norm": "layernorm"}, None),
+        ("resnet50", "step12_downsample", {"kernel_size": "3"}, None),
+        ("resnet50", "original", {}, 76.13),
+        ("resnet50", "step13_mine", {}, None),
+        ("micro", "swin_base", {}, 83.50),
+        ("micro", "swin_base", {"norm": "batchnorm"}, None),
+    ],
+)
+def test_the_row_of_a_run(regime: str, step: str, variant: Mapping[str, str], top1: float | None) -> None:
+    row = match_paper_row(regime, step, variant)
+    assert (row and row.top1) == top1
+    told = Row(
+        step=step,
+        step_index=None,
+        label=step,
+        variant=dict(variant),
+        reference=None,
+        experiment="e",
+        regime=regime,
+        data="imagenet",
+        recipe="paper",
+    )
+    assert told.paper == row
