@@ -77,7 +77,8 @@ def test_the_networks_take_the_place_of_the_sweep_and_settings_go() -> None:
 
 
 def test_the_roadmap_is_every_step_in_its_order() -> None:
-    assert sweep_of("+sweep=roadmap").spec.names() == list(STEPS)
+    """And then a user's own."""
+    assert sweep_of("+sweep=roadmap").spec.names()[: len(STEPS)] == list(STEPS)
 
 
 def test_the_kernel_ablation_is_the_papers() -> None:
