@@ -28,7 +28,7 @@ from roadmap.data.resident import ResidentImages, ResidentTrainBatches
 from roadmap.data.sources import ImageArray
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.data.transforms import build_timms_transform
-from roadmap.memory import keep_freed_memory
+from roadmap.machine import keep_freed_memory
 
 BATCHES = 16  # in one timing, as an epoch makes them one after another
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ uncompressed.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, open_train
 from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
-from roadmap.memory import keep_freed_memory
+from roadmap.machine import count_cores, keep_freed_memory
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4
@@ -58,7 +57,7 @@ def make_pairs(arguments: argparse.Namespace, folder: Path) -> Sequence[Callable
 
 def make_pair(arguments: argparse.Namespace, ours: Path, peers: Path, name: str) -> Pair:
     """Reading the files of one folder, against timm reading those of another."""
-    workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
+    workers = count_cores() if arguments.workers is None else arguments.workers
     words = ("data=imagefolder", f"data.root={ours}", f"data.num_classes={CLASSES}", "recipe=paper")
     sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
     config = read_config(roadmap.compose(*words, *sizes, f"hardware.workers={workers}", *arguments.overrides))

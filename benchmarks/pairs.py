@@ -31,6 +31,7 @@ from rich.table import Table
 from roadmap.arguments import whole_number
 from roadmap.errors import RoadmapError
 from roadmap.jobs import describe_device
+from roadmap.machine import count_cores
 from roadmap.runs.folder import find_commit
 
 FEWEST_REPEATS = 5
@@ -186,7 +187,7 @@ def describe_machine() -> dict[str, Any]:
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _name_processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": count_cores(),
         "torch_threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
         "gpu": describe_device(torch.device("cuda")) if torch.cuda.is_available() else None,

@@ -5,7 +5,6 @@ with worker processes and the prefetcher (FastCollateMixup mixes in the workers;
 in the loop), create_optimizer_v2, SoftTargetCrossEntropy, create_scheduler_v2 after each update, then validation.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from roadmap.config import Config
 from roadmap.data.sources import ImageArray
+from roadmap.machine import count_cores
 from roadmap.training.spec import Precision
 from roadmap.training.update import DTYPES
 
@@ -79,7 +79,7 @@ class TimmEpoch:
             "interpolation": data.interpolation.value,
             "mean": data.mean,
             "std": data.std,
-            "num_workers": max(len(os.sched_getaffinity(0)) - 1, 1) if workers is None else workers,
+            "num_workers": max(count_cores() - 1, 1) if workers is None else workers,
             "persistent_workers": workers != 0,
             "pin_memory": self.device.type == "cuda",
             "device": self.device,

@@ -28,6 +28,7 @@ from rich.progress import track
 
 from roadmap.arguments import positive, whole_number
 from roadmap.errors import DataError, RoadmapError, first_line
+from roadmap.machine import count_cores
 from roadmap.runs.files import FULL
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
@@ -47,7 +48,7 @@ def main() -> None:
         "--quality", type=whole_number(1, 95), default=95, metavar="Q", help="of JPEG, 1 to 95; default: 95"
     )
     form.add_argument("--uncompressed", action="store_true", help="PPM files, larger and faster to read")
-    cores = len(os.sched_getaffinity(0))
+    cores = count_cores()
     parser.add_argument("--workers", type=positive, default=cores, metavar="N", help=f"processes; default: {cores}")
     arguments = parser.parse_args()
     try:

@@ -19,7 +19,7 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.shared_batches import IN_ADVANCE, SharedBatches
 from roadmap.data.transforms import Transform
 from roadmap.errors import DataError, first_line
-from roadmap.memory import keep_freed_memory
+from roadmap.machine import count_cores, keep_freed_memory
 
 TINY = 5_000  # images; below it, worker processes take longer to start than they save
 
@@ -137,7 +137,7 @@ def _build_loader(
     dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, device: torch.device
 ) -> DataLoader[Batch | DataError]:
     if workers is None:
-        workers = 0 if len(dataset.images) <= TINY else max(len(os.sched_getaffinity(0)) - 1, 1)
+        workers = 0 if len(dataset.images) <= TINY else max(count_cores() - 1, 1)
     return DataLoader(
         dataset,
         batch_size=None,

@@ -1,6 +1,5 @@
 """A small set, decoded to whole arrays: from the cache, or once by several threads."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +18,7 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.sources import PartOfImages
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
+from roadmap.machine import count_cores
 
 LONG = 20_000  # images; decoding more is shown
 PIECE = 256  # images that a thread takes at a time
@@ -76,7 +76,7 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
     # Side by side, since a decoder frees the interpreter meanwhile; but other readers may share a file.
     whole = images.images.images if isinstance(images.images, PartOfImages) else images.images
     opens_files = isinstance(whole, ImageFolder | TarImages)
-    threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if opens_files else 1)
+    threads = ThreadPoolExecutor(count_cores() if opens_files else 1)
     try:
         done = _show(threads.map(fill, pieces), len(images), data.name)
         return [index for skipped in done for index in skipped]

@@ -1,6 +1,5 @@
 """Small data on the device: decoded once to uint8, augmented in batches, with nothing to wait for."""
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -14,6 +13,7 @@ from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
 from roadmap.data.rand_policy import RandPolicy
 from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
+from roadmap.machine import count_memory
 
 BUDGET = 0.25  # of the device's memory, where it was not asked for
 TOGETHER = 512 * 64 * 64  # pixels that are augmented in one go: calls cost more than the pixels of a small batch
@@ -118,4 +118,4 @@ def _memory(device: torch.device) -> int:
     """Bytes of the device, or of the machine."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return count_memory()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from roadmap.errors import ConfigError
-from roadmap.memory import keep_freed_memory
+from roadmap.machine import keep_freed_memory
 from roadmap.training.spec import HardwareSpec, Precision
 
 

@@ -8,7 +8,6 @@ is busy for a while slows all of them; each is built anew for its turn and is th
 import gc
 import json
 import math
-import os
 import tempfile
 import time
 from bisect import bisect_right
@@ -23,7 +22,8 @@ from torch.profiler import ProfilerActivity
 
 from roadmap.data.order import Batch
 from roadmap.data.spec import DataSpec
-from roadmap.training.hardware import choose_algorithms, is_out_of_memory, seed_everything
+from roadmap.machine import count_memory
+from roadmap.training.hardware import is_out_of_memory, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 from roadmap.training.update import Learner, train_update
@@ -140,7 +140,7 @@ def find_largest_batch(subject: Subject, limit: int | None = None) -> int | None
     """
     sizes = list_batches(subject.recipe)
     if subject.device.type == "cpu":
-        return _find_by_line(subject, sizes, _read_memory() if limit is None else limit)
+        return _find_by_line(subject, sizes, count_memory() if limit is None else limit)
     if subject.device.type != "cuda":
         return None
     own = max(bisect_right(sizes, subject.batch_size) - 1, 0)
@@ -185,11 +185,6 @@ def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
     return fitting[-1] if fitting else None
 
 
-def _read_memory() -> int:
-    """Bytes of the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def _update_twice(subject: Subject) -> None:
     """From building to the second update: the first one only creates the optimizer's state."""
     learner, batch = _prepare(subject)
@@ -213,7 +208,6 @@ def _peak_of_profile(run: Callable[[], None]) -> int:
 
 def _prepare(subject: Subject) -> tuple[Learner, Batch]:
     """The learner, in training mode, and a batch on its device."""
-    choose_algorithms(subject.hardware, subject.device)
     seed_everything(SEED)
     data, device = subject.data, subject.device
     learner = build_learner(subject.build(), data, subject.recipe, subject.hardware, device, subject.batch_size)

@@ -59,7 +59,7 @@ def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Pat
 FAULTS = """
 import resource
 import torch
-from roadmap.memory import keep_freed_memory
+from roadmap.machine import keep_freed_memory
 keep_freed_memory()
 counts = []
 for _ in range(11):

@@ -1,11 +1,24 @@
-"""What the C library does with memory that is not needed any more."""
+"""The processor's cores, the memory, and what the C library does with memory that is not needed any more."""
 
 import ctypes
+import os
 import sys
 
 # glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER_TRIM = 2**31 - 1  # bytes
+
+
+def count_cores() -> int:
+    """Those that this process may use, where the system tells them; macOS tells those that there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_memory() -> int:
+    """Of the whole machine, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def keep_freed_memory() -> None:
