@@ -66,8 +66,8 @@ def write_bill(groups: Sequence[Group], rounds: int, report: Callable[[str], Non
     """What each group costs, measured in `rounds` turns; `report` hears of each of `count_reports` pieces of work.
 
     Raises:
-        ConfigError: batch or device can't be used, or the images are not here and their number is not known.
-        DataError: the images are not as configured.
+        ConfigError: batch or device can't be used.
+        DataError: the images are not as configured, or not here and how many they are is not known.
     """
     opened: dict[Any, OpenData] = {}
     subjects = [(make_subject(found.planned), open_shared(found.planned.config, opened)) for found in groups]

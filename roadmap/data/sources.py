@@ -60,26 +60,29 @@ class PartOfImages:
         return origin_of(self.images, int(self.places[index]))
 
 
-def open_images(data: DataSpec) -> tuple[CheckedImages, CheckedImages]:
+def open_images(data: DataSpec, download: bool = True) -> tuple[CheckedImages, CheckedImages]:
     """Training and validation images; with data.holdout, both are parts of the training images.
+
+    Args:
+        download: CIFAR, where it is not here.
 
     Raises:
         DataError: a folder is missing or empty, the two parts have different classes, their number is not
             data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
     """
-    train, val = _open_source(data)
+    train, val = _open_source(data, download)
     if data.holdout:
         train, val = _hold_out(train, data.holdout)
     return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)
 
 
-def _open_source(data: DataSpec) -> tuple[Images, Images]:
+def _open_source(data: DataSpec, download: bool) -> tuple[Images, Images]:
     if data.source is Source.digits:
         return _open_digits()
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
     if data.source is Source.folder or (root / "train").is_dir():
         return _open_folder(root, data.num_classes)
-    return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root)
+    return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root, download)
 
 
 def _hold_out(images: Images, count: int) -> tuple[Images, Images]:
@@ -113,17 +116,18 @@ def _open_digits() -> tuple[Images, Images]:
     return ImageArray(images[~held_out], labels[~held_out]), ImageArray(images[held_out], labels[held_out])
 
 
-def _open_cifar(kind: Callable[..., CIFAR10], root: Path) -> tuple[Images, Images]:
+def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[Images, Images]:
     try:
-        parts = kind(root, train=True, download=True), kind(root, train=False, download=True)
+        train, val = (kind(root, train=is_train, download=download) for is_train in (True, False))
     except Exception as error:  # urllib's, torchvision's and the file system's errors share no base
+        if not download:
+            raise DataError(f"{kind.__name__} has not been downloaded") from error
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"{kind.__name__} is not in {root.absolute()} and can't be downloaded: {reason}. Put torchvision's "
             "files there, or name a folder with train/CLASS/* and val/CLASS/* by data.root=FOLDER"
         ) from error
-    train, val = (ImageArray(part.data, np.array(part.targets)) for part in parts)
-    return train, val
+    return ImageArray(train.data, np.array(train.targets)), ImageArray(val.data, np.array(val.targets))
 
 
 def _open_folder(root: Path, num_classes: int) -> tuple[Images, Images]:

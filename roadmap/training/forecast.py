@@ -21,11 +21,11 @@ import torch
 from roadmap.data.open import EvalData, LoadSpec, TrainData, open_eval, open_train
 from roadmap.data.order import Batch
 from roadmap.data.pixels import Pixels
-from roadmap.data.sources import DEFAULT_ROOT, Images, open_images
+from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import AugmentSpec, DataSpec, Source
 from roadmap.errors import ConfigError, DataError, first_line
 from roadmap.training.checkpoint import save_checkpoint
-from roadmap.training.hardware import choose_algorithms, seed_everything
+from roadmap.training.hardware import seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.profile import NO_LR, SEED, Subject, wait
 from roadmap.training.update import Learner, evaluate, train_update
@@ -96,7 +96,8 @@ def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
     """The batches of a run; noise of the same number and size where the files are not here.
 
     Raises:
-        ConfigError: the images are not here, and how many they are is not known.
+        ConfigError: there are fewer images than an update takes.
+        DataError: as find_images does.
     """
     started = time.perf_counter()
     train_images, val_images, made_up = find_images(data)
@@ -120,11 +121,13 @@ def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
 
 
 def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
-    """Training and validation images, and why they are made up, if they are. Nothing is downloaded."""
+    """Training and validation images, and why they are made up, if they are. CIFAR is not downloaded.
+
+    Raises:
+        DataError: the images are not here, and how many they are is not known.
+    """
     try:
-        if data.source in KNOWN_SETS and not _is_downloaded(data):
-            raise DataError(f"{data.name} has not been downloaded")
-        train_images, val_images = open_images(data)
+        train_images, val_images = open_images(data, download=False)
         return train_images, val_images, None
     except DataError as error:
         counts = IMAGENET if data.name == "imagenet" else KNOWN_SETS.get(data.source)
@@ -133,11 +136,6 @@ def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
         train, val, size = counts
         noise = [MadeUpImages(count, size, data.num_classes) for count in (train, val)]
         return noise[0], noise[1], first_line(error)
-
-
-def _is_downloaded(data: DataSpec) -> bool:
-    root = DEFAULT_ROOT if data.root is None else Path(data.root)
-    return (root / "train").is_dir() or any(root.glob("cifar-10*-python*")) or any(root.glob("cifar-10-batches-py"))
 
 
 def _repeat(batches: EvalData) -> Iterator[Batch]:
@@ -168,7 +166,6 @@ def forecast(
 
 def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast) -> None:
     started = time.perf_counter()
-    choose_algorithms(subject.hardware, subject.device)
     seed_everything(SEED)
     network = subject.build()
     learner = build_learner(

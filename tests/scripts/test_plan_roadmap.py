@@ -166,16 +166,17 @@ def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
     train, val, reason = find_images(config.data)
     assert (len(train), len(val), train[1_281_166][0].shape) == (1_281_167, 50_000, (375, 500, 3))
     assert str(reason).startswith(f"there is no data folder {tmp_path / 'none'}")
+    (tmp_path / "none" / "cifar-100-python").mkdir(parents=True)  # another set of the same folder
     cifar = plan(tmp_path, "data=cifar10", f"data.root={tmp_path / 'none'}")[0].config
     train, val, reason = find_images(cifar.data)
     assert (len(train), len(val), train[0][0].shape, reason) == (
         50_000,
         10_000,
         (32, 32, 3),
-        "cifar10 has not been downloaded",
+        "CIFAR10 has not been downloaded",
     )
-    assert not (tmp_path / "none").exists()
-    folder = plan(tmp_path, "data=imagefolder", f"data.root={tmp_path / 'none'}", "data.num_classes=2")[0].config
+    assert [path.name for path in (tmp_path / "none").iterdir()] == ["cifar-100-python"]
+    folder = plan(tmp_path, "data=imagefolder", f"data.root={tmp_path / 'nothing'}", "data.num_classes=2")[0].config
     with pytest.raises(DataError, match="there is no data folder"):
         find_images(folder.data)
 
