@@ -26,7 +26,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.model.build import build
 from roadmap.model.convolution import CpuConv2d
-from roadmap.training.hardware import choose_algorithms, pick_device, seed_everything
+from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner
 
@@ -38,7 +38,6 @@ Shape = tuple[int, int, int]  # channels, height and width of a map
 def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
     config = read_config(roadmap.compose(*WORDS, *arguments.overrides))
     device = pick_device(config.hardware)
-    choose_algorithms(config.hardware, device)
     seed_everything(config.seed)
     size, batch = config.data.image_size, config.hardware.per_device_batch
     network = build(config.model, config.regime, None, size)

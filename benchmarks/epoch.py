@@ -34,7 +34,7 @@ from roadmap.data.open import LoadSpec, TrainData, open_eval, open_train
 from roadmap.data.order import Batch
 from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
-from roadmap.training.hardware import choose_algorithms, pick_device, seed_everything
+from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.recipe import learning_rate
 from roadmap.training.update import evaluate, train_update
@@ -123,7 +123,6 @@ class OurEpoch:
     def __init__(self, network: nn.Module, config: Config, train: ImageArray, val: ImageArray):
         self.config, self.network = config, network
         device = pick_device(config.hardware)
-        choose_algorithms(config.hardware, device)
         batch = config.recipe.total_batch
         load = LoadSpec(batch, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
         self.train: TrainData = open_train(train, config.data, config.recipe.augment, load)

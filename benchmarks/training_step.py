@@ -31,7 +31,7 @@ from roadmap.config import Config, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.model.weights import import_weights
-from roadmap.training.hardware import choose_algorithms, pick_device, seed_everything
+from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec
 from roadmap.training.update import train_update
@@ -125,7 +125,6 @@ def make_update(
     network: nn.Module, config: Config, hardware: HardwareSpec, images: torch.Tensor, labels: torch.Tensor
 ) -> Callable[[], float]:
     device = pick_device(hardware)
-    choose_algorithms(hardware, device)
     network.train()
     learner = build_learner(network, config.data, config.recipe, hardware, device, len(labels))
     batch = learner.place(images, labels)

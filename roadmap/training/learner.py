@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from roadmap.data.spec import DataSpec
 from roadmap.training.group import ALONE, Group
+from roadmap.training.hardware import choose_algorithms
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer
 from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec
 from roadmap.training.update import Learner
@@ -22,7 +23,11 @@ def build_learner(
     batch_size: int,
     group: Group = ALONE,
 ) -> Learner:
-    """The network on its device, compiled if asked for, with the optimizer and all else that an update needs."""
+    """The network on its device, compiled if asked for, with the optimizer and all else that an update needs.
+
+    What the process computes from here on takes the algorithms that `hardware` asks for.
+    """
+    choose_algorithms(hardware, device)
     memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
     network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
     if hardware.compile:

@@ -18,7 +18,6 @@ from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from roadmap.training.group import ALONE, Group
-from roadmap.training.hardware import choose_algorithms
 from roadmap.training.learner import build_learner
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
@@ -67,7 +66,6 @@ class Trainer:
         self.save_every = 60 * hardware.checkpoint_minutes  # seconds
         place = group.place
         batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch, place.size)
-        choose_algorithms(hardware, device)
         self.images = train_images, val_images = open_images(data)
         _check_updates(train_images, recipe)
         share = Share(place.rank, place.size)

@@ -1,6 +1,7 @@
 """One update against plain torch, accumulation against a whole batch, and a run that goes on where it ended."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from roadmap.command import open_folder, plan_run
 from roadmap.config import read_config
 from roadmap.data.order import Batch
 from roadmap.errors import TrainingError
+from roadmap.training.hardware import choose_algorithms
 from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner, evaluate, train_update
 
@@ -51,6 +53,20 @@ def test_an_update_is_plain_torch() -> None:
         torch.testing.assert_close(loss, expected.detach())
     for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_gpus_algorithms_repeat_or_are_the_fastest(deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    config = read_config(roadmap.compose(f"hardware.deterministic={deterministic}"))
+    try:
+        choose_algorithms(config.hardware, torch.device("cuda"))
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert torch.backends.cudnn.benchmark != deterministic
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.filterwarnings("ignore:Grad strides do not match")  # as _share_gradients ignores them
