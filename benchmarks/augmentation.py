@@ -20,7 +20,6 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 import roadmap
-from roadmap.arguments import positive
 from roadmap.config import read_config
 from roadmap.data.order import Order
 from roadmap.data.reading import CheckedImages
@@ -29,6 +28,7 @@ from roadmap.data.sources import ImageArray
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.data.transforms import build_timms_transform
 from roadmap.machine import keep_freed_memory
+from roadmap.script import positive
 
 BATCHES = 16  # in one timing, as an epoch makes them one after another
 CPU = torch.device("cpu")

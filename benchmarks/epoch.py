@@ -28,12 +28,12 @@ from timm_epoch import TimmEpoch
 from torch import nn
 
 import roadmap
-from roadmap.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, TrainData, open_eval, open_train
 from roadmap.data.order import Batch
 from roadmap.data.sources import ImageArray
 from roadmap.model.build import build
+from roadmap.script import positive
 from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.recipe import learning_rate

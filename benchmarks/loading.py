@@ -25,12 +25,12 @@ from PIL import Image
 from timm.data import ImageDataset, create_loader
 
 import roadmap
-from roadmap.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.data.open import LoadSpec, open_train
 from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
 from roadmap.machine import count_cores, keep_freed_memory
+from roadmap.script import positive
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4

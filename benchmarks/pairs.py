@@ -28,11 +28,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.arguments import whole_number
 from roadmap.errors import RoadmapError
 from roadmap.jobs import describe_device
 from roadmap.machine import count_cores
 from roadmap.runs.folder import find_commit
+from roadmap.script import whole_number
 
 FEWEST_REPEATS = 5
 PIPE_WIDTH = 160  # columns where the output is no terminal

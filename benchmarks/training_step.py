@@ -26,11 +26,11 @@ from pairs import Pair, make_parser, run_benchmark
 from torch import nn
 
 import roadmap
-from roadmap.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.model.weights import import_weights
+from roadmap.script import positive
 from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec

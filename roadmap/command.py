@@ -100,7 +100,7 @@ def _run_all(
             raise Interrupted(noted[0])
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
-        ERR.print(f"stopped by {number.name}; the same command goes on from the last checkpoint")
+        ERR.print(f"stopped by {number.name}; run the same command again to go on from the last checkpoint")
         return ENDED_BY + number
     finally:
         _leave_group()

@@ -9,7 +9,6 @@ those of +sweep=factorial. An error is one message and exit status 1.
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +27,7 @@ from roadmap.analysis.factorial import (
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.errors import RoadmapError
+from roadmap.script import run_script
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -99,5 +99,4 @@ def draw_levels(effects: Sequence[MainEffect]) -> Table:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

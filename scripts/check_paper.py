@@ -10,7 +10,6 @@ Exit status: 0 where no claim fails, also where there is none; 1 where one fails
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -30,6 +29,7 @@ from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, setting_text
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.table import step_name
 from roadmap.errors import RoadmapError
+from roadmap.script import run_script
 
 FAILED, UNREADABLE = 1, 2
 
@@ -105,5 +105,4 @@ def draw_table(checks: Sequence[RowCheck]) -> Table:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

@@ -10,7 +10,6 @@ An error is one message and exit status 1.
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from roadmap.analysis.run import DONE
 from roadmap.analysis.setting_figure import draw_setting
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
+from roadmap.script import run_script
 from roadmap.setups import find_recipe
 
 logger = logging.getLogger(__name__)
@@ -110,5 +110,4 @@ def write(candidates: Sequence[Candidate], folder: Path | None, key: str | None)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

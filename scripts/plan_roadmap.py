@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -23,9 +22,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.arguments import positive
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import RoadmapError
+from roadmap.script import positive, run_script
 from roadmap.sweep import expand
 from roadmap.training.progress import counting_bar
 
@@ -241,6 +240,4 @@ def describe_at_once(
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(128 + signal.SIGINT))  # and on Ctrl-C
-    sys.exit(main())
+    run_script(main)

@@ -7,7 +7,6 @@ Writes into EXPERIMENT/figures/. An error is one message and exit status 1.
 
 import argparse
 import logging
-import signal
 import sys
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import terminal_table
 from roadmap.errors import RoadmapError
+from roadmap.script import run_script
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -47,5 +47,4 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

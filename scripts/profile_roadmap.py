@@ -10,7 +10,6 @@ An error is one message and exit status 1.
 import argparse
 import csv
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -22,10 +21,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.arguments import positive
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RoadmapError
 from roadmap.paper import PAPER_REGIMES
+from roadmap.script import positive, run_script
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; a typo should not wait for it
@@ -234,6 +233,4 @@ def describe_setting(row: Profile, rounds: int) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(128 + signal.SIGINT))  # and on Ctrl-C
-    sys.exit(main())
+    run_script(main)

@@ -44,6 +44,7 @@ from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.identity import is_outside
+from roadmap.script import run_script
 from roadmap.setups import RECIPE, add_own_settings, find_recipe, keep_shared, read_setup_anywhere
 
 logger = logging.getLogger(__name__)
@@ -166,4 +167,4 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -8,7 +8,6 @@ reported: what is missing is shown as missing. An error is one message and exit 
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from roadmap.analysis.factorial import add_factorial_arguments
 from roadmap.analysis.folders import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
 from roadmap.analysis.report import Commands, write_report
 from roadmap.errors import RoadmapError
+from roadmap.script import run_script
 from roadmap.setups import read_setup
 
 
@@ -52,5 +52,4 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

@@ -10,7 +10,6 @@ An error is one message and exit status 1.
 
 import argparse
 import re
-import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from roadmap.model.describe import (
 )
 from roadmap.model.plan import NetworkPlan, plan_network
 from roadmap.paper import PAPER_REGIMES, PaperRow, match_paper_row
+from roadmap.script import run_script
 
 WIDTH = 100  # columns, for a projector
 PAPER_SETTING = "setting=paper"  # so that the paper's numbers appear
@@ -197,5 +197,4 @@ def color(line: Line) -> Text:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

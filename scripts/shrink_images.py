@@ -26,10 +26,10 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from roadmap.arguments import positive, whole_number
 from roadmap.errors import DataError, RoadmapError, first_line
 from roadmap.machine import count_cores
 from roadmap.runs.files import FULL
+from roadmap.script import positive, run_script, whole_number
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
 SETTINGS = "shrunk.json"
@@ -38,7 +38,7 @@ OUTCOMES = ("shrunk", "copied", "done before")
 PIECE = 64  # images that a process takes at a time
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
@@ -60,15 +60,17 @@ def main() -> None:
             workers=arguments.workers,
         )
     except RoadmapError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 128 + signal.SIGINT
     print(f"{counts.total():,} images: " + ", ".join(f"{counts[what]:,} {what}" for what in sorted(counts)))
     if failures:
-        sys.exit(
-            f"error: {len(failures)} images failed, such as {failures[0]}; all are in {arguments.target / FAILED}"
-        )
+        listed = arguments.target / FAILED
+        print(f"error: {len(failures)} images failed, such as {failures[0]}; all are in {listed}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def shrink_folder(
@@ -134,7 +136,7 @@ def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, qua
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         if isinstance(error, OSError) and error.errno in FULL:
             raise DataError(
-                f"{target.absolute()}: the disk is full. Make room; the same command goes on"
+                f"{target.absolute()}: the disk is full. Make room, and run the same command again"
             ) from error
         return first_line(error)
     finally:
@@ -168,4 +170,4 @@ def _check_settings(target: Path, settings: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -6,7 +6,6 @@ The exit status is 0 if every run is done, 1 if any is not, 2 where there is no 
 """
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import State
 from roadmap.runs.ledger import Entry, ledger_table, read_ledger
+from roadmap.script import run_script
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -74,5 +74,4 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends in silence where its reader has, such as head
-    sys.exit(main())
+    run_script(main)

@@ -9,6 +9,7 @@ or network. An error is one message and exit status 1.
 import argparse
 import json
 import re
+import signal
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from roadmap.errors import ConfigError, RoadmapError, RunError, first_line
 from roadmap.runs.loggers.wandb import JOB_TYPE
+from roadmap.script import run_script
 
 try:
     import wandb_workspaces.reports.v2 as wr
@@ -89,6 +91,7 @@ def save(report: wr.Report, workspaces: Sequence[ws.Workspace]) -> None:
 
     RunError: no account, no network, no such entity, or no right to write there.
     """
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
     try:
         report.save()  # first, since it makes the project where there is none yet
         for workspace in workspaces:
@@ -229,4 +232,4 @@ def draw_curves(key: str) -> list[Panel]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -12,6 +12,7 @@ import argparse
 import logging
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from roadmap.config import CONF_DIR
 from roadmap.errors import RoadmapError, RunError, first_line
 from roadmap.runs.folder import CONFIG
 from roadmap.runs.loggers.wandb import SETTINGS
+from roadmap.script import run_script
 from roadmap.setups import read_setup, read_values
 
 JOB_TYPE = "aggregate"
@@ -96,6 +98,7 @@ def log_aggregate(
     """
     first = curve.rows[0]
     figures = [path for path in curve.paths if path.suffix == ".png"]
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
     try:
         run = wandb.init(
             project=project,
@@ -143,4 +146,4 @@ def make_artifact(experiment: str, paths: Sequence[Path]) -> wandb.Artifact:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

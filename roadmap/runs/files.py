@@ -117,7 +117,7 @@ def explain_writing(path: Path, needed: int) -> Iterator[None]:
         if error.errno in FULL:
             raise RunError(
                 f"the disk is full: {path} needs {needed:,} bytes, {_free_bytes(path)} are free. What was saved "
-                "before is intact. Make room, or choose another output_dir=FOLDER; the same command goes on"
+                "before is intact. Make room, or choose another output_dir=FOLDER, and run the same command again"
             ) from error
         raise RunError(f"{path} can't be written: {error.strerror}") from error
 

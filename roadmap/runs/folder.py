@@ -219,7 +219,7 @@ class RunFolder:
             self._write_state(State.failed, error)
 
     def interrupt(self, reason: str) -> None:
-        """Marks the run as interrupted; the same command goes on from its checkpoint."""
+        """Marks the run as interrupted; the same command resumes it from its checkpoint."""
         with contextlib.suppress(RunError):
             self._write_state(State.interrupted, reason)
 

@@ -13,7 +13,7 @@ from roadmap.errors import RunError
 from roadmap.runs.files import read_json
 from roadmap.runs.folder import STATE, State, is_alive, read_metrics
 
-GONE = "gone"  # its process ended without a word; the same command goes on with it
+GONE = "gone"  # its process ended without a word; the same command resumes it
 UNREADABLE = "unreadable"
 COLORS = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", GONE: "yellow"}
 

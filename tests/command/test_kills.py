@@ -136,7 +136,7 @@ def test_a_signal_is_told_by_state_and_exit_status(sent: signal.Signals, status:
     process.send_signal(sent)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == status
-    assert f"stopped by {sent.name}; the same command goes on from the last checkpoint" in output
+    assert f"stopped by {sent.name}; run the same command again to go on from the last checkpoint" in output
     state = json.loads((folder / "state.json").read_text())
     assert (state["state"], state["error"]) == ("interrupted", f"stopped by {sent.name}")
 

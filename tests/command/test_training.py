@@ -208,7 +208,7 @@ def test_an_interrupt_ends_the_sweep_and_is_recorded(
     monkeypatch.setattr(jobs, "train", interrupt)
     outcome = train("-m", *QUICK, "seed=0,1")
     assert outcome.status == 130
-    assert "stopped by SIGINT; the same command goes on" in outcome.err
+    assert "stopped by SIGINT; run the same command again" in outcome.err
     assert states(tmp_path / "micro-digits") == {
         "step0_resnet seed0": "interrupted",
         "step0_resnet seed1": "pending",

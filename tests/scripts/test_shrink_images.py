@@ -158,9 +158,9 @@ def test_a_target_among_the_originals(inner: str, photographs: Path, shrink_fold
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--quality", "96"), "argument --quality: 96: 1 to 95"),
-        (("--workers", "0"), "argument --workers: 0: at least 1"),
-        (("--short-side", "-1"), "argument --short-side: -1: at least 1"),
+        (("--quality", "96"), "argument --quality: 96 must be 1 to 95"),
+        (("--workers", "0"), "argument --workers: 0 must be at least 1"),
+        (("--short-side", "-1"), "argument --short-side: -1 must be at least 1"),
         (("--short-side", "x"), "argument --short-side: invalid number value: 'x'"),
     ],
 )
@@ -182,7 +182,7 @@ def test_an_interrupted_command_goes_on(waiting: Path) -> None:
     with (waiting / "000.png").open("wb"):  # which waits for its reader
         os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate()
-    assert (process.returncode, output, errors) == (130, "", "stopped; the same command goes on\n")
+    assert (process.returncode, output, errors) == (130, "", "stopped; run the same command again to go on\n")
     assert 0 < len(list(waiting.with_name("small").glob("[0-9]*.png"))) < 299
     (waiting / "000.png").unlink()
     again = start(waiting)
@@ -207,7 +207,7 @@ def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path, shrink_folder: Ca
     (tmp_path / "photographs").mkdir()
     for number in range(4):
         Image.new("RGB", (200, 200)).save(tmp_path / f"photographs/{number}.png")
-    with pytest.raises(DataError, match=r"the disk is full\. Make room; the same command goes on"):
+    with pytest.raises(DataError, match=r"the disk is full\. Make room, and run the same command again"):
         shrink_folder(tmp_path / "photographs", small_disk / "small", short_side=200, quality=None, workers=1)
     assert sorted(path.name for path in (small_disk / "small").iterdir()) == [
         "0.png.ppm",

@@ -1,7 +1,19 @@
-"""Numbers on the command line of a script."""
+"""What all scripts share: how they end, and numbers on their command line."""
 
+import signal
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from typing import NoReturn
+
+
+def run_script(main: Callable[[], int]) -> NoReturn:
+    """Ends with the status of `main`; without a trace on Ctrl-C, or where a reader such as head ends."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
@@ -11,7 +23,7 @@ def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int
         value = int(text)
         if value < lowest or (highest is not None and value > highest):
             allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
-            raise ArgumentTypeError(f"{text}: {allowed}")
+            raise ArgumentTypeError(f"{text} must be {allowed}")
         return value
 
     return number
