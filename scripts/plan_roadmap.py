@@ -207,7 +207,7 @@ def describe(rows: Sequence[Row], total: Row) -> list[str]:
     """The lines below the table."""
     left_out = "; ".join(f"{count} {reason}" for reason, count in total["left_out"].items())
     if not rows:
-        return [f"nothing is left to pay: {left_out}"]
+        return [f"nothing is left to run: {left_out}"]
     lines = [
         f"{total['runs']} runs: {format_time(total['hours'])} on {total['devices']} device(s), "
         f"{total['device_hours']:,.3g} device-hours"

@@ -1,4 +1,4 @@
-"""The paper's figure 2, and its kernel sizes as a curve, drawn from rows. The only room with matplotlib.
+"""The paper's figure 2, and its kernel sizes as a curve, drawn from rows.
 
 Each figure is written as PNG (200 dpi), as SVG and as PDF; their text stays text, and their bytes depend on the
 rows alone. RunError: there is nothing to draw.

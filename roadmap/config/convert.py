@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from roadmap.errors import ConfigError
 
-WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
 
 def convert(kind: Any, value: Any, key: str = "") -> Any:

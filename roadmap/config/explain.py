@@ -35,7 +35,7 @@ def _explain_syntax(word: str, reason: str) -> str:
     places = [folder for folder in sorted(CONF_DIR.rglob("*")) if (folder / f"{word}.yaml").is_file()]
     groups = [folder.relative_to(CONF_DIR).as_posix() for folder in places]
     guesses = [f"{'+' if group in ADDED else ''}{group}={word}" for group in groups]
-    return f"{word} is no KEY=VALUE." + (f" Did you mean {' or '.join(guesses)}?" if guesses else "")
+    return f"{word} is not of the form KEY=VALUE." + (f" Did you mean {' or '.join(guesses)}?" if guesses else "")
 
 
 def _explain_group(group: str) -> str:

@@ -1,4 +1,4 @@
-"""The whole configuration as one typed object. YAML becomes dataclasses here and nowhere else."""
+"""The whole configuration as one typed object, from its YAML."""
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum

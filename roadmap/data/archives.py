@@ -188,9 +188,7 @@ def _open_split(name: str, splits: Sequence[str]) -> tuple:
     try:
         import datasets
     except ImportError as error:
-        raise DataError(
-            f"data.root=hfds/{name} needs Hugging Face's library: pip install 'convnet-roadmap[huggingface]'"
-        ) from error
+        raise DataError(f"data.root=hfds/{name} needs Hugging Face's library: pip install datasets") from error
     try:
         found = datasets.get_dataset_split_names(name)
         split = next((split for split in splits if split in found), None)

@@ -144,4 +144,4 @@ def _is_system_error(error: BaseException | None) -> bool:
 
 def _cause(error: Exception) -> str:
     text = first_line(error)
-    return "it is no image of a known format" if text.startswith("cannot identify image file") else text
+    return "it is not an image of a known format" if text.startswith("cannot identify image file") else text

@@ -175,7 +175,7 @@ def _read_folder(path: Path) -> ImageFolder:
     try:
         return ImageFolder(str(path), loader=read_image)
     except FileNotFoundError as error:  # no class folders, or one without images
-        raise DataError(f"{path.absolute()} is no image folder: {error}") from error
+        raise DataError(f"{path.absolute()} is not an image folder: {error}") from error
 
 
 def _check_class_count(images: ClassedImages, num_classes: int) -> None:

@@ -167,7 +167,7 @@ def _download(source: str) -> StateDict:
             return timm.create_model(source, pretrained=True).state_dict()
     except Exception as error:  # no network, no such tag: torch.hub and the Hugging Face hub share no base
         raise WeightsError(
-            f"the weights {source} can't be had: {first_line(error)}. "
+            f"the weights {source} can't be downloaded: {first_line(error)}. "
             "Without a network, copy the file here and give its path"
         ) from error
     raise WeightsError(f"{source} is neither a file nor a torchvision ResNet nor a timm model")

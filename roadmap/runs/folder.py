@@ -126,7 +126,7 @@ class RunFolder:
         return f"failed before and left alone; retry_failed=true trains it again ({state['error']})"
 
     def _describe_place(self) -> str:
-        """Where the images of a run that is done lay, if it was elsewhere: that is no part of its configuration."""
+        """`, with data.root=OLD` where the finished run read its images from another folder, which is allowed."""
         try:
             old = read_yaml(self.path / CONFIG)["data"]["root"]
         except (RunError, KeyError, TypeError):

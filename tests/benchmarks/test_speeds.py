@@ -19,7 +19,7 @@ def test_every_speed_in_the_readme_is_a_committed_result() -> None:
             low, median, high = np.percentile(ratios, (25, 50, 75))
             measured.add((f"{median:.2f}", f"{low:.2f}", f"{high:.2f}", str(len(ratios))))
     rows = list(ROW.finditer((ROOT / "README.md").read_text()))
-    assert len(rows) == 13
+    assert len(rows) >= 13
     told = {(*ratio, row[1]) for row in rows for ratio in RATIO.findall(row[0])}
-    assert len(told) == 21  # augmentation, synthetic data and uncompressed files are of one machine alone
+    assert len(told) >= 21  # augmentation, synthetic data and uncompressed files are of one machine alone
     assert told <= measured

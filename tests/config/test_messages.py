@@ -46,8 +46,8 @@ AXES = "model/activation, model/activation_count, model/block, "
         ("regime=micro,resnet50", ["regime=micro,resnet50 names several values. Runs over all of them take -m"]),
         ("+roadmap=glob(step*)", ["+roadmap=glob(step*) names several values", "-m"]),
         # what can't be read at all
-        ("step0_resnet", ["step0_resnet is no KEY=VALUE.", "Did you mean +roadmap=step0_resnet?"]),
-        ("paper", ["paper is no KEY=VALUE.", "Did you mean recipe=paper or setting=paper?"]),
+        ("step0_resnet", ["step0_resnet is not of the form KEY=VALUE.", "Did you mean +roadmap=step0_resnet?"]),
+        ("paper", ["paper is not of the form KEY=VALUE.", "Did you mean recipe=paper or setting=paper?"]),
         ("recipe.augment.scale=[0.1", ["recipe.augment.scale=[0.1 can't be read", "quoted"]),
         # what Hydra allows and a training can't use
         ("recipe.total_batch=100 hardware.per_device_batch=30", ["total_batch=100", "batch=30", "take 25 or 50"]),

@@ -159,7 +159,7 @@ def test_a_folder_with_a_part_missing(
 def test_a_part_without_classes(make_folder: MakeFolder, tmp_path: Path, part: str) -> None:
     make_folder({name: {"ape": 1, "cat": 1} for name in {"train", "val"} - {part}})
     (tmp_path / part).mkdir()
-    assert f"{tmp_path / part} is no image folder" in refuse(make_spec(tmp_path))
+    assert f"{tmp_path / part} is not an image folder" in refuse(make_spec(tmp_path))
 
 
 def test_a_class_without_readable_images_is_named(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_what_is_done_is_not_paid_again(
     assert group(plan(tmp_path, *words), is_sweep=False)[0][0].epochs == [9, 12, 12]
 
     assert script.main(["+roadmap=step0_resnet", f"output_dir={tmp_path}"]) == 0
-    assert capsys.readouterr().out == "nothing is left to pay: 1 done already\n"
+    assert capsys.readouterr().out == "nothing is left to run: 1 done already\n"
     with pytest.raises(RunError, match=r"holds a run \(done\) of another configuration"):
         group(plan(tmp_path, *words, "recipe.lr=0.5"), is_sweep=True)
 
@@ -113,7 +113,7 @@ def test_a_sweep_is_planned_by_its_name(
     assert script.main(["-m", "+sweep=leave_one_out", "sweep.choices=downsample", f"output_dir={tmp_path}"]) == 0
     networks, bill = capsys.readouterr().out.splitlines()
     assert networks.endswith(": 2 distinct networks")
-    assert bill == "nothing is left to pay: 2 done already"
+    assert bill == "nothing is left to run: 2 done already"
 
 
 def test_an_evaluation_is_no_training(tmp_path: Path) -> None:

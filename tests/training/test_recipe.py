@@ -11,7 +11,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.errors import ConfigError
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer, learning_rate
-from roadmap.training.spec import RecipeSpec, plan_accumulation
+from roadmap.training.spec import plan_accumulation
 
 PAPER = read_config(roadmap.compose("setting=paper", "+roadmap=step12_downsample")).recipe
 ORIGINAL = read_config(roadmap.compose("setting=paper", "+roadmap=original")).recipe
@@ -100,8 +100,3 @@ def test_accumulation(total: int, per_device: int, devices: int, plan: tuple[int
 def test_a_batch_that_can_not_be_made(total: int, per_device: int, devices: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_accumulation(total, per_device, devices)
-
-
-def test_paper_recipe_is_a_recipe() -> None:
-    assert isinstance(PAPER, RecipeSpec)
-    assert (PAPER.epochs, PAPER.lr, PAPER.total_batch) == (300, 4e-3, 4096)

@@ -196,8 +196,8 @@ def test_a_loss_that_is_not_finite_names_epoch_and_update(tmp_path: Path) -> Non
         train(tmp_path, "recipe.lr=1e20")
 
 
-def test_every_step_learns(tmp_path: Path) -> None:
-    """Two epochs of digits leave chance, 10 %, far behind at both ends of the roadmap."""
+def test_both_ends_of_the_roadmap_learn(tmp_path: Path) -> None:
+    """Two epochs of digits leave chance, 10 %, far behind."""
     for step in ("step0_resnet", "step12_downsample"):
         words = [f"+roadmap={step}", f"output_dir={tmp_path}", "recipe.epochs=2"]
         planned = plan_run(roadmap.compose(*words))
