@@ -190,7 +190,7 @@ def describe_machine() -> dict[str, Any]:
         "cores": count_cores(),
         "torch_threads": torch.get_num_threads(),
         "load_average": os.getloadavg()[0],
-        "gpu": describe_device(torch.device("cuda")) if torch.cuda.is_available() else None,
+        "gpu": describe_device(torch.device("cuda")) if torch.cuda.is_initialized() else None,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": find_commit(),

@@ -1,4 +1,4 @@
-"""A run of a sweep in a process of its own: what ends it ends it alone, and what ends the sweep ends all."""
+"""Runs of a sweep in processes of their own: a crash ends one run alone, and what stops the sweep stops all."""
 
 import ctypes
 import os
@@ -17,6 +17,7 @@ from types import FrameType
 
 from roadmap.config import CONF_DIR
 from roadmap.lock import Lock
+from roadmap.machine import SHARING
 from roadmap.runs.folder import RunFolder, State
 from roadmap.training.stop import StopSignals
 
@@ -122,7 +123,7 @@ def _end_with(parent: int | None) -> None:
 
 @contextmanager
 def deal_gpu() -> Iterator[Mapping[str, str]]:
-    """Environment variables that give a process the GPU with the fewest runs, while the context lasts.
+    """Environment variables that give a process the GPU with the fewest runs and a part of the cores, for a while.
 
     Each GPU has numbered places, held by locks, so that several sweeps of one user share a machine.
     """
@@ -134,7 +135,7 @@ def deal_gpu() -> Iterator[Mapping[str, str]]:
             break
         place += 1
     try:
-        yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
+        yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)], SHARING: str(len(gpus))} if gpus else {}
     finally:
         if gpus:
             lock.close()
@@ -147,7 +148,8 @@ def find_gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return [str(number) for number, _ in enumerate(listed.stdout.splitlines())] if listed.returncode == 0 else []
+    names = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]  # not the parts of one
+    return [str(number) for number in range(len(names))] if listed.returncode == 0 else []
 
 
 def _folder() -> Path:

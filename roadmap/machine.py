@@ -1,6 +1,7 @@
 """The processor's cores, the memory, and what the C library does with memory that is not needed any more."""
 
 import ctypes
+import math
 import os
 import sys
 
@@ -8,12 +9,20 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER_TRIM = 2**31 - 1  # bytes
 
+SHARING = "CONVNET_ROADMAP_SHARING"  # an environment variable: how many processes share the cores
+
 
 def count_cores() -> int:
     """Those that this process may use, where the system tells them; macOS tells those that there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def count_own_cores() -> int:
+    """This process's part of them, where torchrun or a sweep has started one for each GPU."""
+    sharing = [int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", SHARING)]
+    return max(count_cores() // math.prod(sharing), 1)
 
 
 def count_memory() -> int:

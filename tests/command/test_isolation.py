@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from roadmap.isolation import deal_gpu, find_gpus
+from roadmap.machine import SHARING
 
 
 def test_each_run_gets_the_gpu_with_the_fewest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with deal_gpu() as first:
-        assert first == {"CUDA_VISIBLE_DEVICES": "3"}
+        assert first == {"CUDA_VISIBLE_DEVICES": "3", SHARING: "2"}
         child = os.fork()  # POSIX locks are between processes
         if child == 0:
             with ExitStack() as stack:
@@ -32,7 +33,12 @@ def test_without_a_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_gpus_are_counted_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: a)'\necho 'GPU 1: NVIDIA H100 (UUID: b)'\n")
+    gpus = [
+        "GPU 0: NVIDIA H100 (UUID: a)",
+        "  MIG 3g.40gb Device 0: (UUID: c)",
+        "GPU 1: NVIDIA H100 (UUID: b)",
+    ]
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in gpus))
     program.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
