@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py [--cases step0,step12] [--batch N] [--json FILE] [KEY=VALUE ...]
     python benchmarks/training_step.py --cases step0,step12 --batch 256 data.image_size=224 \\
-        hardware.precision=bf16 hardware.compile=true --eager-peer
+        hardware.precision=bf16 hardware.compile=true hardware.deterministic=false [--eager-peer]
 
 One update of a batch that lies on the device: mixing, forward pass, loss, backward pass and fused AdamW, by the
 project's own `train_update` for both networks, so that the ratio is that of the networks alone. Both are in

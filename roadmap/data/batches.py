@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from roadmap.data.finish import Finish
-from roadmap.data.order import ALONE, Batch, BatchPlan, Order, Share, plan_evaluation
+from roadmap.data.order import ALONE, Batch, BatchPlan, MicroBatches, Order, Share, plan_evaluation
 from roadmap.data.reading import CheckedImages
 from roadmap.data.shared_batches import IN_ADVANCE, SharedBatches
 from roadmap.data.transforms import Transform
 from roadmap.errors import DataError, first_line
-from roadmap.machine import count_cores, keep_freed_memory
+from roadmap.machine import count_own_cores, keep_freed_memory
 
 TINY = 5_000  # images; below it, worker processes take longer to start than they save
 
@@ -67,12 +67,12 @@ class TrainBatches:
         self._loader = _build_loader(BatchDataset(images, transform, True), self._plans, workers, finish.device)
         self.in_advance = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         self._plans[:] = self.order.plans(epoch, start)
         batches = _deliver(self._loader, self._plans, self.finish)
         for _ in range(start, self.updates):
-            yield [next(batches) for _ in range(self.order.accumulation)]
+            yield MicroBatches(batches, self.order.accumulation)
 
 
 class EvalBatches:
@@ -137,7 +137,7 @@ def _build_loader(
     dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, device: torch.device
 ) -> DataLoader[Batch | DataError]:
     if workers is None:
-        workers = 0 if len(dataset.images) <= TINY else max(count_cores() - 1, 1)
+        workers = 0 if len(dataset.images) <= TINY else max(count_own_cores() - 1, 1)
     return DataLoader(
         dataset,
         batch_size=None,

@@ -8,7 +8,7 @@ import torch
 
 from roadmap.data.batches import EvalBatches, TrainBatches
 from roadmap.data.finish import Finish
-from roadmap.data.order import ALONE, Batch, Order, Share
+from roadmap.data.order import ALONE, Batch, MicroBatches, Order, Share
 from roadmap.data.reading import CheckedImages, Images, checked
 from roadmap.data.resident import (
     BUDGET,
@@ -28,7 +28,7 @@ class TrainData(Protocol):
     updates: int  # of an epoch
     in_advance: int  # micro-batches that may be made before they are asked for
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]: ...
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]: ...
 
 
 class EvalData(Protocol):

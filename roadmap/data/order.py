@@ -4,6 +4,7 @@ Neither the number of worker processes nor what ran before matters, so an epoch 
 and several processes that share an update make the same batches as one that makes them all.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,21 @@ class Batch(NamedTuple):
     images: Tensor  # float32 (N, 3, S, S)
     labels: Tensor  # int64 (N,)
     seed: int | None = None  # of what training draws from here on: mixing and stochastic depth
+
+
+class MicroBatches:
+    """Those of one update, made when they are taken, so that not all have to lie on the device at once."""
+
+    def __init__(self, batches: Iterator[Batch], count: int):
+        self._batches, self._count = batches, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Once, and before those of the next update, which come from the same batches."""
+        for _ in range(self._count):
+            yield next(self._batches)  # an error where there are too few
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from roadmap.data.batch_augment import BatchAugment
 from roadmap.data.decode import decode
-from roadmap.data.order import Batch, BatchPlan, Order, Share, plan_evaluation
+from roadmap.data.order import Batch, BatchPlan, MicroBatches, Order, Share, plan_evaluation
 from roadmap.data.rand_policy import RandPolicy
 from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
@@ -47,14 +47,14 @@ class ResidentTrainBatches:
         self.updates = order.updates
         self.in_advance = 0
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         device = self.images.labels.device
         plans = self.order.plans(epoch)
         chosen = torch.from_numpy(np.array([plan.indices for plan in plans])).to(device)  # at once, to wait once
         batches = self._batches(plans, chosen, start * self.order.accumulation)
         for _ in range(start, self.updates):
-            yield [next(batches) for _ in range(self.order.accumulation)]
+            yield MicroBatches(batches, self.order.accumulation)
 
     def _batches(self, plans: Sequence[BatchPlan], chosen: Tensor, start: int) -> Iterator[Batch]:
         """The micro-batches of `plans`, of images `chosen` (plans, N), from number `start` on.

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from roadmap.data.open import EvalData, LoadSpec, TrainData, open_eval, open_train
-from roadmap.data.order import Batch
+from roadmap.data.order import Batch, MicroBatches
 from roadmap.data.pixels import Pixels
 from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import AugmentSpec, DataSpec, Source
@@ -65,7 +65,7 @@ class OpenData:
 
     train: TrainData
     val_images: int
-    updates: Iterator[list[Batch]]  # micro-batches of an update, without end
+    updates: Iterator[MicroBatches]  # without end
     val_batches: Iterator[Batch]  # without end
     in_advance: int  # micro-batches that worker processes may have made
     seconds: float  # to open it, in each run
@@ -172,8 +172,8 @@ def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast)
         network, subject.data, subject.recipe, subject.hardware, subject.device, subject.batch_size
     )
     built = time.perf_counter() - started
-    for _ in range(data.in_advance):
-        next(data.updates)
+    for micro_batches in itertools.islice(data.updates, data.in_advance):
+        list(micro_batches)
     first = _time_updates(learner, data, 1)
     _time_updates(learner, data, 1)
     update = _repeat_until_long(lambda count: _time_updates(learner, data, count))

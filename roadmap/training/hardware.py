@@ -10,11 +10,14 @@ from roadmap.errors import ConfigError
 from roadmap.machine import keep_freed_memory
 from roadmap.training.spec import HardwareSpec, Precision
 
+OUT_OF_MEMORY = ("you tried to allocate", "STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
 
 def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     """The device that the configuration names; `auto` is CUDA, else Apple's GPU, else the CPU.
 
-    Of several GPUs, the processes of a group take one each, by their number on this machine.
+    Of several GPUs, the processes of a group take one each, by their number on this machine. A GPU becomes torch's
+    current one; on a CPU the process keeps freed memory from here on.
 
     Raises:
         ConfigError: there is no such device here, or it can't compute in the precision.
@@ -22,8 +25,8 @@ def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     name = hardware.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{local_rank}"
+    if name == "cuda":  # SLURM may show each process a GPU of its own
+        name = "cuda:0" if torch.cuda.device_count() == 1 else f"cuda:{local_rank}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -32,10 +35,12 @@ def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
         raise ConfigError(
             f"hardware.device={name} can't be used here: {reason}. Choose auto, cpu, cuda, cuda:N or mps"
         ) from error
-    if hardware.precision is Precision.fp16 and device.type == "cpu":
-        raise ConfigError("hardware.precision=fp16 trains on a GPU only; on the CPU choose fp32 or bf16")
+    if hardware.precision in (Precision.fp16, Precision.tf32) and device.type == "cpu":
+        raise ConfigError(f"hardware.precision={hardware.precision} is of a GPU; on the CPU choose fp32 or bf16")
     if device.type == "cpu":
         keep_freed_memory()
+    elif device.type == "cuda":
+        torch.cuda.set_device(device)  # pinned memory is of the current one
     return device
 
 
@@ -43,18 +48,21 @@ def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
     """Those that repeat, so that the same command gives the same numbers on the same machine; or the fastest.
 
     On a CPU they repeat without any setting. On a GPU, cuDNN's and cuBLAS's choices are fixed, and an operation
-    that has no repeatable form warns; or cuDNN tries its algorithms on each new shape and takes the fastest.
+    that has no repeatable form warns; or cuDNN tries its algorithms on each new shape and takes the fastest. There,
+    convolutions and matrix products are both of fp32 or both of TF32, where torch's default is one of each.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch's notes on reproducibility ask
         torch.backends.cudnn.benchmark = not hardware.deterministic
         torch.use_deterministic_algorithms(hardware.deterministic, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        is_tf32 = hardware.precision is Precision.tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_tf32
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """A GPU's allocator has an error of its own; the CPU's is known by its message alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "you tried to allocate" in str(error)
+    """torch's allocator on a GPU has an error of its own; the CPU's and those of CUDA are known by their words."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def seed_everything(seed: int) -> None:
@@ -62,3 +70,17 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002, timm's Mixup draws from it
     torch.manual_seed(seed)
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """What `seed_everything` does for what is drawn on the host and this device, in 2 us for 300 and more.
+
+    torch.manual_seed writes down where it was called from for each kind of device that is not in use.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -32,11 +32,14 @@ def build_learner(
     network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
     if hardware.compile:
         compile_alone(network)
+    ema = build_ema(network, recipe)
+    if hardware.compile and ema is not None:
+        ema.module.compile()  # which a copy is not by itself
     return Learner(
         model=_share_gradients(network, device, group),
         optimizer=build_optimizer(network, recipe, fused=device.type in ("cpu", "cuda")),
         scaler=torch.amp.GradScaler(device.type, enabled=hardware.precision is Precision.fp16),
-        ema=build_ema(network, recipe),
+        ema=ema,
         mix=build_mix(recipe, data.num_classes, batch_size),
         loss=build_loss(recipe),
         device=device,
@@ -50,9 +53,9 @@ def build_learner(
 def compile_alone(network: nn.Module) -> None:
     """Compiles the network when it first runs, and forgets those before.
 
-    The compiler keeps so many forms of a function (8; 256 since timm raises that) and leaves what comes then as it
-    is. A network takes up to three, for training, evaluation and a last batch that is not full, so the last of a
-    long sweep would be trained as if nothing had been asked for.
+    torch compiles a function in at most `recompile_limit` forms (8; timm raises it to 256) and then runs it
+    uncompiled. A network takes up to three, for training, evaluation and a last batch that is not full, so the last
+    networks of a long sweep would run as if nothing had been asked for.
 
     Whole, as the compiler's own cache on disk then serves the next seed soonest: step 12 of resnet50, first update
     and evaluation, 135 s and afterwards 13 s; block by block 94 s and 16 s; by stages it fails on the last batch

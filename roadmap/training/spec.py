@@ -20,6 +20,7 @@ class Schedule(StrEnum):
 
 class Precision(StrEnum):
     fp32 = "fp32"
+    tf32 = "tf32"  # of a GPU: products of fp32 numbers that are rounded to 10 bits
     bf16 = "bf16"
     fp16 = "fp16"
 

@@ -11,13 +11,18 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from roadmap.data.order import Batch
+from roadmap.data.order import Batch, MicroBatches
 from roadmap.training.group import Group
-from roadmap.training.hardware import seed_everything
+from roadmap.training.hardware import reseed
 from roadmap.training.recipe import Loss, Mix
 from roadmap.training.spec import Precision
 
-DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+DTYPES = {
+    Precision.fp32: torch.float32,
+    Precision.tf32: torch.float32,
+    Precision.bf16: torch.bfloat16,
+    Precision.fp16: torch.float16,
+}
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Learner:
 
     def autocast(self) -> Any:
         dtype = DTYPES[self.precision]
-        return torch.autocast(self.device.type, dtype, enabled=self.precision is not Precision.fp32)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
     def hold_gradients(self, hold: bool) -> AbstractContextManager[Any]:
         """Keeps gradients of several processes apart while an update still accumulates."""
@@ -51,7 +56,7 @@ class Learner:
         return Batch(images, labels.to(self.device, non_blocking=True), seed)
 
 
-def train_update(learner: Learner, micro_batches: Sequence[Batch], lr: float) -> Tensor:
+def train_update(learner: Learner, micro_batches: Sequence[Batch] | MicroBatches, lr: float) -> Tensor:
     """One step of the optimizer over the micro-batches of images (N, 3, S, S) and labels (N,).
 
     Returns this process's mean loss as a scalar on the device, so that nobody waits for it here.
@@ -62,12 +67,13 @@ def train_update(learner: Learner, micro_batches: Sequence[Batch], lr: float) ->
     for number, batch in enumerate(micro_batches, start=1):
         images, labels, seed = learner.place(*batch)
         if seed is not None:
-            seed_everything(seed)
+            reseed(seed, learner.device)
         images, targets = learner.mix(images, labels)
         with learner.hold_gradients(number < len(micro_batches)):
             with learner.autocast():
                 logits = learner.model(images)
-                loss = learner.loss(logits, targets) / len(micro_batches)
+                # In fp32, since CUDA's autocast leaves cross_entropy in the precision of the logits.
+                loss = learner.loss(logits.float(), targets) / len(micro_batches)
             learner.scaler.scale(loss).backward()
         mean_loss += loss.detach()
     if learner.clip_grad is not None:
@@ -108,7 +114,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], learner: Learner) -> Ev
         loss = F.cross_entropy(logits, labels, reduction="sum")
         sums[:3] += torch.stack([loss, best[:, 0].sum(), best.sum()])
         images_seen += len(labels)
-    sums[3] = images_seen
+    sums[3].fill_(images_seen)
     model.train()
     loss, top1, top5, count = learner.group.sum(sums).tolist()
     return Evaluation(loss / count, 100 * top1 / count, 100 * top5 / count, round(count))

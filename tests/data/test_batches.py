@@ -15,7 +15,7 @@ from roadmap.config import read_config
 from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
 from roadmap.data.finish import Finish
 from roadmap.data.open import LoadSpec, open_eval, open_train
-from roadmap.data.order import Batch, Order, Share
+from roadmap.data.order import Batch, MicroBatches, Order, Share
 from roadmap.data.reading import CheckedImages, checked
 from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
 from roadmap.data.sources import ImageArray, open_images
@@ -65,7 +65,7 @@ def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pyte
     monkeypatch.setattr(
         batches.augment, "draw", lambda n, size, seeds: groups.append(seeds) or draw(n, size, seeds)
     )
-    whole = list(batches.epoch(0))
+    whole = [list(update) for update in batches.epoch(0)]
     made = groups.copy()
     for start in range(len(whole)):
         groups.clear()
@@ -100,7 +100,7 @@ def test_processes_and_updates_split_the_same_batches(resident: bool) -> None:
         open_train(images, CONFIG.data, CONFIG.recipe.augment, replace(load, accumulation=1, share=Share(rank, 2)))
         for rank in range(2)
     ]
-    whole = list(alone.epoch(1))
+    whole = [list(update) for update in alone.epoch(1)]
     assert len(whole) == alone.updates == pair[0].updates == 1433 // 128
     for start in (0, 7):
         both = zip(*(batches.epoch(1, start) for batches in pair), strict=True)
@@ -220,7 +220,7 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     resident = ResidentTrainBatches(
         ResidentImages(images, data, torch.device("cpu")), data, augment, Order(n, n, 1, 0)
     )
-    ((ours, _, _),) = next(iter(resident.epoch(0)))
+    ((ours, _, _),) = next(resident.epoch(0))
     transform = build_train_transform(data, augment)
     with own_random_state(0):
         levels = torch.from_numpy(np.stack([transform(images[0][0]) for _ in range(n)])).permute(0, 3, 1, 2)
@@ -231,3 +231,19 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     error = ((ours.var(0) + theirs.var(0)) / n).sqrt()
     assert ((ours.mean(0) - theirs.mean(0)).abs() < 5 * error).all()
     assert (ours.std(0) / theirs.std(0) - 1).abs().max() < 0.15
+
+
+def test_micro_batches_are_made_when_they_are_taken() -> None:
+    """An update of many does not hold them all; one that finds too few says so."""
+    images, _ = open_images(CONFIG.data)
+    load = LoadSpec(16, 4, 3, torch.device("cpu"), workers=0, resident=False)
+    batches = open_train(images, CONFIG.data, CONFIG.recipe.augment, load)
+    finished = []
+    finish = batches.finish  # type: ignore[attr-defined]
+    batches.finish = lambda *arguments: finished.append(1) or finish(*arguments)  # type: ignore[attr-defined]
+    for number, update in enumerate(batches.epoch(0)):
+        assert len(update) == 4
+        for taken, _ in enumerate(update, start=1):
+            assert len(finished) == 4 * number + taken
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(MicroBatches(iter([]), 1))

@@ -25,7 +25,7 @@ config = read_config(roadmap.compose())
 images, _ = open_images(config.data)
 load = LoadSpec(16, 1, 0, torch.device("cpu"), workers=2, resident=False)
 updates = open_train(images, config.data, config.recipe.augment, load).epoch(0)
-print(len(next(updates)[0].labels))
+print(len(next(iter(next(updates))).labels))
 """
 
 

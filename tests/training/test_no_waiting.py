@@ -72,9 +72,10 @@ def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
     updates = 0
     sent = SentToDevice()
     for micro_batches in open_train(make_images(160), config.data, config.recipe.augment, load).epoch(0):
-        assert [batch.images.device for batch in micro_batches] == [META, META]
+        made = list(micro_batches)
+        assert [batch.images.device for batch in made] == [META, META]
         with sent:
-            assert train_update(learner, micro_batches, 1e-3).device == META
+            assert train_update(learner, made, 1e-3).device == META
         updates += 1
     assert (updates, sent.copies) == (5, 0)
 
@@ -97,7 +98,7 @@ def test_a_wait_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = open_train(make_images(64), config.data, config.recipe.augment, load).epoch(0)
     monkeypatch.setattr(learner, "loss", lambda logits, _: logits.mean() * logits.sum().item())
     with pytest.raises(RuntimeError, match="item"):
-        train_update(learner, next(batches), 1e-3)
+        train_update(learner, list(next(batches)), 1e-3)
     monkeypatch.setattr(learner, "loss", lambda logits, _: (logits * torch.ones(10)).mean())
     with pytest.raises(RuntimeError, match="device"):
-        train_update(learner, next(batches), 1e-3)
+        train_update(learner, list(next(batches)), 1e-3)

@@ -1,7 +1,6 @@
 """One update against plain torch, accumulation against a whole batch, and a run that goes on where it ended."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from roadmap.command import open_folder, plan_run
 from roadmap.config import read_config
 from roadmap.data.order import Batch
 from roadmap.errors import TrainingError
-from roadmap.training.hardware import choose_algorithms
 from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner, evaluate, train_update
 
@@ -53,20 +51,6 @@ def test_an_update_is_plain_torch() -> None:
         torch.testing.assert_close(loss, expected.detach())
     for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_a_gpus_algorithms_repeat_or_are_the_fastest(deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    config = read_config(roadmap.compose(f"hardware.deterministic={deterministic}"))
-    try:
-        choose_algorithms(config.hardware, torch.device("cuda"))
-        assert torch.are_deterministic_algorithms_enabled() == deterministic
-        assert torch.backends.cudnn.benchmark != deterministic
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    finally:
-        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.filterwarnings("ignore:Grad strides do not match")  # as _share_gradients ignores them
@@ -120,6 +104,25 @@ def test_accumulation_equals_the_whole_batch() -> None:
     )
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)  # Adam divides small differences by small numbers
+
+
+def test_the_loss_is_of_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's autocast would take log_softmax in the precision of the logits."""
+    learner = make_learner("hardware.precision=bf16")
+    loss, seen = learner.loss, []
+    monkeypatch.setattr(learner, "loss", lambda *pair: seen.append(pair[0].dtype) or loss(*pair))
+    train_update(learner, [make_batch()], 1e-3)
+    assert seen == [torch.float32]
+    with learner.autocast():
+        assert learner.model(make_batch()[0]).dtype == torch.bfloat16
+
+
+def test_the_moving_average_is_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda network: compiled.append(network))
+    learner = make_learner("hardware.compile=true", "recipe.ema_decay=0.9")
+    assert learner.ema is not None
+    assert compiled == [learner.model, learner.ema.module]
 
 
 def test_clipping_bounds_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
