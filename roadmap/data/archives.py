@@ -15,7 +15,6 @@ from typing import IO, Protocol
 
 from timm.data.readers import create_reader
 from timm.data.readers.img_extensions import get_img_extensions
-from timm.utils.misc import natural_key
 
 from roadmap.data.pixels import Pixels, decode_image
 from roadmap.errors import DataError, first_line
@@ -50,7 +49,8 @@ class TarImages:
     """The images of uncompressed tar archives, which may be read by several threads and processes.
 
     Classes are as timm's: those of a WebDataset are numbers, in `.cls` or as `label` in `.json` beside an image;
-    others are named by the folder of an image, or by its archive where it is in none.
+    others are named by the folder of an image, or by its archive where it is in none. These are numbered as in an
+    image folder, by plain order of the names; timm's order differs where they differ in case or hold numbers.
 
     Raises:
         DataError: an archive can't be read, or has no images.
@@ -72,7 +72,7 @@ class TarImages:
         if len(numbers) == len(named):
             self.classes = [str(number) for number in range(1 + max(numbers))]
         else:
-            self.classes = sorted({folder for _, _, _, folder in named}, key=natural_key)
+            self.classes = sorted({folder for _, _, _, folder in named})
             numbers = [self.classes.index(folder) for _, _, _, folder in named]
         times = {path: path.stat().st_mtime_ns for path in archives}
         self.members = [
@@ -177,7 +177,7 @@ def _key(name: str) -> str:
 
 
 def _folder_of(name: str) -> str:
-    return os.path.basename(os.path.dirname(name))
+    return os.path.basename(os.path.dirname(os.path.normpath(name)))  # tar -C FOLDER . begins with ./
 
 
 def _class_of_archive(path: Path, archives: Sequence[Path]) -> str:

@@ -92,6 +92,28 @@ def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path, tmp_path
     assert contents(open_validation(replace(spec, root=str(root)))) == expected[1]
 
 
+@pytest.mark.parametrize("prefix", ["", "./"])  # as tar -C FOLDER . writes them
+def test_an_archive_has_the_class_numbers_of_its_folder(
+    spec: DataSpec, photographs: Path, tmp_path: Path, prefix: str
+) -> None:
+    """Whatever the names: timm would put american_bulldog first, and 2 before 10."""
+    names = ("Bengal", "american_bulldog", "2", "10")
+    numbers = dict.fromkeys(names)
+    for part in ("train", "val"):
+        with tarfile.open(tmp_path / f"{part}.tar", "w") as tar:
+            for name, source in zip(names, sorted((photographs / part).rglob("*.jpg")), strict=False):
+                copy = tmp_path / "folder" / part / name / "image.jpg"
+                copy.parent.mkdir(parents=True)
+                copy.write_bytes(source.read_bytes())
+                tar.add(copy, f"{prefix}{name}/image.jpg")
+    spec = replace(spec, num_classes=4)
+    folder, archive = (
+        open_images(replace(spec, root=str(root)))[0].images for root in (tmp_path / "folder", tmp_path)
+    )
+    assert archive.classes == folder.classes == sorted(numbers)
+    assert contents(archive) == contents(folder)
+
+
 @timm_leaves_archives_open
 def test_a_folder_of_archives_that_are_the_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     root = tmp_path / "archives"
@@ -199,7 +221,7 @@ def test_archives_with_different_classes(spec: DataSpec, photographs: Path, tmp_
 
 def test_hugging_faces_library_is_asked_for(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"data\.root=hfds/some/set needs .*convnet-roadmap\[huggingface\]"):
+    with pytest.raises(DataError, match=r"data\.root=hfds/some/set needs .*pip install datasets"):
         open_images(replace(spec, root="hfds/some/set"))
 
 
