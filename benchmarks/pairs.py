@@ -31,7 +31,7 @@ from rich.table import Table
 from roadmap.errors import RoadmapError
 from roadmap.jobs import describe_device
 from roadmap.machine import count_cores
-from roadmap.runs.folder import find_commit
+from roadmap.runs.commit import find_commit
 from roadmap.script import whole_number
 
 FEWEST_REPEATS = 5

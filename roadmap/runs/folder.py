@@ -13,13 +13,11 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from omegaconf import OmegaConf
 from roadmap.errors import RunError
 from roadmap.lock import Lock
 from roadmap.naming import network_name
+from roadmap.runs.commit import find_commit
 from roadmap.runs.files import (
     append_line,
     explain_writing,
@@ -90,8 +89,12 @@ class RunFolder:
         self._started = _now()
 
     def state(self) -> dict[str, Any]:
-        """The content of state.json; empty for a run that was never planned."""
-        return read_json(self.path / STATE)
+        """The content of state.json, or what else is here tells of it; empty for a run that was never planned."""
+        state = read_json(self.path / STATE)
+        if state or not (self.path / CONFIG).exists():
+            return state
+        found = State.done if (self.path / SUMMARY).exists() else State.interrupted
+        return {"state": found, "config_hash": hash_config(read_yaml(self.path / CONFIG))}
 
     def summary(self) -> dict[str, Any]:
         """The content of summary.json; empty until the run is done."""
@@ -135,9 +138,14 @@ class RunFolder:
 
     def plan(self) -> None:
         """Marks a run that has no folder yet as pending, so that it is seen to be missing."""
-        if not self.state():
-            make_folder(self.path)
+        if self.state():
+            return
+        make_folder(self.path)
+        with explain_writing(self._lock.path, 0):
+            is_free = self._lock.acquire()
+        if is_free and not self.state():  # another process may just have begun it
             self._write_state(State.pending)
+        self._lock.close()
 
     def claim(self) -> None:
         """Takes the folder for this process; what an unfinished run of this configuration left is kept.
@@ -171,18 +179,28 @@ class RunFolder:
         """A folder of another configuration is never overwritten, unless its run came to nothing."""
         state = self.state()
         is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
-        if not state or state.get("config_hash") == self.config_hash:
+        renamed = self._describe_other_data()
+        if not state or (state.get("config_hash") == self.config_hash and not renamed):
             return
         if state.get("state") == State.pending or (state.get("state") == State.failed and is_empty):
             return
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
-            differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config))
+            differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config)) + renamed
         raise RunError(
             f"{self.path} holds a run ({state['state']}) of another configuration:\n  "
             + "\n  ".join(differences)
             + "\nGive this one a place of its own, as in experiment=NAME, or remove the folder"
         )
+
+    def _describe_other_data(self) -> list[str]:
+        """Another `data.name` is other images, though neither it nor where they lie is part of a configuration."""
+        try:
+            old = read_yaml(self.path / CONFIG)["data"]["name"]
+        except (RunError, KeyError, TypeError):
+            return []
+        new = self.config["data"]["name"]
+        return [] if old == new else [f"data.name: {old} -> {new}"]
 
     def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Puts the metrics at the epochs that a checkpoint has behind it."""
@@ -263,20 +281,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(json.JSONDecodeError):
             metrics.append(json.loads(line))
     return metrics
-
-
-@cache
-def find_commit() -> str | None:
-    """The commit of the code, marked where a file that results hang on was changed; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parents[2])]
-    files = ["roadmap", "conf", "train.py"]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        status = [*git, "status", "--porcelain", "--", *files]
-        changes = subprocess.run(status, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.strip() + ("-changed" if changes.strip() else "")
 
 
 def is_alive(state: Mapping[str, Any]) -> bool | None:

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 import roadmap
 from roadmap import jobs
 from roadmap.config import compose, read_config
-from roadmap.runs.folder import find_commit, read_metrics
+from roadmap.runs.commit import find_commit
+from roadmap.runs.folder import read_metrics
 from roadmap.runs.identity import hash_config
 from roadmap.training.update import train_update
 

@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.errors import RunError
-from roadmap.runs import folder
-from roadmap.runs.folder import Identity, RunFolder, find_commit, read_metrics
+from roadmap.lock import Lock
+from roadmap.runs.commit import find_commit
+from roadmap.runs.folder import Identity, RunFolder, read_metrics
 
 OpenRun = Callable[..., RunFolder]
 FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
@@ -118,6 +117,49 @@ def test_a_finished_run_is_never_overwritten_by_another_configuration(
         assert message.count("->") == len(words)
         assert "experiment=NAME" in message
     assert content(run) == before
+
+
+def test_two_image_folders_are_told_apart_by_their_names(open_run: OpenRun) -> None:
+    """Where they lie is no part of a configuration."""
+    run, other = (open_run("experiment=pets", f"data.name={name}") for name in ("cats", "dogs"))
+    finish(run)
+    assert run.config_hash == other.config_hash
+    assert run.is_done()
+    for use in (other.is_done, other.claim):
+        with pytest.raises(RunError, match=r"of another configuration:\n  data\.name: cats -> dogs\nGive this one"):
+            use()
+
+
+@pytest.mark.parametrize("gone", [("state.json",), ("state.json", "summary.json")])
+def test_a_run_whose_state_is_lost_is_not_overwritten(open_run: OpenRun, gone: tuple[str, ...]) -> None:
+    run = open_run()
+    finish(run)
+    for name in gone:
+        (run.path / name).unlink()
+    before = content(run)
+    with pytest.raises(RunError, match=r"of another configuration:\n  recipe\.lr"):
+        open_run("recipe.lr=0.5").claim()
+    assert content(run) == before
+    assert run.is_done() == (len(gone) == 1)
+    if not run.is_done():
+        run.claim()  # goes on
+        assert run.checkpoint.read_text() == "weights of epoch 2"
+
+
+def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
+    """As by another sweep, which had looked before."""
+    run, other = open_run(), open_run()
+    run.path.mkdir(parents=True)
+    lock = Lock(run.path / ".lock")
+    assert lock.acquire()
+    child = os.fork()  # POSIX locks are between processes
+    if child == 0:
+        other.plan()
+        os._exit(0 if not other.state() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    lock.close()
+    other.plan()
+    assert other.state()["state"] == "pending"
 
 
 @pytest.mark.parametrize("words", [("hardware.device=cpu",), ("logger=wandb",), ("data.note=null",)])
@@ -264,23 +306,3 @@ def test_evaluations_are_appended_beside_the_runs(open_run: OpenRun) -> None:
         ("step0_resnet", "b.pt", 71.0),
     ]
     assert not run.path.exists()
-
-
-def test_the_commit_is_marked_where_what_a_result_hangs_on_was_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = find_commit()
-    assert commit is not None
-    assert re.fullmatch("[0-9a-f]{40}(-changed)?", commit)
-
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        (tmp_path / "roadmap/runs").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "train.py").write_text("")
-        subprocess.run([*git, *words], check=True)
-    monkeypatch.setattr(folder, "__file__", str(tmp_path / "roadmap/runs/folder.py"))
-    find = find_commit.__wrapped__  # which remembers nothing
-    (tmp_path / "notes.md").write_text("not of the code")
-    assert re.fullmatch("[0-9a-f]{40}", find())
-    (tmp_path / "train.py").write_text("changed")
-    assert re.fullmatch("[0-9a-f]{40}-changed", find())
