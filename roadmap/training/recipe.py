@@ -1,7 +1,7 @@
 """What the recipe says, as functions: learning rate, parameter groups, mixing, loss and moving average."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +30,15 @@ def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> fl
 
 
 def build_optimizer(model: nn.Module, recipe: RecipeSpec, fused: bool = False) -> torch.optim.Optimizer:
-    """AdamW or SGD, with no weight decay on biases and 1-d parameters unless the recipe decays all."""
+    """AdamW or SGD, with no weight decay on biases, 1-d parameters and what the model names, unless all decay.
+
+    timm's Swin names its relative position biases (`no_weight_decay`), which the released code asks for, too.
+    """
     if recipe.decay_all:
         groups = [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
     else:
-        groups = param_groups_weight_decay(model, recipe.weight_decay)
+        name_others: Callable[[], Collection[str]] = getattr(model, "no_weight_decay", tuple)
+        groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=name_others())
     if recipe.optimizer is Optimizer.sgd:
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), eps=1e-8, fused=fused)

@@ -39,7 +39,7 @@ COMMANDS = (
     (["-m", "+roadmap=step0_resnet,step12_downsample", "data.image_size=8"], "would see 4, 2, 1, 0 pixels"),
     (["-m", "+sweep=leave_one_ot"], "Did you mean leave_one_out? Allowed: add_one_in, factorial, groups, "),
     (["+sweep=shapley"], " networks; runs over all of them take -m"),
-    (["experiment=[1,2]"], "experiment=[1, 2]: must be a word"),
+    (["experiment=[1,2]"], "experiment=[1, 2]: must be a string"),
 )
 
 

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
+from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
@@ -48,6 +50,20 @@ def test_no_decay_on_biases_norms_and_layer_scale() -> None:
     (group,) = build_optimizer(model, ORIGINAL).param_groups
     assert group["weight_decay"] == 1e-4
     assert len(group["params"]) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
+def test_weights_of_a_reference_are_decayed_as_by_timm(name: str) -> None:
+    """Without Swin's relative position biases, which are tables."""
+    model = timm.create_model(name)
+    ours, theirs = build_optimizer(model, PAPER), create_optimizer_v2(model, opt="adamw", weight_decay=0.05)
+    decayed = [
+        {p for group in optimizer.param_groups if group["weight_decay"] > 0 for p in group["params"]}
+        for optimizer in (ours, theirs)
+    ]
+    assert decayed[0] == decayed[1]
+    names = {key for key, p in model.named_parameters() if p.ndim > 1 and p not in decayed[0]}
+    assert any("relative_position" in key or key == "pos_embed" for key in names) == ("convnext" not in name)
 
 
 def test_mixed_targets_hold_the_label_smoothing() -> None:
