@@ -39,9 +39,11 @@ class DepthwiseConv2d(CpuConv2d):
         """Whether our gradient of the weights is faster than torch's for maps of this size."""
         n, _, height, width = x.shape
         kernel = self.kernel_size[0]
+        if max(height, width) > LARGEST:
+            return False
         if max(height, width) < kernel:
             return True
-        if kernel <= SMALL_KERNEL or max(height, width) > LARGEST:
+        if kernel <= SMALL_KERNEL:
             return False
         return height * width * (n + kernel**2) <= WORTH * n * kernel**2
 

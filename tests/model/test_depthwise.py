@@ -31,10 +31,11 @@ def test_small_maps_are_differentiated_here(monkeypatch: pytest.MonkeyPatch) -> 
     """Or the comparison above would compare torch's convolution with itself."""
     calls = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: calls.append((*x.shape[2:], len(x))) or x)
-    for kernel, sides in ((7, (1, 2, 8, 14, 17)), (3, (2, 3, 4)), (11, (16, 20))):
+    for kernel, sides in ((7, (1, 2, 8, 14, 17)), (3, (2, 3, 4)), (11, (16, 20)), (25, (16, 24))):
         for side in sides:
             DepthwiseConv2d(1, kernel, 1, kernel // 2, True)(torch.randn(64, 1, side, side))
-    assert calls == [(17, 17, 64), (3, 3, 64), (4, 4, 64), (20, 20, 64)]
+    # On 24x24 the products of all positions with all would take 750 MiB, though the kernel is larger.
+    assert calls == [(17, 17, 64), (3, 3, 64), (4, 4, 64), (20, 20, 64), (24, 24, 64)]
     calls.clear()
     for n in (8, 16, 64):  # what the products are worth depends on how many images share them
         DepthwiseConv2d(1, 7, 1, 3, True)(torch.randn(n, 1, 14, 14))
