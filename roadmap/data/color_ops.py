@@ -59,7 +59,8 @@ def auto_contrast(images: Tensor, _: Tensor) -> Tensor:
     """Stretches each channel to 0..255; a channel of one level stays as it is."""
     low, high = (_whole_or_double(levels) for levels in (images.amin((2, 3)), images.amax((2, 3))))
     stretched = high > low
-    scale = torch.where(stretched, 255 / (high - low), 1.0)[..., None, None]
+    # Not 255 / (high - low), which torch takes as 255 times the reciprocal: it rounds twice.
+    scale = torch.where(stretched, torch.full_like(high, 255) / (high - low), 1.0)[..., None, None]
     offset = torch.where(stretched, -low, 0.0)[..., None, None] * scale
     return (_whole_or_double(images) * scale).add_(offset).clamp_(0, 255).floor_().float()
 

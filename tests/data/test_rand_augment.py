@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.stats import chi2_contingency, ks_2samp
 from timm.data.auto_augment import LEVEL_TO_ARG, NAME_TO_OP, rand_augment_transform
 from torch.nn.functional import interpolate
@@ -17,6 +17,7 @@ from torchvision.transforms.functional import InterpolationMode, pil_modes_mappi
 import roadmap
 from roadmap.config import read_config
 from roadmap.data.batches import own_random_state
+from roadmap.data.color_ops import auto_contrast
 from roadmap.data.rand_augment import Plan, RandAugment
 from roadmap.data.rand_policy import NOT_APPLIED, OPS, Draws, RandPolicy, argument_of
 from roadmap.data.spec import Interpolation
@@ -196,6 +197,15 @@ def test_no_layers_change_nothing() -> None:
     images = make_images(16)
     draws = policy.draw(Streams([0], len(images)))
     assert torch.equal(apply_ours(RandAugment(policy, DATA, CPU), images, draws), images)
+
+
+def test_every_stretch_is_pillows() -> None:
+    """Of all levels between any two."""
+    pairs = [(low, high) for low in range(256) for high in range(low + 1, 256)]
+    levels = np.stack([np.resize(np.arange(low, high + 1), 256) for low, high in pairs]).astype(np.uint8)
+    ours = auto_contrast(torch.from_numpy(levels).view(-1, 1, 16, 16).float(), torch.zeros(len(pairs)))
+    theirs = [np.asarray(ImageOps.autocontrast(Image.fromarray(image.reshape(16, 16)))) for image in levels]
+    assert torch.equal(ours[:, 0], torch.from_numpy(np.stack(theirs)).float())
 
 
 @pytest.mark.parametrize(
