@@ -134,6 +134,8 @@ def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
         if counts is None:
             raise
         train, val, size = counts
+        if data.holdout:
+            train, val = train - data.holdout, data.holdout
         noise = [MadeUpImages(count, size, data.num_classes) for count in (train, val)]
         return noise[0], noise[1], first_line(error)
 

@@ -176,6 +176,8 @@ def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
         "CIFAR10 has not been downloaded",
     )
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["cifar-100-python"]
+    part = plan(tmp_path, "data=cifar10", f"data.root={tmp_path / 'none'}", "data.holdout=5000")[0].config
+    assert [len(images) for images in find_images(part.data)[:2]] == [45_000, 5_000]
     folder = plan(tmp_path, "data=imagefolder", f"data.root={tmp_path / 'nothing'}", "data.num_classes=2")[0].config
     with pytest.raises(DataError, match="there is no data folder"):
         find_images(folder.data)
