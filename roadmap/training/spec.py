@@ -66,8 +66,8 @@ class RecipeSpec:
         for name in ("momentum", "beta2", "label_smoothing", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"recipe.{name}={getattr(self, name)}: must be at least 0 and below 1")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"recipe.ema_decay={self.ema_decay}: must be at least 0 and below 1, or null")
+        if self.ema_decay is not None and not 0 <= self.ema_decay <= 1:
+            raise ConfigError(f"recipe.ema_decay={self.ema_decay}: must be from 0 to 1, or null")
         if self.clip_grad is not None and self.clip_grad <= 0:
             raise ConfigError(f"recipe.clip_grad={self.clip_grad}: must be above 0, or null")
         if self.warmup_epochs >= self.epochs:

@@ -61,6 +61,10 @@ def train_batches(images: CheckedImages, spec: DataSpec, workers: int = 0) -> Tr
     return TrainBatches(images, build_eval_transform(spec), finish, Order(12, 4, 1, 0), workers=workers)
 
 
+def read_epoch(batches: TrainBatches) -> list[Batch]:
+    return [batch for update in batches.epoch(0) for batch in update]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_image_stops_the_run_by_name(
     spec: DataSpec, photographs: Path, damage: Callable[[Path], None]
@@ -68,7 +72,7 @@ def test_a_damaged_image_stops_the_run_by_name(
     path = photographs / "train/ape/3.jpg"
     damage(path)
     images, _ = open_images(spec)
-    for read in (lambda: list(train_batches(images, spec).epoch(0)), lambda: decode(images, spec)):
+    for read in (lambda: read_epoch(train_batches(images, spec)), lambda: decode(images, spec)):
         with pytest.raises(DataError) as caught:
             read()
         assert str(caught.value).startswith(f"{path} can't be read: ")
@@ -79,7 +83,7 @@ def test_a_damaged_image_stops_the_run_by_name(
 def test_a_worker_tells_it_in_the_same_words(spec: DataSpec, damaged: Path) -> None:
     images, _ = open_images(spec)
     with pytest.raises(DataError) as caught:
-        list(train_batches(images, spec, workers=1).epoch(0))
+        read_epoch(train_batches(images, spec, workers=1))
     assert str(caught.value).startswith(f"{damaged} can't be read: ")
     assert "Traceback" not in str(caught.value)
 
@@ -89,7 +93,7 @@ def test_skipping_keeps_the_size_of_training_batches(
     spec: DataSpec, damaged: Path, workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     images, _ = open_images(replace(spec, on_error=OnError.skip))
-    batches = [batch for update in train_batches(images, spec, workers).epoch(0) for batch in update]
+    batches = read_epoch(train_batches(images, spec, workers))
     assert [len(batch.labels) for batch in batches] == [4, 4, 4]
     assert str(images.skipped()) == f"1 of 12 images were skipped: {damaged}"
     assert capfd.readouterr().err.count(f"skipped: {damaged} can't be read") == 1
@@ -126,7 +130,7 @@ def test_a_set_without_a_readable_image(spec: DataSpec, photographs: Path) -> No
         empty(path)
     images, _ = open_images(replace(spec, on_error=OnError.skip))
     with pytest.raises(DataError, match="none of the 12 images can be read"):
-        list(train_batches(images, spec).epoch(0))
+        read_epoch(train_batches(images, spec))
 
 
 def test_a_file_that_the_system_refuses_is_not_skipped(spec: DataSpec, photographs: Path) -> None:
@@ -134,7 +138,7 @@ def test_a_file_that_the_system_refuses_is_not_skipped(spec: DataSpec, photograp
     images, _ = open_images(replace(spec, on_error=OnError.skip))
     (photographs / "train/ape/3.jpg").unlink()
     with pytest.raises(DataError, match=r"3\.jpg can't be read: .*No such file"):
-        list(train_batches(images, spec).epoch(0))
+        read_epoch(train_batches(images, spec))
 
 
 def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photographs: Path) -> None:
@@ -154,4 +158,4 @@ def test_a_worker_that_dies_gives_its_cause(spec: DataSpec) -> None:
         DataError,
         match=r"a process that reads images died: DataLoader worker.*(Killed|unexpectedly).*hardware\.workers=N",
     ):
-        list(train_batches(deadly, spec, workers=1).epoch(0))
+        read_epoch(train_batches(deadly, spec, workers=1))
