@@ -127,8 +127,11 @@ def method_text(judged: Sequence[Judged]) -> str:
     changes = [one.change for one in judged if one.change is not None]
     families = {is_ablation(one.row): one.change.family for one in judged if one.change is not None}
     said = f"Intervals cover {1 - ALPHA:.0%} (Student's t)"
-    if any(one.estimate is not None and one.estimate.n == 1 for one in judged):
+    bare = [one.estimate.n for one in judged if one.estimate is not None and one.estimate.interval is None]
+    if 1 in bare:
         said += "; a mean of one seed has none"
+    if any(n > 1 for n in bare):
+        said += "; a mean of seeds that agree exactly has none"
     if not changes:
         return f"{said}."
     tests = []
@@ -188,3 +191,8 @@ def interval_text(interval: Interval | None, signed: bool = False) -> str:
         return ""
     form = "+z.2f" if signed else ".2f"
     return f"{interval.low:{form}} to {interval.high:{form}}"
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """The interval of a mean, or why it has none."""
+    return interval_text(estimate.interval) or f"none: {'one seed' if estimate.n < 2 else 'the seeds agree'}"

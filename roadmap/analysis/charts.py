@@ -10,7 +10,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.changes import GAIN, LOSS, UNDECIDED, Change, Judged, interval_text
+from roadmap.analysis.changes import GAIN, LOSS, UNDECIDED, Change, Judged, estimate_text
 from roadmap.analysis.layout import (
     BEST_EPOCH,
     LAST_EPOCH,
@@ -115,7 +115,7 @@ def hover_text(one: Judged, best: bool) -> str:
     if one.estimate is None:
         return "<br>".join([*lines, missing_text(row)])
     lines.append(f"top-1 {accuracy_text(accuracies(row, best))} %, n = {one.estimate.n}")
-    lines.append(f"95% interval {interval_text(one.estimate.interval) or 'none: one seed'}")
+    lines.append(f"95% interval {estimate_text(one.estimate)}")
     if one.change is not None:
         lines.append(f"change {one.change.difference.mean:+z.2f}, {one.change.explanation}")
     if row.gmacs is not None:

@@ -20,7 +20,15 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from roadmap.analysis.agreement import agreement_text, find_agreement
-from roadmap.analysis.changes import Judged, interval_text, judge, method_text, pooled_text, verdict_text
+from roadmap.analysis.changes import (
+    Judged,
+    estimate_text,
+    interval_text,
+    judge,
+    method_text,
+    pooled_text,
+    verdict_text,
+)
 from roadmap.analysis.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.costs import cost_chart
 from roadmap.analysis.diagrams import draw_network
@@ -276,7 +284,7 @@ def _cells(one: Judged, scale: float, best: bool) -> list[str]:
     row, change = one.row, one.change
     difference = change.difference if change else None
     spread = deviation(accuracies(row, best))
-    interval = interval_text(one.estimate.interval) or "none: one seed" if one.estimate else ""
+    interval = estimate_text(one.estimate) if one.estimate else ""
     return [
         step_name(row),
         row.label,

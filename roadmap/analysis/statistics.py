@@ -26,7 +26,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds. One seed has neither deviation nor interval."""
+    """A mean over seeds. One seed has neither deviation nor interval; seeds that agree exactly have no interval."""
 
     n: int
     mean: float
@@ -59,13 +59,14 @@ class Spread:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, sample deviation and the t interval."""
+    """Mean, sample deviation and the t interval, which takes a spread."""
     n = len(values)
     average = fmean(values)
     if n < 2:
         return Estimate(n, average, None, None)
     spread = stdev(values)
-    return Estimate(n, average, spread, _interval(average, spread / math.sqrt(n), n - 1))
+    interval = None if spread < SAME else _interval(average, spread / math.sqrt(n), n - 1)
+    return Estimate(n, average, spread, interval)
 
 
 def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:

@@ -14,6 +14,7 @@ from roadmap.analysis.changes import (
     LOSS,
     UNDECIDED,
     Judged,
+    estimate_text,
     judge,
     method_text,
     pooled_text,
@@ -77,6 +78,15 @@ def test_one_seed_decides_nothing_and_says_so(tmp_path: Path, write_run: Write) 
     assert "one seed" in change.explanation
     assert "a mean of one seed has none" in method_text(list(found.values()))
     assert "No change to or from a step of one seed can be decided." in verdict_text(list(found.values()))
+
+
+def test_seeds_that_agree_have_no_interval_and_it_is_said(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0, 80.0], [81.0, 81.5])
+    found = judged(tmp_path)
+    estimate = found["step0_resnet"].estimate
+    assert estimate is not None
+    assert estimate_text(estimate) == "none: the seeds agree"
+    assert "Student's t); a mean of seeds that agree exactly has none; changes" in method_text(list(found.values()))
 
 
 def test_a_change_significant_alone_is_undecided_among_many(tmp_path: Path, write_run: Write) -> None:

@@ -121,6 +121,13 @@ def test_one_seed_has_no_interval() -> None:
     assert difference.mean == pytest.approx(1.1)
 
 
+@pytest.mark.parametrize("values", [[98.0769, 98.0769], [100 * 3 / 7, 300 / 7 + 1e-13, 300 / 7]])
+def test_seeds_that_agree_have_a_mean_and_no_interval(values: list[float]) -> None:
+    found = estimate(values)
+    assert (found.n, found.mean, found.interval) == (len(values), pytest.approx(values[0]), None)
+    assert found.deviation == pytest.approx(0)
+
+
 def test_seeds_that_agree_but_for_rounding_prove_nothing() -> None:
     """Three times one image of 364: the differences are equal, but not in their last bits."""
     before = {0: 100 * 357 / 364, 1: 100 * 358 / 364, 2: 100 * 353 / 364}
