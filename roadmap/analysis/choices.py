@@ -1,5 +1,6 @@
 """The design of a row: the value of each of the roadmap's axes, whatever step and variant it is called."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -26,20 +27,22 @@ def network_of(row: Row) -> Network | None:
     return frozenset(choice.axis for choice in CHOICES if design[choice.axis] == choice.end)
 
 
+def usable_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> list[tuple[Key, Row]]:
+    """Those with a result and a key, in the setting that most of them have; of several such, in the first."""
+    named = [(name, row) for row in rows if row.seeds and (name := key(row)) is not None]
+    settings = Counter(row.setting for _, row in named)
+    return [(name, row) for name, row in named if row.setting == settings.most_common(1)[0][0]]
+
+
 def collect(
     rows: Sequence[Row], key: Callable[[Row], Key | None], best: bool = False
 ) -> dict[Key, dict[int, float]]:
-    """Top-1 by seed of every row that has a result and a key, in the first such row's setting.
+    """Top-1 by seed of every usable row, see `usable_rows`.
 
     Of two rows of one key, as step 11 and step 12 with `downsample` taken back, the one with more seeds.
     """
     found: dict[Key, dict[int, float]] = {}
-    setting = None
-    for row in rows:
-        name = key(row)
-        if name is None or not row.seeds or (setting is not None and row.setting != setting):
-            continue
-        setting = row.setting
+    for name, row in usable_rows(rows, key):
         if len(row.seeds) > len(found.get(name, {})):
             found[name] = by_seed(row, best)
     return found

@@ -17,7 +17,7 @@ from roadmap.analysis.attribution import (
     share_spread,
 )
 from roadmap.analysis.changes import interval_text
-from roadmap.analysis.choices import network_of
+from roadmap.analysis.choices import network_of, usable_rows
 from roadmap.analysis.group_worth import find_group_worth, group_columns
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import ALPHA, Difference, Spread
@@ -37,7 +37,8 @@ class Worth:
     effects: list[Effect]
     averages: dict[str, Average]  # by axis
     interactions: list[tuple[str, str, float, int]]  # see find_interactions
-    unused: int  # rows with a result that are no combination of the roadmap's choices
+    unused: int  # rows with a result that is not used
+    elsewhere: int  # of these, rows in another regime, on other data or by another recipe than most
 
     @property
     def leaves_path(self) -> bool:
@@ -60,8 +61,10 @@ def find_worth(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
     averages = {one.axis: one for one in average_effects(values, finished_orders(values, order_seed))}
     effects = find_effects(results, averages)
-    unused = sum(network_of(row) is None for row in rows if row.seeds)
-    return Worth(results, share_spread(results), effects, averages, find_interactions(values), unused)
+    finished = [row for row in rows if row.seeds]
+    unused = len(finished) - len(usable_rows(rows, network_of))
+    elsewhere = unused - sum(network_of(row) is None for row in finished)
+    return Worth(results, share_spread(results), effects, averages, find_interactions(values), unused, elsewhere)
 
 
 def effect_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
@@ -104,9 +107,20 @@ def effect_notes(worth: Worth) -> list[str]:
         f"{one} and {other} together: {points:+z.2f} beyond the sum of each alone (n = {squares})."
         for one, other, points, squares in worth.interactions[:MOST_PAIRS]
     ]
-    if worth.unused:
-        said.append(f"{worth.unused} rows are no combination of the roadmap's choices and are not used.")
-    return said
+    return said + _unused_notes(worth)
+
+
+def _unused_notes(worth: Worth) -> list[str]:
+    reasons = {
+        "no combination of the roadmap's choices": worth.unused - worth.elsewhere,
+        "of another regime, data set or recipe than most": worth.elsewhere,
+    }
+    counted = [
+        (reason, f"{count} rows", "are") if count > 1 else (reason, "1 row", "is")
+        for reason, count in reasons.items()
+        if count
+    ]
+    return [f"{rows} {are} {reason} and {are} not used." for reason, rows, are in counted]
 
 
 def _method(worth: Worth) -> str:

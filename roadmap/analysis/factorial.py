@@ -65,8 +65,9 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str, best: bool = 
     check_axes("--axes", axes)
     check_word("--step", step, STEPS)
     grid_name = f"the factorial over {', '.join(axes)} on {step}"
-    results = collect(rows, _canonical_name, best)
     cells = {tuple(design[axis] for axis in axes): name_of(design) for design in factorial(step, axes)}
+    members = set(cells.values())  # so that rows beside the factorial don't choose its setting
+    results = collect(rows, lambda row: name if (name := _canonical_name(row)) in members else None, best)
     missing = [name for name in cells.values() if name not in results]
     if missing:
         raise RunError(

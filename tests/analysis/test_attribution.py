@@ -21,6 +21,7 @@ from roadmap.analysis.attribution import (
     share_spread,
 )
 from roadmap.analysis.choices import network_of
+from roadmap.analysis.effect_table import effect_notes, find_worth
 from roadmap.analysis.group_worth import find_group_worth
 from roadmap.analysis.results import aggregate, read_runs
 from roadmap.analysis.statistics import Difference, critical_value
@@ -29,6 +30,7 @@ from roadmap.choices import (
     AXES,
     GROUPS,
     NONE,
+    STEPS,
     Network,
     group_networks,
     networks_along,
@@ -184,6 +186,30 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     }
     assert reaches == {round(critical_value(5) * spread.deviation, 9)}  # two seeds: the root of 2 / n is 1
     assert [network_of(row) for row in rows if row.step == "step13_mine"] == [None]
+
+
+def test_a_run_of_another_recipe_does_not_hide_the_roadmap(tmp_path: Path, write_run: Write) -> None:
+    """Not even where its name comes first; it is counted as unused, as a row beside the roadmap is."""
+    for index, step in enumerate(STEPS):
+        for seed in range(2):
+            write_run(step, seed, 80.0 + index + 0.1 * seed)
+    alone = find_worth(aggregate(read_runs(tmp_path / "trial")))
+    write_run("step0_resnet", 7, 50.0, recipe="aaa")
+    write_run("step13_mine", 0, 99.0)
+    worth = find_worth(aggregate(read_runs(tmp_path / "trial")))
+    assert len(worth.effects) == len(AXES)
+    assert (worth.results, worth.effects) == (alone.results, alone.effects)
+    assert (alone.unused, worth.unused, worth.elsewhere) == (0, 2, 1)
+    assert effect_notes(worth)[-2:] == [
+        "1 row is no combination of the roadmap's choices and is not used.",
+        "1 row is of another regime, data set or recipe than most and is not used.",
+    ]
+
+
+def test_of_two_recipes_with_as_many_rows_the_first_counts(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 70.0, recipe="bbb")
+    write_run("step0_resnet", 1, 60.0, recipe="aaa")
+    assert find_worth(aggregate(read_runs(tmp_path / "trial"))).results == {NONE: {1: 60.0}}
 
 
 def test_what_is_decided_is_corrected_over_its_question() -> None:

@@ -11,7 +11,7 @@ from scipy.stats import ttest_1samp, ttest_rel
 from roadmap.analysis.effect_chart import factorial_chart
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects, read_grid
 from roadmap.analysis.results import aggregate, read_runs
-from roadmap.choices import factorial, levels_of, name_of
+from roadmap.choices import STEPS, factorial, levels_of, name_of
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -108,6 +108,15 @@ def test_only_seeds_that_all_networks_have_are_used(tmp_path: Path, write_run: W
     write_run("step12_downsample", 1, 91.5)
     (effect,) = (one.effect for one in find_main_effects(read(tmp_path)) if one.effect)
     assert (effect.mean, effect.n, effect.interval) == (1.5, (1, 1), None)
+
+
+def test_runs_beside_a_factorial_do_not_choose_its_recipe(tmp_path: Path, write_run: Write) -> None:
+    write_run("step11_layernorm", 0, 90.0, recipe="zzz")
+    write_run("step12_downsample", 0, 91.5, recipe="zzz")
+    for step in STEPS[:-2]:
+        write_run(step, 1, 50.0)
+    (effect,) = (one.effect for one in find_main_effects(read(tmp_path)) if one.effect)
+    assert effect.mean == 1.5
 
 
 def test_networks_without_a_common_seed_are_no_factorial(tmp_path: Path, write_run: Write) -> None:
