@@ -6,11 +6,11 @@ the roadmap are one kind and ablations, which are set against their own step, an
 and a sweep of them should not blur the roadmap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from roadmap.analysis.results import Row, drawn_rows, is_ablation, step_before
+from roadmap.analysis.results import Row, Setting, drawn_rows, is_ablation, step_before
 from roadmap.analysis.statistics import (
     ALPHA,
     POWER,
@@ -71,14 +71,15 @@ class Judged:
     change: Change | None
 
 
-def judge(rows: Sequence[Row], best: bool = False, spread: Spread | None = None) -> list[Judged]:
+def judge(rows: Sequence[Row], best: bool = False, spreads: Mapping[Setting, Spread] | None = None) -> list[Judged]:
     """Every row with its estimate and its change, of the last epoch or of the best one on the validation set.
 
-    `spread` is one that all rows share (`pool_rows`); without it each change is set against its own runs alone.
+    `spreads` are those that the rows of a setting share (`pool_rows`). A change in a setting without one, or from
+    one setting to another, as from the original recipe, is set against its own runs alone.
     """
     pairs = [(row, step_before(row, rows)) for row in rows]
     differences = [
-        compare(by_seed(before, best), by_seed(row, best), spread)
+        compare(by_seed(before, best), by_seed(row, best), _shared_spread(before, row, spreads or {}))
         if before and before.seeds and row.seeds
         else None
         for row, before in pairs
@@ -100,21 +101,35 @@ def judge(rows: Sequence[Row], best: bool = False, spread: Spread | None = None)
     return judged
 
 
-def pool_rows(rows: Sequence[Row], best: bool = False) -> Spread | None:
-    """The spread of all rows with a result together; None where their seeds leave none, see `pool`."""
-    return pool([by_seed(row, best) for row in rows if row.seeds])
+def _shared_spread(before: Row, row: Row, spreads: Mapping[Setting, Spread]) -> Spread | None:
+    return spreads.get(row.setting) if before.setting == row.setting else None
+
+
+def pool_rows(rows: Sequence[Row], best: bool = False) -> dict[Setting, Spread]:
+    """The spread of all rows of a setting together, where their seeds leave one, see `pool`."""
+    settings = dict.fromkeys(row.setting for row in rows)
+    found = {
+        own: pool([by_seed(row, best) for row in rows if row.seeds and row.setting == own]) for own in settings
+    }
+    return {own: spread for own, spread in found.items() if spread is not None}
 
 
 def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
     """What is decided if every network varies alike, in a sentence or more; empty where that adds nothing."""
-    spread = pool_rows(rows, best)
-    judged = judge(rows, best, spread)
-    if spread is None or sum(one.change is not None for one in judged) < 2:
+    spreads = pool_rows(rows, best)
+    judged = judge(rows, best, spreads)
+    if not spreads or sum(one.change is not None for one in judged) < 2:
         return ""
-    return (
-        f"If every network varies alike from seed to seed ({spread.deviation:.2f} points, {spread.freedom} degrees "
-        f"of freedom, seeds as blocks), the same seeds say: {verdict_text(judged)}"
-    )
+    figures = {
+        own: f"{spread.deviation:.2f} points, {spread.freedom} degrees of freedom"
+        for own, spread in spreads.items()
+    }
+    if len(figures) == 1:
+        alike, said = "every network varies alike", next(iter(figures.values()))
+    else:
+        alike = "all networks of a setting vary alike"
+        said = "; ".join(f"{', '.join(own)}: {figure}" for own, figure in figures.items())
+    return f"If {alike} from seed to seed ({said}, seeds as blocks), the same seeds say: {verdict_text(judged)}"
 
 
 def by_seed(row: Row, best: bool) -> dict[int, float]:

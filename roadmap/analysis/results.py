@@ -23,6 +23,8 @@ MOST_ABLATIONS = 6  # drawn in the roadmap's figure
 PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is set beside
 AXIS_OF_STEP = {choice.step: choice.axis for choice in CHOICES}
 
+Setting = tuple[str, str, str]  # regime, data and recipe
+
 log = logging.getLogger(__name__)
 
 
@@ -52,8 +54,8 @@ class Row:
     unfinished: int = 0  # runs that are pending, running, interrupted or damaged
 
     @property
-    def setting(self) -> tuple[str, str, str]:
-        """What rows have to share to be compared: regime, data and recipe."""
+    def setting(self) -> Setting:
+        """What rows have to share to be compared."""
         return self.regime, self.data, self.recipe
 
     @property

@@ -17,10 +17,12 @@ from roadmap.analysis.changes import (
     estimate_text,
     judge,
     method_text,
+    pool_rows,
     pooled_text,
     verdict_text,
 )
 from roadmap.analysis.results import aggregate, read_runs
+from roadmap.choices import STEPS as ALL_STEPS
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 STEPS = ("step0_resnet", "step1_stage_ratio", "step2_patchify", "step3_depthwise")
@@ -128,6 +130,50 @@ def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run
     assert "Gains: step1 +1.97. Losses: step3 -1.77. Undecided: step2 +0.20." in text
     write_run("step3_depthwise", 3, 80.3)
     assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == text  # nothing to set the fourth seed against
+
+
+NOISY = [70.0, 71.2, 69.1], [69.0, 71.4, 71.9], [70.4, 69.0, 72.1], [73.3, 74.2, 72.2]
+
+
+def test_networks_of_another_data_set_say_nothing_of_the_spread(tmp_path: Path, write_run: Write) -> None:
+    """Beside thirteen quiet steps on other data, noisy ones are as undecided as alone."""
+    for step, values in zip(STEPS, NOISY, strict=True):
+        for seed, top1 in enumerate(values):
+            write_run(step, seed, top1, data="cifar10")
+    alone = aggregate(read_runs(tmp_path / "trial"))
+    (spread,) = pool_rows(alone).values()
+    assert f"({spread.deviation:.2f} points, 6 degrees of freedom, seeds" in pooled_text(alone)
+    for number, step in enumerate(ALL_STEPS):
+        for seed in range(3):
+            write_run(step, seed + 3, 80.0 + number + 0.02 * (seed * number % 3), recipe="quiet")
+    rows = aggregate(read_runs(tmp_path / "trial"))
+    spreads = pool_rows(rows)
+    assert {setting[1]: one.freedom for setting, one in spreads.items()} == {"cifar10": 6, "digits": 24}
+    changes = [
+        {
+            one.row.step: one.change
+            for one in judge(some, spreads=spreads)
+            if one.change and one.row.data == "cifar10"
+        }
+        for some in (alone, rows)
+    ]
+    assert spreads["micro", "cifar10", "short"] == spread
+    assert [change.verdict for change in changes[1].values()] == [UNDECIDED] * 3
+    assert [change.difference for change in changes[0].values()] == [one.difference for one in changes[1].values()]
+    assert f"micro, cifar10, short: {spread.deviation:.2f} points, 6 degrees of freedom; " in pooled_text(rows)
+
+
+def test_a_change_of_the_recipe_shares_no_spread(tmp_path: Path, write_run: Write) -> None:
+    """From the original recipe to step 0: each setting has a spread of its own."""
+    write_steps(write_run, [80.0, 80.5, 80.4], [81.6, 82.3, 82.9])
+    for seed, top1 in enumerate([77.0, 77.4, 77.9]):
+        write_run("original", seed, top1, recipe="original")
+    rows = aggregate(read_runs(tmp_path / "trial"))
+    shared, own = (
+        {one.row.step: one.change for one in judge(rows, spreads=spreads) if one.change}
+        for spreads in (pool_rows(rows), None)
+    )
+    assert shared["step0_resnet"].difference == own["step0_resnet"].difference
 
 
 def test_the_best_epochs_accuracy_is_judged_on_request(tmp_path: Path, write_run: Write) -> None:

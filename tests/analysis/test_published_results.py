@@ -60,8 +60,7 @@ def test_the_findings_say_what_the_runs_say() -> None:
     findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
     for line in [*steps_table(rows), *effects_table(rows)]:
         assert line in findings
-    spread = pool_rows(rows)
-    assert spread is not None
+    (spread,) = pool_rows(rows).values()
     assert f"{spread.deviation:.2f} points, {spread.freedom} degrees of freedom" in findings
     for agreement in find_agreement(rows):
         value, interval = agreement.spearman.value, agreement.spearman.interval
@@ -95,7 +94,7 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
 def steps_table(rows: Sequence[Row]) -> list[str]:
     """Lines of step, mean and deviation, change, the paper's change, and what the shared spread decides."""
     lines = []
-    for one in judge(rows, spread=pool_rows(rows)):
+    for one in judge(rows, spreads=pool_rows(rows)):
         if one.row.variant or one.estimate is None or one.row.paper is None:
             continue
         ours = f"{one.estimate.mean:.1f} ({one.estimate.deviation:.1f})"
