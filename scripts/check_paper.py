@@ -2,8 +2,9 @@
 
     python scripts/check_paper.py [EXPERIMENT] [--tolerance 0.3] [--output-dir outputs] [--best]
 
-A row that ran on ImageNet, at the paper's size and with its recipe claims a reproduction: it passes if its mean
-top-1 is within the tolerance. On other data accuracies can't be compared, and only the order of the steps is.
+A row that ran on ImageNet, at the paper's size and with all of its settings claims a reproduction: it passes if its
+mean top-1 is within the tolerance. With other data or settings, as recipe.epochs=100, accuracies can't be compared,
+and only the order of the steps is.
 
 Exit status: 0 where no claim fails, also where there is none; 1 where one fails; 2 where nothing can be read.
 """
@@ -11,7 +12,10 @@ Exit status: 0 where no claim fails, also where there is none; 1 where one fails
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -22,14 +26,22 @@ from roadmap.analysis.agreement import (
     RowCheck,
     agreement_text,
     check_rows,
+    claims_reproduction,
     find_agreement,
+    is_called_paper,
 )
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, setting_text
-from roadmap.analysis.results import aggregate
+from roadmap.analysis.learning import runs_of
+from roadmap.analysis.results import Row, aggregate
+from roadmap.analysis.run import Run
 from roadmap.analysis.table import step_name
-from roadmap.errors import RoadmapError
+from roadmap.config import compose, read_config
+from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.folder import CONFIG
+from roadmap.runs.identity import describe_setting_differences, hash_setting
 from roadmap.script import run_script
+from roadmap.setups import read_values
 
 FAILED, UNREADABLE = 1, 2
 
@@ -39,18 +51,24 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     console = Console(highlight=False, soft_wrap=True)
     try:
-        rows = aggregate(read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir)))
+        runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNREADABLE
-    checks = check_rows(rows, arguments.tolerance, arguments.best)
+    rows = aggregate(runs)
+    papers = compose_papers(rows)
+    settings = {key: hash_setting(values) for key, values in papers.items()}
+    checks = check_rows(rows, settings, arguments.tolerance, arguments.best)
     console.print(f"{rows[0].experiment}: {setting_text(rows)}", markup=False)
     console.print(BEST_EPOCH if arguments.best else LAST_EPOCH)
     for agreement in find_agreement(rows, arguments.best):
         console.print(agreement_text(agreement))
+    others = [row for row in rows if row.seeds and is_called_paper(row) and not claims_reproduction(row, settings)]
+    for reason, names in explain_others(others, runs, papers).items():
+        console.print(f"can't be compared with the paper, {reason}: {', '.join(names)}", markup=False)
     if not checks:
         console.print(
-            "No run has the paper's data, size and recipe: accuracies can't be compared with the paper's."
+            "No run has the paper's data, size and settings: accuracies can't be compared with the paper's."
         )
         return 0
     console.print(draw_table(checks))
@@ -85,6 +103,32 @@ def read_tolerance(text: str) -> float:
     if not 0 <= value < 100:
         raise argparse.ArgumentTypeError(f"{text}: points of top-1, from 0 to 100")
     return value
+
+
+def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
+    claimed = dict.fromkeys((row.regime, row.recipe) for row in rows if is_called_paper(row))
+    return {
+        (regime, recipe): asdict(read_config(compose("setting=paper", f"regime={regime}", f"recipe={recipe}")))
+        for regime, recipe in claimed
+    }
+
+
+def explain_others(
+    rows: Sequence[Row], runs: Sequence[Run], papers: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """Why rows that are called as the paper's are no reproductions of it, and their names."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reason = "other settings" if row.setting_hashes else "its runs don't tell their settings"
+        paper = papers[row.regime, row.recipe]
+        for run in runs_of(row, runs):
+            with suppress(RunError, OSError):  # published, or damaged
+                if differences := describe_setting_differences(paper, read_values(run.path / CONFIG)):
+                    reason = f"other settings ({'; '.join(differences)})"
+                    break
+        reasons.setdefault(reason, []).append(step_name(row))
+    return reasons
 
 
 def draw_table(checks: Sequence[RowCheck]) -> Table:

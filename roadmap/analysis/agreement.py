@@ -1,12 +1,12 @@
 """Whether runs agree with tables 10 and 11: in order, on any data; in accuracy, where they claim to repeat them.
 
-Accuracies are set beside the paper's only for runs on ImageNet, at the size and with the recipe of a row of the
+Accuracies are set beside the paper's only for runs on ImageNet, at the size and with every setting of a row of the
 paper. On other data the paper's order of the steps is what can be compared.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -19,6 +19,8 @@ from roadmap.analysis.statistics import ALPHA, Interval
 PAPER_RECIPE = "paper"
 TOLERANCE = 0.3  # points; the paper's own deviation over three seeds is 0.02 to 0.18 (table 10)
 FEWEST = 5  # pairs, below which a rank correlation has no interval
+
+PaperSettings = Mapping[tuple[str, str], str]  # the hash of the paper's settings, by regime and recipe
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,25 @@ class RowCheck:
         return self.top1 - self.paper_top1
 
 
-def claims_reproduction(row: Row) -> bool:
-    """Whether a row was run on the paper's data, at its size and with its recipe; the references have no recipe."""
+def is_called_paper(row: Row) -> bool:
+    """Whether data, size and recipe of a row are called as the paper's; the references have no recipe."""
     recipe = ORIGINAL if row.step == ORIGINAL else PAPER_RECIPE
     return row.on_imagenet and row.paper is not None and row.recipe == recipe
 
 
-def check_rows(rows: Sequence[Row], tolerance: float, best: bool = False) -> list[RowCheck]:
+def claims_reproduction(row: Row, settings: PaperSettings) -> bool:
+    """Whether every run of a row has the paper's settings, not by name alone: not so after `recipe.epochs=100`."""
+    return is_called_paper(row) and row.setting_hashes == {settings.get((row.regime, row.recipe))}
+
+
+def check_rows(
+    rows: Sequence[Row], settings: PaperSettings, tolerance: float, best: bool = False
+) -> list[RowCheck]:
     """Every finished row that claims a reproduction; it passes within `tolerance` points, over or under."""
     checks = []
     for row in rows:
         values = row.best_top1 if best else row.top1
-        if values and row.paper is not None and claims_reproduction(row):
+        if values and row.paper is not None and claims_reproduction(row, settings):
             top1 = fmean(values)
             passed = abs(top1 - row.paper.top1) <= tolerance
             checks.append(RowCheck(row, top1, row.paper.top1, passed))

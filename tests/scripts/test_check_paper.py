@@ -2,18 +2,24 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from omegaconf import OmegaConf
 
+from roadmap.config import compose, read_config
 from roadmap.paper import paper_rows
+from roadmap.runs.identity import hash_setting
 
 Load = Callable[[str], ModuleType]
 
 
-def write_table(folder: Path, data: str, offset: float, state: str = "done") -> None:
-    """The thirteen steps of table 10 as run folders, `offset` points beside the paper."""
+def write_table(folder: Path, data: str, offset: float, state: str = "done", *words: str) -> None:
+    """The thirteen steps of table 10 as run folders, `offset` points beside the paper, with the words' settings."""
+    cfg = compose("setting=paper", *words)
+    setting_hash = hash_setting(asdict(read_config(cfg)))
     for paper in paper_rows():
         if paper.regime != "resnet50" or paper.step is None or not paper.adopted:
             continue
@@ -34,7 +40,8 @@ def write_table(folder: Path, data: str, offset: float, state: str = "done") -> 
         (run / "state.json").write_text(json.dumps({"state": state, "error": None, "identity": identity}))
         top1 = paper.top1 + offset
         numbers = {"top1": top1, "best_top1": top1 + 0.1, "gmacs": paper.gmacs, "parameters": 25e6}
-        (run / "summary.json").write_text(json.dumps(identity | numbers))
+        (run / "summary.json").write_text(json.dumps(identity | numbers | {"setting_hash": setting_hash}))
+        OmegaConf.save(cfg, run / "config.yaml", resolve=True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +75,34 @@ def test_on_other_data_only_the_order_is_compared(
     assert "Order of 13 steps against the paper's: Spearman 1.00 (no interval)" in printed
     assert "FAIL" not in printed
     assert "pass" not in printed
+
+
+@pytest.mark.parametrize(
+    ("word", "difference"),
+    [("recipe.epochs=100", "recipe.epochs: 300 -> 100"), ("data.holdout=50000", "data.holdout: 0 -> 50000")],
+)
+def test_a_recipe_that_is_called_paper_and_has_other_settings_claims_nothing(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], word: str, difference: str
+) -> None:
+    write_table(tmp_path / "trial", "imagenet", -5.0, "done", word)
+    assert load_script("check_paper").main(["trial", "--output-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert f"can't be compared with the paper, other settings ({difference}): step0_resnet, step1_" in printed
+    assert "No run has the paper's data, size and settings" in printed
+    assert "FAIL" not in printed
+
+
+def test_runs_that_do_not_tell_their_settings_claim_nothing(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(tmp_path / "trial", "imagenet", -5.0)
+    for path in tmp_path.glob("trial/*/seed0/summary.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"setting_hash": None}))
+        (path.parent / "config.yaml").unlink()
+    assert load_script("check_paper").main(["trial", "--output-dir", str(tmp_path)]) == 0
+    assert "can't be compared with the paper, its runs don't tell their settings: step0_resnet, " in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("state", ["failed", "pending"])
