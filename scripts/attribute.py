@@ -80,10 +80,17 @@ def print_factorial(console: Console, grid: Grid) -> None:
         "95% intervals, each by itself (not corrected for their number). Effect: against ResNet's choice, over all "
         "n pairs of runs that differ in this choice alone."
     )
+    if any(pair.largest_of > 1 for pair in interactions):
+        console.print(
+            "Together: of two axes the two choices that add up least, with an interval corrected over all that "
+            "they are the largest of (Bonferroni)."
+        )
     for pair in interactions[:MOST_PAIRS]:
         one, other = pair.choices
+        largest = f", the largest of {pair.largest_of}" if pair.largest_of > 1 else ""
         console.print(
-            f"{one} and {other} together: {show(pair.effect)} beyond the sum of each alone (n = {pair.effect.n[0]})"
+            f"{one} and {other} together: {show(pair.effect)} beyond the sum of each alone "
+            f"(n = {pair.effect.n[0]}{largest})"
         )
 
 

@@ -3,7 +3,8 @@
 Points of top-1, against ResNet's choice of the axis. A main effect is the mean over all pairs of runs that differ
 in this choice alone, one for each combination of the other axes and each seed; an interaction that over all squares
 of four runs. In a balanced design these means are the least-squares estimates. Intervals are Student's over the
-pairs or squares: they widen where the other axes change the effect.
+pairs or squares: they widen where the other axes change the effect. Of two axes with several choices the largest
+interaction is told; its interval holds for all that it was the largest of (Bonferroni).
 """
 
 from argparse import ArgumentParser
@@ -14,7 +15,7 @@ from statistics import fmean
 
 from roadmap.analysis.choices import collect, row_design
 from roadmap.analysis.results import Row
-from roadmap.analysis.statistics import Difference, compare
+from roadmap.analysis.statistics import ALPHA, Difference, compare
 from roadmap.choices import STEPS, check_axes, check_word, factorial, levels_of, name_of
 from roadmap.errors import RunError
 
@@ -44,7 +45,8 @@ class Interaction:
     """What two choices bring together, beyond the sum of what each brings beside ResNet's of the other axis."""
 
     choices: tuple[str, str]  # such as norm=layernorm
-    effect: Difference
+    effect: Difference  # at ALPHA / largest_of
+    largest_of: int  # interactions of the same two axes
 
 
 def add_factorial_arguments(parser: ArgumentParser) -> None:
@@ -100,11 +102,11 @@ def find_main_effects(grid: Grid) -> list[MainEffect]:
 
 
 def find_axis_interactions(grid: Grid) -> list[Interaction]:
-    """Of each pair of axes the two choices that interact most; the largest comes first."""
+    """Of each pair of axes the two choices that interact most, see above; the largest comes first."""
     found = []
     for one, other in combinations(grid.axes, 2):
         (one_start, *ones), (other_start, *others) = levels_of(one), levels_of(other)
-        squares = []
+        squares, number = [], len(ones) * len(others)
         for levels in product(ones, others):
             neither = _runs_with(grid, {one: one_start, other: other_start})
             first = _runs_with(grid, {one: levels[0], other: other_start})
@@ -112,8 +114,8 @@ def find_axis_interactions(grid: Grid) -> list[Interaction]:
             both = _runs_with(grid, {one: levels[0], other: levels[1]})
             alone = [a + b for a, b in zip(first, second, strict=True)]
             together = [a + b for a, b in zip(both, neither, strict=True)]
-            effect = compare(_numbered(alone), _numbered(together))
-            squares.append(Interaction((f"{one}={levels[0]}", f"{other}={levels[1]}"), effect))
+            effect = compare(_numbered(alone), _numbered(together), alpha=ALPHA / number)
+            squares.append(Interaction((f"{one}={levels[0]}", f"{other}={levels[1]}"), effect, number))
         found.append(max(squares, key=lambda square: abs(square.effect.mean)))
     return sorted(found, key=lambda square: -abs(square.effect.mean))
 

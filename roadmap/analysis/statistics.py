@@ -18,7 +18,7 @@ SAME = 1e-9
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends, of 1 - ALPHA."""
+    """Two ends, of 1 - ALPHA; where one of several was picked, of all of them at once (Bonferroni)."""
 
     low: float
     high: float
@@ -94,19 +94,22 @@ def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:
     return Spread(float(np.linalg.norm(within - design @ by_seed)) / math.sqrt(freedom), freedom)
 
 
-def compare(before: Mapping[int, float], after: Mapping[int, float], spread: Spread | None = None) -> Difference:
+def compare(
+    before: Mapping[int, float], after: Mapping[int, float], spread: Spread | None = None, alpha: float = ALPHA
+) -> Difference:
     """The difference of two sets of results by seed; paired where both have the same seeds, else Welch's.
 
-    `spread` is one that both share with other networks (`pool`): then it is of the seeds that both have.
+    `spread` is one that both share with other networks (`pool`): then it is of the seeds that both have. `alpha` is
+    below ALPHA where the difference was picked among several.
     """
     common = before.keys() & after.keys()
     if spread is not None and common:
         n = len(common)
         change = fmean(after[seed] - before[seed] for seed in common)
-        return _difference(change, spread.deviation * math.sqrt(2 / n), spread.freedom, paired=True, n=(n, n))
+        return _difference(change, spread.deviation * math.sqrt(2 / n), spread.freedom, True, (n, n), alpha)
     if before.keys() == after.keys():
-        return _paired([after[seed] - before[seed] for seed in before])
-    return _welch(list(before.values()), list(after.values()))
+        return _paired([after[seed] - before[seed] for seed in before], alpha)
+    return _welch(list(before.values()), list(after.values()), alpha)
 
 
 def contrast(
@@ -128,7 +131,7 @@ def contrast(
     return _difference(fmean(sums), error, spread.freedom, paired=True, n=(n, n))
 
 
-def _paired(differences: Sequence[float]) -> Difference:
+def _paired(differences: Sequence[float], alpha: float = ALPHA) -> Difference:
     n = len(differences)
     return _difference(
         fmean(differences),
@@ -136,10 +139,11 @@ def _paired(differences: Sequence[float]) -> Difference:
         n - 1,
         paired=True,
         n=(n, n),
+        alpha=alpha,
     )
 
 
-def _welch(before: Sequence[float], after: Sequence[float]) -> Difference:
+def _welch(before: Sequence[float], after: Sequence[float], alpha: float) -> Difference:
     """Two samples of unequal variance, with Satterthwaite's degrees of freedom."""
     sizes = len(before), len(after)
     change = fmean(after) - fmean(before)
@@ -149,20 +153,22 @@ def _welch(before: Sequence[float], after: Sequence[float]) -> Difference:
     total = sum(shares)
     weights = sum(share**2 / (size - 1) for share, size in zip(shares, sizes, strict=True))
     freedom = total**2 / weights if weights > 0 else 0.0
-    return _difference(change, math.sqrt(total), freedom, paired=False, n=sizes)
+    return _difference(change, math.sqrt(total), freedom, paired=False, n=sizes, alpha=alpha)
 
 
-def _difference(change: float, error: float, freedom: float, paired: bool, n: tuple[int, int]) -> Difference:
+def _difference(
+    change: float, error: float, freedom: float, paired: bool, n: tuple[int, int], alpha: float = ALPHA
+) -> Difference:
     """`error` is the standard error of `change`, in its unit."""
     if error < SAME:
         return Difference(change, paired, n)
     p = 2 * _lower_tail(freedom, -abs(change) / error)
-    smallest = error * detectable_noncentrality(freedom)
-    return Difference(change, paired, n, _interval(change, error, freedom), p, smallest)
+    smallest = error * detectable_noncentrality(freedom, alpha)
+    return Difference(change, paired, n, _interval(change, error, freedom, alpha), p, smallest)
 
 
-def _interval(center: float, error: float, freedom: float) -> Interval:
-    reach = critical_value(freedom) * error
+def _interval(center: float, error: float, freedom: float, alpha: float = ALPHA) -> Interval:
+    reach = critical_value(freedom, alpha) * error
     return Interval(center - reach, center + reach)
 
 
@@ -172,21 +178,21 @@ def _lower_tail(freedom: float, t: float) -> float:
     return float(stdtr(freedom, t))
 
 
-def critical_value(freedom: float) -> float:
-    """Of Student's t, two-sided at ALPHA."""
+def critical_value(freedom: float, alpha: float = ALPHA) -> float:
+    """Of Student's t, two-sided."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 1 - ALPHA / 2))
+    return float(stdtrit(freedom, 1 - alpha / 2))
 
 
-def detectable_noncentrality(freedom: float) -> float:
-    """True effect, in standard errors, that a two-sided t test at ALPHA finds with POWER.
+def detectable_noncentrality(freedom: float, alpha: float = ALPHA) -> float:
+    """True effect, in standard errors, that a two-sided t test finds with POWER.
 
     Of the noncentral t distribution only the tail on the effect's side: the other adds less than 1e-6.
     """
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(freedom, 1 - POWER, critical_value(freedom)))
+    return float(nctdtrinc(freedom, 1 - POWER, critical_value(freedom, alpha)))
 
 
 def correct_by_holm(p_values: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from roadmap.choices import design_of, group_networks, name_of
+from roadmap.choices import design_of, factorial, group_networks, name_of
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
@@ -61,6 +61,21 @@ def test_a_factorial_is_read_under_any_name(
         ["downsample", "separate", "91.50", "4", "+0.25"],
     ]
     assert lines[-1].startswith("norm=layernorm and downsample=separate together: +1.50 beyond the sum of each")
+
+
+def test_the_largest_of_several_interactions_is_told_as_such(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
+) -> None:
+    folder = tmp_path / "trial"
+    for number, design in enumerate(factorial("step12_downsample", ("kernel_size", "norm"))):
+        step, *switched = name_of(design).split(",")
+        for seed in range(2):
+            words = [f"model/{word}" for word in switched]
+            write_run(folder, step, *words, seed=seed, top1=90.0 + (number + 2 * seed) % 7)
+    assert load_script("attribute").main([str(folder), "--axes", "kernel_size,norm"]) == 0
+    out = capsys.readouterr().out
+    assert "corrected over all that they are the largest of (Bonferroni)." in out
+    assert "(n = 2, the largest of 4)" in out
 
 
 @pytest.mark.parametrize(
