@@ -17,6 +17,7 @@ from typing import Any
 
 from roadmap.analysis.run import DAMAGED, DONE, Run, read_run_table
 from roadmap.errors import RunError
+from roadmap.naming import seed_folders
 
 STATE_FILE = "state.json"
 SUMMARY_FILE = "summary.json"
@@ -35,7 +36,7 @@ def find_experiments(output_dir: Path) -> list[Path]:
 
 def last_change(experiment_dir: Path) -> float:
     """When a run of the experiment last wrote a file, in seconds since the epoch."""
-    files = (file for folder in _seed_folders(experiment_dir) for file in folder.glob("*.json*"))
+    files = (file for folder in seed_folders(experiment_dir) for file in folder.glob("*.json*"))
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 
@@ -62,7 +63,7 @@ def choose_experiment(name: str | None, output_dir: Path) -> Path:
     found = find_experiments(output_dir)
     if not found:
         raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
-    finished = [folder for folder in found if any(folder.glob(f"*/seed*/{SUMMARY_FILE}"))]
+    finished = [folder for folder in found if any((run / SUMMARY_FILE).exists() for run in seed_folders(folder))]
     candidates = finished or found
     latest = max(candidates, key=last_change)
     which = "the last changed" if len(candidates) > 1 else "the only"
@@ -79,7 +80,7 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     """
     if (experiment_dir / RUN_TABLE).exists():
         return read_run_table(experiment_dir / RUN_TABLE)
-    runs = [run for folder in _seed_folders(experiment_dir) if (run := _read_run(folder)) is not None]
+    runs = [run for folder in seed_folders(experiment_dir) if (run := _read_run(folder)) is not None]
     if not runs:
         found = "no run" if experiment_dir.is_dir() else "no such folder"
         others = [path.name for path in find_experiments(experiment_dir.parent) if path != experiment_dir]
@@ -107,13 +108,7 @@ def count_states(runs: Iterable[Run]) -> str:
 
 
 def _has_runs(experiment_dir: Path) -> bool:
-    return (experiment_dir / RUN_TABLE).exists() or bool(_seed_folders(experiment_dir))
-
-
-def _seed_folders(experiment_dir: Path) -> list[Path]:
-    # A hidden folder belongs to a launcher, not to a step.
-    folders = (path for path in experiment_dir.glob("*/seed*") if not path.parent.name.startswith("."))
-    return sorted(path for path in folders if path.is_dir())
+    return (experiment_dir / RUN_TABLE).exists() or bool(seed_folders(experiment_dir))
 
 
 def _read_run(folder: Path) -> Run | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roadmap.errors import RunError
+from roadmap.naming import seed_folders
 from roadmap.runs.files import read_json
 from roadmap.runs.folder import STATE, State, is_alive, read_metrics
 
@@ -24,7 +25,7 @@ class Entry:
 
     name: str  # the step with its variant
     step_index: int | None
-    seed: int | None
+    seed: int
     state: str  # as the run wrote it, or `gone` or `unreadable`
     epoch: int = 0  # epochs behind it
     epochs: int = 0  # of the whole run
@@ -47,7 +48,8 @@ def read_ledger(experiment: Path) -> list[Entry]:
     Raises:
         RunError: there is no such experiment.
     """
-    entries = [_read_entry(path) for path in experiment.glob(f"*/seed*/{STATE}")]
+    states = (folder / STATE for folder in seed_folders(experiment))
+    entries = [_read_entry(path) for path in states if path.exists()]
     if not entries:
         raise RunError(f"{experiment}: no run is there")
     return sorted(entries, key=lambda e: (e.step_index is None, e.step_index, e.name, e.seed))
@@ -72,8 +74,7 @@ def _read_entry(path: Path) -> Entry:
             error=state["error"],
         )
     except (RunError, KeyError) as error:
-        seed = folder.removeprefix("seed")
-        return Entry(name, None, int(seed) if seed.isdecimal() else None, UNREADABLE, error=str(error))
+        return Entry(name, None, int(folder.removeprefix("seed")), UNREADABLE, error=str(error))
 
 
 def _judge(state: dict[str, Any]) -> str:
@@ -119,7 +120,7 @@ def ledger_table(entries: Sequence[Entry], title: str) -> Table:
     for entry in entries:
         table.add_row(
             Text(entry.name),
-            "" if entry.seed is None else str(entry.seed),
+            str(entry.seed),
             Text(entry.state, style=COLORS.get(entry.state, "")),
             f"{entry.epoch}/{entry.epochs}",
             "" if entry.top1 is None else f"{entry.top1:.2f}",

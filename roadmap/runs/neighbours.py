@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.errors import RunError
+from roadmap.naming import seed_folders
 from roadmap.runs.files import read_json, read_yaml
 from roadmap.runs.folder import CONFIG, STATE, RunFolder, State
 from roadmap.runs.identity import describe_differences, describe_setting_differences
@@ -60,10 +61,10 @@ def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
 
 def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
     """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
-    for path in experiment.glob(f"*/seed*/{STATE}"):
+    for folder in seed_folders(experiment):
         with suppress(RunError, KeyError):  # told when the run is come to
-            state = read_json(path)
-            yield path.parts[-3], state["config_hash"], state["state"]
+            state = read_json(folder / STATE)
+            yield folder.parent.name, state["config_hash"], state["state"]
 
 
 def _names(identity: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -72,8 +73,8 @@ def _names(identity: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _read_states(experiment: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Of each run that has begun; one that is damaged, or of an earlier version, is left out."""
-    for path in sorted(experiment.glob(f"*/seed*/{STATE}")):
+    for folder in seed_folders(experiment):
         with suppress(RunError):
-            state = read_json(path)
+            state = read_json(folder / STATE)
             if "setting_hash" in state and state.get("state") != State.pending:
-                yield path.parent, state
+                yield folder, state

@@ -67,6 +67,25 @@ def test_hidden_folders_and_figures_are_no_runs(tmp_path: Path, write_run: Write
     assert len(read_runs(tmp_path / "trial")) == 1
 
 
+@pytest.mark.parametrize("copy", ["seed0.bak", "seed0 (copy)", "seed", "seed_0"])
+def test_a_copy_beside_a_run_is_no_second_seed(tmp_path: Path, write_run: Write, copy: str) -> None:
+    run = write_run()
+    shutil.copytree(run, run.with_name(copy))
+    (row,) = rows_of(tmp_path)
+    assert row.seeds == (0,)
+    shutil.rmtree(run)
+    assert find_experiments(tmp_path) == []
+
+
+def test_a_copy_of_a_run_is_no_result_of_an_experiment(
+    tmp_path: Path, write_run: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(experiment="other", state="failed")
+    shutil.copytree(write_run(), tmp_path / "other/step0_resnet/seed0.bak")
+    assert choose_experiment(None, tmp_path) == tmp_path / "trial"
+    assert "trial: the only experiment with a result" in capsys.readouterr().out
+
+
 def test_an_unknown_experiment_is_an_error_that_lists_the_known(tmp_path: Path, write_run: Write) -> None:
     write_run(experiment="micro-digits")
     write_run(experiment="micro-cifar10")

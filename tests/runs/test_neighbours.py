@@ -6,7 +6,7 @@ import pytest
 
 from roadmap.errors import RunError
 from roadmap.runs.folder import RunFolder
-from roadmap.runs.neighbours import check_places, describe_other_settings
+from roadmap.runs.neighbours import check_places, describe_other_settings, find_runs
 
 OpenRun = Callable[..., RunFolder]  # see conftest.py
 
@@ -47,3 +47,12 @@ def test_a_neighbour_whose_configuration_is_damaged_disturbs_nobody(open_run: Op
 def test_a_run_that_is_planned_only_differs_from_nobody(open_run: OpenRun) -> None:
     open_run("model/norm=layernorm").plan()
     assert describe_other_settings([open_run("recipe.lr=1e-3")]) == []
+
+
+def test_a_copy_beside_a_run_is_none(open_run: OpenRun) -> None:
+    there = open_run("recipe.epochs=5")
+    there.claim()
+    there.close()
+    there.path.rename(there.path.with_name("seed0.bak"))
+    assert describe_other_settings([open_run()]) == []
+    assert list(find_runs(there.path.parents[1])) == []

@@ -1,6 +1,7 @@
 """The table of an experiment's runs, in every state that a folder can be in."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,13 @@ def experiment(tmp_path: Path) -> Path:
     unreadable.plan()
     (unreadable.path / "state.json").write_text("{")
     return tmp_path / "micro-digits"
+
+
+def test_a_copy_beside_a_run_is_no_run(experiment: Path) -> None:
+    run = experiment / "step0_resnet/seed0"
+    before = read_ledger(experiment)
+    shutil.copytree(run, run.with_name("seed0.bak"))
+    assert read_ledger(experiment) == before
 
 
 def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> None:
