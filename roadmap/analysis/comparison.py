@@ -3,7 +3,6 @@
 This is how a recipe is chosen: one experiment a recipe, each with the same steps.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,20 +91,22 @@ def to_markdown(table: Table) -> str:
 
 
 def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
-    """Those that differ in this setting alone, by its value: the largest such set.
+    """Those that differ in this setting alone, by its value: the largest such set in which it does differ.
 
     Raises:
         RunError: fewer than two do, or its values are no numbers.
     """
     others = [other for other in find_differing(candidates) if other != key]
-    groups = Counter(tuple(one.settings.get(other) for other in others) for one in candidates)
-    ((chosen, _),) = groups.most_common(1)
-    found = [one for one in candidates if tuple(one.settings.get(other) for other in others) == chosen]
-    if len({one.settings.get(key) for one in found}) < 2:
+    groups: dict[tuple[str | None, ...], list[Candidate]] = {}
+    for one in candidates:
+        groups.setdefault(tuple(one.settings.get(other) for other in others), []).append(one)
+    varying = [group for group in groups.values() if len({one.settings.get(key) for one in group}) > 1]
+    if not varying:
         differing = ", ".join(find_differing(candidates)) or "nothing"
         raise RunError(f"{key}: no two of these experiments differ in it alone; they differ in {differing}")
+    largest = max(varying, key=len)
     try:
-        return sorted(found, key=lambda one: float(one.settings[key]))
+        return sorted(largest, key=lambda one: float(one.settings[key]))
     except (KeyError, ValueError) as error:
         raise RunError(f"{key}: its values are no numbers, so there is no curve along it") from error
 

@@ -99,6 +99,14 @@ def test_a_curve_is_of_experiments_that_differ_in_one_setting(three: list[Candid
         along(three[1:], "recipe.init")
 
 
+def test_experiments_that_agree_do_not_hide_those_that_differ(three: list[Candidate]) -> None:
+    """However many there are."""
+    alike = [candidate(f"wide{number}", {"recipe.lr": "0.01", "recipe.init": "normal"}) for number in range(3)]
+    assert [one.name for one in along([*alike, *three[:2]], "recipe.lr")] == ["slow", "fast"]
+    more = candidate("wider", {"recipe.lr": "0.1", "recipe.init": "normal"})
+    assert len(along([*three[:2], *alike, more], "recipe.lr")) == 4
+
+
 def test_the_table_can_be_made_from_the_file_of_all_runs(three: list[Candidate], tmp_path: Path) -> None:
     write_candidates(three, tmp_path / "comparison.csv")
     again = read_candidates(tmp_path / "comparison.csv")
