@@ -72,6 +72,9 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
     own = shlex.split(run.settings or "")
     cfg = compose_again(run.step, run.reference, run.variant, setting, read_values(recipe), own)
     cfg.seed, cfg.experiment = run.seed, run.experiment
+    for place in PLACES:
+        if OmegaConf.is_missing(cfg.data, place):  # on the machine that trained, and not published
+            cfg.data[place] = None
     config_hash = hash_config(asdict(read_config(cfg)))
     if run.config_hash not in (None, config_hash):
         raise ConfigError(

@@ -4,10 +4,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from roadmap.config.compose import CONF_DIR, compose
 
@@ -35,21 +34,28 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
         hydra.errors.HydraException: they name a group's choice that is no longer there.
     """
     setting = tuple(f"{group}={values[group]['name']}" for group in GROUPS)
-    base = _compose_base(setting)
-    overrides = [
-        f"{key}={value if PLAIN.fullmatch(value) else repr(value)}"
-        for key, value in flatten(values).items()
-        if key.partition(".")[0] not in NO_OVERRIDE and key != NOTE and key in base and value != base[key]
-    ]
+    differing = _find_differing(compose(*setting), _list_leaves(values))
+    overrides = [f"{key}={text if PLAIN.fullmatch(text) else repr(text)}" for key, text in differing.items()]
     choice = _find_choice(values["step"]["name"], values["reference"])
     return Words(choice, tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
 
 
-@cache
-def _compose_base(setting: tuple[str, ...]) -> dict[str, str]:
-    values = OmegaConf.to_container(compose(*setting), resolve=True)
-    assert isinstance(values, dict)
-    return flatten({str(key): value for key, value in values.items()})
+def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, str]:
+    """What a run has otherwise than `base`, or in place of a value that is missing there; `base` takes it over.
+
+    A value of `base` that follows another is compared after that: where it follows the run's, no word is needed.
+    """
+    values = _list_leaves(OmegaConf.to_container(base))
+    found = set()
+    for key in sorted(values, key=lambda key: "${" in str(values[key])):
+        if key not in own or key.partition(".")[0] in NO_OVERRIDE or key == NOTE:
+            continue
+        is_missing = values[key] == MISSING
+        if is_missing or _show(own[key]) != _show(OmegaConf.select(base, key)):
+            OmegaConf.update(base, key, own[key])
+            if not is_missing or own[key] is not None:  # None: where images lie is not published
+                found.add(key)
+    return {key: _show(value) for key, value in own.items() if key in found}
 
 
 def compose_again(
@@ -85,20 +91,25 @@ def _switch(axis: str, value: str) -> str:
     return f"model/{axis}={value}" if is_choice else f"model.{axis}={value}"
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, Any]) -> dict[str, str]:
     """Dotted keys and values, as they are written on a command line."""
-    flat: dict[str, str] = {}
+    return {key: _show(value) for key, value in _list_leaves(values).items()}
+
+
+def _list_leaves(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and values of nested mappings."""
+    leaves: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
+            leaves |= _list_leaves(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = _show(value)
-    return flat
+            leaves[f"{prefix}{key}"] = value
+    return leaves
 
 
 def _show(value: Any) -> str:
     """As YAML has it; 1.0 is written 1, as a configuration may have either for the same number."""
-    if isinstance(value, list):
+    if isinstance(value, list | ListConfig):
         return f"[{','.join(map(_show, value))}]"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -1,0 +1,50 @@
+"""What a run left of its configuration gives the words that compose it again, by the hash that tells its result."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from omegaconf import DictConfig
+
+from roadmap.config import compose, read_config
+from roadmap.config.replay import Words, find_words
+from roadmap.config.variant import find_variant
+from roadmap.runs.identity import hash_config
+
+FOLDER = ("data=imagefolder", "data.root=/images", "data.num_classes=3")
+
+
+def replay(*words: str) -> tuple[Words, bool]:
+    """The words of the run that `words` train, and whether they compose the same."""
+    cfg = compose(*words)
+    values = read_plain(cfg)
+    found = find_words(values, find_variant(cfg))
+    again = read_plain(compose(*filter(None, [found.choice]), *found.variant, *found.setting))
+    return found, hash_config(again | {"seed": values["seed"]}) == hash_config(values)
+
+
+def read_plain(cfg: DictConfig) -> dict[str, Any]:
+    """The values of the config.yaml that a run leaves."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(read_config(cfg))))
+    return values
+
+
+def test_what_a_group_leaves_open_is_told() -> None:
+    words, is_same = replay("+roadmap=step5_inverted", *FOLDER)
+    assert is_same
+    assert words.setting == (
+        "regime=micro",
+        "data=imagefolder",
+        "recipe=short",
+        "data.root=/images",
+        "data.num_classes=3",
+    )
+
+
+def test_what_follows_another_value_is_told_where_it_does_not() -> None:
+    words, is_same = replay("regime.drop_path=0.3")
+    assert is_same
+    assert words.setting[3:] == ("regime.drop_path=0.3",)
+    words, is_same = replay("regime.drop_path=0.3", "recipe.drop_path=0.0")
+    assert is_same
+    assert words.setting[3:] == ("regime.drop_path=0.3", "recipe.drop_path=0")
