@@ -15,7 +15,7 @@ from roadmap.analysis.diagrams import Network
 from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
-from roadmap.config.replay import compose_again, find_words, flatten
+from roadmap.config.replay import compose_again, find_words, flatten, is_group_word
 from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, RunError, first_line
@@ -147,11 +147,17 @@ def add_own_settings(runs: Iterable[Run], recipe: Mapping[str, Any]) -> list[Run
         if setup is None or not setup.values:  # published by another version of conf/
             found.append(run)
             continue
-        words = setup.overrides
-        keyed = [word for word in words if "." in word.partition("=")[0] and not word.startswith("model.")]
-        own = [word for word in keyed if word.partition("=")[0] not in shared]
+        own = [word for word in setup.overrides if _is_own(run, word) and word.partition("=")[0] not in shared]
         found.append(replace(run, settings=shlex.join(own) or None))
     return found
+
+
+def _is_own(run: Run, word: str) -> bool:
+    """Whether a word of a run's command is not told by its regime, data, recipe and variant."""
+    key, _, value = word.partition("=")
+    if is_group_word(word):
+        return value != getattr(run, key)
+    return "." in key and not key.startswith("model.")
 
 
 def keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

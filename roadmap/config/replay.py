@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-from roadmap.config.compose import CONF_DIR, compose
+from roadmap.config.compose import CONF_DIR, compose, list_choices
 
 # Told by the choice of the step and its variant, or by the seed; where files lie is no part of a configuration.
 NO_OVERRIDE = ("step", "model", "seed", "reference", "output_dir")
@@ -31,13 +31,26 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
 
     Raises:
         KeyError, TypeError: the values have not the shape of a configuration.
-        hydra.errors.HydraException: they name a group's choice that is no longer there.
     """
-    setting = tuple(f"{group}={values[group]['name']}" for group in GROUPS)
+    setting = tuple(f"{group}={find_group_choice(group, values[group])}" for group in GROUPS)
     differing = _find_differing(compose(*setting), _list_leaves(values))
     overrides = [f"{key}={text if PLAIN.fullmatch(text) else repr(text)}" for key, text in differing.items()]
     choice = _find_choice(values["step"]["name"], values["reference"])
     return Words(choice, tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
+
+
+def find_group_choice(group: str, own: Mapping[str, Any]) -> str:
+    """The file of that name; of a name of the run's own, that from which the fewest values differ."""
+    choices = list_choices(group)
+    if own["name"] in choices:
+        return str(own["name"])
+    return min(choices, key=lambda choice: _count_differing(compose(f"{group}={choice}")[group], own))
+
+
+def _count_differing(filed: DictConfig, own: Mapping[str, Any]) -> int:
+    """Without what follows another group."""
+    values, mine = flatten(OmegaConf.to_container(filed)), flatten(own)
+    return sum(text != mine.get(key, text) for key, text in values.items() if "${" not in text)
 
 
 def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, str]:
@@ -68,16 +81,27 @@ def compose_again(
 ) -> DictConfig:
     """The configuration of a network in a regime, on data, by a recipe, with values that are shared and its own.
 
+    Of `own`, the words that choose a group's file go before the name in `setting`.
+
     Raises:
-        hydra.errors.HydraException: a step or a group's choice that is no longer there.
+        hydra.errors.HydraException: a choice that is no longer there.
         omegaconf.errors.OmegaConfBaseException: a value's key is no longer there.
     """
     choice = _find_choice(step, reference)
-    groups = [f"{group}={name}" for group, name in zip(GROUPS, setting, strict=True)]
+    named = zip(GROUPS, setting, strict=True)
+    chosen = {group: find_group_choice(group, shared.get(group, {}) | {"name": name}) for group, name in named}
+    keyed = [word for word in own if not is_group_word(word)]
+    chosen |= dict(word.split("=", 1) for word in own if is_group_word(word))
+    groups = [f"{group}={name}" for group, name in chosen.items()]
     cfg = compose(*filter(None, [choice]), *groups, *(_switch(*pair) for pair in variant.items()))
     cfg.merge_with(shared)
-    cfg.merge_with_dotlist(list(own))
+    cfg.merge_with_dotlist(keyed)
     return cfg
+
+
+def is_group_word(word: str) -> bool:
+    """Whether a word chooses the file of the regime, the data or the recipe."""
+    return word.partition("=")[0] in GROUPS
 
 
 def _find_choice(step: str, reference: str | None) -> str:
@@ -91,7 +115,7 @@ def _switch(axis: str, value: str) -> str:
     return f"model/{axis}={value}" if is_choice else f"model.{axis}={value}"
 
 
-def flatten(values: Mapping[str, Any]) -> dict[str, str]:
+def flatten(values: Any) -> dict[str, str]:
     """Dotted keys and values, as they are written on a command line."""
     return {key: _show(value) for key, value in _list_leaves(values).items()}
 

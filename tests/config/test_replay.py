@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import pytest
 from omegaconf import DictConfig
 
 from roadmap.config import compose, read_config
@@ -48,3 +49,21 @@ def test_what_follows_another_value_is_told_where_it_does_not() -> None:
     words, is_same = replay("regime.drop_path=0.3", "recipe.drop_path=0.0")
     assert is_same
     assert words.setting[3:] == ("regime.drop_path=0.3", "recipe.drop_path=0")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((*FOLDER, "data.name=flowers"), ("data=imagefolder", "data.name=flowers")),
+        (("data=imagenet", "data.name=mine", "data.image_size=64"), ("data=imagenet", "data.image_size=64")),
+        (("data=cifar100", "data.name=coarse", "data.num_classes=20"), ("data=cifar100", "data.num_classes=20")),
+        (("recipe=paper", "recipe.name=mine", "recipe.lr=1e-3"), ("recipe=paper", "recipe.name=mine")),
+        (("regime=resnet50", "regime.name=slim", "regime.width.modern=48"), ("regime=resnet50",)),
+    ],
+)
+def test_a_name_of_ones_own_is_told_beside_the_choice_that_is_nearest(
+    words: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    found, is_same = replay(*words)
+    assert is_same
+    assert set(expected) < set(found.setting)

@@ -1,11 +1,15 @@
 """An experiment is published with all that shows it, nothing that is heavy, and can be drawn again from that."""
 
+import html
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +21,8 @@ from roadmap.analysis.folders import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.run import write_run_table
 from roadmap.analysis.table import markdown_table
+from roadmap.config import compose, read_config
+from roadmap.runs.identity import hash_config
 from roadmap.setups import find_recipe, keep_shared, read_setup
 
 Load = Callable[[str], ModuleType]
@@ -199,3 +205,42 @@ def test_a_configuration_that_today_composes_otherwise_is_not_passed_off(
     setup = read_setup(read_runs(tmp_path / "results")[0])
     assert setup is not None
     assert "0123456789ab was trained" in str(setup.problem)
+
+
+def test_an_image_folder_with_a_name_of_its_own_has_its_command(
+    tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]], load_script: Load
+) -> None:
+    """Where the images lie is told to the owner alone; what is published is read by the hash that was trained."""
+    trial = tmp_path / "outputs/trial"
+    hashes = [
+        write_folder_run(write_run, trial, "step5_inverted", "flowers", "3"),
+        write_folder_run(write_run, trial, "step7_kernel", "birds", "4", "recipe.name=mine", "recipe.epochs=2"),
+    ]
+    assert load_script("report").main([str(trial)]) == 0
+    owners = html.unescape((trial / "figures/report.html").read_text())
+    assert "data.root=/images/flowers data.num_classes=3 " in owners
+    assert publish(trial)[0] == 0
+    results = tmp_path / "results"
+    commands = re.findall(r"^python train.py (.*)$", (results / "README.md").read_text(), re.MULTILINE)
+    assert [hash_of(*shlex.split(command), "data.root=/elsewhere") for command in commands] == hashes
+    assert [run.config_hash for run in read_runs(results)] == hashes
+    setups = [read_setup(run) for run in read_runs(results)]
+    assert [setup.problem for setup in setups if setup] == [None, None]
+    page = html.unescape((results / "report.html").read_text())
+    for command in commands:
+        assert command in page
+    assert "/images" not in page
+
+
+def write_folder_run(write_run: Callable[..., Path], folder: Path, step: str, name: str, *words: str) -> str:
+    """A run on an image folder of some classes; the hash of its configuration, which its summary has."""
+    classes, *more = words
+    words = ("data=imagefolder", f"data.name={name}", f"data.root=/images/{name}", f"data.num_classes={classes}")
+    summary = write_run(folder, step, *words, *more) / "summary.json"
+    config_hash = hash_of(f"+roadmap={step}", *words, *more)
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"config_hash": config_hash}))
+    return config_hash
+
+
+def hash_of(*words: str) -> str:
+    return hash_config(asdict(read_config(compose(*words))))
