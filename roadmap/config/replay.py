@@ -111,6 +111,7 @@ def _find_choice(step: str, reference: str | None) -> str:
 
 
 def _switch(axis: str, value: str) -> str:
+    value = "null" if value == "None" else value  # as older runs are named
     is_choice = (CONF_DIR / "model" / axis / f"{value}.yaml").exists()
     return f"model/{axis}={value}" if is_choice else f"model.{axis}={value}"
 

@@ -20,7 +20,7 @@ def find_variant(cfg: DictConfig) -> dict[str, str]:
     step, own = _model_values(cfg.step.name), OmegaConf.to_container(cfg.model)
     assert isinstance(own, dict)
     return {
-        str(key): str(value)
+        str(key): "null" if value is None else str(value)
         for key, value in own.items()
         if key not in NO_DESIGN and value != step.get(str(key), value)
     }

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig
 
 from roadmap.config import compose, read_config
-from roadmap.config.replay import Words, find_words
+from roadmap.config.replay import Words, compose_again, find_words
 from roadmap.config.variant import find_variant
 from roadmap.runs.identity import hash_config
 
@@ -67,3 +67,15 @@ def test_a_name_of_ones_own_is_told_beside_the_choice_that_is_nearest(
     found, is_same = replay(*words)
     assert is_same
     assert set(expected) < set(found.setting)
+
+
+@pytest.mark.parametrize("named", ["null", "None"])  # the latter as older runs are named
+def test_no_layer_scale_is_a_variant_that_can_be_typed(named: str) -> None:
+    cfg = compose("+roadmap=step12_downsample", "recipe=paper", "model.layer_scale_init=null")
+    assert find_variant(cfg) == {"layer_scale_init": "null"}
+    words = find_words(read_plain(cfg), {"layer_scale_init": named})
+    assert words.variant == ("model.layer_scale_init=null",)
+    again = compose_again(
+        "step12_downsample", None, {"layer_scale_init": named}, ("micro", "digits", "paper"), {}, ()
+    )
+    assert read_config(again) == read_config(cfg)
