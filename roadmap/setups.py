@@ -15,7 +15,7 @@ from roadmap.analysis.diagrams import Network
 from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
-from roadmap.config.replay import compose_again, find_words, flatten, is_group_word
+from roadmap.config.replay import DESIGN, compose_again, find_words, flatten, is_group_word
 from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, RunError, first_line
@@ -157,7 +157,7 @@ def _is_own(run: Run, word: str) -> bool:
     key, _, value = word.partition("=")
     if is_group_word(word):
         return value != getattr(run, key)
-    return "." in key and not key.startswith("model.")
+    return "." in key and (run.reference is not None or not key.startswith(DESIGN))
 
 
 def keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from roadmap.config.compose import CONF_DIR, compose, list_choices
 
-# Told by the choice of the step and its variant, or by the seed; where files lie is no part of a configuration.
-NO_OVERRIDE = ("step", "model", "seed", "reference", "output_dir")
-NOTE = "data.note"  # printed, and no part of the training
+# Told by the choice of the step, or by the seed; where files lie is no part of a configuration.
+NO_OVERRIDE = ("step", "seed", "reference", "output_dir")
+DESIGN = "model."  # of a step, told by its variant; a reference has none, and takes classes and drop_path from here
+NO_WORDS = ("data.note", "model.form")  # what is printed, and how a block is computed
 GROUPS = ("regime", "data", "recipe")
 PLAIN = re.compile(r"[\w./+-]+|\[.*\]")  # a value that Hydra takes without quotes
 
@@ -33,7 +34,9 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
         KeyError, TypeError: the values have not the shape of a configuration.
     """
     setting = tuple(f"{group}={find_group_choice(group, values[group])}" for group in GROUPS)
-    differing = _find_differing(compose(*setting), _list_leaves(values))
+    is_step = values["reference"] is None
+    told = {key: value for key, value in _list_leaves(values).items() if not (is_step and key.startswith(DESIGN))}
+    differing = _find_differing(compose(*setting), told)
     overrides = [f"{key}={text if PLAIN.fullmatch(text) else repr(text)}" for key, text in differing.items()]
     choice = _find_choice(values["step"]["name"], values["reference"])
     return Words(choice, tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
@@ -57,11 +60,12 @@ def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, str]:
     """What a run has otherwise than `base`, or in place of a value that is missing there; `base` takes it over.
 
     A value of `base` that follows another is compared after that: where it follows the run's, no word is needed.
+    A network's follow the recipe's, which follow the regime's.
     """
     values = _list_leaves(OmegaConf.to_container(base))
     found = set()
-    for key in sorted(values, key=lambda key: "${" in str(values[key])):
-        if key not in own or key.partition(".")[0] in NO_OVERRIDE or key == NOTE:
+    for key in sorted(values, key=lambda key: ("${" in str(values[key]), key.startswith(DESIGN))):
+        if key not in own or key.partition(".")[0] in NO_OVERRIDE or key in NO_WORDS:
             continue
         is_missing = values[key] == MISSING
         if is_missing or _show(own[key]) != _show(OmegaConf.select(base, key)):

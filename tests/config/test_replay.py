@@ -5,11 +5,14 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from roadmap.config import compose, read_config
 from roadmap.config.replay import Words, compose_again, find_words
 from roadmap.config.variant import find_variant
+from roadmap.errors import ConfigError
 from roadmap.runs.identity import hash_config
 
 FOLDER = ("data=imagefolder", "data.root=/images", "data.num_classes=3")
@@ -79,3 +82,73 @@ def test_no_layer_scale_is_a_variant_that_can_be_typed(named: str) -> None:
         "step12_downsample", None, {"layer_scale_init": named}, ("micro", "digits", "paper"), {}, ()
     )
     assert read_config(again) == read_config(cfg)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny", "resnet18"])
+def test_a_reference_keeps_its_classes_and_its_stochastic_depth(name: str) -> None:
+    words, is_same = replay(f"+reference={name}", "model.drop_path=0.2", "model.num_classes=12")
+    assert is_same
+    assert words.choice == f"+reference={name}"
+    assert words.setting[3:] == ("model.num_classes=12", "model.drop_path=0.2")
+    words, is_same = replay(f"+reference={name}", "recipe.drop_path=0.2", "data.num_classes=12")
+    assert is_same
+    assert words.setting[3:] == ("data.num_classes=12", "recipe.drop_path=0.2")
+
+
+WORDS = {
+    "regime": ["micro", "resnet50", "resnet200"],
+    "data": ["digits", "cifar10_stride4", "imagenet", "imagefolder data.root=/images data.num_classes=7"],
+    "recipe": ["short", "paper", "original"],
+    "regime.name": ["slim"],
+    "regime.drop_path": ["0", "0.3"],
+    "regime.depths.modern": ["[1,1,2,1]"],
+    "data.name": ["flowers", "cifar100", "2024"],
+    "data.source": ["digits", "folder"],
+    "data.num_classes": ["4"],
+    "data.stem_stride": ["1"],
+    "data.mean": ["[0.5,0.5,1]"],
+    "data.cache": ["null", "/somewhere/else"],
+    "recipe.name": ["mine", "paper"],
+    "recipe.drop_path": ["0", "0.2"],
+    "recipe.layer_scale_init": ["null", "1e-6", "1"],
+    "recipe.init": ["torchvision"],
+    "recipe.lr": ["1e-3"],
+    "recipe.ema_decay": ["0.99"],
+    "recipe.augment.rand_augment": ["null", "rand-m5"],
+    "recipe.augment.scale": ["[0.5,1.0]"],
+    "model/norm": ["batchnorm", "layernorm"],
+    "model/kernel_size": ["3", "9"],
+    "model.kernel_size": ["13"],
+    "model.stem_stride": ["2"],
+    "model.num_classes": ["4", "12"],
+    "model.layer_scale_init": ["null", "0.1"],
+    "model.drop_path": ["0.0", "0.2"],
+    "model.init": ["trunc_normal"],
+    "model.form": ["conv"],
+    "step.name": ["own"],
+    "seed": ["3"],
+    "experiment": ["trial", "micro-digits"],
+    "hardware.workers": ["2"],
+    "init_from": ["'outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt'"],
+}
+CHOICES = ["", "+roadmap=original", "+roadmap=step7_kernel", "+reference=swin_tiny", "+reference=resnet18"]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    choice=st.sampled_from(CHOICES),
+    picked=st.fixed_dictionaries({}, optional={key: st.sampled_from(texts) for key, texts in WORDS.items()}),
+)
+def test_whatever_is_typed_is_replayed(choice: str, picked: dict[str, str]) -> None:
+    typed = " ".join([choice, *(f"{key}={text}" for key, text in picked.items())]).split()
+    try:
+        cfg = compose(*typed)
+        names = [read_config(cfg).regime.name, read_config(cfg).data.name, read_config(cfg).recipe.name]
+    except ConfigError:
+        reject()  # not trained
+    words, is_same = replay(*typed)
+    again = read_config(compose(*filter(None, [words.choice]), *words.variant, *words.setting))
+    assert is_same
+    assert [again.regime.name, again.data.name, again.recipe.name] == names
+    assert again.experiment == cfg.experiment
+    assert again.hardware == read_config(cfg).hardware

@@ -35,7 +35,7 @@ def write_run() -> Callable[..., Path]:
         folder: Path, step: str, *words: str, seed: int = 0, top1: float = 90.0, epochs: int = 3, **changes: Any
     ) -> Path:
         """A run folder as train.py leaves it, for the configuration that the words compose."""
-        cfg = compose(f"+roadmap={step}", f"experiment={folder.name}", *words)
+        cfg = compose(f"+{changes.get('group', 'roadmap')}={step}", f"experiment={folder.name}", *words)
         cfg.seed = seed
         variant = {
             word[6:].partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("model/")
@@ -45,7 +45,7 @@ def write_run() -> Callable[..., Path]:
             "step_index": cfg.step.index,
             "label": changes.get("label", cfg.step.label),
             "variant": changes.get("variant", variant),
-            "reference": None,
+            "reference": cfg.reference,
             "experiment": folder.name,
             "seed": seed,
             "regime": cfg.regime.name,

@@ -232,12 +232,33 @@ def test_an_image_folder_with_a_name_of_its_own_has_its_command(
     assert "/images" not in page
 
 
+def test_a_reference_is_published_with_its_stochastic_depth(
+    tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+) -> None:
+    trial = tmp_path / "outputs/trial"
+    config_hash = write_hashed_run(write_run, trial, "swin_tiny", "model.drop_path=0.2", group="reference")
+    assert publish(trial)[0] == 0
+    (run,) = read_runs(tmp_path / "results")
+    setup = read_setup(run)
+    assert setup is not None
+    assert (run.config_hash, setup.problem) == (config_hash, None)
+    page = (tmp_path / "results/README.md").read_text()
+    assert "+reference=swin_tiny regime=micro data=digits recipe=short experiment=trial model.drop_path=0.2" in page
+
+
 def write_folder_run(write_run: Callable[..., Path], folder: Path, step: str, name: str, *words: str) -> str:
-    """A run on an image folder of some classes; the hash of its configuration, which its summary has."""
+    """On an image folder of some classes."""
     classes, *more = words
     words = ("data=imagefolder", f"data.name={name}", f"data.root=/images/{name}", f"data.num_classes={classes}")
-    summary = write_run(folder, step, *words, *more) / "summary.json"
-    config_hash = hash_of(f"+roadmap={step}", *words, *more)
+    return write_hashed_run(write_run, folder, step, *words, *more)
+
+
+def write_hashed_run(
+    write_run: Callable[..., Path], folder: Path, step: str, *words: str, group: str = "roadmap"
+) -> str:
+    """A run whose summary has the hash of its configuration, which is returned."""
+    summary = write_run(folder, step, *words, group=group) / "summary.json"
+    config_hash = hash_of(f"+{group}={step}", *words)
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"config_hash": config_hash}))
     return config_hash
 
