@@ -15,7 +15,8 @@ NO_OVERRIDE = ("step", "seed", "reference", "output_dir")
 DESIGN = "model."  # of a step, told by its variant; a reference has none, and takes classes and drop_path from here
 NO_WORDS = ("data.note", "model.form")  # what is printed, and how a block is computed
 GROUPS = ("regime", "data", "recipe")
-PLAIN = re.compile(r"[\w./+-]+|\[.*\]")  # a value that Hydra takes without quotes
+# A text that Hydra takes without quotes, and for no number, truth value or null; of texts, digits first are quoted.
+PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
     is_step = values["reference"] is None
     told = {key: value for key, value in _list_leaves(values).items() if not (is_step and key.startswith(DESIGN))}
     differing = _find_differing(compose(*setting), told)
-    overrides = [f"{key}={text if PLAIN.fullmatch(text) else repr(text)}" for key, text in differing.items()]
+    overrides = [f"{key}={_write(value)}" for key, value in differing.items()]
     choice = _find_choice(values["step"]["name"], values["reference"])
     return Words(choice, tuple(_switch(*pair) for pair in variant.items()), (*setting, *overrides))
 
@@ -56,7 +57,7 @@ def _count_differing(filed: DictConfig, own: Mapping[str, Any]) -> int:
     return sum(text != mine.get(key, text) for key, text in values.items() if "${" not in text)
 
 
-def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, str]:
+def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, Any]:
     """What a run has otherwise than `base`, or in place of a value that is missing there; `base` takes it over.
 
     A value of `base` that follows another is compared after that: where it follows the run's, no word is needed.
@@ -72,7 +73,7 @@ def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, str]:
             OmegaConf.update(base, key, own[key])
             if not is_missing or own[key] is not None:  # None: where images lie is not published
                 found.add(key)
-    return {key: _show(value) for key, value in own.items() if key in found}
+    return {key: value for key, value in own.items() if key in found}
 
 
 def compose_again(
@@ -143,3 +144,9 @@ def _show(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _write(value: Any) -> str:
+    """As Hydra reads the same value."""
+    is_plain = not isinstance(value, str) or PLAIN.fullmatch(value)
+    return _show(value) if is_plain else repr(value)

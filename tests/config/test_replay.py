@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from roadmap.config import compose, read_config
 from roadmap.config.replay import Words, compose_again, find_words
@@ -93,6 +93,15 @@ def test_a_reference_keeps_its_classes_and_its_stochastic_depth(name: str) -> No
     words, is_same = replay(f"+reference={name}", "recipe.drop_path=0.2", "data.num_classes=12")
     assert is_same
     assert words.setting[3:] == ("data.num_classes=12", "recipe.drop_path=0.2")
+
+
+@pytest.mark.parametrize("path", ["1e3", "2.50", "true", "[a]", "Blüten", "~/images", "../a-b/c_1.5", "two words"])
+def test_a_text_is_written_so_that_it_is_read_as_that_text(path: str) -> None:
+    words = ("data=imagefolder", "data.num_classes=3", f"data.root='{path}'")
+    found, _ = replay(*words)
+    assert read_config(compose(*found.setting)).data.root == path
+    published = OmegaConf.from_dotlist([word for word in found.setting if word.startswith("data.root=")])
+    assert published.data.root == path
 
 
 WORDS = {
