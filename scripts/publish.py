@@ -152,6 +152,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
     worth = find_worth(rows)
     effects = [f"## What each choice is worth\n\n{markdown_effects(worth)}"] if worth.leaves_path else []
     commands = "\n".join(training_commands(rows, setups))
+    by = f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```"
     return "\n\n".join(
         [
             f"# {rows[0].experiment}",
@@ -159,7 +160,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
             markdown_table(rows),
             markdown_notes(rows),
             *effects,
-            f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```",
+            *([by] if commands else []),
             "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `report.html` (open it "
             f"from disk) curves and networks. `python scripts/plot_roadmap.py {target}` draws the figures again.\n",
         ]

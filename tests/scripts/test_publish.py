@@ -246,6 +246,17 @@ def test_a_reference_is_published_with_its_stochastic_depth(
     assert "+reference=swin_tiny regime=micro data=digits recipe=short experiment=trial model.drop_path=0.2" in page
 
 
+def test_no_commands_are_promised_where_no_configuration_can_be_read(
+    tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+) -> None:
+    trial = tmp_path / "outputs/trial"
+    write_hashed_run(write_run, trial, "step0_resnet", "recipe.lr=1e-3")
+    (config,) = trial.rglob("config.yaml")
+    config.unlink()
+    assert publish(trial)[0] == 0
+    assert "Trained by" not in (tmp_path / "results/README.md").read_text()
+
+
 def write_folder_run(write_run: Callable[..., Path], folder: Path, step: str, name: str, *words: str) -> str:
     """On an image folder of some classes."""
     classes, *more = words
