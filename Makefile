@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# These networks are too small for several threads; several runs at once use the cores better.
+## These networks are too small for several threads; several runs at once use the cores better.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 8))')
 
 .PHONY: help install roadmap test test-system check format

@@ -4,7 +4,13 @@ import signal
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+WIDEST = 1000  # columns
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
@@ -14,6 +20,15 @@ def run_script(main: Callable[[], int]) -> NoReturn:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def print_table(console: "Console", table: "Table") -> None:
+    """As wide as it needs to be: a narrow terminal folds its lines, where cut cells could not be read."""
+    from rich.measure import Measurement  # not all scripts need rich
+
+    widest = console.options.update(width=WIDEST)
+    console.width = max(console.width, Measurement.get(console, widest, table).maximum)
+    console.print(table)
 
 
 def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:

@@ -32,7 +32,7 @@ from roadmap.analysis.run import DONE
 from roadmap.analysis.setting_figure import draw_setting
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
-from roadmap.script import run_script
+from roadmap.script import print_table, run_script
 from roadmap.setups import find_recipe
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
         folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
         candidates = read_finished(folders)
         table = make_table(candidates)
-        console.print(show(table))
+        print_table(console, show(table))
         for path in write(candidates, arguments.to, arguments.along):
             print(path)
     except (RoadmapError, OSError) as error:

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_sweep
 from roadmap.errors import RoadmapError
-from roadmap.script import positive, run_script
+from roadmap.script import positive, print_table, run_script
 from roadmap.sweep import expand
 from roadmap.training.progress import counting_bar
 
@@ -80,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if rows:
-        console.print(make_table(rows))
+        print_table(console, make_table(rows))
     for line in describe(rows, total):
         console.print(line, soft_wrap=True, markup=False)
     return 0

@@ -15,7 +15,7 @@ from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import terminal_table
 from roadmap.errors import RoadmapError
-from roadmap.script import run_script
+from roadmap.script import print_table, run_script
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -29,7 +29,7 @@ def main() -> int:
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    console.print(terminal_table(curve.rows, arguments.best))
+    print_table(console, terminal_table(curve.rows, arguments.best))
     for path in curve.paths:
         print(path)
     return 0

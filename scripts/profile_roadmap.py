@@ -24,7 +24,7 @@ from rich.table import Table
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RoadmapError
 from roadmap.paper import PAPER_REGIMES
-from roadmap.script import positive, run_script
+from roadmap.script import positive, print_table, run_script
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; a typo should not wait for it
@@ -72,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    console.print(make_table(rows))
+    print_table(console, make_table(rows))
     console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
     return 0
 

@@ -17,7 +17,7 @@ from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import State
 from roadmap.runs.ledger import Entry, ledger_table, read_ledger
-from roadmap.script import run_script
+from roadmap.script import print_table, run_script
 
 PIPE_WIDTH = 160  # columns where the output is no terminal
 
@@ -29,7 +29,7 @@ def main() -> int:
         experiment = choose_experiment(arguments.experiment, arguments.output_dir)
         entries = read_ledger(experiment)
         if arguments.watch is None:
-            console.print(ledger_table(entries, str(experiment)))
+            print_table(console, ledger_table(entries, str(experiment)))
         else:
             entries = watch(experiment, arguments.watch, console)
     except RoadmapError as error:

@@ -129,7 +129,10 @@ def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
     else:
         alike = "all networks of a setting vary alike"
         said = "; ".join(f"{', '.join(own)}: {figure}" for own, figure in figures.items())
-    return f"If {alike} from seed to seed ({said}, seeds as blocks), the same seeds say: {verdict_text(judged)}"
+    verdict = verdict_text(judged)
+    if not verdict:
+        return ""
+    return f"If {alike} from seed to seed ({said}, seeds as blocks), the same seeds say: {verdict}"
 
 
 def by_seed(row: Row, best: bool) -> dict[int, float]:

@@ -74,8 +74,8 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str, best: bool = 
     if missing:
         raise RunError(
             f"{grid_name}: {len(missing)} of its {len(cells)} networks have no result: {', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}; python train.py -m +sweep=factorial "
-            f"sweep.axes={','.join(axes)} sweep.step={step} trains them"
+            f"{', ...' if len(missing) > 3 else ''}. The command of the sweep again, with "
+            f"+sweep=factorial sweep.axes={','.join(axes)} sweep.step={step}, trains them"
         )
     seeds = sorted(set.intersection(*(set(results[name]) for name in cells.values())))
     if not seeds:

@@ -13,7 +13,7 @@ from functools import cache
 
 from roadmap.config.compose import CONF_DIR, compose
 from roadmap.config.spec import Config, Mode
-from roadmap.data.spec import Crop
+from roadmap.data.spec import Crop, Source
 from roadmap.model.spec import NormKind
 from roadmap.training.spec import Optimizer, Schedule
 
@@ -104,6 +104,11 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
         yield (
             f"recipe.augment.scale={list(recipe.augment.scale)} has no effect with recipe.augment.crop=padded: "
             "recipe.augment.crop=resized, or recipe.augment.scale=[1,1]"
+        )
+    if config.data.source is Source.digits and config.data.root is not None:
+        yield (
+            f"data.root={config.data.root} has no effect with data={config.data.name}, whose images are embedded: "
+            "data=imagefolder, cifar10, cifar100 or imagenet reads it"
         )
     filed = _read_recipe_file(recipe.name)
     if filed is not None and recipe.optimizer is Optimizer.sgd and recipe.beta2 != filed[2]:

@@ -54,8 +54,9 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed={self.seed}: must be from 0 to {2**32 - 1}")
-        if PurePath(self.experiment).name != self.experiment or self.experiment in ("", ".."):
-            raise ConfigError(f"experiment={self.experiment}: must be the name of one folder, below output_dir")
+        for key, name in (("experiment", self.experiment), ("step.name", self.step.name)):
+            if PurePath(name).name != name or name in ("", ".."):
+                raise ConfigError(f"{key}={name}: must be the name of one folder, below output_dir")
         if self.mode is Mode.eval and self.init_from is None:
             raise ConfigError("mode=eval needs weights: init_from=NAME or init_from=FILE")
 

@@ -71,6 +71,8 @@ def open_images(data: DataSpec, download: bool = True) -> tuple[CheckedImages, C
             data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
     """
     train, val = _open_source(data, download)
+    if isinstance(train, ImageArray) and (classes := int(train.labels.max()) + 1) > data.num_classes:
+        raise DataError(f"{data.name} has {classes} classes: data.num_classes={data.num_classes} is too few")
     if data.holdout:
         train, val = _hold_out(train, data.holdout)
     return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)

@@ -3,6 +3,7 @@
 Names differ, tensors don't, but for the 1x1 convolutions of a ConvNeXt, which the others keep as matrices.
 """
 
+import zipfile
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -140,6 +141,10 @@ def read_weights(path: Path) -> StateDict:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        if zipfile.is_zipfile(path):  # torch checks no checksum
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"wrong checksum of {damaged}")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own errors for a damaged file
         is_foreign = type(error).__name__ == "UnpicklingError"  # whose text advises to trust the file

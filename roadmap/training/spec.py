@@ -81,7 +81,8 @@ class RecipeSpec:
 class HardwareSpec:
     """Where and how fast, no part of a run's identity.
 
-    Results differ by rounding, and with `resident` by the random draws of the same augmentation.
+    Results differ by rounding, with `resident` by the random draws of the same augmentation, and with the number of
+    images at once by those of augmentation, mixing and stochastic depth, and by what BatchNorm takes together.
     """
 
     device: str  # auto (the best there is), cpu, cuda, cuda:1, mps

@@ -61,6 +61,12 @@ CASES = {
         "has no effect with recipe.optimizer=sgd",
         ["recipe.optimizer=adamw"],
     ),
+    "a folder for embedded images": (
+        ["data=digits", "data.root=/data"],
+        "data.root=/data",
+        "has no effect with data=digits, whose images are embedded",
+        ["data=imagefolder", "data.num_classes=10"],
+    ),
     "two stochastic depths": (
         ["recipe.drop_path=0.1", "model.drop_path=0.2"],
         "recipe.drop_path=0.1",

@@ -83,6 +83,11 @@ def test_digits_are_those_of_scikit_learn() -> None:
         np.testing.assert_array_equal(digits["labels"], expected.target)
 
 
+def test_digits_are_of_ten_classes() -> None:
+    assert refuse(make_spec(None, 3, Source.digits)).endswith("has 10 classes: data.num_classes=3 is too few")
+    assert len(open_images(make_spec(None, 12, Source.digits))[0]) == 1433
+
+
 def test_digits_are_the_same_each_time() -> None:
     first, again = (open_images(make_spec(None, 10, Source.digits))[1] for _ in range(2))
     assert all(first[i][0].tobytes() == again[i][0].tobytes() and first[i][1] == again[i][1] for i in range(364))

@@ -98,6 +98,17 @@ def test_a_damaged_file_is_named(content: bytes, build: Build, tmp_path: Path) -
         load_weights(build(), str(tmp_path / "weights.pth"))
 
 
+def test_a_flipped_bit_is_found(build: Build, tmp_path: Path) -> None:
+    """torch reads such a file without a word."""
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"model": build().state_dict()}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt can't be read as weights: .*(checksum|CRC)"):
+        load_weights(build(), str(path))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

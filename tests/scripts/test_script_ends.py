@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+from rich.table import Table
+
+from roadmap.script import print_table
 
 FEW_LINES = "from roadmap.script import run_script; run_script(lambda: print('line\\n' * 100_000) or 3)"
 
@@ -37,3 +41,11 @@ def test_numbers_of_the_command_line(text: str, message: str) -> None:
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert process.returncode == 2
     assert message in process.stderr
+
+
+def test_a_table_is_not_cut_for_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(*(f"heading {number}" for number in range(12)))
+    table.add_row(*(f"{number / 7:.5f}" for number in range(12)))
+    print_table(Console(width=40), table)
+    printed = capsys.readouterr().out
+    assert all(f"{number / 7:.5f}" in printed for number in range(12))
