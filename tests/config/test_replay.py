@@ -143,7 +143,7 @@ WORDS = {
 CHOICES = ["", "+roadmap=original", "+roadmap=step7_kernel", "+reference=swin_tiny", "+reference=resnet18"]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     choice=st.sampled_from(CHOICES),
     picked=st.fixed_dictionaries({}, optional={key: st.sampled_from(texts) for key, texts in WORDS.items()}),
