@@ -104,8 +104,14 @@ def _watch_sweep() -> int | None:
     parent = os.getppid() if sweep == str(os.getppid()) else None
     for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal, which sends them to the sweep's process too
         signal.signal(number, signal.SIG_IGN)
+    if parent is not None:  # as `timeout` does; where it is not the parent, SIGTERM tells that the parent has died
+        signal.signal(signal.SIGTERM, _leave_to_sweep)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     return parent
+
+
+def _leave_to_sweep(number: int, frame: FrameType | None) -> None:
+    """Between trainings, which are asked to stop by the sweep's file. Ignored, the signal would not reach them."""
 
 
 def _end_with(parent: int | None) -> None:

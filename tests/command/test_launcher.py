@@ -81,7 +81,9 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
     [
         ("joblib", signal.SIGKILL, os.kill, -signal.SIGKILL),
         ("joblib", signal.SIGINT, os.killpg, 130),  # Ctrl-C in a terminal, which reaches all processes
+        ("joblib", signal.SIGTERM, os.killpg, 143),  # as by `timeout`
         ("processes", signal.SIGTERM, os.kill, 143),
+        ("processes", signal.SIGTERM, os.killpg, 143),
         ("processes", signal.SIGINT, os.killpg, 130),
         ("processes", signal.SIGHUP, os.killpg, 129),  # a terminal that is closed
     ],
