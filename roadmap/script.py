@@ -14,7 +14,10 @@ WIDEST = 1000  # columns
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
-    """Ends with the status of `main`; without a trace on Ctrl-C, or where a reader such as head ends."""
+    """Ends with the status of `main`; without a trace on Ctrl-C, or where a reader such as head ends.
+
+    A `main` that writes to other processes or to a network takes SIGPIPE back: there a broken pipe is an error.
+    """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         sys.exit(main())

@@ -51,6 +51,7 @@ def main() -> int:
     cores = count_cores()
     parser.add_argument("--workers", type=positive, default=cores, metavar="N", help=f"processes; default: {cores}")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a process of the pool that dies is told of
     try:
         counts, failures = shrink_folder(
             arguments.source,

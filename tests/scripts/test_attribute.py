@@ -47,8 +47,8 @@ def test_a_factorial_is_read_under_any_name(
     options = [str(folder), "--axes", "norm,downsample"]
     assert load_script("attribute").main(options) == 1
     error = capsys.readouterr().err
-    assert "on step12_downsample: 1 of its 4 networks have no result: step10_fewer_norms; " in error
-    assert "python train.py -m +sweep=factorial sweep.axes=norm,downsample sweep.step=step12_downsample" in error
+    assert "on step12_downsample: 1 of its 4 networks have no result: step10_fewer_norms. " in error
+    assert "with +sweep=factorial sweep.axes=norm,downsample sweep.step=step12_downsample, trains them" in error
 
     for seed in range(2):
         write_run(folder, "step10_fewer_norms", seed=seed, top1=90.5 + seed)
