@@ -100,9 +100,6 @@ def _run_all(
             hydra_app()
         if noted:
             raise Interrupted(noted[0])
-    except OSError as error:  # what Hydra writes; a run's own files are explained where they are written
-        show_error(RunError(f"{error.filename or 'a file'} can't be written: {error.strerror}"))
-        return 1
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
         ERR.print(f"stopped by {number.name}; run the same command again to go on from the last checkpoint")
