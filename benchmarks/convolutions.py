@@ -1,7 +1,7 @@
 """Our depthwise and patch convolutions against torch's, layer by layer of a network.
 
     python benchmarks/convolutions.py [--repeats 9] [--json FILE] [KEY=VALUE ...]
-    python benchmarks/convolutions.py regime=resnet50 data.image_size=224 hardware.per_device_batch=512 \\
+    python benchmarks/convolutions.py regime=resnet50 data=imagenet hardware.per_device_batch=512 \\
         hardware.precision=bf16 hardware.deterministic=false
 
 Each layer of another form or size that step 12 of the regime has for such images, forward and backward with all
