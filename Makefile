@@ -11,7 +11,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 8))')
 
 .PHONY: help install roadmap test test-system check format
 help:
-	@sed -n 's/^# //p' Makefile | sed '/^the /d'
+	@sed -n 's/^# //p' Makefile
 
 install: $(INSTALLED)
 

@@ -283,19 +283,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return metrics
 
 
-def is_alive(state: Mapping[str, Any]) -> bool | None:
-    """Whether the process that a state names still runs; None for one on another host, where nobody can tell."""
-    if state["host"] != socket.gethostname():
-        return None
-    try:
-        os.kill(state["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """Without enums and tuples, which YAML would tag."""
     return json.loads(json.dumps(config))

@@ -1,7 +1,9 @@
 """How the runs of an experiment stand, from their own files."""
 
+import os
+import socket
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from rich.text import Text
 from roadmap.errors import RunError
 from roadmap.naming import seed_folders
 from roadmap.runs.files import read_json
-from roadmap.runs.folder import STATE, State, is_alive, read_metrics
+from roadmap.runs.folder import STATE, State, read_metrics
 
 GONE = "gone"  # its process ended without a word; the same command resumes it
 UNREADABLE = "unreadable"
@@ -75,6 +77,19 @@ def _read_entry(path: Path) -> Entry:
         )
     except (RunError, KeyError) as error:
         return Entry(name, None, int(folder.removeprefix("seed")), UNREADABLE, error=str(error))
+
+
+def is_alive(state: Mapping[str, Any]) -> bool | None:
+    """Whether the process that a state names still runs; None for one on another host, where nobody can tell."""
+    if state["host"] != socket.gethostname():
+        return None
+    try:
+        os.kill(state["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _judge(state: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from roadmap.errors import RunError
+from roadmap.lock import Lock
 from roadmap.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +58,19 @@ def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenR
         process.communicate()
     assert sorted(lines) == [b"", b"", b"", b"claimed\n"]
     assert open_run().state()["pid"] == processes[lines.index(b"claimed\n")].pid
+
+
+def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
+    """As by another sweep, which had looked before."""
+    run, other = open_run(), open_run()
+    run.path.mkdir(parents=True)
+    lock = Lock(run.path / ".lock")
+    assert lock.acquire()
+    child = os.fork()  # POSIX locks are between processes
+    if child == 0:
+        other.plan()
+        os._exit(0 if not other.state() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    lock.close()
+    other.plan()
+    assert other.state()["state"] == "pending"

@@ -11,7 +11,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.errors import RunError
-from roadmap.lock import Lock
 from roadmap.runs.commit import find_commit
 from roadmap.runs.folder import Identity, RunFolder, read_metrics
 
@@ -144,22 +143,6 @@ def test_a_run_whose_state_is_lost_is_not_overwritten(open_run: OpenRun, gone: t
     if not run.is_done():
         run.claim()  # goes on
         assert run.checkpoint.read_text() == "weights of epoch 2"
-
-
-def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
-    """As by another sweep, which had looked before."""
-    run, other = open_run(), open_run()
-    run.path.mkdir(parents=True)
-    lock = Lock(run.path / ".lock")
-    assert lock.acquire()
-    child = os.fork()  # POSIX locks are between processes
-    if child == 0:
-        other.plan()
-        os._exit(0 if not other.state() else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    lock.close()
-    other.plan()
-    assert other.state()["state"] == "pending"
 
 
 @pytest.mark.parametrize("words", [("hardware.device=cpu",), ("logger=wandb",), ("data.note=null",)])
