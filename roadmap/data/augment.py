@@ -117,7 +117,7 @@ def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Int
 
 @contextmanager
 def _products_of_fp32() -> Iterator[None]:
-    """Also where the network's are of TF32, which would change one pixel in 60 by a level."""
+    """Also where the network's are of TF32, which would change one pixel in 60, by up to two levels."""
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:

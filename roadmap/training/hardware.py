@@ -73,9 +73,10 @@ def seed_everything(seed: int) -> None:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """What `seed_everything` does for what is drawn on the host and this device, in 2 us for 300 and more.
+    """What `seed_everything` does, for the host and this device alone: in 11 us where that takes 170 to 450.
 
-    torch.manual_seed writes down where it was called from for each kind of device that is not in use.
+    torch.manual_seed writes down where it was called from for each kind of device that is not in use (medians of
+    n = 200, one core of an Intel Xeon of 2.5 GHz, torch 2.14.1, 2026-11-27).
     """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
