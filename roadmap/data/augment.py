@@ -5,7 +5,7 @@ timm's and torchvision's, a batch at a time. What is drawn, on the host, stands 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +23,8 @@ ATTEMPTS = 10  # timm draws a rectangle up to ten times until it fits
 RATIO = (3 / 4, 4 / 3)  # width / height of a resized crop
 ERASED_AREA = (0.02, 1 / 3)  # timm's RandomErasing
 ERASED_RATIO = (0.3, 1 / 0.3)
+
+Rectangles = tuple[np.ndarray, np.ndarray]  # heights and widths, float64 (K,) each
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,14 @@ def _crop_padded(images: Tensor, boxes: Tensor, flip: Tensor) -> Tensor:
 def draw_crop_boxes(size: int, scale: tuple[float, ...], streams: Streams) -> np.ndarray:
     """Boxes (N, 4): top, left, height, width; timm's RandomResizedCrop on square images."""
     low, high = scale
-    area = (streams.uniform(ATTEMPTS) * (high - low) + low) * size * size
-    ratio = _log_uniform(RATIO, streams)
-    width, height = np.sqrt(area * ratio).round(), np.sqrt(area / ratio).round()
-    fits = (width <= size) & (height <= size)
-    width, height = (_first_fit(value, fits, fallback=size) for value in (width, height))
+    areas, ratios = streams.uniform(ATTEMPTS), streams.uniform(ATTEMPTS)
+
+    def make(images: slice | np.ndarray, attempt: int) -> Rectangles:
+        area = (areas[images, attempt] * (high - low) + low) * size * size
+        ratio = _log_uniform(RATIO, ratios[images, attempt])
+        return np.sqrt(area / ratio).round(), np.sqrt(area * ratio).round()
+
+    height, width = _first_fit(make, largest=size, fallback=size)
     top, left = (streams.below(size - extent) for extent in (height, width))
     return np.stack([top, left, height, width], axis=1).astype(np.int64)
 
@@ -168,11 +173,14 @@ def draw_erased_boxes(size: int, probability: float, streams: Streams) -> tuple[
     """Which images are erased (K,), and their boxes (K, 4): top, left, height, width; timm's RandomErasing."""
     images = np.flatnonzero(streams.uniform() < probability)
     low, high = ERASED_AREA
-    area = (streams.uniform(ATTEMPTS) * (high - low) + low) * size * size
-    ratio = _log_uniform(ERASED_RATIO, streams)
-    height, width = np.sqrt(area * ratio).round(), np.sqrt(area / ratio).round()
-    fits = (width < size) & (height < size)
-    height, width = (_first_fit(value, fits, fallback=0) for value in (height, width))
+    areas, ratios = streams.uniform(ATTEMPTS), streams.uniform(ATTEMPTS)
+
+    def make(images: slice | np.ndarray, attempt: int) -> Rectangles:
+        area = (areas[images, attempt] * (high - low) + low) * size * size
+        ratio = _log_uniform(ERASED_RATIO, ratios[images, attempt])
+        return np.sqrt(area * ratio).round(), np.sqrt(area / ratio).round()
+
+    height, width = _first_fit(make, largest=size - 1, fallback=0)
     top, left = (streams.below(size - extent) for extent in (height, width))
     return images, np.stack([top, left, height, width], axis=1).astype(np.int64)[images]
 
@@ -200,13 +208,21 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _log_uniform(bounds: tuple[float, float], streams: Streams) -> np.ndarray:
-    """(N, ATTEMPTS)"""
+def _log_uniform(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
     low, high = math.log(bounds[0]), math.log(bounds[1])
-    return np.exp(streams.uniform(ATTEMPTS) * (high - low) + low)
+    return np.exp(uniform * (high - low) + low)
 
 
-def _first_fit(values: np.ndarray, fits: np.ndarray, fallback: int) -> np.ndarray:
-    """Of each row (N, ATTEMPTS) the first value that fits."""
-    first = values[np.arange(len(values)), fits.argmax(1)]
-    return np.where(fits.any(1), first, fallback)
+def _first_fit(make: Callable[[slice | np.ndarray, int], Rectangles], largest: int, fallback: int) -> Rectangles:
+    """The first rectangle of each image whose sides are at most `largest`, of ATTEMPTS; few images need many.
+
+    Args:
+        make: rectangles of some images at an attempt.
+    """
+    height, width = make(slice(None), 0)
+    missing = np.flatnonzero((height > largest) | (width > largest))
+    for attempt in range(1, ATTEMPTS):
+        height[missing], width[missing] = tries = make(missing, attempt)
+        missing = missing[(tries[0] > largest) | (tries[1] > largest)]
+    height[missing] = width[missing] = fallback
+    return height, width
