@@ -5,7 +5,7 @@ timm's and torchvision's, a batch at a time. What is drawn, on the host, stands 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -17,7 +17,7 @@ from torch.nn.functional import embedding_bag
 
 from roadmap.data.interpolation import RESIZING, weigh_taps
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec, Interpolation
-from roadmap.data.streams import Streams
+from roadmap.data.streams import Noise, Streams, make_noise
 
 ATTEMPTS = 10  # timm draws a rectangle up to ten times until it fits
 RATIO = (3 / 4, 4 / 3)  # width / height of a resized crop
@@ -158,15 +158,15 @@ class Erasures:
 
     images: np.ndarray  # which ones (K,)
     boxes: np.ndarray  # (K, 4): top, left, height, width
-    noise: Tensor  # float32, three numbers for each pixel in the boxes
+    noise: Sequence[Noise]  # of each batch, three numbers for each pixel in its boxes
 
     @classmethod
-    def draw(cls, size: int, probability: float, streams: Streams, device: torch.device) -> Self:
-        """For images of `size` pixels; the noise on the device."""
+    def draw(cls, size: int, probability: float, streams: Streams) -> Self:
+        """For images of `size` pixels."""
         images, boxes = draw_erased_boxes(size, probability, streams)
         areas = np.zeros(streams.images, dtype=np.int64)
         areas[images] = boxes[:, 2] * boxes[:, 3]
-        return cls(images, boxes, streams.noise(3 * areas, device))
+        return cls(images, boxes, streams.noise(3 * areas))
 
 
 def draw_erased_boxes(size: int, probability: float, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +197,7 @@ def erase(images: Tensor, erasures: Erasures) -> Tensor:
     columns = (steps >= left) & (steps < left + width)
     mask = rows[:, :, None] & columns.repeat_interleave(3, 1)[:, None]  # (K, S, 3 * S)
     lines = images.permute(0, 2, 3, 1).flatten(2)  # as they lie in memory
-    erased = lines.index_select(0, chosen).masked_scatter_(mask, erasures.noise)
+    erased = lines.index_select(0, chosen).masked_scatter_(mask, make_noise(erasures.noise, device))
     lines.index_copy_(0, chosen, erased)
     return images
 

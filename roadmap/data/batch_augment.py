@@ -14,17 +14,21 @@ from torch import Tensor
 
 from roadmap.data.augment import Crops, Erasures, crop_and_flip, erase, to_device
 from roadmap.data.rand_augment import Plan, RandAugment
-from roadmap.data.rand_policy import Draws, RandPolicy
+from roadmap.data.rand_policy import RandPolicy
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.streams import Streams
 
 
 @dataclass(frozen=True)
 class BatchDraws:
-    """All that is drawn for the images of some batches."""
+    """All that the host does for the images of some batches: what is drawn for them, and how they are sorted.
+
+    Crops are in the order of the plan, erasures in that of the batches, to which `back` (N,) sorts.
+    """
 
     crops: Crops
-    ops: Draws
+    plan: Plan
+    back: np.ndarray
     erasures: Erasures
 
 
@@ -50,14 +54,14 @@ class BatchAugment:
         """For batches of `n` images of `size` pixels; the same for the same seed, whatever batches are beside."""
         streams = Streams(seeds, n)
         crops = Crops.draw(size, self.augment, self.data, streams)
-        ops = self.rand_augment.policy.draw(streams)
-        return BatchDraws(crops, ops, Erasures.draw(size, self.augment.erasing, streams, self.device))
+        plan = Plan(self.rand_augment.policy.draw(streams), size)
+        erasures = Erasures.draw(size, self.augment.erasing, streams)
+        return BatchDraws(crops.sort(plan.order), plan, np.argsort(plan.order), erasures)
 
     def __call__(self, pixels: Tensor, chosen: Tensor, draws: BatchDraws) -> Tensor:
         """Images `chosen` (N,) of uint8 (M, 3, S, S) to the network's, float32 (N, 3, S, S), channels_last."""
-        plan = Plan(draws.ops, pixels.shape[3])
-        images = pixels.index_select(0, chosen[to_device(plan.order, self.device)])
-        levels = crop_and_flip(images, draws.crops.sort(plan.order), self.augment, self.data)
-        self.rand_augment.apply(levels, plan)
-        ordered = levels.index_select(0, to_device(np.argsort(plan.order), self.device))
+        images = pixels.index_select(0, chosen[to_device(draws.plan.order, self.device)])
+        levels = crop_and_flip(images, draws.crops, self.augment, self.data)
+        self.rand_augment.apply(levels, draws.plan)
+        ordered = levels.index_select(0, to_device(draws.back, self.device))
         return erase(self.normalize(ordered).contiguous(memory_format=torch.channels_last), draws.erasures)

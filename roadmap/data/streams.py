@@ -5,10 +5,19 @@ and so that they are the same on every device.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal numbers of one batch, which the device draws: a pixel's value decides nothing on the host."""
+
+    seed: int
+    count: int
 
 
 class Streams:
@@ -37,10 +46,16 @@ class Streams:
         """Whole numbers from 0 to each bound (images,), both included; float64 (images,)."""
         return np.floor(self.uniform() * (np.asarray(bounds) + 1))
 
-    def noise(self, counts: np.ndarray, device: torch.device) -> Tensor:
-        """Normal numbers made on the device, float32: `counts` (images,) for each image, one after the other."""
+    def noise(self, counts: np.ndarray) -> list[Noise]:
+        """What `make_noise` needs for `counts` (images,) numbers for each image, one after the other."""
         each = counts.reshape(len(self._seeds), self._n).sum(1).tolist()
-        noise = torch.empty(sum(each), device=device)
-        for seed, part in zip(self._seeds, noise.split(each), strict=True):
-            part.normal_(generator=torch.Generator(device).manual_seed(seed))
-        return noise
+        return [Noise(seed, count) for seed, count in zip(self._seeds, each, strict=True)]
+
+
+def make_noise(batches: Sequence[Noise], device: torch.device) -> Tensor:
+    """Those of all batches, float32."""
+    counts = [batch.count for batch in batches]
+    noise = torch.empty(sum(counts), device=device)
+    for batch, part in zip(batches, noise.split(counts), strict=True):
+        part.normal_(generator=torch.Generator(device).manual_seed(batch.seed))
+    return noise

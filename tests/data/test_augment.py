@@ -145,7 +145,7 @@ def test_padded_crop_and_flip_move_whole_images() -> None:
 
 
 def erase_all_at_once(images: torch.Tensor, probability: float) -> None:
-    erase(images, Erasures.draw(16, probability, Streams([0], len(images)), torch.device("cpu")))
+    erase(images, Erasures.draw(16, probability, Streams([0], len(images))))
 
 
 @pytest.mark.parametrize("erase_them", [erase_all_at_once, partial(erase_boxes, seed=0)])
