@@ -1,13 +1,16 @@
 """Small data on the device: decoded once to uint8, augmented in batches, with nothing to wait for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from roadmap.data.batch_augment import BatchAugment
+from roadmap.data.ahead import Ahead
+from roadmap.data.augment import to_device
+from roadmap.data.batch_augment import BatchAugment, BatchDraws
 from roadmap.data.decode import decode
 from roadmap.data.order import Batch, BatchPlan, MicroBatches, Order, Share, plan_evaluation
 from roadmap.data.rand_policy import RandPolicy
@@ -17,6 +20,10 @@ from roadmap.machine import count_memory
 
 BUDGET = 0.25  # of the device's memory, where it was not asked for
 TOGETHER = 512 * 64 * 64  # pixels that are augmented in one go: calls cost more than the pixels of a small batch
+TOGETHER_ON_GPU = 8192 * 64 * 64  # where to start the 560 kernels takes as long as an update of a small network
+MOST_PRODUCTS = 2**15  # images; cuBLAS takes up to 65,535 products of matrices in one go
+AUGMENTING = 1 / 32  # of a GPU's memory
+BYTES_A_PIXEL = 50  # at the peak of augmenting, of all three channels
 
 
 class ResidentImages:
@@ -37,44 +44,76 @@ class ResidentImages:
         return images.sub_(self.mean).div_(self.std)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Micro-batches that are made together."""
+
+    plans: Sequence[BatchPlan]
+    draws: BatchDraws
+
+
 class ResidentTrainBatches:
-    """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches."""
+    """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches.
+
+    They are the same however many are made at once. Wherever an epoch starts, those are made together that are from
+    its beginning, since a GPU may take another kernel for another number of images.
+    """
 
     def __init__(self, images: ResidentImages, data: DataSpec, augment: AugmentSpec, order: Order):
         self.images = images
-        self.augment = BatchAugment(data, augment, images.labels.device, images.normalize)
+        self.device = images.labels.device
+        self.augment = BatchAugment(data, augment, self.device, images.normalize)
         self.order = order
         self.updates = order.updates
         self.in_advance = 0
+        self.together = max(count_together(images.pixels) // order.batch_size, 1)
+        self._following: tuple[int, Iterable[Group]] | None = None  # the groups of the epoch that may come next
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
-        device = self.images.labels.device
-        plans = self.order.plans(epoch)
-        chosen = torch.from_numpy(np.array([plan.indices for plan in plans])).to(device)  # at once, to wait once
-        batches = self._batches(plans, chosen, start * self.order.accumulation)
+        first = start * self.order.accumulation
+        batches = islice(self._make(self._open(epoch, first)), first % self.together, None)
         for _ in range(start, self.updates):
             yield MicroBatches(batches, self.order.accumulation)
+        if works_ahead(self.device):  # while the network is evaluated
+            self._following = epoch + 1, Ahead(self._draw(epoch + 1, 0))
 
-    def _batches(self, plans: Sequence[BatchPlan], chosen: Tensor, start: int) -> Iterator[Batch]:
-        """The micro-batches of `plans`, of images `chosen` (plans, N), from number `start` on.
+    def _open(self, epoch: int, first: int) -> Iterable[Group]:
+        """The groups from that of micro-batch `first` on."""
+        following, self._following = self._following, None
+        if following is not None and (following[0], 0) == (epoch, first):
+            return following[1]
+        groups = self._draw(epoch, first // self.together * self.together)
+        return Ahead(groups) if works_ahead(self.device) else groups
 
-        They are the same however many are made at once. Wherever it starts, those are made together that are from
-        the beginning, since a GPU may take another kernel for another number of images.
-        """
-        size, n = self.images.pixels.shape[3], self.order.batch_size
-        together = max(TOGETHER // (n * size**2), 1)
-        batches = self._make(plans, chosen, start // together * together, together)
-        return islice(batches, start % together, None)
+    def _draw(self, epoch: int, start: int) -> Iterator[Group]:
+        plans = self.order.plans(epoch)
+        for first in range(start, len(plans), self.together):
+            some = plans[first : first + self.together]
+            seeds = [plan.seed for plan in some]
+            yield Group(some, self.augment.draw(self.order.batch_size, self.images.pixels.shape[3], seeds))
 
-    def _make(self, plans: Sequence[BatchPlan], chosen: Tensor, start: int, together: int) -> Iterator[Batch]:
-        size, n = self.images.pixels.shape[3], self.order.batch_size
-        for first in range(start, len(plans), together):
-            some, places = plans[first : first + together], chosen[first : first + together].flatten()
-            draws = self.augment.draw(n, size, [plan.seed for plan in some])
-            images = self.augment(self.images.pixels, places, draws)
-            parts = zip(some, images.split(n), self.images.labels[places].split(n), strict=True)
+    def _make(self, groups: Iterable[Group]) -> Iterator[Batch]:
+        n = self.order.batch_size
+        for group in groups:
+            places = to_device(np.concatenate([plan.indices for plan in group.plans]), self.device)
+            images = self.augment(self.images.pixels, places, group.draws)
+            parts = zip(group.plans, images.split(n), self.images.labels[places].split(n), strict=True)
             yield from (Batch(part, labels, plan.training_seed) for plan, part, labels in parts)
+
+
+def works_ahead(device: torch.device) -> bool:
+    """Whether the host draws while the device computes; a CPU has its cores at work already."""
+    return device.type == "cuda"
+
+
+def count_together(pixels: Tensor) -> int:
+    """How many of the images (M, 3, S, S) are augmented in one go."""
+    device = pixels.device
+    if device.type != "cuda":
+        return TOGETHER // pixels.shape[3] ** 2
+    affordable = int(AUGMENTING * _memory(device)) // BYTES_A_PIXEL
+    return min(min(TOGETHER_ON_GPU, affordable) // pixels.shape[3] ** 2, MOST_PRODUCTS)
 
 
 class ResidentEvalBatches:

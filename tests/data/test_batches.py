@@ -1,6 +1,9 @@
 """The batches of an epoch and of an evaluation, both ways: kept on the device, and read by worker processes."""
 
 from dataclasses import replace
+from itertools import chain, islice
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,7 +20,13 @@ from roadmap.data.finish import Finish
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Batch, MicroBatches, Order, Share
 from roadmap.data.reading import CheckedImages, checked
-from roadmap.data.resident import ResidentEvalBatches, ResidentImages, ResidentTrainBatches, find_obstacle
+from roadmap.data.resident import (
+    ResidentEvalBatches,
+    ResidentImages,
+    ResidentTrainBatches,
+    count_together,
+    find_obstacle,
+)
 from roadmap.data.sources import ImageArray, open_images
 from roadmap.data.spec import OnError
 from roadmap.data.transforms import build_eval_transform, build_train_transform
@@ -72,6 +81,39 @@ def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pyte
         for update, expected in zip(batches.epoch(0, start), whole[start:], strict=True):
             assert all(torch.equal(one.images, other.images) for one, other in zip(update, expected, strict=True))
         assert groups == made[start // 2 :]  # 4 batches at once are 2 updates
+
+
+def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In epochs one after the other, from the middle of one on, left early, and not in a row."""
+    data = replace(CONFIG.data, image_size=16)
+    pixels = random_images(230, 16).permute(0, 2, 3, 1).numpy()
+    resident = ResidentImages(
+        CheckedImages(ImageArray(pixels, np.arange(230)), OnError.stop), data, torch.device("cpu")
+    )
+    monkeypatch.setattr("roadmap.data.resident.TOGETHER", 3 * 20 * 16 * 16)
+
+    def images(batches: ResidentTrainBatches) -> list[torch.Tensor]:
+        visits = ((0, 0, 99), (1, 0, 99), (1, 7, 99), (2, 0, 4), (3, 0, 99), (0, 0, 99))
+        updates = (islice(batches.epoch(epoch, start), count) for epoch, start, count in visits)
+        return [batch.images for update in chain(*updates) for batch in update]
+
+    order = Order(230, 20, 1, 3)
+    plain = images(ResidentTrainBatches(resident, data, CONFIG.recipe.augment, order))
+    monkeypatch.setattr("roadmap.data.resident.works_ahead", lambda device: True)
+    ahead = images(ResidentTrainBatches(resident, data, CONFIG.recipe.augment, order))
+    assert all(torch.equal(one, other) for one, other in zip(plain, ahead, strict=True))
+
+
+def test_a_gpu_takes_more_images_together_the_more_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(size: int, gigabytes: int) -> int:
+        monkeypatch.setattr("roadmap.data.resident._memory", lambda device: gigabytes * 10**9)
+        pixels = SimpleNamespace(device=torch.device("cuda"), shape=(60_000, 3, size, size))
+        return count_together(cast(torch.Tensor, pixels))
+
+    assert count(64, 80) == 8192
+    assert count(32, 80) == count(16, 80) == 32_768
+    assert count(64, 8) == 8 * 10**9 // 32 // 50 // 64**2
+    assert count_together(torch.empty(1, 3, 64, 64)) == 512
 
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
