@@ -5,9 +5,9 @@
         hardware.precision=bf16 hardware.deterministic=false
 
 Each layer of another form or size that step 12 of the regime has for such images, forward and backward with all
-three gradients, in batches of `hardware.per_device_batch` and in `hardware.precision`. On a CPU the peer is the
-nn.Conv2d that ours is a form of. On a GPU, where ours leave the choice to torch, the peers are the kernels that it
-may choose from: its native one and, from the torch on that can be told so, cuDNN's.
+three gradients, in batches of `hardware.per_device_batch` and in `hardware.precision`. The peer is the nn.Conv2d
+that ours is a form of, and on a GPU for depthwise convolutions also each kernel that torch may choose from: its
+native one and, from the torch on that can be told so, cuDNN's.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from torch.backends import cudnn
 import roadmap
 from roadmap.config import read_config
 from roadmap.model.build import build
-from roadmap.model.convolution import CpuConv2d
+from roadmap.model.convolution import TunedConv2d
 from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner
@@ -51,18 +51,18 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
     ]
 
 
-def find_layers(network: nn.Module, size: int) -> list[tuple[Shape, CpuConv2d]]:
+def find_layers(network: nn.Module, size: int) -> list[tuple[Shape, TunedConv2d]]:
     """The first layer of each kind and size in the order of the network, with the maps that it gets."""
-    found: dict[tuple[Any, ...], tuple[Shape, CpuConv2d]] = {}
+    found: dict[tuple[Any, ...], tuple[Shape, TunedConv2d]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(layer, CpuConv2d)
+        assert isinstance(layer, TunedConv2d)
         channels, height, width = inputs[0].shape[1:]
         shape = channels, height, width
         found.setdefault((type(layer), shape, layer.kernel_size, layer.stride), (shape, layer))
 
     handles = [
-        module.register_forward_pre_hook(note) for module in network.modules() if isinstance(module, CpuConv2d)
+        module.register_forward_pre_hook(note) for module in network.modules() if isinstance(module, TunedConv2d)
     ]
     with torch.inference_mode():
         network(torch.zeros(2, 3, size, size))
@@ -71,16 +71,14 @@ def find_layers(network: nn.Module, size: int) -> list[tuple[Shape, CpuConv2d]]:
     return list(found.values())
 
 
-def choose_peers(layer: CpuConv2d, device: torch.device) -> list[str]:
-    """By name: torch's own choice on a CPU, and on a GPU those that it may make for a depthwise convolution."""
-    if device.type == "cpu":
+def choose_peers(layer: TunedConv2d, device: torch.device) -> list[str]:
+    """By name: torch's own choice, and on a GPU those that it may make for a depthwise convolution."""
+    if device.type == "cpu" or layer.groups == 1:
         return ["nn.Conv2d"]
-    if layer.groups == 1:
-        return []
-    return ["native", "cudnn"] if hasattr(cudnn, "depthwise_kernel") else ["native"]
+    return ["nn.Conv2d", "native", *(["cudnn"] if hasattr(cudnn, "depthwise_kernel") else [])]
 
 
-def make_pair(layer: CpuConv2d, shape: Shape, batch: int, learner: Learner, peer: str) -> Pair:
+def make_pair(layer: TunedConv2d, shape: Shape, batch: int, learner: Learner, peer: str) -> Pair:
     channels, height, width = shape
     kernel = layer.kernel_size[0]
     kind = "depthwise" if layer.groups > 1 else f"patches to {layer.out_channels}"
@@ -104,7 +102,7 @@ def check_outputs(ours: nn.Module, plain: nn.Module, images: Tensor) -> None:
 def make_plain(network: nn.Module) -> nn.Module:
     """The network with every convolution of ours as the nn.Conv2d that it is a form of; the weights stay."""
     for module in network.modules():
-        if isinstance(module, CpuConv2d):
+        if isinstance(module, TunedConv2d):
             module.__class__ = nn.Conv2d  # type: ignore[assignment]  # the same parameters; only forward differs
     return network
 

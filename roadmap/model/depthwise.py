@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from roadmap.model.convolution import CpuConv2d
+from roadmap.model.convolution import TunedConv2d
+from roadmap.model.kernels import LARGE, has_kernels
 
 LARGEST = 16  # positions a side: the products of all with all take memory
 # Multiplications for one of torch's. Where they were 7.1, as for 8 images of 7x7 k7, it took 13.6 ms by torch and
@@ -29,11 +30,28 @@ TINY = 4  # positions that are added up, where the terms are few
 FEW = 300_000  # as of 64 images of 160 channels of 2x2, which take 0.7 ms in place of 0.8; 256 images 1.6 and 1.3
 
 
-class DepthwiseConv2d(CpuConv2d):
+class DepthwiseConv2d(TunedConv2d):
     """`nn.Conv2d` with one filter a channel and the same parameters, differentiated as is fastest for the map."""
 
     def __init__(self, channels: int, kernel: int, stride: int, padding: int, bias: bool):
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
+
+    def is_faster_on_gpu(self, x: Tensor) -> bool:
+        """Whether there is a kernel for it, and the map is large; see depthwise_kernels.py for the times."""
+        kernel = self.kernel_size[0]
+        keeps_size = self.stride[0] == 1 and kernel % 2 == 1 and self.padding[0] == kernel // 2
+        # Where algorithms have to repeat, cuDNN may take a hundred times as long for a small map.
+        is_worth_it = x.numel() >= LARGE or (torch.are_deterministic_algorithms_enabled() and len(x) > 0)
+        has_format = x.is_contiguous(memory_format=torch.channels_last)
+        return keeps_size and is_worth_it and has_format and has_kernels(x)
+
+    def convolve_on_gpu(self, x: Tensor) -> Tensor:
+        from roadmap.model.depthwise_kernels import depthwise  # see kernels.py
+
+        if torch.is_autocast_enabled("cuda"):
+            x = x.to(torch.get_autocast_dtype("cuda"))
+        y: Tensor = depthwise(x, self.weight, self.bias)
+        return y
 
     def is_faster(self, x: Tensor) -> bool:
         """Whether our gradient of the weights is faster than torch's for maps of this size."""

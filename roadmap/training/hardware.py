@@ -8,6 +8,7 @@ import torch
 
 from roadmap.errors import ConfigError
 from roadmap.machine import keep_freed_memory
+from roadmap.model.kernels import allow_kernels
 from roadmap.training.spec import HardwareSpec, Precision
 
 OUT_OF_MEMORY = ("you tried to allocate", "STATUS_ALLOC_FAILED", "CUDA error: out of memory")
@@ -49,7 +50,8 @@ def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
 
     On a CPU they repeat without any setting. On a GPU, cuDNN's and cuBLAS's choices are fixed, and an operation
     that has no repeatable form warns; or cuDNN tries its algorithms on each new shape and takes the fastest. There,
-    convolutions and matrix products are both of fp32 or both of TF32, where torch's default is one of each.
+    convolutions and matrix products are both of fp32 or both of TF32, where torch's default is one of each, and a
+    network takes its kernels for a GPU, which repeat.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch's notes on reproducibility ask
@@ -58,6 +60,7 @@ def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         is_tf32 = hardware.precision is Precision.tf32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_tf32
+        allow_kernels(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -52,3 +52,15 @@ def find_error() -> Callable[[nn.Module, nn.Module, Tensor], float]:
         return max(float((a - b).detach().norm() / b.detach().norm()) for a, b in pairs)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def triton_device() -> torch.device:
+    """A GPU, or a CPU where Triton's interpreter runs the source of the kernels."""
+    pytest.importorskip("triton")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        if device.type == "cpu":
+            patch.setenv("TRITON_INTERPRET", "1")  # read where a kernel is defined
+        from roadmap.model import depthwise_kernels  # noqa: F401
+    return device
