@@ -11,13 +11,15 @@ The linear form is the default: time of an update, convolution / linear, micro r
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d, LayerScale, LayerScale2d
+from timm.layers import LayerScale, LayerScale2d
 from torch import Tensor, nn
 
 from roadmap.errors import ConfigError
 from roadmap.model.depthwise import DepthwiseConv2d
+from roadmap.model.norm import LayerNorm, LayerNorm2d
 from roadmap.model.patches import PatchConv2d
 from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
 from roadmap.model.spec import Activation, Form, NormKind
@@ -54,18 +56,18 @@ def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequenti
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     is_channels_last = False
-    for layer in layers:
+    for layer, following in zip_longest(layers, layers[1:]):
         wants_channels_last = _wants_channels_last(layer, is_channels_last, form)
         if wants_channels_last != is_channels_last:
             modules[f"{layer.name}_format"] = ToChannelsLast() if wants_channels_last else ToChannelsFirst()
             is_channels_last = wants_channels_last
-        modules[layer.name] = build_layer(layer, is_channels_last)
+        modules[layer.name] = build_layer(layer, is_channels_last, isinstance(following, Conv))
     if is_channels_last:
         modules["out_format"] = ToChannelsFirst()
     return nn.Sequential(modules)
 
 
-def build_layer(layer: Layer, is_channels_last: bool = False) -> nn.Module:
+def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution: bool = False) -> nn.Module:
     """The module of one layer, for (N, C, H, W) or, where `is_channels_last`, for (N, H, W, C)."""
     match layer:
         case Conv() if layer.is_depthwise:
@@ -84,8 +86,8 @@ def build_layer(layer: Layer, is_channels_last: bool = False) -> nn.Module:
                 bias=layer.bias,
             )
         case Norm(kind=NormKind.layernorm):
-            norm = nn.LayerNorm if is_channels_last else LayerNorm2d
-            return norm(layer.channels, eps=LAYER_NORM_EPS)
+            norm = LayerNorm if is_channels_last else LayerNorm2d
+            return norm(layer.channels, LAYER_NORM_EPS, before_convolution)
         case Norm(kind=NormKind.batchnorm):
             return nn.BatchNorm2d(layer.channels)
         case Scale():

@@ -1,0 +1,60 @@
+"""A GPU's LayerNorm gives what `nn.LayerNorm` gives. Without one, Triton's interpreter runs the same source."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from roadmap.model.norm import LayerNorm, LayerNorm2d
+
+FindError = Callable[[nn.Module, nn.Module, Tensor], float]  # see conftest.py
+EPS = 1e-6
+
+
+@pytest.fixture
+def on_kernels(triton_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A device where every LayerNorm takes the kernels."""
+    monkeypatch.setattr("roadmap.model.norm.LARGE", 0)
+    monkeypatch.setattr("roadmap.model.norm.has_kernels", lambda x: True)
+    return triton_device
+
+
+@pytest.mark.parametrize("shape", [(1, 96), (3, 5, 4, 24), (2, 3, 3, 768), (7, 33)])
+def test_equal_to_layer_norm(shape: tuple[int, ...], on_kernels: torch.device, find_error: FindError) -> None:
+    torch.manual_seed(0)
+    ours, theirs = LayerNorm(shape[-1], EPS, True).to(on_kernels), nn.LayerNorm(shape[-1], EPS).to(on_kernels)
+    nn.init.normal_(ours.weight)
+    nn.init.normal_(ours.bias)
+    images = 3 + 2 * torch.randn(shape, device=on_kernels)
+    assert find_error(ours, theirs, images) <= 1e-5
+
+
+def test_rows_far_from_zero(on_kernels: torch.device) -> None:
+    """The variance is that of the centered values, so no digits are lost."""
+    images = 1000 + torch.randn(4, 48, device=on_kernels)
+    output = LayerNorm(48, EPS, True).to(on_kernels)(images)
+    expected = nn.functional.layer_norm(images.double(), (48,), eps=EPS)
+    torch.testing.assert_close(output.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_type_under_autocast(narrow: bool, on_kernels: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A norm that a convolution follows gives what that takes; the stem's, where the residual begins, fp32."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: True)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
+    images = torch.randn(2, 8, 3, 3, device=on_kernels).to(memory_format=torch.channels_last).requires_grad_()
+    output = LayerNorm2d(8, EPS, narrow).to(on_kernels)(images)
+    assert output.dtype == (torch.bfloat16 if narrow else torch.float32)
+    output.float().sum().backward()
+    assert images.grad is not None
+    assert images.grad.dtype == torch.float32
+
+
+def test_an_operation_as_torch_asks_for(on_kernels: torch.device) -> None:
+    from roadmap.model.norm_kernels import _layer_norm
+
+    images, weight, bias = torch.randn(3, 8), torch.randn(8), torch.randn(8)
+    arguments = [tensor.to(on_kernels).requires_grad_() for tensor in (images, weight, bias)]
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(_layer_norm, (*arguments, EPS, torch.bfloat16), test_utils=checks)
