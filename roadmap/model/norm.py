@@ -19,14 +19,15 @@ class LayerNorm(nn.LayerNorm):
         self.narrow = narrow
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() < LARGE or not x.is_contiguous() or not has_kernels(x):
+        if x.ndim != 4 or x.numel() < LARGE or not x.is_contiguous() or not has_kernels(x):
             return super().forward(x)
         from roadmap.model.norm_kernels import layer_norm  # see kernels.py
 
         dtype = x.dtype
         if torch.is_autocast_enabled("cuda"):
             dtype = torch.get_autocast_dtype("cuda") if self.narrow else torch.float32
-        return layer_norm(x, self.weight, self.bias, self.eps, dtype)
+        y = layer_norm(x.permute(0, 3, 1, 2), self.weight, self.bias, self.eps, dtype)
+        return y.permute(0, 2, 3, 1)
 
 
 class LayerNorm2d(LayerNorm):

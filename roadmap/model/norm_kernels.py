@@ -103,7 +103,10 @@ def _differentiate(
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """x (..., C), its last dimension normalized, in a `dtype` of its own."""
+    """x (N, C, H, W) in channels_last, its channels normalized, in a `dtype` of its own.
+
+    Of (N, H, W, C), a view, torch's compiler would copy what goes into an operation, twice.
+    """
     y: Tensor = _layer_norm(x, weight, bias, eps, dtype)[0]
     return y
 
@@ -112,14 +115,13 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch
 def _layer_norm(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """And the means and 1 / deviations that the backward pass needs, (rows,)."""
-    channels = x.shape[-1]
-    rows = x.numel() // channels
-    y = x.new_empty(x.shape, dtype=dtype)
-    mean, rstd = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
+    """And the means and 1 / deviations that the backward pass needs, (N * H * W,)."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    y, mean, rstd = _make_outputs(x, dtype)
+    channels, rows = x.shape[1], len(mean)
     block, lines = _divide(channels)
     _normalize[(triton.cdiv(rows, lines),)](
-        x.contiguous(), weight, bias, y, mean, rstd, rows, eps, C=channels, BC=block, BR=lines
+        x, weight, bias, y, mean, rstd, rows, eps, C=channels, BC=block, BR=lines
     )
     return y, mean, rstd
 
@@ -128,17 +130,21 @@ def _layer_norm(
 def _layer_norm_backward(
     x: Tensor, weight: Tensor, grad: Tensor, mean: Tensor, rstd: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    channels = x.shape[-1]
-    rows = x.numel() // channels
-    grad_x = x.new_empty(x.shape)
+    x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
+    grad_x = torch.empty_like(x, memory_format=torch.channels_last)
+    channels, rows = x.shape[1], len(mean)
     block, lines = _divide(channels)
     programs = min(PROGRAMS * count_processors(x.device), triton.cdiv(rows, lines))
     sums = x.new_empty(programs, 2, channels, dtype=torch.float32)
-    _differentiate[(programs,)](
-        x.contiguous(), weight, grad.contiguous(), mean, rstd, grad_x, sums, rows, C=channels, BC=block, BR=lines
-    )
+    _differentiate[(programs,)](x, weight, grad, mean, rstd, grad_x, sums, rows, C=channels, BC=block, BR=lines)
     grad_weight, grad_bias = sums.sum(0)
     return grad_x, grad_weight.clone(), grad_bias.clone()
+
+
+def _make_outputs(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    rows = x.shape[0] * x.shape[2] * x.shape[3]
+    mean, rstd = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
+    return torch.empty_like(x, dtype=dtype, memory_format=torch.channels_last), mean, rstd
 
 
 def _divide(channels: int) -> tuple[int, int]:
@@ -149,14 +155,13 @@ def _divide(channels: int) -> tuple[int, int]:
 
 @_layer_norm.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    mean, rstd = (x.new_empty(x.shape[:-1].numel(), dtype=torch.float32) for _ in range(2))
-    return x.new_empty(x.shape, dtype=dtype), mean, rstd
+    return _make_outputs(x, dtype)
 
 
 @_layer_norm_backward.register_fake
 def _(x: Tensor, weight: Tensor, grad: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    grad_weight, grad_bias = (x.new_empty(x.shape[-1], dtype=torch.float32) for _ in range(2))
-    return x.new_empty(x.shape), grad_weight, grad_bias
+    grad_weight, grad_bias = (x.new_empty(x.shape[1], dtype=torch.float32) for _ in range(2))
+    return torch.empty_like(x, memory_format=torch.channels_last), grad_weight, grad_bias
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor.utils import run_and_get_code
 
+from roadmap.model.depthwise import DepthwiseConv2d
+from roadmap.model.layers import ToChannelsFirst, ToChannelsLast
 from roadmap.model.norm import LayerNorm, LayerNorm2d
 
 FindError = Callable[[nn.Module, nn.Module, Tensor], float]  # see conftest.py
@@ -20,7 +23,7 @@ def on_kernels(triton_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> 
     return triton_device
 
 
-@pytest.mark.parametrize("shape", [(1, 96), (3, 5, 4, 24), (2, 3, 3, 768), (7, 33)])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 24), (2, 3, 3, 768), (1, 1, 1, 96), (7, 1, 1, 33)])
 def test_equal_to_layer_norm(shape: tuple[int, ...], on_kernels: torch.device, find_error: FindError) -> None:
     torch.manual_seed(0)
     ours, theirs = LayerNorm(shape[-1], EPS, True).to(on_kernels), nn.LayerNorm(shape[-1], EPS).to(on_kernels)
@@ -32,7 +35,7 @@ def test_equal_to_layer_norm(shape: tuple[int, ...], on_kernels: torch.device, f
 
 def test_rows_far_from_zero(on_kernels: torch.device) -> None:
     """The variance is that of the centered values, so no digits are lost."""
-    images = 1000 + torch.randn(4, 48, device=on_kernels)
+    images = 1000 + torch.randn(1, 2, 2, 48, device=on_kernels)
     output = LayerNorm(48, EPS, True).to(on_kernels)(images)
     expected = nn.functional.layer_norm(images.double(), (48,), eps=EPS)
     torch.testing.assert_close(output.double(), expected, rtol=1e-3, atol=1e-3)
@@ -54,7 +57,27 @@ def test_type_under_autocast(narrow: bool, on_kernels: torch.device, monkeypatch
 def test_an_operation_as_torch_asks_for(on_kernels: torch.device) -> None:
     from roadmap.model.norm_kernels import _layer_norm
 
-    images, weight, bias = torch.randn(3, 8), torch.randn(8), torch.randn(8)
-    arguments = [tensor.to(on_kernels).requires_grad_() for tensor in (images, weight, bias)]
+    images = torch.randn(2, 8, 3, 1).to(memory_format=torch.channels_last)
+    arguments = [tensor.to(on_kernels).requires_grad_() for tensor in (images, torch.randn(8), torch.randn(8))]
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(_layer_norm, (*arguments, EPS, torch.bfloat16), test_utils=checks)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch's compiler imports
+def test_a_compiler_copies_nothing(on_kernels: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither into an operation nor out of it, forward and backward, which would cost as much as the norm.
+
+    It did where a convolution of torch's follows, for which it lays out anew what comes before it.
+    """
+    monkeypatch.setattr(DepthwiseConv2d, "forward", DepthwiseConv2d.convolve_on_gpu)
+    layers = [LayerNorm2d(8, EPS, True), DepthwiseConv2d(8, 3, 1, 1, True)]
+    layers += [ToChannelsLast(), LayerNorm(8, EPS, True), ToChannelsFirst(), nn.Conv2d(8, 8, 2, 2, bias=False)]
+    network = nn.Sequential(*layers).to(device=on_kernels, memory_format=torch.channels_last)
+    images = torch.randn(2, 8, 4, 4, device=on_kernels).to(memory_format=torch.channels_last)
+    grad = torch.randn(2, 8, 2, 2, device=on_kernels).to(memory_format=torch.channels_last)
+    compiled = torch.compile(network)
+    _, codes = run_and_get_code(lambda: compiled(images).backward(grad))
+    for code in codes:
+        calls = code[code.index("def call(") :]
+        assert "roadmap.layer_norm" in calls
+        assert "fused" not in calls
