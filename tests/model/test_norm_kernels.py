@@ -23,7 +23,7 @@ def on_kernels(triton_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> 
     return triton_device
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 4, 24), (2, 3, 3, 768), (1, 1, 1, 96), (7, 1, 1, 33)])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 24), (1, 2, 1, 768), (7, 1, 1, 33)])
 def test_equal_to_layer_norm(shape: tuple[int, ...], on_kernels: torch.device, find_error: FindError) -> None:
     torch.manual_seed(0)
     ours, theirs = LayerNorm(shape[-1], EPS, True).to(on_kernels), nn.LayerNorm(shape[-1], EPS).to(on_kernels)
