@@ -3,6 +3,8 @@
 Only who calls one imports those, since Triton is not on every system.
 """
 
+import warnings
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -18,11 +20,29 @@ _are_allowed = False
 
 
 def allow_kernels(device: torch.device) -> None:
-    """From here on this process takes them, if the device can and Triton is there."""
+    """From here on this process takes them, if the device can and Triton is there and works."""
     global _are_allowed
-    is_nvidia = device.type == "cuda" and torch.version.cuda is not None
-    can_compile = is_nvidia and find_spec("triton") is not None
-    _are_allowed = can_compile and torch.cuda.get_device_capability(device)[0] >= OLDEST
+    is_nvidia = device.type == "cuda" and torch.version.cuda is not None and find_spec("triton") is not None
+    _are_allowed = is_nvidia and torch.cuda.get_device_capability(device)[0] >= OLDEST and _are_made(device)
+
+
+@cache
+def _are_made(device: torch.device) -> bool:
+    """Whether one can be: Triton compiles with a C compiler of the system, which it may lack."""
+    from roadmap.model.norm_kernels import layer_norm
+
+    ones = torch.ones(8, device=device)
+    try:
+        layer_norm(ones.view(1, 8, 1, 1), ones, ones, 1e-6, torch.float32).sum().item()
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(
+            f"Triton makes no kernels here ({reason}), so depthwise convolutions and LayerNorm are torch's, which "
+            "take up to three times as long; it needs a C compiler, such as gcc",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def has_kernels(x: Tensor) -> bool:

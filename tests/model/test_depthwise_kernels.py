@@ -93,14 +93,39 @@ def test_taken_for_large_maps(
     assert DepthwiseConv2d(shape[1], **words).is_faster_on_gpu(images) is is_taken
 
 
-@pytest.mark.parametrize(("capability", "allowed"), [((9, 0), True), ((8, 0), True), ((7, 5), False)])
-def test_of_gpus_that_can(capability: tuple[int, int], allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A CUDA device as far as is asked for, whose tensors are the CPU's."""
     monkeypatch.setattr(kernels, "_are_allowed", False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(kernels, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    ones = torch.ones
+    monkeypatch.setattr(torch, "ones", lambda *sizes, device: ones(*sizes))
+    kernels._are_made.cache_clear()
+    return torch.device("cuda")
+
+
+@pytest.mark.usefixtures("triton_device")
+@pytest.mark.parametrize(("capability", "allowed"), [((9, 0), True), ((8, 0), True), ((7, 5), False)])
+def test_of_gpus_that_can(
+    capability: tuple[int, int], allowed: bool, as_on_cuda: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    kernels.allow_kernels(torch.device("cuda"))
+    kernels.allow_kernels(as_on_cuda)
     assert kernels._are_allowed is allowed
     assert not kernels.has_kernels(torch.zeros(1))
     kernels.allow_kernels(torch.device("cpu"))
+    assert not kernels._are_allowed
+
+
+def test_torchs_own_where_triton_fails(as_on_cuda: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.\nmore")
+
+    monkeypatch.setattr("roadmap.model.norm_kernels.layer_norm", fail)
+    with pytest.warns(
+        UserWarning, match=r"no kernels here \(Failed to find C compiler.*variable\.\), so depth.*gcc"
+    ):
+        kernels.allow_kernels(as_on_cuda)
     assert not kernels._are_allowed

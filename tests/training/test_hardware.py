@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from roadmap.config import read_config
 from roadmap.data.augment import crop_resized
 from roadmap.data.spec import Interpolation
 from roadmap.errors import ConfigError
-from roadmap.model import kernels
+from roadmap.training import hardware
 from roadmap.training.hardware import choose_algorithms, is_out_of_memory, pick_device, reseed, seed_everything
 from roadmap.training.spec import Precision
 
@@ -27,8 +26,7 @@ CUDA = replace(HARDWARE, device="cuda")
 def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """torch's are put back."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    monkeypatch.setattr(kernels, "_are_allowed", False)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(hardware, "allow_kernels", lambda device: None)  # which needs the device
     backends = torch.backends.cuda.matmul, torch.backends.cudnn
     allowed, benchmark = [backend.allow_tf32 for backend in backends], torch.backends.cudnn.benchmark
     yield
@@ -45,7 +43,6 @@ def test_algorithms_repeat_or_are_the_fastest(deterministic: bool) -> None:
     assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert torch.backends.cudnn.benchmark != deterministic
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    assert kernels._are_allowed == (torch.version.cuda is not None and find_spec("triton") is not None)
 
 
 @pytest.mark.usefixtures("_settings")
