@@ -52,6 +52,27 @@ class Group:
     draws: BatchDraws
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """Which of an order's micro-batches are made together, and what is drawn for them.
+
+    It does not refer to the batches that may hold its groups: such a cycle would keep the images on the device.
+    """
+
+    order: Order
+    augment: BatchAugment
+    size: int  # of the images, in pixels
+    together: int  # micro-batches
+
+    def draw(self, epoch: int, start: int) -> Iterator[Group]:
+        """The groups of `epoch` (from 0), from micro-batch `start` on, which begins one."""
+        plans = self.order.plans(epoch)
+        for first in range(start, len(plans), self.together):
+            some = plans[first : first + self.together]
+            seeds = [plan.seed for plan in some]
+            yield Group(some, self.augment.draw(self.order.batch_size, self.size, seeds))
+
+
 class ResidentTrainBatches:
     """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches.
 
@@ -66,32 +87,26 @@ class ResidentTrainBatches:
         self.order = order
         self.updates = order.updates
         self.in_advance = 0
-        self.together = max(count_together(images.pixels) // order.batch_size, 1)
+        together = max(count_together(images.pixels) // order.batch_size, 1)
+        self.grouping = Grouping(order, self.augment, images.pixels.shape[3], together)
         self._following: tuple[int, Iterable[Group]] | None = None  # the groups of the epoch that may come next
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
         """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         first = start * self.order.accumulation
-        batches = islice(self._make(self._open(epoch, first)), first % self.together, None)
+        batches = islice(self._make(self._open(epoch, first)), first % self.grouping.together, None)
         for _ in range(start, self.updates):
             yield MicroBatches(batches, self.order.accumulation)
         if works_ahead(self.device):  # while the network is evaluated
-            self._following = epoch + 1, Ahead(self._draw(epoch + 1, 0))
+            self._following = epoch + 1, Ahead(self.grouping.draw(epoch + 1, 0))
 
     def _open(self, epoch: int, first: int) -> Iterable[Group]:
         """The groups from that of micro-batch `first` on."""
         following, self._following = self._following, None
         if following is not None and (following[0], 0) == (epoch, first):
             return following[1]
-        groups = self._draw(epoch, first // self.together * self.together)
+        groups = self.grouping.draw(epoch, first - first % self.grouping.together)
         return Ahead(groups) if works_ahead(self.device) else groups
-
-    def _draw(self, epoch: int, start: int) -> Iterator[Group]:
-        plans = self.order.plans(epoch)
-        for first in range(start, len(plans), self.together):
-            some = plans[first : first + self.together]
-            seeds = [plan.seed for plan in some]
-            yield Group(some, self.augment.draw(self.order.batch_size, self.images.pixels.shape[3], seeds))
 
     def _make(self, groups: Iterable[Group]) -> Iterator[Batch]:
         n = self.order.batch_size

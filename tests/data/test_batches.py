@@ -1,5 +1,7 @@
 """The batches of an epoch and of an evaluation, both ways: kept on the device, and read by worker processes."""
 
+import gc
+import weakref
 from dataclasses import replace
 from itertools import chain, islice
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 import roadmap
 from roadmap.config import read_config
+from roadmap.data.ahead import Ahead
 from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
 from roadmap.data.finish import Finish
 from roadmap.data.open import LoadSpec, open_eval, open_train
@@ -102,6 +105,26 @@ def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("roadmap.data.resident.works_ahead", lambda device: True)
     ahead = images(ResidentTrainBatches(resident, data, CONFIG.recipe.augment, order))
     assert all(torch.equal(one, other) for one, other in zip(plain, ahead, strict=True))
+
+
+def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, since the next network of a sweep wants the device's memory."""
+    data = replace(CONFIG.data, image_size=16)
+    pixels = random_images(40, 16).permute(0, 2, 3, 1).numpy()
+    images = CheckedImages(ImageArray(pixels, np.arange(40)), OnError.stop)
+    monkeypatch.setattr("roadmap.data.resident.works_ahead", lambda device: True)
+    resident = ResidentImages(images, data, torch.device("cpu"))
+    kept = weakref.ref(resident.pixels)
+    batches = ResidentTrainBatches(resident, data, CONFIG.recipe.augment, Order(40, 20, 1, 3))
+    assert sum(len(update) for update in batches.epoch(0)) == 2
+    assert batches._following is not None
+    cast(Ahead, batches._following[1])._thread.shutdown()  # it has the images at hand until it is done
+    gc.disable()
+    try:
+        del resident, batches
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_a_gpu_takes_more_images_together_the_more_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
