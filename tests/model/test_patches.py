@@ -46,6 +46,25 @@ def test_which_are_linear_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [(3, 8, 8), (FEWEST - 1, 8, 8), (40, 7, 8), (40, 8, 7)]
 
 
+@pytest.mark.parametrize(
+    ("channels", "side", "is_autocast", "is_taken"),
+    [(3, 8, True, True), (3, 7, True, False), (FEWEST, 8, True, False), (3, 8, False, False)],
+)
+def test_a_stem_on_a_gpu_is_a_linear_map_in_16_bits(
+    channels: int, side: int, is_autocast: bool, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: is_autocast)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
+    convolution = PatchConv2d(channels, 24, 2, True)
+    images = torch.randn(2, channels, side, side)
+    assert convolution.is_faster_on_gpu(images) is is_taken
+    assert not convolution.is_faster_on_gpu(images.double())
+    if is_taken:
+        output = convolution.bfloat16().convolve_on_gpu(images)
+        assert output.dtype == torch.bfloat16
+        torch.testing.assert_close(output, nn.Conv2d.forward(convolution, images.bfloat16()))
+
+
 def test_separate_downsampling_is_made_of_patches(build: Callable[..., nn.Module]) -> None:
     """Between the stages, and in the stem, of step 12."""
     modules = build("+roadmap=step12_downsample").named_modules()
