@@ -1,6 +1,7 @@
 """The batches of an epoch and of an evaluation, both ways: kept on the device, and read by worker processes."""
 
 import gc
+import time
 import weakref
 from dataclasses import replace
 from itertools import chain, islice
@@ -17,7 +18,6 @@ from torchvision.transforms.functional import InterpolationMode
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.data.ahead import Ahead
 from roadmap.data.batches import EvalBatches, TrainBatches, own_random_state
 from roadmap.data.finish import Finish
 from roadmap.data.open import LoadSpec, open_eval, open_train
@@ -108,7 +108,7 @@ def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, since the next network of a sweep wants the device's memory."""
+    """Without Python's collector, since the next network of a sweep wants the device's memory."""
     data = replace(CONFIG.data, image_size=16)
     pixels = random_images(40, 16).permute(0, 2, 3, 1).numpy()
     images = CheckedImages(ImageArray(pixels, np.arange(40)), OnError.stop)
@@ -118,10 +118,12 @@ def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) ->
     batches = ResidentTrainBatches(resident, data, CONFIG.recipe.augment, Order(40, 20, 1, 3))
     assert sum(len(update) for update in batches.epoch(0)) == 2
     assert batches._following is not None
-    cast(Ahead, batches._following[1])._thread.shutdown()  # it has the images at hand until it is done
     gc.disable()
     try:
         del resident, batches
+        end = time.monotonic() + 10
+        while kept() is not None and time.monotonic() < end:  # a thread has them at hand until it has drawn
+            time.sleep(0.01)
         assert kept() is None
     finally:
         gc.enable()
