@@ -9,6 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import track
 
 from roadmap.config.compose import CONF_DIR, compose, forget_variants, own_hydra
 from roadmap.config.convert import suggest
@@ -21,6 +23,7 @@ from roadmap.naming import network_name
 from roadmap.training.processes import find_place
 from roadmap.training.spec import plan_accumulation
 
+MANY = 10  # runs whose composition takes seconds
 SEED = re.compile(r"seed=(0|[1-9]\d*)")  # a whole number to Hydra, which takes 01 for a word
 
 
@@ -95,7 +98,9 @@ def _check_launcher(overrides: Sequence[str], known: Sequence[str]) -> None:
 def _compose_all(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """Runs that differ in the seed alone share one composition, which takes its time."""
     configs = []
-    for job in jobs:
+    console = Console(stderr=True)
+    is_silent = len(jobs) <= MANY or not console.is_terminal or not find_place().is_first
+    for job in track(jobs, "checking each run", console=console, transient=True, disable=is_silent):
         seeds = [word.removeprefix("seed=") for word in job if SEED.fullmatch(word)]
         cfg = compose(*(word for word in job if not SEED.fullmatch(word)))
         if seeds:

@@ -22,6 +22,20 @@ def test_the_whole_roadmap_on_three_seeds_is_39_runs() -> None:
         assert first.config.step == second.config.step == third.config.step
 
 
+def test_many_runs_are_counted_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_runs(["+roadmap=glob(step*)"], is_sweep=True)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
+    plan_runs(["+roadmap=glob(step*)"], is_sweep=True)
+    written = capsys.readouterr()
+    assert "checking each run" in written.err
+    assert written.out == ""
+    plan_runs(["+roadmap=step7_kernel", "model/kernel_size=3,5,7,9,11"], is_sweep=True)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_kernel_ablation_is_five_runs_of_which_one_is_the_step() -> None:
     plan = plan_runs(["+roadmap=step7_kernel", "model/kernel_size=3,5,7,9,11"], is_sweep=True)
     assert [planned.config.model.kernel_size for planned in plan] == [3, 5, 7, 9, 11]
