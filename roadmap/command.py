@@ -33,7 +33,7 @@ from roadmap.isolation import (
     run_isolated,
     stop_side_by_side,
 )
-from roadmap.runs.files import make_folder
+from roadmap.runs.files import check_room, make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.neighbours import check_places, describe_other_settings
 from roadmap.sweep import expand
@@ -62,6 +62,8 @@ def main(hydra_app: Callable[[], Any]) -> int:
         check_places(_folders_of(Mode.train, plan, folders))
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
+            if arguments.multirun:  # Hydra begins it with a file, and tells of a full disk by a trace
+                check_room(experiment)
     except RoadmapError as error:
         show_error(error)
         return 1

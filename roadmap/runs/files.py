@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 
 from roadmap.errors import RunError, first_line
 
+ROOM = 2**14  # bytes, as what a sweep writes before its first run
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -98,6 +100,18 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path} can't be made: {error.strerror}. Choose another output_dir=FOLDER") from error
+
+
+def check_room(folder: Path) -> None:
+    """Writes a small file, which is gone afterwards.
+
+    Raises:
+        RunError: it does not fit, or nothing may be written there.
+    """
+    with explain_writing(folder, ROOM), tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0" * ROOM)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def flush_folder(path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def test_what_does_not_fit_leaves_what_was_there(small_disk: Path) -> None:
 def test_a_line_that_does_not_fit_is_told(small_disk: Path) -> None:
     with pytest.raises(RunError, match=r"metrics\.jsonl needs 1,000,001 bytes"):
         append_line(small_disk / "metrics.jsonl", "x" * 1_000_000)
+
+
+def test_a_sweep_on_a_full_disk_is_refused_before_its_first_run(small_disk: Path) -> None:
+    with suppress(OSError), (small_disk / "large").open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    command = [sys.executable, "train.py", "-m", "+roadmap=step0_resnet,step7_kernel", f"output_dir={small_disk}"]
+    full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert full.stderr.startswith(
+        f"error: the disk is full: {small_disk / 'micro-digits'} needs 16,384 bytes, 0 are free."
+    )
+    assert full.stdout == ""
 
 
 @pytest.mark.system  # two starts
