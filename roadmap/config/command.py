@@ -1,7 +1,7 @@
 """The runs that a command line asks for, checked before the first of them starts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -9,8 +9,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.progress import track
 
 from roadmap.config.compose import CONF_DIR, compose, forget_variants, own_hydra
 from roadmap.config.convert import suggest
@@ -98,12 +96,21 @@ def _check_launcher(overrides: Sequence[str], known: Sequence[str]) -> None:
 def _compose_all(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """Runs that differ in the seed alone share one composition, which takes its time."""
     configs = []
-    console = Console(stderr=True)
-    is_silent = len(jobs) <= MANY or not console.is_terminal or not find_place().is_first
-    for job in track(jobs, "checking each run", console=console, transient=True, disable=is_silent):
+    for job in _count(jobs):
         seeds = [word.removeprefix("seed=") for word in job if SEED.fullmatch(word)]
         cfg = compose(*(word for word in job if not SEED.fullmatch(word)))
         if seeds:
             cfg.seed = int(seeds[-1])
         configs.append(cfg)
     return configs
+
+
+def _count(jobs: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:
+    """The same, with a bar on a terminal where they are many."""
+    if len(jobs) <= MANY or not find_place().is_first:
+        return jobs
+    from rich.console import Console  # for which `import roadmap` need not wait
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(jobs, "checking each run", console=console, transient=True, disable=not console.is_terminal)
