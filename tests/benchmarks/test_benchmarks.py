@@ -180,6 +180,7 @@ def test_the_epoch_of_a_single_batch(load_benchmark: Load, monkeypatch: pytest.M
     assert 0 <= synthetic() <= 100
 
 
+@pytest.mark.system  # two starts
 def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
     here = os.getpid()
     side = pairs.InOwnProcess(partial(partial, os.getpid))

@@ -78,12 +78,12 @@ def test_gradients_are_shared_after_the_last_micro_batch() -> None:
 
 
 def test_each_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler gives up after eight forms of a function, unless timm raises that, and a step takes three."""
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    """The compiler gives up after some forms of a function (eight, unless timm raises that); a step takes three."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 5)
     counter = CompileCounter()
     compile_by = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda network: compile_by(network, backend=counter))
-    for step in ("step3_depthwise", "step5_inverted", "step12_downsample"):
+    for step in ("step3_depthwise", "step12_downsample"):
         before = counter.frame_count
         learner = make_learner(f"roadmap={step}", "regime.depths.modern=[1,1,1,1]", "hardware.compile=true")
         train_update(learner, [make_batch()], 1e-3)
