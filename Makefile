@@ -30,7 +30,8 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not system'
 
 test-system: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m system
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'system and not alone'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
