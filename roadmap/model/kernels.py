@@ -10,6 +10,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from roadmap.errors import first_line
+
 OLDEST = 8  # compute capability: Ampere; they were tried on Hopper (9)
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Values of a map below which a GPU takes less time for it than the host for calling a kernel of ours, which torch's
@@ -35,10 +37,9 @@ def _are_made(device: torch.device) -> bool:
     try:
         layer_norm(ones.view(1, 8, 1, 1), ones, ones, 1e-6, torch.float32).sum().item()
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(
-            f"Triton makes no kernels here ({reason}), so depthwise convolutions and LayerNorm are torch's, which "
-            "take up to three times as long; it needs a C compiler, such as gcc",
+            f"Triton makes no kernels here ({first_line(error)}), so depthwise convolutions and LayerNorm are "
+            "torch's, which take longer; it needs a C compiler, such as gcc",
             stacklevel=2,
         )
         return False

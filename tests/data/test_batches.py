@@ -1,12 +1,6 @@
 """The batches of an epoch and of an evaluation, both ways: kept on the device, and read by worker processes."""
 
-import gc
-import time
-import weakref
 from dataclasses import replace
-from itertools import chain, islice
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -27,7 +21,6 @@ from roadmap.data.resident import (
     ResidentEvalBatches,
     ResidentImages,
     ResidentTrainBatches,
-    count_together,
     find_obstacle,
 )
 from roadmap.data.sources import ImageArray, open_images
@@ -40,105 +33,6 @@ CONFIG = read_config(roadmap.compose())
 
 def random_images(n: int, size: int) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, size, size), generator=torch.Generator().manual_seed(0)).byte()
-
-
-@pytest.mark.parametrize("recipe", ["paper", "short"])
-def test_batches_made_together_are_those_made_alone(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit by bit: so training does not depend on how many are made at once."""
-    data = replace(CONFIG.data, image_size=16)
-    augment = read_config(roadmap.compose(f"recipe={recipe}")).recipe.augment
-    pixels = random_images(230, 16).permute(0, 2, 3, 1).numpy()
-    images = CheckedImages(ImageArray(pixels, np.arange(230)), OnError.stop)
-    resident = ResidentImages(images, data, torch.device("cpu"))
-
-    def batches(at_once: int) -> list[Batch]:
-        monkeypatch.setattr("roadmap.data.resident.TOGETHER", at_once * 20 * 16 * 16)
-        updates = ResidentTrainBatches(resident, data, augment, Order(230, 20, 1, 3)).epoch(2)
-        return [batch for update in updates for batch in update]
-
-    alone = batches(1)
-    assert len(alone) == 11
-    for at_once in (3, 11, 100):
-        for one, other in zip(alone, batches(at_once), strict=True):
-            assert torch.equal(one.images, other.images)
-            assert torch.equal(one.labels, other.labels)
-            assert one.seed == other.seed
-            assert other.images.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = replace(CONFIG.data, image_size=16)
-    pixels = random_images(230, 16).permute(0, 2, 3, 1).numpy()
-    images = CheckedImages(ImageArray(pixels, np.arange(230)), OnError.stop)
-    resident = ResidentImages(images, data, torch.device("cpu"))
-    monkeypatch.setattr("roadmap.data.resident.TOGETHER", 4 * 10 * 16 * 16)
-    batches = ResidentTrainBatches(resident, data, CONFIG.recipe.augment, Order(230, 10, 2, 3))
-    draw, groups = batches.augment.draw, []
-    monkeypatch.setattr(
-        batches.augment, "draw", lambda n, size, seeds: groups.append(seeds) or draw(n, size, seeds)
-    )
-    whole = [list(update) for update in batches.epoch(0)]
-    made = groups.copy()
-    for start in range(len(whole)):
-        groups.clear()
-        for update, expected in zip(batches.epoch(0, start), whole[start:], strict=True):
-            assert all(torch.equal(one.images, other.images) for one, other in zip(update, expected, strict=True))
-        assert groups == made[start // 2 :]  # 4 batches at once are 2 updates
-
-
-def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In epochs one after the other, from the middle of one on, left early, and not in a row."""
-    data = replace(CONFIG.data, image_size=16)
-    pixels = random_images(230, 16).permute(0, 2, 3, 1).numpy()
-    resident = ResidentImages(
-        CheckedImages(ImageArray(pixels, np.arange(230)), OnError.stop), data, torch.device("cpu")
-    )
-    monkeypatch.setattr("roadmap.data.resident.TOGETHER", 3 * 20 * 16 * 16)
-
-    def images(batches: ResidentTrainBatches) -> list[torch.Tensor]:
-        visits = ((0, 0, 99), (1, 0, 99), (1, 7, 99), (2, 0, 4), (3, 0, 99), (0, 0, 99))
-        updates = (islice(batches.epoch(epoch, start), count) for epoch, start, count in visits)
-        return [batch.images for update in chain(*updates) for batch in update]
-
-    order = Order(230, 20, 1, 3)
-    plain = images(ResidentTrainBatches(resident, data, CONFIG.recipe.augment, order))
-    monkeypatch.setattr("roadmap.data.resident.works_ahead", lambda device: True)
-    ahead = images(ResidentTrainBatches(resident, data, CONFIG.recipe.augment, order))
-    assert all(torch.equal(one, other) for one, other in zip(plain, ahead, strict=True))
-
-
-def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Python's collector, since the next network of a sweep wants the device's memory."""
-    data = replace(CONFIG.data, image_size=16)
-    pixels = random_images(40, 16).permute(0, 2, 3, 1).numpy()
-    images = CheckedImages(ImageArray(pixels, np.arange(40)), OnError.stop)
-    monkeypatch.setattr("roadmap.data.resident.works_ahead", lambda device: True)
-    resident = ResidentImages(images, data, torch.device("cpu"))
-    kept = weakref.ref(resident.pixels)
-    batches = ResidentTrainBatches(resident, data, CONFIG.recipe.augment, Order(40, 20, 1, 3))
-    assert sum(len(update) for update in batches.epoch(0)) == 2
-    assert batches._following is not None
-    gc.disable()
-    try:
-        del resident, batches
-        end = time.monotonic() + 10
-        while kept() is not None and time.monotonic() < end:  # a thread has them at hand until it has drawn
-            time.sleep(0.01)
-        assert kept() is None
-    finally:
-        gc.enable()
-
-
-def test_a_gpu_takes_more_images_together_the_more_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    def count(size: int, gigabytes: int) -> int:
-        monkeypatch.setattr("roadmap.data.resident._memory", lambda device: gigabytes * 10**9)
-        pixels = SimpleNamespace(device=torch.device("cuda"), shape=(60_000, 3, size, size))
-        return count_together(cast(torch.Tensor, pixels))
-
-    assert count(64, 80) == 8192
-    assert count(32, 80) == count(16, 80) == 32_768
-    assert count(64, 8) == 8 * 10**9 // 32 // 50 // 64**2
-    assert count_together(torch.empty(1, 3, 64, 64)) == 512
 
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
