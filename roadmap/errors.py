@@ -1,11 +1,18 @@
 """Errors that a user can mend. They are printed as one message, without a traceback."""
 
+import re
 import signal
 from typing import Any
+
+# What a terminal obeys or shows in another order, and bytes of a file name that are no UTF-8; lines and tabs stay.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class RoadmapError(Exception):
     """Base of all errors whose cause lies outside the code: a typed word, a file, a device, the data."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class ConfigError(RoadmapError, ValueError):
@@ -26,6 +33,23 @@ class RunError(RoadmapError):
 
 class TrainingError(RoadmapError):
     """A training that cannot go on, such as one whose loss is not finite."""
+
+
+def visible(text: str) -> str:
+    """The text with escapes such as \\x1b in place of control characters, so that it can be printed anywhere."""
+    return CONTROLS.sub(_escape, text)
+
+
+def in_one_line(name: str) -> str:
+    """A name, such as a file's, as a part of a message."""
+    return visible(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escape(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    if 0xDC80 <= number <= 0xDCFF:  # Python's stand-in for a byte
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def first_line(error: BaseException) -> str:

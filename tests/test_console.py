@@ -1,0 +1,53 @@
+"""Control characters in names and messages are shown, and not obeyed."""
+
+import io
+
+import pytest
+from rich.table import Table
+
+from roadmap import console
+from roadmap.console import Console, warn
+from roadmap.errors import ConfigError, DataError, in_one_line, visible
+
+HOSTILE = "cat\x1b]0;owned\x07\x1b[31m\x9b2J\udcff.jpg"
+SHOWN = r"cat\x1b]0;owned\x07\x1b[31m\x9b2J\xff.jpg"
+
+
+def test_controls_are_shown_as_escapes() -> None:
+    assert visible(HOSTILE) == visible(visible(HOSTILE)) == SHOWN
+    assert visible("an épagneul\t猫 🐈‍⬛\n") == "an épagneul\t猫 🐈‍⬛\n"
+    assert visible("abc\u202egpj.exe \ud800") == r"abc\u202egpj.exe \ud800"
+    assert in_one_line("a\nb\tc\r") == r"a\nb\tc\x0d"
+
+
+@pytest.mark.parametrize("kind", [DataError, ConfigError])
+def test_an_errors_text_holds_none(kind: type[Exception]) -> None:
+    assert f"{kind(HOSTILE)}" == str(kind(HOSTILE)) == SHOWN
+
+
+@pytest.mark.parametrize("in_table", [False, True])
+def test_a_console_prints_none_but_its_own(in_table: bool) -> None:
+    file = io.StringIO()
+    table = Table("name")
+    table.add_row(HOSTILE)
+    Console(file=file, force_terminal=True, width=120).print(table if in_table else HOSTILE, style="bold")
+    assert "\x1b[1" in file.getvalue()  # its own: bold
+    assert "cat\\x1b" in file.getvalue()
+    assert "\x1b]" not in file.getvalue()
+    assert "\x1b[31m" not in file.getvalue()
+
+
+def test_a_warning_is_printed_once_and_as_it_is(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_warned", set())
+    for _ in range(2):
+        warn(f"[bold]{HOSTILE}[/bold]")
+    assert capfd.readouterr().err == f"warning: [bold]{SHOWN}[/bold]\n"
+
+
+def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    warn("a warning of the second process")
+    assert capfd.readouterr().err == ""
