@@ -10,6 +10,8 @@ import torch
 import torchvision
 from PIL import Image
 
+from roadmap.data.modes import as_rgb
+
 Pixels = np.ndarray  # an RGB image, uint8 (H, W, 3)
 JPEG = b"\xff\xd8\xff"  # what a file of it begins with
 PPM = re.compile(rb"P6\n(\d+) (\d+)\n255\n")  # an uncompressed RGB image's, as Pillow writes it: width and height
@@ -57,4 +59,4 @@ def decode_image(content: bytearray) -> Pixels:
         if len(content) == header.end() + 3 * width * height:
             return np.frombuffer(content, np.uint8, offset=header.end()).reshape(height, width, 3)
     with Image.open(io.BytesIO(content)) as image:
-        return np.array(image.convert("RGB"))
+        return np.array(as_rgb(image))

@@ -2,7 +2,9 @@
 
 import io
 import os
+import struct
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,123 @@ def test_part_of_a_file_is_no_image(kind: str, share: float) -> None:
     content = encode("RGB", kind)
     with pytest.raises(OSError, match=r"(?i)truncated|cannot identify"):
         decode_image(content[: int(share * len(content))])
+
+
+LEVELS = np.array([[0, 1, 128, 129], [257 * 73, 257 * 73 + 128, 257 * 73 + 129, 65535]], dtype=np.uint16)
+AS_BYTES = [[0, 0, 0, 1], [73, 73, 74, 255]]  # divided by 257 and rounded
+
+
+def save(image: Image.Image, kind: str, **options: object) -> bytearray:
+    content = io.BytesIO()
+    image.save(content, format=kind, **options)
+    return bytearray(content.getvalue())
+
+
+def tiff(bits: int, levels: bytes, *, white_is_zero: bool = False, sample_format: int = 1) -> bytearray:
+    """An uncompressed gray TIFF of one row, little-endian; sample formats: 1 unsigned, 2 signed, 3 floats."""
+    entries = {256: len(levels) * 8 // bits, 257: 1, 258: bits, 259: 1, 262: 0 if white_is_zero else 1}
+    entries |= {273: 8 + 2 + 12 * 10 + 4, 277: 1, 278: 1, 279: len(levels), 339: sample_format}
+    fields = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in entries.items())
+    return bytearray(b"II*\0" + struct.pack("<IH", 8, len(entries)) + fields + bytes(4) + levels)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        save(Image.fromarray(LEVELS), "png"),
+        save(Image.fromarray(LEVELS), "tiff"),
+        save(Image.fromarray(LEVELS), "tiff", compression="tiff_lzw"),
+        save(Image.fromarray(LEVELS.astype(">u2")), "tiff"),
+        save(Image.fromarray(LEVELS), "ppm"),
+        bytearray(b"P2\n4 2\n65535\n" + b" ".join(str(level).encode() for level in LEVELS.flat) + b"\n"),
+    ],
+    ids=["PNG", "TIFF", "compressed TIFF", "big-endian TIFF", "PGM", "plain PGM"],
+)
+def test_gray_of_16_bits_is_scaled(content: bytearray) -> None:
+    expected = np.repeat(np.array(AS_BYTES, dtype=np.uint8)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(decode_image(content), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (tiff(12, bytes([0xFF, 0xF8, 0x00])), [255, 128]),  # 4095 is white
+        (bytearray(b"P5\n2 1\n4095\n" + struct.pack(">2H", 4095, 2048)), [255, 128]),
+        (tiff(16, struct.pack("<2H", 0, 257 * 73), white_is_zero=True), [255, 182]),
+        (tiff(8, bytes([0, 73]), white_is_zero=True), [255, 182]),
+    ],
+    ids=["TIFF of 12 bits", "PGM of 12 bits", "white is 0", "white is 0, 8 bits"],
+)
+def test_gray_has_the_white_that_its_file_says(content: bytearray, expected: list[int]) -> None:
+    assert decode_image(content)[0, :, 0].tolist() == expected
+
+
+def png_of_16_bits(channels: int) -> bytearray:
+    """One row of two pixels, of 257 * (10, 20, 30, 40)[channel] and twice as much: Pillow writes gray alone."""
+    levels = struct.pack(f">{2 * channels}H", *(257 * 10 * (c + 1) * k for k in (1, 2) for c in range(channels)))
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 2, 1, 16, kind, 0, 0, 0),
+        b"IDAT": zlib.compress(b"\0" + levels),
+        b"IEND": b"",
+    }
+    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks.items())
+    return bytearray(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (png_of_16_bits(2), [[10, 10, 10], [20, 20, 20]]),
+        (png_of_16_bits(3), [[10, 20, 30], [20, 40, 60]]),
+        (png_of_16_bits(4), [[10, 20, 30], [20, 40, 60]]),
+        (bytearray(b"P6\n1 1\n65535\n" + struct.pack(">3H", 2570, 5140, 7710)), [[10, 20, 30]]),
+    ],
+    ids=["gray and alpha", "RGB", "RGBA", "PPM"],
+)
+def test_other_images_of_16_bits(content: bytearray, expected: list[list[int]]) -> None:
+    assert decode_image(content)[0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [
+        (tiff(32, struct.pack("<2I", 5, 7)), "I"),
+        (tiff(32, struct.pack("<2i", -5, 7), sample_format=2), "I"),
+        (tiff(16, struct.pack("<2h", -5, 7), sample_format=2), "I"),
+        (tiff(32, struct.pack("<2f", 0.5, 0.7), sample_format=3), "F"),
+        (bytearray(b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0.5, 0.7)), "F"),
+    ],
+    ids=["32 bits", "32 bits, signed", "16 bits, signed", "floats", "PFM"],
+)
+def test_levels_without_a_known_white_are_refused(content: bytearray, mode: str) -> None:
+    with pytest.raises(ValueError, match=f"its mode is {mode}, "):
+        decode_image(content)
+
+
+@pytest.mark.parametrize("kind", ["bits", "palette", "palette with transparency", "transparent gray"])
+def test_what_is_neither_gray_nor_rgb_has_pillows_colors(kind: str) -> None:
+    """And no warning, which would be an error here."""
+    image = Image.open(io.BytesIO(encode("RGB", "png")))
+    content = {
+        "bits": lambda: save(image.convert("1"), "png"),
+        "palette": lambda: save(image.quantize(16), "png"),
+        "palette with transparency": lambda: save(image.quantize(16), "png", transparency=bytes(range(16))),
+        "transparent gray": lambda: save(image.convert("LA"), "png"),
+    }[kind]()
+    with Image.open(io.BytesIO(content)) as pillows:
+        expected = np.asarray(pillows.convert("RGBA"))[..., :3]
+    np.testing.assert_array_equal(decode_image(content), expected)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff", "png", "webp"])
+def test_of_several_frames_the_first_is_read(kind: str) -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    content = save(frames[0], kind, save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(decode_image(content), np.asarray(frames[0]), atol=3)
+
+
+def test_a_format_that_another_program_draws_is_refused() -> None:
+    """Pillow would start Ghostscript for a file that a data set brought."""
+    with pytest.raises(ValueError, match="its format is EPS"):
+        decode_image(save(Image.new("RGB", (4, 4)), "eps"))
