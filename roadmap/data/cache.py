@@ -70,7 +70,7 @@ def fingerprint(images: Images, data: DataSpec) -> str | None:
             return None  # reading it will say what is wrong
         if origin is None:
             return None
-        digest.update(origin.encode())
+        digest.update(origin.encode(errors="surrogatepass"))  # a name may hold bytes that are no UTF-8
     return digest.hexdigest()
 
 

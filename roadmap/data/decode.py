@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.progress import Progress
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
+from roadmap.console import Console
 from roadmap.data.archives import TarImages
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
+from roadmap.data.folders import FolderImages
 from roadmap.data.pixels import Pixels
 from roadmap.data.reading import CheckedImages
 from roadmap.data.sources import PartOfImages
@@ -75,7 +75,7 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
     pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
     # Side by side, since a decoder frees the interpreter meanwhile; but other readers may share a file.
     whole = images.images.images if isinstance(images.images, PartOfImages) else images.images
-    opens_files = isinstance(whole, ImageFolder | TarImages)
+    opens_files = isinstance(whole, FolderImages | TarImages)
     threads = ThreadPoolExecutor(count_cores() if opens_files else 1)
     try:
         done = _show(threads.map(fill, pieces), len(images), data.name)

@@ -1,18 +1,16 @@
 """Reading images that may be damaged: each failure names its file, and stops the run or is counted."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from rich.console import Console
 from torch import Tensor
-from torchvision.datasets import ImageFolder
 
+from roadmap.console import Console
 from roadmap.data.pixels import Pixels
 from roadmap.data.spec import OnError
-from roadmap.errors import DataError, first_line
+from roadmap.errors import DataError, first_line, in_one_line
 
 Sample = tuple[Pixels, int]
 LISTED = 5  # skipped files that a report names
@@ -117,10 +115,8 @@ def checked(images: Images, on_error: OnError) -> CheckedImages:
 
 def name_of(images: Images, index: int) -> str:
     """The file of an image, or its number where there is none."""
-    if isinstance(images, ImageFolder):
-        return str(images.samples[index][0])
-    name = getattr(images, "name_of", None)  # archives
-    return str(name(index)) if callable(name) else f"image {index}"
+    name = getattr(images, "name_of", None)  # files
+    return in_one_line(name(index)) if callable(name) else f"image {index}"
 
 
 def origin_of(images: Images, index: int) -> str | None:
@@ -129,11 +125,7 @@ def origin_of(images: Images, index: int) -> str | None:
     Raises:
         OSError: its file can't be found.
     """
-    if isinstance(images, ImageFolder):
-        path, label = images.samples[index]
-        facts = os.stat(path)
-        return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"
-    origin = getattr(images, "origin_of", None)  # archives, and parts of sets
+    origin = getattr(images, "origin_of", None)  # files, and parts of sets
     return origin(index) if callable(origin) else None
 
 

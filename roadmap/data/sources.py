@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
+from torchvision.datasets import CIFAR10, CIFAR100
 
 from roadmap.data.archives import ClassedImages, HubImages, TarImages, find_archives
-from roadmap.data.pixels import Pixels, read_image
+from roadmap.data.folders import FolderImages
+from roadmap.data.pixels import Pixels
 from roadmap.data.reading import CheckedImages, Images, name_of, origin_of
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
@@ -171,13 +172,10 @@ def _find_validation(root: Path) -> Path:
     raise DataError(f"{root.absolute()} has no validation folder; expected one of {', '.join(VALIDATION_NAMES)}")
 
 
-def _read_folder(path: Path) -> ImageFolder:
+def _read_folder(path: Path) -> FolderImages:
     if not path.is_dir():
         raise DataError(f"there is no folder {path.absolute()}; expected one folder of images for each class in it")
-    try:
-        return ImageFolder(str(path), loader=read_image)
-    except FileNotFoundError as error:  # no class folders, or one without images
-        raise DataError(f"{path.absolute()} is not an image folder: {error}") from error
+    return FolderImages(path)
 
 
 def _check_class_count(images: ClassedImages, num_classes: int) -> None:

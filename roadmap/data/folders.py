@@ -1,0 +1,74 @@
+"""Images in class folders, CLASS/**/*.jpg: torchvision's ImageFolder, but for what that takes by mistake."""
+
+import os
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+from roadmap.console import warn
+from roadmap.data.image_files import ENDINGS, describe_left_out, ending_of, is_ignored, is_image, walk_images
+from roadmap.data.pixels import Pixels, read_image
+from roadmap.errors import DataError, in_one_line
+
+
+class FolderImages:
+    """The images of class folders: classes in plain order of their names, in each the files by folder and name.
+
+    Hidden files and folders are ignored; other files that are not read are counted in a warning.
+
+    Raises:
+        DataError: there are no class folders, or there is one without images.
+    """
+
+    def __init__(self, root: Path):
+        self.root = str(root)
+        with os.scandir(root) as entries:
+            found = sorted((entry.name, entry.is_dir()) for entry in entries if not is_ignored(entry.name))
+        folders = [name for name, is_folder in found if is_folder]
+        if not folders:
+            raise DataError(f"{root.absolute()} is not an image folder: it has no folder of a class")
+        self.classes = list(dict.fromkeys(class_name(folder) for folder in folders))
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        self.samples: list[tuple[str, int]] = []
+        left_out = Counter(_kind_outside(name) for name, is_folder in found if not is_folder)
+        for folder in folders:
+            paths, others = walk_images(os.path.join(root, folder))
+            self.samples += [(path, numbers[class_name(folder)]) for path in paths]
+            left_out += others
+        if left_out:
+            warn(describe_left_out(root, left_out))
+        self._check_classes()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        path, label = self.samples[index]
+        return read_image(path), label
+
+    def name_of(self, index: int) -> str:
+        return self.samples[index][0]
+
+    def origin_of(self, index: int) -> str:
+        """See `reading.origin_of`."""
+        path, label = self.samples[index]
+        facts = os.stat(path)
+        return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"
+
+    def _check_classes(self) -> None:
+        present = {label for _, label in self.samples}
+        empty = [in_one_line(name) for number, name in enumerate(self.classes) if number not in present]
+        if empty:
+            raise DataError(
+                f"{os.path.abspath(self.root)} is not an image folder: no images ({', '.join(ENDINGS)}) in "
+                f"{', '.join(empty)}"
+            )
+
+
+def class_name(name: str) -> str:
+    """A class by its composed name, since one system writes é as one character and another as two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _kind_outside(name: str) -> str:
+    return "images outside of the class folders" if is_image(name) else ending_of(name)

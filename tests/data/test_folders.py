@@ -1,0 +1,114 @@
+"""Class folders: which of their files are images, and which folders are classes."""
+
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from roadmap import console
+from roadmap.data.folders import FolderImages
+from roadmap.data.image_files import ENDINGS
+from roadmap.data.pixels import read_image
+
+MakeFiles = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_warned", set())
+
+
+@pytest.fixture
+def make_files(tmp_path: Path) -> MakeFiles:
+    """Makes files of the names given below a folder: images where the name says so."""
+
+    def make(*names: str) -> Path:
+        for number, name in enumerate(names):
+            path = tmp_path / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix.lower() in ENDINGS:
+                Image.new("L", (4, 4), number).convert("RGB").save(path)
+            else:
+                path.write_text("no image")
+        return tmp_path / "images"
+
+    return make
+
+
+def files(images: FolderImages) -> list[str]:
+    return [os.path.relpath(path, images.root) for path, _ in images.samples]
+
+
+def test_endings_are_torchvisions() -> None:
+    assert ENDINGS == IMG_EXTENSIONS
+
+
+def test_images_are_torchvisions_in_its_order(make_files: MakeFiles) -> None:
+    """Wherever nothing is hidden: in folders below a class, with capital letters, whatever else is there."""
+    root = make_files(
+        *("b/2.JPG", "b/10.jpeg", "b/deep-er/1.png", "b/deep/er/1.webp", "b/deep/0.TIF", "b/a.txt"),
+        *("A/x.bmp", "A/x.ppm", "A/x.y.jpg", "A/x.jpg.ppm", "a/z.pgm", "a/notes", "a/z.gif"),
+    )
+    ours, theirs = FolderImages(root), ImageFolder(str(root), loader=read_image)
+    assert ours.samples == theirs.samples
+    assert ours.classes == theirs.classes == ["A", "a", "b"]
+    for index in range(len(theirs)):
+        np.testing.assert_array_equal(ours[index][0], theirs[index][0])
+
+
+def test_what_is_hidden_is_ignored_everywhere(make_files: MakeFiles, capfd: pytest.CaptureFixture[str]) -> None:
+    root = make_files(
+        *("cat/1.jpg", "cat/._1.jpg", "cat/.ipynb_checkpoints/1-checkpoint.jpg", "cat/deep/.trash/1.jpg"),
+        *("dog/1.jpg", "dog/.DS_Store", "dog/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg"),
+        *(".ipynb_checkpoints/1.jpg", "__MACOSX/cat/._1.jpg", ".DS_Store"),
+    )
+    images = FolderImages(root)
+    assert images.classes == ["cat", "dog"]
+    assert files(images) == ["cat/1.jpg", "dog/1.jpg"]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_data_folder_may_be_in_a_hidden_one(make_files: MakeFiles, tmp_path: Path) -> None:
+    make_files("cat/1.jpg", "dog/1.jpg").rename(tmp_path / ".cache")
+    assert len(FolderImages(tmp_path / ".cache")) == 2
+
+
+def test_files_that_are_left_out_are_counted_in_one_warning(
+    make_files: MakeFiles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = make_files(
+        *("cat/1.jpg", "cat/2.gif", "cat/3.GIF", "cat/4.avif", "dog/1.jpg", "dog/deep/2.gif", "dog/LICENSE"),
+        *("1.jpg", "2.jpg", "index.csv"),
+    )
+    for _ in range(2):
+        FolderImages(root)
+    message = " ".join(capfd.readouterr().err.split())
+    assert message == (
+        f"warning: {root}: 8 files are left out: 3 .gif, 2 images outside of the class folders, 1 .csv, 1 .avif, "
+        f"1 without an ending. Images are {', '.join(ENDINGS)}"
+    )
+
+
+def test_links_are_followed_unless_they_never_end(make_files: MakeFiles) -> None:
+    root = make_files("cat/1.jpg", "dog/1.jpg", "../more/2.jpg")
+    (root / "cat/more").symlink_to(root.parent / "more")
+    (root / "cat/itself").symlink_to(root / "cat")
+    (root / "dog/all").symlink_to(root)
+    (root / "dog/file.jpg").symlink_to(root / "dog/1.jpg")
+    assert files(FolderImages(root)) == ["cat/1.jpg", "cat/more/2.jpg", "dog/1.jpg", "dog/file.jpg"]
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "épagneul") for form in ("NFC", "NFD"))
+
+
+def test_a_class_in_both_forms_is_one(make_files: MakeFiles) -> None:
+    """As where a class was copied from macOS into one that was there."""
+    images = FolderImages(make_files(f"{COMPOSED}/1.png", f"{DECOMPOSED}/2.png", "zebra/1.png"))
+    assert images.classes == [COMPOSED, "zebra"]
+    assert [label for _, label in images.samples] == [0, 1, 0]
