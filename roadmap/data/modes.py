@@ -31,7 +31,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_gray(image: Image.Image) -> Image.Image:
-    """Gray of more than 8 bits as mode L, rounded. For PNG and PGM Pillow gives 65,535 as white, whatever the bits."""
+    """Gray of more than 8 bits as mode L, rounded. White is 65,535, as Pillow scales it in a PGM of 12 bits."""
     tags = getattr(image, "tag_v2", {})
     white = 4095 if tags.get(BITS) == (12,) else 65535
     levels = np.asarray(image).astype(np.uint32)
