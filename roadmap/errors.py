@@ -31,6 +31,14 @@ class RunError(RoadmapError):
     """A run folder that cannot be used: taken, finished under another configuration, or damaged."""
 
 
+class ResumableError(RoadmapError):
+    """What ends a run from outside, such as a full disk: it is interrupted, and the same command resumes it."""
+
+
+class StorageError(RunError, ResumableError):
+    """A file of a run that can't be written or read now: the disk is full, read-only, failing or gone."""
+
+
 class TrainingError(RoadmapError):
     """A training that cannot go on, such as one whose loss is not finite."""
 

@@ -32,6 +32,15 @@ class Lock:
         self._file = file
         return True
 
+    def is_lost(self) -> bool:
+        """True if this process acquired it, and its file was removed or replaced since: others may have it too."""
+        if self._file is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._file), os.stat(self.path))
+        except OSError:
+            return True
+
     def close(self) -> None:
         """Lets other processes have it."""
         if self._file is not None:

@@ -17,7 +17,11 @@ from roadmap.training.processes import find_place
 
 
 class Patient:
-    """A file that falls silent once nobody reads it any more, as in `train.py ... | head` or a closed terminal."""
+    """A file whose loss stops nothing.
+
+    It falls silent once nobody reads it any more, as in `train.py ... | head` or a closed terminal. Lines that
+    do not fit on a full disk are lost, and later ones are written if there is room again.
+    """
 
     def __init__(self, file: IO[str]):
         self._file = file
@@ -26,21 +30,25 @@ class Patient:
         try:
             return self._file.write(text)
         except OSError as error:
-            self._fall_silent(error)
+            self._drop(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._file.flush()
         except OSError as error:
-            self._fall_silent(error)
+            self._drop(error)
 
-    def _fall_silent(self, error: OSError) -> None:
+    def _drop(self, error: OSError) -> None:
+        """Discards what Python still holds of the file, which it would write again at its end."""
+        number = self._file.fileno()
+        nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(number)
+        os.dup2(nowhere, number)
+        self._file.flush()
         if error.errno not in (errno.EPIPE, errno.EIO):
-            raise error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._file.fileno())  # for what Python still holds of it, too
+            os.dup2(kept, number)
         os.close(nowhere)
+        os.close(kept)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -12,17 +12,22 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from roadmap.errors import RunError, first_line
+from roadmap.errors import RunError, StorageError, first_line
 
 ROOM = 2**14  # bytes, as what a sweep writes before its first run
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "the limit on the size of a file (ulimit -f) is reached",
+}
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
 def replace_file(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Writes `content` to `path`; what was there is kept at `previous`, or untouched where writing fails.
 
     Raises:
-        RunError: the disk is full, or the place can't be written; names the path and the bytes.
+        StorageError: the disk is full, or the place can't be written; names the path and the bytes.
     """
     beside = path.with_name(path.name + ".new")
     with explain_writing(path, len(content)):
@@ -45,7 +50,7 @@ def append_line(path: Path, line: str) -> None:
     """Adds one line at the end of a file.
 
     Raises:
-        RunError: as replace_file.
+        StorageError: as replace_file.
     """
     with explain_writing(path, len(line) + 1), path.open("a") as file:
         file.write(line + "\n")
@@ -106,7 +111,7 @@ def check_room(folder: Path) -> None:
     """Writes a small file, which is gone afterwards.
 
     Raises:
-        RunError: it does not fit, or nothing may be written there.
+        StorageError: it does not fit, or nothing may be written there.
     """
     with explain_writing(folder, ROOM), tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0" * ROOM)
@@ -125,20 +130,31 @@ def flush_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def explain_writing(path: Path, needed: int) -> Iterator[None]:
+    """Raises StorageError for any OSError inside, which is to write `needed` bytes to `path`."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise RunError(
-                f"the disk is full: {path} needs {needed:,} bytes, {_free_bytes(path)} are free. What was saved "
+            raise StorageError(
+                f"{FULL[error.errno]}: {path} needs {needed:,} bytes, {_describe_room(path)}. What was saved "
                 "before is intact. Make room, or choose another output_dir=FOLDER, and run the same command again"
             ) from error
-        raise RunError(f"{path} can't be written: {error.strerror}") from error
+        if error.errno in GONE:
+            raise StorageError(
+                f"{path} can't be written: its folder is gone. Run the same command again to go on from what is "
+                "left, or to start anew"
+            ) from error
+        raise StorageError(
+            f"{path} can't be written: {error.strerror or error}. What was saved before is intact. "
+            "Once it can be written, run the same command again"
+        ) from error
 
 
-def _free_bytes(path: Path) -> str:
+def _describe_room(path: Path) -> str:
     try:
         disk = os.statvfs(path.parent)
     except OSError:
-        return "an unknown number"
-    return f"{disk.f_bavail * disk.f_frsize:,}"
+        return "an unknown number are free"
+    if disk.f_files and not disk.f_favail:
+        return "no further file (inode) is free"
+    return f"{disk.f_bavail * disk.f_frsize:,} are free"

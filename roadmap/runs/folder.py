@@ -23,7 +23,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from roadmap.errors import RunError
+from roadmap.errors import RunError, StorageError
 from roadmap.lock import Lock
 from roadmap.naming import network_name
 from roadmap.runs.commit import find_commit
@@ -167,7 +167,8 @@ class RunFolder:
             return
         if state.get("config_hash") != self.config_hash:  # a run of another configuration that came to nothing
             for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
-                (self.path / name).unlink(missing_ok=True)
+                with explain_writing(self.path / name, 0):
+                    (self.path / name).unlink(missing_ok=True)
         replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
         self._write_state(State.running)
 
@@ -204,11 +205,13 @@ class RunFolder:
 
     def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Puts the metrics at the epochs that a checkpoint has behind it."""
+        self.check_held()
         lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
         replace_file(self.path / METRICS, lines.encode())
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Appends one epoch's metrics."""
+        self.check_held()
         append_line(self.path / METRICS, json.dumps(metrics))
 
     def finish(self, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +223,7 @@ class RunFolder:
             "config_hash": self.config_hash,
             "setting_hash": self.setting_hash,
         }
+        self.check_held()
         write_json(self.path / SUMMARY, summary)
         self._write_state(State.done)
         self.previous_checkpoint.unlink(missing_ok=True)
@@ -232,7 +236,7 @@ class RunFolder:
         append_line(self.evaluations, json.dumps(content))
 
     def fail(self, error: str) -> None:
-        """Marks the run as failed, with the reason; where the disk is full, it stays marked as running."""
+        """Marks the run as failed, with the reason; if nothing can be written, it stays marked as running."""
         with contextlib.suppress(RunError):
             self._write_state(State.failed, error)
 
@@ -241,7 +245,20 @@ class RunFolder:
         with contextlib.suppress(RunError):
             self._write_state(State.interrupted, reason)
 
+    def check_held(self) -> None:
+        """Call before anything is written to a claimed folder.
+
+        Raises:
+            StorageError: the folder was removed since, and may be another process's by now.
+        """
+        if self._lock.is_lost():
+            raise StorageError(
+                f"{self.path} was removed while the run was under way; nothing more is written there. "
+                "Run the same command again to train it anew"
+            )
+
     def _write_state(self, state: State, error: str | None = None) -> None:
+        self.check_held()
         content = {
             "state": state,
             "error": error,

@@ -15,11 +15,11 @@ import torch.distributed as dist
 import torch.distributed.nn.functional  # before there is a group, which its functions' defaults would keep
 from torch import Tensor, nn
 
-from roadmap.errors import TrainingError
+from roadmap.errors import ResumableError, RoadmapError, RunError, TrainingError
 from roadmap.training.processes import Place, find_place
 
 TIMEOUT = timedelta(minutes=30)  # the first process may decode the data while the others wait
-ERROR = "error"  # keys of what ended a process
+ENDS = {"error": RunError, "interruption": ResumableError}  # keys of what ended a process, and what it becomes
 ATTEMPT = "convnet-roadmap"  # keys in torchrun's store
 ASK_EVERY_S = 0.02
 PORTS = (20_000, 40_000)  # one is derived from a SLURM job's number
@@ -72,18 +72,20 @@ class Group:
         dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
 
-    def tell(self, error: str) -> None:
-        """Leaves word of what ends this process, for the first one."""
+    def tell(self, text: str, error: Exception) -> None:
+        """Leaves word of the error that ends this process, for the first one."""
+        end = "interruption" if isinstance(error, ResumableError) else "error"
         if self._store is not None:
             with suppress(RuntimeError):  # the first is gone too
-                self._store.set(f"{ERROR}/{self.place.rank}", f"process {self.place.rank}: {error}")
+                self._store.set(f"{end}/{self.place.rank}", f"process {self.place.rank}: {text}")
 
-    def hear(self) -> str | None:
+    def hear(self) -> RoadmapError | None:
         """What ended another process, if one has told."""
         if self._store is not None:
-            for key in (f"{ERROR}/{rank}" for rank in range(self.place.size)):
-                if self._store.check([key]):
-                    return self._store.get(key).decode()
+            for end, kind in ENDS.items():
+                for key in (f"{end}/{rank}" for rank in range(self.place.size)):
+                    if self._store.check([key]):
+                        return kind(self._store.get(key).decode())
         return None
 
     @staticmethod

@@ -185,6 +185,7 @@ class Trainer:
         self._last_saved = _describe_position(position, run)
         if not self.group.place.is_first:
             return
+        run.check_held()
         learner = self.learner
         content = {
             "config_hash": run.config_hash,

@@ -1,6 +1,7 @@
-"""A terminal that is gone ends nothing."""
+"""A terminal that is gone, or a log whose disk is full, ends nothing."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +17,15 @@ def test_what_nobody_reads_is_dropped(kind: str) -> None:
         os.close(reader)
         for _ in range(3):
             console.print("not heard")
+
+
+def test_lines_that_do_not_fit_on_a_full_disk_are_lost_and_later_ones_written(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * 240 * 1024)  # of 256 KiB
+    with (small_disk / "log.txt").open("w") as file:
+        console = Terminal(file=file, width=100_000)
+        for _ in range(5):
+            console.print("x" * 20_000)
+        filler.unlink()
+        console.print("there is room")
+    assert (small_disk / "log.txt").read_text().endswith("there is room\n")

@@ -1,7 +1,9 @@
 """A disk that is full: a file system of a few hundred kilobytes, mounted for the test."""
 
+import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from contextlib import suppress
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roadmap.errors import RunError
+from roadmap.errors import RunError, StorageError
 from roadmap.runs.files import append_line, replace_file
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,47 @@ def test_what_does_not_fit_leaves_what_was_there(small_disk: Path) -> None:
         "checkpoint.pt": b"second",
         "checkpoint.previous.pt": b"first",
     }
+
+
+def test_a_disk_without_room_for_another_file_says_so(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=2", str(small_disk)], check=True)
+    (small_disk / "one").touch()
+    with pytest.raises(
+        StorageError, match=r"the disk is full: .*state\.json needs 2 bytes, no further file \(inode"
+    ):
+        replace_file(small_disk / "state.json", b"{}")
+
+
+def test_a_file_beyond_the_limit_of_the_shell_is_told(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(
+            StorageError, match=r"the limit on the size of a file \(ulimit -f\) is reached: .* 101 by"
+        ):
+            replace_file(tmp_path / "checkpoint.pt", b"x" * 101)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_became_read_only_interrupts_what_it_holds(small_disk: Path) -> None:
+    path = small_disk / "metrics.jsonl"
+    path.touch()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for write in (lambda: replace_file(path, b"x"), lambda: append_line(path, "x")):
+        with pytest.raises(StorageError, match=r"can't be written: Read-only file system.* run the same command"):
+            write()
+
+
+def test_a_failing_disk_interrupts_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match=r"state\.json can't be written: Input/output error"):
+        replace_file(tmp_path / "state.json", b"{}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_line_that_does_not_fit_is_told(small_disk: Path) -> None:
@@ -49,8 +92,9 @@ def test_a_sweep_on_a_full_disk_is_refused_before_its_first_run(small_disk: Path
 
 
 @pytest.mark.system  # two starts
-def test_a_run_on_a_full_disk_fails_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+def test_a_run_on_a_full_disk_is_interrupted_and_its_sweep_goes_on_once_there_is_room(small_disk: Path) -> None:
     words = (
+        "-m",
         "+roadmap=step12_downsample",
         "recipe.epochs=2",
         "recipe.warmup_epochs=0",
@@ -70,6 +114,10 @@ def test_a_run_on_a_full_disk_fails_and_goes_on_once_there_is_room(small_disk: P
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in metrics] == [1]
     assert not list(folder.glob("*.new"))
+    state = json.loads((folder / "state.json").read_text())
+    assert state["state"] == "interrupted"
+    assert state["error"].startswith(f"the disk is full: {folder / 'checkpoint.pt'} needs ")
+    assert state["error"].endswith("and run the same command again")
 
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert train().returncode == 0

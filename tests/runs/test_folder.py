@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from roadmap.errors import RunError
+from roadmap.errors import RunError, StorageError
 from roadmap.runs.commit import find_commit
 from roadmap.runs.folder import Identity, RunFolder, read_metrics
 
@@ -277,6 +278,22 @@ def test_a_file_in_the_way_is_named(open_run: OpenRun, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"can't be made: Not a directory\. Choose another output_dir") as caught:
         run.claim()
     assert str(run.path) in str(caught.value)
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_nothing_is_written_to_a_folder_that_was_removed_under_its_run(open_run: OpenRun, is_taken: bool) -> None:
+    """By now it may be another process's."""
+    run = open_run()
+    train(run)
+    shutil.rmtree(run.path)
+    if is_taken:
+        open_run().claim()
+        before = content(run)
+    for use in (lambda: run.log(epoch(3)), lambda: run.finish({"top1": 20.0}), lambda: run.restore_metrics([])):
+        with pytest.raises(StorageError, match=r"was removed while .* Run the same command again"):
+            use()
+    run.interrupt("its folder is gone")
+    assert content(run) == before if is_taken else not run.path.exists()
 
 
 def test_evaluations_are_appended_beside_the_runs(open_run: OpenRun) -> None:
