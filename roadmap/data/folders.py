@@ -3,12 +3,14 @@
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.console import warn
+from roadmap.data.classes import list_names
 from roadmap.data.image_files import ENDINGS, describe_left_out, ending_of, is_ignored, is_image, walk_images
 from roadmap.data.pixels import Pixels, read_image
-from roadmap.errors import DataError, in_one_line
+from roadmap.errors import DataError
 
 
 class FolderImages:
@@ -17,7 +19,7 @@ class FolderImages:
     Hidden files and folders are ignored; other files that are not read are counted in a warning.
 
     Raises:
-        DataError: there are no class folders, or there is one without images.
+        DataError: there are no class folders, or no images in them. A class may be empty.
     """
 
     def __init__(self, root: Path):
@@ -37,7 +39,20 @@ class FolderImages:
             left_out += others
         if left_out:
             warn(describe_left_out(root, left_out))
-        self._check_classes()
+        if not self.samples:
+            raise DataError(
+                f"{root.absolute()} is not an image folder: no images ({', '.join(ENDINGS)}) in its classes "
+                f"{list_names(self.classes)}"
+            )
+
+    @property
+    def labels(self) -> list[int]:
+        return [label for _, label in self.samples]
+
+    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
+        """See `classes.ClassedImages`."""
+        self.samples = [(path, numbers[label]) for path, label in self.samples]
+        self.classes = list(classes)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -54,15 +69,6 @@ class FolderImages:
         path, label = self.samples[index]
         facts = os.stat(path)
         return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"
-
-    def _check_classes(self) -> None:
-        present = {label for _, label in self.samples}
-        empty = [in_one_line(name) for number, name in enumerate(self.classes) if number not in present]
-        if empty:
-            raise DataError(
-                f"{os.path.abspath(self.root)} is not an image folder: no images ({', '.join(ENDINGS)}) in "
-                f"{', '.join(empty)}"
-            )
 
 
 def class_name(name: str) -> str:

@@ -4,13 +4,22 @@
 images of its test part with 0 to 16 in each pixel: scikit-learn's load_digits, which takes a second to import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from roadmap.data.archives import ClassedImages, HubImages, TarImages, find_archives
+from roadmap.data.archives import HubImages, TarImages, find_archives
+from roadmap.data.classes import (
+    ClassedImages,
+    Classes,
+    are_numbers,
+    list_names,
+    match_classes,
+    match_recorded,
+    warn_of_empty,
+)
 from roadmap.data.folders import FolderImages
 from roadmap.data.pixels import Pixels
 from roadmap.data.reading import CheckedImages, Images, name_of, origin_of
@@ -27,17 +36,25 @@ DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
 
 class ImageArray:
-    """Images that are held in memory, uint8 (N, H, W, 3), with labels (N,)."""
+    """Images that are held in memory, uint8 (N, H, W, 3), with labels (N,) and the names of their classes."""
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None, root: str = "memory"
+    ):
         self.images = images
         self.labels = labels
+        self.classes = list(classes or map(str, range(int(labels.max()) + 1)))
+        self.root = root
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
         return self.images[index], int(self.labels[index])
+
+    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
+        """See `classes.ClassedImages`."""
+        self.labels, self.classes = np.array(numbers)[self.labels], list(classes)
 
 
 class PartOfImages:
@@ -61,30 +78,45 @@ class PartOfImages:
         return origin_of(self.images, int(self.places[index]))
 
 
-def open_images(data: DataSpec, download: bool = True) -> tuple[CheckedImages, CheckedImages]:
+def open_images(
+    data: DataSpec, download: bool = True, recorded: Classes | None = None
+) -> tuple[CheckedImages, CheckedImages]:
     """Training and validation images; with data.holdout, both are parts of the training images.
+
+    Classes are numbered by the names of the training images' classes; the validation images may lack some.
 
     Args:
         download: CIFAR, where it is not here.
+        recorded: the classes that weights were trained on, which then number these.
 
     Raises:
-        DataError: a folder is missing or empty, the two parts have different classes, their number is not
-            data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
+        DataError: a folder is missing or empty, there are validation images of other classes, the number of classes
+            is not data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
     """
     train, val = _open_source(data, download)
-    if isinstance(train, ImageArray) and (classes := int(train.labels.max()) + 1) > data.num_classes:
-        raise DataError(f"{data.name} has {classes} classes: data.num_classes={data.num_classes} is too few")
+    if isinstance(train, ImageArray) and len(train.classes) > data.num_classes:
+        raise DataError(
+            f"{data.name} has {len(train.classes)} classes ({list_names(train.classes)}): "
+            f"data.num_classes={data.num_classes} is too few"
+        )
+    match_recorded(train, recorded)
+    match_classes(val, Classes(train.classes, train.root))
+    warn_of_empty(train)
     if data.holdout:
-        train, val = _hold_out(train, data.holdout)
+        kept, held = _hold_out(train, data.holdout)
+        return CheckedImages(kept, data.on_error), CheckedImages(held, data.on_error)
+    warn_of_empty(val)
     return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)
 
 
-def _open_source(data: DataSpec, download: bool) -> tuple[Images, Images]:
+def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, ClassedImages]:
     if data.source is Source.digits:
         return _open_digits()
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
     if data.source is Source.folder or (root / "train").is_dir():
-        return _open_folder(root, data.num_classes)
+        train, val = (_open_part(root, names, data.num_classes) for names in (TRAINING_NAMES, VALIDATION_NAMES))
+        _check_class_count(train, data.num_classes)
+        return train, val
     return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root, download)
 
 
@@ -96,30 +128,38 @@ def _hold_out(images: Images, count: int) -> tuple[Images, Images]:
     return PartOfImages(images, np.sort(drawn[count:])), PartOfImages(images, np.sort(drawn[:count]))
 
 
-def open_validation(data: DataSpec) -> CheckedImages:
-    """The validation images alone, for an evaluation where no training images are.
+def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedImages:
+    """The validation images alone, for an evaluation without training images.
+
+    Args:
+        recorded: the classes that weights were trained on, which then number these; the images may lack some.
 
     Raises:
         DataError: as open_images does.
     """
-    if data.source is Source.folder and not data.holdout:
-        images = _open_part(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES)
+    if data.source is not Source.folder or data.holdout:
+        return open_images(data, recorded=recorded)[1]
+    images = _open_part(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES, data.num_classes)
+    if not match_recorded(images, recorded):
+        if are_numbers(images.classes):  # which need no others
+            match_classes(images, Classes([str(number) for number in range(data.num_classes)], "data.num_classes"))
         _check_class_count(images, data.num_classes)
-        return CheckedImages(images, data.on_error)
-    return open_images(data)[1]
+    warn_of_empty(images)
+    return CheckedImages(images, data.on_error)
 
 
-def _open_digits() -> tuple[Images, Images]:
+def _open_digits() -> tuple[ImageArray, ImageArray]:
     with np.load(DIGITS) as digits:
         gray, labels = np.round(digits["images"] * (255 / 16)).astype(np.uint8), digits["labels"]  # (1797, 8, 8)
     images = np.repeat(gray[..., None], 3, axis=-1)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in range(10):
         held_out[np.flatnonzero(labels == label)[::DIGITS_HELD_OUT]] = True
-    return ImageArray(images[~held_out], labels[~held_out]), ImageArray(images[held_out], labels[held_out])
+    train, val = (ImageArray(images[part], labels[part], root="digits") for part in (~held_out, held_out))
+    return train, val
 
 
-def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[Images, Images]:
+def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[ImageArray, ImageArray]:
     try:
         train, val = (kind(root, train=is_train, download=download) for is_train in (True, False))
     except Exception as error:  # urllib's, torchvision's and the file system's errors share no base
@@ -130,30 +170,20 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
             f"{kind.__name__} is not in {root.absolute()} and can't be downloaded: {reason}. Put torchvision's "
             "files there, or name a folder with train/CLASS/* and val/CLASS/* by data.root=FOLDER"
         ) from error
-    return ImageArray(train.data, np.array(train.targets)), ImageArray(val.data, np.array(val.targets))
+    first, second = (
+        ImageArray(part.data, np.array(part.targets), part.classes, root=kind.__name__) for part in (train, val)
+    )
+    return first, second
 
 
-def _open_folder(root: Path, num_classes: int) -> tuple[Images, Images]:
-    train, val = (_open_part(root, names) for names in (TRAINING_NAMES, VALIDATION_NAMES))
-    if train.classes != val.classes:
-        only_train = sorted(set(train.classes) - set(val.classes))
-        only_val = sorted(set(val.classes) - set(train.classes))
-        raise DataError(
-            f"{train.root} and {val.root} must have the same classes: "
-            f"only in the first {_shorten(only_train)}, only in the second {_shorten(only_val)}"
-        )
-    _check_class_count(train, num_classes)
-    return train, val
-
-
-def _open_part(root: Path, names: tuple[str, ...]) -> ClassedImages:
+def _open_part(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedImages:
     """Training or validation images of a root, by what is there: archives, or folders of image files."""
     if str(root).startswith(HUB):
-        return HubImages(str(root).removeprefix(HUB), names)
+        return HubImages(str(root).removeprefix(HUB), names, num_classes)
     _check_root(root)
     archives = find_archives(root, names)
     if archives:
-        return TarImages(archives)
+        return TarImages(archives, num_classes)
     return _read_folder(root / "train" if names is TRAINING_NAMES else _find_validation(root))
 
 
@@ -181,11 +211,6 @@ def _read_folder(path: Path) -> FolderImages:
 def _check_class_count(images: ClassedImages, num_classes: int) -> None:
     if len(images.classes) != num_classes:
         raise DataError(
-            f"{images.root} has {len(images.classes)} classes, the configuration says {num_classes}: "
-            f"data.num_classes={len(images.classes)}"
+            f"{images.root} has {len(images.classes)} classes ({list_names(images.classes)}), the configuration "
+            f"says {num_classes}: data.num_classes={len(images.classes)} if all of these are meant"
         )
-
-
-def _shorten(names: list[str]) -> str:
-    shown = ", ".join(names[:5]) or "none"
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roadmap import console
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
 
 MakePhotographs = Callable[..., Path]
@@ -28,6 +29,13 @@ def make_photographs(tmp_path: Path) -> MakePhotographs:
         return tmp_path / "photographs"
 
     return make
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The warnings of the data since the test began."""
+    monkeypatch.setattr(console, "_warned", texts := set[str]())
+    return texts
 
 
 @pytest.fixture

@@ -1,0 +1,124 @@
+"""Labels beside the images of an archive: which are numbers, which are names, and which are refused."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from roadmap.data.archives import TarImages
+from roadmap.data.sources import open_images, open_validation
+from roadmap.data.spec import DataSpec
+from roadmap.errors import DataError
+
+MakeArchive = Callable[..., Path]
+
+
+@pytest.fixture
+def make_archive(tmp_path: Path) -> MakeArchive:
+    """Writes train.tar of one image for each stem of a file, and the files: what is no text as JSON."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "png")
+
+    def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+
+    def make(files: dict[str, object], name: str = "train.tar") -> Path:
+        with tarfile.open(tmp_path / name, "w") as tar:
+            for stem in dict.fromkeys(file.split(".")[0] for file in files):
+                add(tar, f"{stem}.png", buffer.getvalue())
+            for file, content in files.items():
+                if not file.endswith(".png"):
+                    add(tar, file, (content if isinstance(content, str) else json.dumps(content)).encode())
+        return tmp_path / name
+
+    return make
+
+
+def read(archive: Path, num_classes: int = 10) -> tuple[list[str], list[int]]:
+    images = TarImages([archive], num_classes)
+    assert images.labels == [images[index][1] for index in range(len(images))]
+    return images.classes, images.labels
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.cls": "2\n", "b.cls": "0"},
+        {"a.cls": " +2 ", "b.cls": "00"},
+        {"a.json": {"label": 2}, "b.json": {"label": 0}},
+        {"a.json": {"label": "2"}, "b.json": {"label": "0"}},
+        {"a.json": {"label": 2.0}, "b.cls": "0"},
+        {"a.cls": "2", "a.json": {"label": "cat"}, "b.cls": "0", "b.json": {"caption": "an ape"}},
+        {"a.cls": "2", "b.cls": "0", "b.meta.json": {"label": 1}, "._b.cls": "\0\5\26\7"},
+    ],
+)
+def test_numbers_are_class_numbers(make_archive: MakeArchive, files: dict[str, object]) -> None:
+    classes, labels = read(make_archive(files))
+    assert (classes, labels) == (["0", "1", "2"], [2, 0])
+
+
+@pytest.mark.parametrize(
+    "files", [{"a.cls": "cat\n", "b.cls": "ape"}, {"a.json": {"label": "cat"}, "b.json": {"label": "ape"}}]
+)
+def test_names_are_class_names(make_archive: MakeArchive, files: dict[str, object]) -> None:
+    assert read(make_archive(files)) == (["ape", "cat"], [1, 0])
+
+
+def test_folders_name_the_classes_only_if_no_image_has_a_label(make_archive: MakeArchive) -> None:
+    files: dict[str, object] = {"cat/a.json": {"caption": "a cat"}, "ape/b.png": None}
+    assert read(make_archive(files)) == (["ape", "cat"], [1, 0])
+    with pytest.raises(DataError, match=r"train\.tar: cat/a\.png has no label, as 1 of 2 samples"):
+        read(make_archive(files | {"ape/b.cls": "0"}))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.cls": "0", "b.png": None, "c.png": None}, r"b\.png has no label, as 2 of 3 samples"),
+        ({"a.json": {"label": 0}, "b.json": {"label": None}}, r"b\.png has no label, as 1 of 2 samples"),
+        ({"a.cls": "0", "b.cls": "-1"}, r"b\.png has the class number -1; data\.num_classes=10 allows 0 to 9"),
+        ({"a.cls": "0", "b.cls": "10"}, r"b\.png has the class number 10; data\.num_classes=10 allows 0 to 9"),
+        ({"a.cls": "0", "b.cls": "3000000000"}, r"b\.png has the class number 3000000000; "),
+        ({"a.cls": "0", "b.cls": "9" * 5000}, r"b\.cls can't be read as a label: "),
+        ({"a.cls": "0", "b.cls": "cat"}, r"a\.png has the class number 0 and .*b\.png the class name cat: "),
+        ({"a.cls": "", "b.cls": "0"}, r"a\.cls can't be read as a label: it is empty"),
+        ({"a.cls": "0", "b.json": {"label": [1, 2]}}, r"b\.json .* its label \[1, 2\] is neither"),
+        ({"a.cls": "0", "b.json": {"label": True}}, r"b\.json .* its label true is neither"),
+        ({"a.cls": "0", "b.json": {"label": 0.5}}, r"b\.json .* its label 0\.5 is neither"),
+        ({"a.cls": "0", "a.json": {"label": 1}}, r"a\.cls has the label 0, a\.json 1"),
+    ],
+)
+def test_a_label_that_cannot_be_used_names_its_sample(
+    make_archive: MakeArchive, files: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DataError, match=rf"train\.tar.*{message}"):
+        read(make_archive(files))
+
+
+def test_what_is_no_json_names_its_file(make_archive: MakeArchive) -> None:
+    archive = make_archive({"a.json": {"label": 0}})
+    archive.write_bytes(archive.read_bytes().replace(b'{"label": 0}', b'{"label": 0,'))
+    with pytest.raises(DataError, match=r"train\.tar: a\.json can't be read as a label"):
+        read(archive)
+
+
+def test_validation_shards_may_lack_classes(make_archive: MakeArchive, spec: DataSpec, warned: set[str]) -> None:
+    """Also the last ones, by which alone their number could be known; and without training images."""
+    make_archive({f"{number}.cls": str(number) for number in range(4)})
+    root = make_archive({"a.cls": "2", "b.cls": "0"}, "val.tar").parent
+    spec = replace(spec, root=str(root), num_classes=4)
+    for opener in (lambda spec: open_images(spec)[1], open_validation):
+        images = opener(spec)
+        assert [images[index][1] for index in range(2)] == [2, 0]
+        assert warned == {f"{root / 'val.tar'} has no images of 2 of 4 classes: 1, 3"}
+        warned.clear()
+    make_archive({"a.cls": "2", "b.cls": "4"}, "val.tar")
+    with pytest.raises(DataError, match=r"val\.tar: b\.png has the class number 4"):
+        open_validation(spec)
