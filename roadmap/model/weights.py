@@ -3,18 +3,17 @@
 Names differ, tensors don't, but for the 1x1 convolutions of a ConvNeXt, which the others keep as matrices.
 """
 
-import zipfile
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
 import safetensors.torch
 import timm
-import torch
 import torchvision
 from torch import Tensor, nn
 
 from roadmap.errors import WeightsError, first_line
+from roadmap.model.torch_file import UnusableFile, read_torch_file
 
 StateDict = Mapping[str, Tensor]
 
@@ -141,15 +140,11 @@ def read_weights(path: Path) -> StateDict:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        if zipfile.is_zipfile(path):  # torch checks no checksum
-            with zipfile.ZipFile(path) as archive:
-                if (damaged := archive.testzip()) is not None:
-                    raise ValueError(f"wrong checksum of {damaged}")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format has its own errors for a damaged file
-        is_foreign = type(error).__name__ == "UnpicklingError"  # whose text advises to trust the file
-        cause = "it holds something else, or more" if is_foreign else first_line(error)
-        raise WeightsError(f"{path.absolute()} can't be read as weights: {cause}") from error
+        content, _ = read_torch_file(path)
+    except UnusableFile as error:
+        raise WeightsError(f"{path.absolute()} can't be read as weights: it {error}") from error
+    except Exception as error:  # safetensors' have no base
+        raise WeightsError(f"{path.absolute()} can't be read as weights: {first_line(error)}") from error
     for wrapper in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

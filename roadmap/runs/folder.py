@@ -225,8 +225,8 @@ class RunFolder:
         }
         self.check_held()
         write_json(self.path / SUMMARY, summary)
+        self.previous_checkpoint.unlink(missing_ok=True)  # before the mark: a finished run is never opened again
         self._write_state(State.done)
-        self.previous_checkpoint.unlink(missing_ok=True)
         return summary
 
     def record_evaluation(self, results: Mapping[str, Any]) -> None:

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Batch, Share
@@ -21,26 +20,12 @@ from roadmap.training.group import ALONE, Group
 from roadmap.training.learner import build_learner
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
+from roadmap.training.resume import Position, collect, find_misfit, restore
 from roadmap.training.spec import HardwareSpec, RecipeSpec, plan_accumulation
 from roadmap.training.stop import StopSignals
 from roadmap.training.update import evaluate, train_update
 
 FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
-
-
-@dataclass
-class Position:
-    """How far a training has come: the metrics of its epochs, and the part of the epoch that is under way."""
-
-    history: list[dict[str, Any]]
-    losses: Tensor  # (updates of an epoch,), this process's; those from `update` on are still zero
-    update: int = 0  # of the epoch, the next one
-    seconds: float = 0.0  # spent on updates of the epoch
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under way, from 0."""
-        return len(self.history)
 
 
 class Trainer:
@@ -186,36 +171,22 @@ class Trainer:
         if not self.group.place.is_first:
             return
         run.check_held()
-        learner = self.learner
-        content = {
-            "config_hash": run.config_hash,
-            "epochs": position.epoch,
-            "history": position.history,
-            "losses": losses,
-            "seconds": position.seconds,
-            "model": self.network.state_dict(),
-            "optimizer": learner.optimizer.state_dict(),
-            "scaler": learner.scaler.state_dict(),
-            "ema": learner.ema.state_dict() if learner.ema is not None else None,
-        }
+        content = {"config_hash": run.config_hash, **collect(position, losses, self.network, self.learner)}
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
     def _resume(self, run: RunFolder, warn: Callable[[str], None]) -> Position:
         """Where the run's checkpoint stands; the start where there is none."""
         position = Position([], torch.zeros(self.train_batches.updates, device=self.learner.device))
-        checkpoint, warning = load_checkpoint(run.checkpoint, run.previous_checkpoint, run.config_hash)
+        checkpoint, warning = load_checkpoint(
+            run.checkpoint,
+            run.previous_checkpoint,
+            run.config_hash,
+            lambda content: find_misfit(content, position, self.recipe.epochs, self.network, self.learner),
+        )
         if warning:
             warn(warning)
         if checkpoint is not None:
-            self.network.load_state_dict(checkpoint["model"])
-            self.learner.optimizer.load_state_dict(checkpoint["optimizer"])
-            self.learner.scaler.load_state_dict(checkpoint["scaler"])
-            if self.learner.ema is not None:
-                self.learner.ema.load_state_dict(checkpoint["ema"])
-            position.history = checkpoint["history"]
-            position.update = len(checkpoint["losses"])
-            position.losses[: position.update] = checkpoint["losses"].to(position.losses.device)
-            position.seconds = checkpoint["seconds"]
+            restore(checkpoint, position, self.network, self.learner)
         self._last_saved = _describe_position(position, run)
         self.group.first(None)  # nobody writes before all have read
         if self.group.place.is_first:

@@ -1,8 +1,12 @@
 """The four ends: weights of torchvision and timm go in and out, and the logits agree."""
 
+import argparse
+import pathlib
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import timm
@@ -108,6 +112,52 @@ def test_a_flipped_bit_is_found(build: Build, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"checkpoint\.pt can't be read as weights: .*(checksum|CRC)"):
         load_weights(build(), str(path))
+
+
+def test_an_entry_that_looks_like_a_folder_is_refused(build: Build, tmp_path: Path) -> None:
+    """One flipped bit of its attributes; torch returns memory that nobody has filled."""
+    path = tmp_path / "weights.pth"
+    torch.save(build().state_dict(), path)
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"weights/data/0") - 46  # in the directory
+    assert content[entry : entry + 4] == b"PK\1\2"
+    content[entry + 38] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"weights\.pth can't be read as weights: .*looks like a folder"):
+        load_weights(build(), str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (argparse.Namespace(lr=1), "it holds argparse.Namespace, which is not loaded since"),
+        (nn.Linear(2, 2), "it holds torch.nn.modules.linear.Linear, which is not loaded since"),
+        ({"lr": 1}, "it holds pickled objects of Python and is no file of torch.save"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_foreign_pickle_is_called_by_what_it_holds(
+    content: object, told: str, protocol: int, build: Build, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps(content, protocol))
+    with pytest.raises(WeightsError, match=f"weights.pth can't be read as weights: {told}") as caught:
+        load_weights(build(), str(tmp_path / "weights.pth"))
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_class_in_a_file_of_torch_is_named(is_zip: bool, build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    content = {"state_dict": build().state_dict(), "path": pathlib.PurePosixPath("x")}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(WeightsError, match=r"it holds pathlib\.PurePosixPath, which is not loaded"):
+        load_weights(build(), str(path))
+
+
+def test_an_archive_of_another_kind_is_called_so(build: Build, tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", a=np.ones(3))
+    with pytest.raises(WeightsError, match=r"it is an archive that torch\.save did not write"):
+        load_weights(build(), str(tmp_path / "weights.npz"))
 
 
 @pytest.mark.parametrize(

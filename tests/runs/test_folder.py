@@ -223,6 +223,19 @@ def test_the_previous_checkpoint_goes_when_the_run_is_done(open_run: OpenRun) ->
     assert set(content(run)) == set(FILES)
 
 
+def test_a_run_is_marked_done_once_the_previous_checkpoint_is_gone(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed after the mark is never opened again, and would keep the file."""
+    run = open_run()
+    train(run)
+    run.previous_checkpoint.write_text("weights of epoch 1")
+    kept = []
+    monkeypatch.setattr(RunFolder, "_write_state", lambda *_: kept.append(run.previous_checkpoint.exists()))
+    run.finish({"top1": 20.0})
+    assert kept == [False]
+
+
 def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_run: OpenRun) -> None:
     run = open_run()
     train(run)

@@ -1,6 +1,9 @@
 """What is read from a checkpoint's file is what was saved, or an error."""
 
+import io
 import random
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,34 @@ import pytest
 import torch
 
 from roadmap.errors import RunError
-from roadmap.training.checkpoint import load_checkpoint, save_checkpoint
+from roadmap.model.torch_file import write_sealed
+from roadmap.training.checkpoint import FORMAT, load_checkpoint, save_checkpoint
+
+CONTENT: dict[str, Any] = {
+    "config_hash": "abc",
+    "model": {"a": torch.arange(1.0, 5.0)},
+    "history": [{"top1": 1.5}],
+}
+
+
+def flip(path: Path, bits: Iterator[int]) -> Iterator[int]:
+    """The file with one bit flipped, and another one, and so on."""
+    with path.open("r+b", buffering=0) as file:
+        for bit in bits:
+            file.seek(bit // 8)
+            (byte,) = file.read(1)
+            for content in (byte ^ 1 << bit % 8, byte):
+                file.seek(bit // 8)
+                file.write(bytes([content]))
+                if content != byte:
+                    yield bit
+
+
+def equals(loaded: Any) -> bool:
+    return torch.equal(loaded["model"].pop("a"), CONTENT["model"]["a"]) and {**loaded, "model": {}} == {
+        **CONTENT,
+        "model": {},
+    }
 
 
 def test_nothing_is_trusted_where_both_are_damaged(tmp_path: Path) -> None:
@@ -21,29 +51,73 @@ def test_nothing_is_trusted_where_both_are_damaged(tmp_path: Path) -> None:
     assert str(previous) in str(caught.value)
 
 
-def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
-    """Wherever it is: what loads is what was saved, or an error."""
-    path = tmp_path / "checkpoint.pt"
-    content: dict[str, Any] = {
-        "config_hash": "abc",
-        "model": {"a": torch.arange(500.0)},
-        "history": [{"top1": 1.5}],
-    }
-    save_checkpoint(path, tmp_path / "previous.pt", content)
-    whole = path.read_bytes()
-    generator = random.Random(0)
-    noticed = 0
-    for _ in range(300):
-        bit = generator.randrange(8 * len(whole))
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(bytes(damaged))
+def test_no_flipped_bit_is_read(tmp_path: Path) -> None:
+    """Each bit of the directory and all behind it, and some of those before."""
+    path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
+    save_checkpoint(path, none, CONTENT)
+    size, directory = path.stat().st_size, path.read_bytes().index(b"PK\1\2")
+    some = random.Random(0).sample(range(8 * directory), 300)
+    for bit in flip(path, iter([*some, *range(8 * directory, 8 * size)])):
         try:
-            loaded, _ = load_checkpoint(path, tmp_path / "previous.pt", "abc")
-        except RunError:
-            noticed += 1
+            load_checkpoint(path, none, "abc")
+        except RunError as error:
+            assert "is damaged" in str(error)  # noqa: PT017
         else:
-            assert loaded is not None
-            torch.testing.assert_close(loaded["model"]["a"], content["model"]["a"], rtol=0, atol=0)
-            assert loaded["history"] == content["history"]
-    assert noticed > 150
+            raise AssertionError(f"read with bit {bit} flipped")
+
+
+def test_no_flipped_bit_in_a_file_without_a_digest_changes_what_is_read(tmp_path: Path) -> None:
+    """As earlier commits wrote it: torch.save alone."""
+    path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
+    torch.save(CONTENT, path)
+    assert equals(load_checkpoint(path, none, "abc")[0])
+    size, directory = path.stat().st_size, path.read_bytes().index(b"PK\1\2")
+    refused = 0
+    for bit in flip(path, iter(range(8 * directory, 8 * size))):
+        try:
+            loaded, _ = load_checkpoint(path, none, "abc")
+        except RunError:
+            refused += 1
+        else:
+            assert equals(loaded), f"bit {bit}"
+    assert refused > 1000
+
+
+def look_like_a_folder(entry: zipfile.ZipInfo) -> None:
+    entry.external_attr = 0x10
+
+
+def end_in_a_slash(entry: zipfile.ZipInfo) -> None:
+    entry.filename += "/"
+
+
+@pytest.mark.parametrize("change", [look_like_a_folder, end_in_a_slash])
+def test_an_entry_that_looks_like_a_folder_is_refused(
+    change: Callable[[zipfile.ZipInfo], None], tmp_path: Path
+) -> None:
+    """torch reads nothing from it, and returns memory that nobody has filled."""
+    path = tmp_path / "checkpoint.pt"
+    buffer = io.BytesIO()
+    torch.save(CONTENT, buffer)
+    with zipfile.ZipFile(buffer) as archive, zipfile.ZipFile(path, "w") as other:
+        for entry in archive.infolist():
+            content = archive.read(entry)
+            if entry.filename == "archive/data/0":
+                change(entry)
+            other.writestr(entry, content)
+    with pytest.raises(RunError, match=r"is damaged: its entry 'archive/data/0/?' looks like a folder"):
+        load_checkpoint(path, tmp_path / "none.pt", "abc")
+
+
+def test_torch_reads_it_as_any_other_file(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "none.pt", CONTENT)
+    for mapped in (False, True):
+        loaded = torch.load(tmp_path / "checkpoint.pt", weights_only=True, mmap=mapped)
+        assert loaded.pop("format") == FORMAT
+        assert equals(loaded)
+
+
+def test_a_later_format_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(write_sealed({**CONTENT, "format": FORMAT + 1}))
+    with pytest.raises(RunError, match=f"has format {FORMAT + 1}, and this version reads 1 to {FORMAT}"):
+        load_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "none.pt", "abc")

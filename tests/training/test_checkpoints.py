@@ -1,6 +1,8 @@
 """Checkpoints: exact at any update, never lost, never trusted when damaged."""
 
+import argparse
 import os
+import pickle
 import shutil
 import signal
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from roadmap import jobs
 from roadmap.command import open_folder
 from roadmap.config import plan_run
 from roadmap.errors import Interrupted, TrainingError
+from roadmap.model.torch_file import write_sealed
 from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.training.checkpoint import save_checkpoint
@@ -213,12 +216,34 @@ def remove(path: Path, other: Path) -> None:
     path.unlink()
 
 
+def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Another content behind a digest of its own."""
+    content = torch.load(path, weights_only=True)
+    change(content)
+    path.write_bytes(write_sealed(content))
+
+
+def take_a_key(path: Path, other: Path) -> None:
+    change_content(path, lambda content: content.pop("optimizer"))
+
+
+def take_a_row(path: Path, other: Path) -> None:
+    change_content(path, lambda content: content["model"].update({"head.linear.bias": torch.zeros(9)}))
+
+
+def replace_by_a_pickle(path: Path, other: Path) -> None:
+    path.write_bytes(pickle.dumps(argparse.Namespace(lr=1)))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
         (truncate, "is damaged: "),
         (empty, "is damaged: "),
-        (flip_a_bit, "is damaged: wrong checksum of "),
+        (flip_a_bit, "is damaged: its sha256 is not the one at its end"),
+        (take_a_key, "does not fit this run: it has no optimizer"),
+        (take_a_row, "does not fit this run: model.head.linear.bias is (9,) of float32, expected (10,) of float32"),
+        (replace_by_a_pickle, "holds argparse.Namespace, which is not loaded"),
         (replace_by_another, "is of another configuration"),
         (replace_by_text, "is damaged: "),
         (remove, None),

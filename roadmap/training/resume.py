@@ -1,0 +1,154 @@
+"""What a checkpoint holds of a training, whether it fits one, and how that goes on from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from roadmap.training.update import Learner
+
+METRICS = ("epoch", "update", "train_loss", "loss", "top1", "top5", "images_per_s", "seconds")  # of an epoch
+
+
+@dataclass
+class Position:
+    """How far a training has come: the metrics of its epochs, and the part of the epoch that is under way."""
+
+    history: list[dict[str, Any]]
+    losses: Tensor  # (updates of an epoch,), this process's; those from `update` on are still zero
+    update: int = 0  # of the epoch, the next one
+    seconds: float = 0.0  # spent on updates of the epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return len(self.history)
+
+
+def collect(position: Position, losses: Tensor, network: nn.Module, learner: Learner) -> dict[str, Any]:
+    """The content of a checkpoint.
+
+    Args:
+        losses: of the updates of the epoch under way that are done, averaged over the processes, on the CPU.
+    """
+    return {
+        "epochs": position.epoch,
+        "history": position.history,
+        "losses": losses,
+        "seconds": position.seconds,
+        "model": network.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+        "scaler": learner.scaler.state_dict(),
+        "ema": learner.ema.state_dict() if learner.ema is not None else None,
+    }
+
+
+def restore(content: dict[str, Any], position: Position, network: nn.Module, learner: Learner) -> None:
+    """Puts a content that `find_misfit` has passed into a training that is at its start."""
+    network.load_state_dict(content["model"])
+    learner.optimizer.load_state_dict(content["optimizer"])
+    if content["scaler"]:  # empty where the run was not in fp16 before
+        learner.scaler.load_state_dict(content["scaler"])
+    if learner.ema is not None:
+        learner.ema.load_state_dict(content["ema"])
+    position.history = content["history"]
+    position.update = len(content["losses"])
+    position.losses[: position.update] = content["losses"].to(position.losses.device)
+    position.seconds = content["seconds"]
+
+
+def find_misfit(
+    content: Mapping[str, Any], position: Position, epochs: int, network: nn.Module, learner: Learner
+) -> str | None:
+    """Why a content can't be restored into a training at its start, by the first key; None if it can.
+
+    Without it torch would end with a trace, some of its state taken over, or at the next update.
+    """
+    try:
+        _check(content, position, epochs, network, learner)
+    except _MisfitError as error:
+        return str(error)
+    return None
+
+
+class _MisfitError(Exception):
+    pass
+
+
+def _check(content: Mapping[str, Any], start: Position, epochs: int, network: nn.Module, learner: Learner) -> None:
+    for name, kind in {"epochs": int, "history": list, "losses": Tensor, "seconds": Real, "scaler": dict}.items():
+        _check_kind(content, name, kind)
+    for number, metrics in enumerate(content["history"]):
+        for name in METRICS:
+            _check_kind(metrics, name, Real, f"history[{number}].")
+    done, losses = content["epochs"], content["losses"]
+    if not 0 <= done <= epochs or done != len(content["history"]):
+        raise _MisfitError(f"it has {done} epochs and the metrics of {len(content['history'])}, of {epochs}")
+    updates = len(start.losses)
+    if losses.ndim != 1 or len(losses) > updates or not losses.is_floating_point():
+        raise _MisfitError(f"losses is {_describe(losses)}, expected those of at most {updates} updates")
+    _check_state(content, "model", network.state_dict())
+    if learner.ema is None and content.get("ema") is not None:
+        raise _MisfitError("it has averaged weights")
+    if learner.ema is not None:
+        _check_state(content, "ema", learner.ema.state_dict())
+    _check_optimizer(content, learner.optimizer)
+    for name in learner.scaler.state_dict() if content["scaler"] else ():
+        _check_kind(content["scaler"], name, Real, "scaler.")
+
+
+def _check_kind(content: Any, name: str, kind: Any, prefix: str = "") -> None:
+    if not isinstance(content, Mapping) or name not in content:
+        raise _MisfitError(f"it has no {prefix}{name}")
+    if not isinstance(content[name], kind):
+        raise _MisfitError(f"{prefix}{name} is {_describe(content[name])}, expected {kind.__name__}")
+
+
+def _check_state(content: Mapping[str, Any], name: str, expected: Mapping[str, Tensor]) -> None:
+    """Weights and buffers, with the names, shapes and types of a network's."""
+    _check_kind(content, name, Mapping)
+    if unexpected := [key for key in content[name] if key not in expected]:
+        raise _MisfitError(f"it has {name}.{unexpected[0]}, which this network has not")
+    for key in expected:
+        _check_kind(content[name], key, Tensor, f"{name}.")
+        found = content[name][key]
+        if (found.shape, found.dtype) != (expected[key].shape, expected[key].dtype):
+            raise _MisfitError(f"{name}.{key} is {_describe(found)}, expected {_describe(expected[key])}")
+
+
+def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Groups of the same parameters, and of each parameter what this kind of optimizer keeps, in its shape."""
+    _check_kind(content, "optimizer", dict)
+    saved, expected = content["optimizer"], optimizer.state_dict()
+    _check_kind(saved, "state", dict, "optimizer.")
+    _check_kind(saved, "param_groups", list, "optimizer.")
+    if len(saved["param_groups"]) != len(expected["param_groups"]):
+        raise _MisfitError("optimizer.param_groups are other groups of parameters")
+    for found, group in zip(saved["param_groups"], expected["param_groups"], strict=True):
+        _check_kind(found, "params", list, "optimizer.param_groups.")
+        for name, value in group.items():
+            if value is not None and name in found:  # torch fills in an option that is newer than the file
+                kind = Real if isinstance(value, float | int) else type(value)
+                _check_kind(found, name, kind, "optimizer.param_groups.")
+        if found["params"] != group["params"]:
+            raise _MisfitError("optimizer.param_groups are other groups of parameters")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("step", "exp_avg", "exp_avg_sq")
+    for number, state in saved["state"].items():
+        prefix = f"optimizer.state[{number}]."
+        if number not in range(len(parameters)):
+            raise _MisfitError(f"it has {prefix[:-1]}, of {len(parameters)} parameters")
+        for name in names:
+            _check_kind(state, name, Tensor, prefix)
+            shape = () if name == "step" else parameters[number].shape
+            if state[name].shape != shape:
+                raise _MisfitError(f"{prefix}{name} is {_describe(state[name])}, expected {tuple(shape)}")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
