@@ -202,3 +202,45 @@ def test_a_format_that_another_program_draws_is_refused() -> None:
     """Pillow would start Ghostscript for a file that a data set brought."""
     with pytest.raises(ValueError, match="its format is EPS"):
         decode_image(save(Image.new("RGB", (4, 4)), "eps"))
+
+
+def claim(content: bytearray, width: int, height: int) -> bytearray:
+    """A JPEG that says to be of another size."""
+    frame = next(
+        content.index(marker) for marker in (b"\xff\xc0\x00\x11", b"\xff\xc2\x00\x11") if marker in content
+    )
+    content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return content
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": b"a comment", "exif": b"Exif\0\0"}])
+@pytest.mark.parametrize(
+    "behind", [b"", b"\xff", b"\xff\xd0", b"\0\0"], ids=["plain", "filled", "restart", "zeros"]
+)
+def test_a_jpeg_of_too_many_pixels_is_refused(options: dict[str, object], behind: bytes) -> None:
+    """Before there is memory for them, wherever the decoder would find the size, and whatever stands before it."""
+    content = claim(encode("RGB", "jpeg", **options), 65_500, 65_500)
+    small = encode("RGB", "jpeg")
+    if behind:  # then a comment with a small frame in it, which a decoder does not see
+        content[2:2] = behind + b"\xff\xfe\x00\x40" + small[small.index(b"\xff\xc0") :][:62]
+    with pytest.raises((Image.DecompressionBombError, Image.UnidentifiedImageError)):
+        decode_image(content)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "tiff", "bmp", "ppm", "webp"])
+def test_other_images_of_too_many_pixels_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode("RGB", kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    if kind == "ppm":
+        content += b"\n"  # one that is whole takes no more than its file
+    with pytest.raises(Image.DecompressionBombError, match="exceeds limit"):
+        decode_image(content)
+
+
+def test_ordinary_jpegs_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    decoder = pixels.DECODE_JPEG
+    monkeypatch.setattr(pixels, "DECODE_JPEG", lambda content: decoded.append(1) or decoder(content))
+    for options in ({}, {"progressive": True}, {"comment": b"a comment", "exif": b"Exif\0\0", "dpi": (72, 72)}):
+        decode_image(encode("RGB", "jpeg", **options))
+    assert len(decoded) == 3
