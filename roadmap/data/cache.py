@@ -3,7 +3,7 @@
 A file holds a set's labels and its pixels, uint8 (N, 3, S, S), behind a line of JSON. Its name is a digest of what
 the pixels depend on: names, sizes and times of the files, image size, filter. So a set that changed gets
 another file, and the old one can be deleted at any time. It is written beside and renamed, and checked when it is
-opened; a damaged one, or one of another version, is made again. One process writes, others wait for it.
+opened, header and all; a damaged one, or one of another version, is made again. One process writes, others wait.
 """
 
 import errno
@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +24,7 @@ from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.lock import Lock
 
-VERSION = 1  # of this layout, and of how pixels are made
+VERSION = 2  # of this layout, and of how pixels are made
 HEADER = 4096  # bytes; pixels begin on a page
 BLOCK = 1 << 24  # bytes written at a time
 
@@ -43,10 +43,18 @@ class Header:
     """What is needed to read a cache, and to notice that it is not whole."""
 
     version: int
+    key: str  # of the set, the file's name: another set's cache that was renamed is damaged, too
     images: int
     size: int
     skipped: list[int]
-    digest: str  # of labels and pixels
+    digest: str = ""  # of this line without it, and of labels and pixels
+
+    def __post_init__(self) -> None:
+        numbers = [self.version, self.images, self.size, *self.skipped]
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise TypeError("a number is none")
+        if any(place >= self.images for place in self.skipped):
+            raise ValueError("an image that is not there was skipped")
 
 
 def find_folder(data: DataSpec) -> Path | None:
@@ -107,13 +115,13 @@ def read_cache(path: Path) -> Decoded | None:
     try:
         with path.open("rb") as file:
             header = Header(**json.loads(file.read(HEADER).split(b"\n", 1)[0]))
-    except (FileNotFoundError, ValueError, TypeError):  # not JSON, or other fields
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):  # not JSON, or other fields
         return None
     body = header.images * (8 + 3 * header.size**2)
-    if header.version != VERSION or path.stat().st_size != HEADER + body:
+    if (header.version, header.key) != (VERSION, path.stem) or not 0 < body == path.stat().st_size - HEADER:
         return None
     content = np.memmap(path, dtype=np.uint8, mode="c", offset=HEADER, shape=(body,))  # private: torch may write
-    if _digest(content) != header.digest:
+    if _digest(header, content) != header.digest:
         return None
     labels, pixels = _split(content, header.images, header.size)
     kept = np.setdiff1d(np.arange(header.images), header.skipped)
@@ -136,10 +144,10 @@ def _write(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarr
             content = np.memmap(file, dtype=np.uint8, mode="r+", offset=HEADER, shape=(body,))
             labels, pixels = _split(content, n, size)
             skipped = decode(pixels, labels)
-            header = Header(VERSION, n, size, skipped, _digest(content))
+            header = Header(VERSION, path.stem, n, size, skipped)
             content.flush()
             file.seek(0)
-            file.write(_encode(header))
+            file.write(_encode(replace(header, digest=_digest(header, content))))
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
@@ -157,7 +165,7 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 def _encode(header: Header) -> bytes:
     """One line of JSON in HEADER bytes."""
-    line = json.dumps(asdict(header)).encode() + b"\n"
+    line = _line(header)
     if len(line) > HEADER:
         raise DataError(
             f"{len(header.skipped)} images can't be read, more than a set with a few damaged ones has: is it whole?"
@@ -165,9 +173,16 @@ def _encode(header: Header) -> bytes:
     return line.ljust(HEADER)
 
 
+def _line(header: Header) -> bytes:
+    return json.dumps(asdict(header)).encode() + b"\n"
+
+
 def _split(content: Any, n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return content[: 8 * n].view(np.int64), content[8 * n :].reshape(n, 3, size, size)
 
 
-def _digest(content: np.ndarray) -> str:
-    return hashlib.blake2b(content.data, digest_size=16).hexdigest()
+def _digest(header: Header, content: np.ndarray) -> str:
+    """Of all that a file holds, but the digest itself."""
+    digest = hashlib.blake2b(_line(replace(header, digest="")), digest_size=16)
+    digest.update(content.data)
+    return digest.hexdigest()

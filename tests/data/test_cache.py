@@ -6,7 +6,7 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from roadmap.data import cache, reading
-from roadmap.data.cache import HEADER, find_folder, read_cache
+from roadmap.data.cache import HEADER, find_folder, load_or_make, read_cache
 from roadmap.data.decode import decode
-from roadmap.data.reading import CheckedImages
+from roadmap.data.folders import FolderImages
+from roadmap.data.reading import CheckedImages, name_of
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, Interpolation
 from roadmap.errors import DataError
@@ -70,6 +71,18 @@ def test_a_set_is_decoded_once(spec: DataSpec, images: CountedImages) -> None:
     assert isinstance(again.pixels.base, np.memmap)
 
 
+def test_names_that_are_no_utf8_have_a_cache(spec: DataSpec, photographs: Path, images: CountedImages) -> None:
+    """Of a file and of a class, as of an old disk or a foreign archive."""
+    labels = decode(images, spec).labels
+    folder = photographs / "train" / os.fsdecode(b"chat-\xe9")
+    (photographs / "train/cat").rename(folder)
+    (folder / "0.jpg").rename(folder / os.fsdecode(b"\xe9.jpg"))
+    renamed = CheckedImages(FolderImages(photographs / "train"), spec.on_error)
+    np.testing.assert_array_equal(decode(renamed, spec).labels, labels)
+    assert any(name_of(renamed.images, index).endswith(r"\xe9.jpg") for index in range(12))
+    assert len(list(Path(str(spec.cache)).glob("*.pixels"))) == 2
+
+
 def test_two_sizes_have_a_cache_each(spec: DataSpec, images: CountedImages) -> None:
     for other in (spec, replace(spec, image_size=8), replace(spec, image_size=8, interpolation="bilinear")):
         spec_of = replace(other, interpolation=Interpolation(other.interpolation))
@@ -98,7 +111,79 @@ def test_a_set_that_changed_is_decoded_again(
         assert not np.array_equal(after[3], before[3])
 
 
-@pytest.mark.parametrize("damage", ["a bit", "cut short", "empty", "no header", "another version", "other fields"])
+def flip_bits(path: Path, places: Iterable[int]) -> Iterator[None]:
+    """A file with each bit of these bytes flipped, one at a time."""
+    content = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for place in places:
+            for bit in range(8):
+                os.pwrite(file.fileno(), bytes([content[place] ^ 1 << bit]), place)
+                yield
+            os.pwrite(file.fileno(), content[place : place + 1], place)
+
+
+def test_a_header_with_any_bit_flipped_gives_the_same_images_or_none(tmp_path: Path) -> None:
+    """Its numbers say which images are left out: one that is not noticed would drop another, or train on zeros."""
+
+    def fill(pixels: np.ndarray, labels: np.ndarray) -> list[int]:
+        pixels[:] = np.arange(5, dtype=np.uint8)[:, None, None, None]
+        labels[:] = np.arange(5)
+        return [1, 3]
+
+    path = tmp_path / "small.pixels"
+    expected = load_or_make(path, 5, 2, fill)
+    assert expected.labels.tolist() == [0, 2, 4]
+    content = path.read_bytes()
+    line = content.index(b"\n") + 1
+    read = 0
+    for _ in flip_bits(path, [*range(line), *range(line, HEADER, 1000)]):
+        decoded = read_cache(path)
+        if decoded is not None:
+            np.testing.assert_array_equal(decoded.pixels, expected.pixels)
+            np.testing.assert_array_equal(decoded.labels, expected.labels)
+            assert decoded.skipped == expected.skipped
+            read += 1
+    assert 0 < read < 8 * line
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"images": "5"},
+        {"images": 5.0},
+        {"images": True},
+        {"images": -5},
+        {"images": 0, "size": 0},
+        {"size": [2]},
+        {"skipped": None},
+        {"skipped": {}},
+        {"skipped": [1, 5]},
+        {"skipped": ["1"]},
+        {"skipped": [3]},
+        {"digest": None},
+        {"key": "another"},
+        {"version": None},
+    ],
+)
+def test_a_header_with_other_values_is_none(tmp_path: Path, fields: dict[str, object]) -> None:
+    path = tmp_path / "small.pixels"
+    load_or_make(path, 5, 2, lambda pixels, labels: [])
+    content = path.read_bytes()
+    header = json.loads(content[:HEADER]) | fields
+    path.write_bytes(json.dumps(header).encode().ljust(HEADER - 1) + b"\n" + content[HEADER:])
+    assert read_cache(path) is None
+
+
+def test_another_sets_cache_is_none_of_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "small.pixels"
+    load_or_make(path, 5, 2, lambda pixels, labels: [])
+    path.rename(tmp_path / "other.pixels")
+    assert read_cache(tmp_path / "other.pixels") is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["a bit", "cut short", "empty", "no header", "nested", "another version", "other fields"]
+)
 def test_a_damaged_cache_is_made_again(spec: DataSpec, images: CountedImages, damage: str) -> None:
     expected = decode(images, spec).pixels.copy()
     path = find_cache(spec)
@@ -112,6 +197,8 @@ def test_a_damaged_cache_is_made_again(spec: DataSpec, images: CountedImages, da
         content.clear()
     elif damage == "no header":
         content[:HEADER] = os.urandom(HEADER)
+    elif damage == "nested":
+        content[:HEADER] = b"[" * HEADER
     else:
         header |= {"version": 99} if damage == "another version" else {"colors": 3}
         content[:HEADER] = json.dumps(header).encode().ljust(HEADER - 1) + b"\n"
