@@ -1,10 +1,11 @@
 """Sets experiments beside each other: the settings that differ, and each step's accuracy under them.
 
-    python scripts/compare.py EXPERIMENT EXPERIMENT ... [--along recipe.lr] [--output-dir outputs] [--to FOLDER]
+    python scripts/compare.py EXPERIMENT ... [--along recipe.lr] [--transfer] [--output-dir outputs] [--to FOLDER]
 
 One experiment a recipe, all with the same steps, is how a recipe is chosen; train them with data.holdout, so that
 the validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a
-row a run); with --along, a figure of each step against one setting, from the experiments that differ in it alone.
+row a run); with --along, a figure of each step against one setting, from the experiments that differ in it alone;
+with --transfer, a figure of each change in the paper beside those of the experiments (transfer.*).
 An error is one message and exit status 1.
 """
 
@@ -28,8 +29,10 @@ from roadmap.analysis.comparison import (
     write_candidates,
 )
 from roadmap.analysis.folders import choose_experiment, count_states, read_runs
+from roadmap.analysis.results import aggregate
 from roadmap.analysis.run import DONE
 from roadmap.analysis.setting_figure import draw_setting
+from roadmap.analysis.transfer_figure import draw_transfer
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
 from roadmap.script import print_table, run_script
@@ -49,7 +52,10 @@ def main(words: Sequence[str] | None = None) -> int:
         candidates = read_finished(folders)
         table = make_table(candidates)
         print_table(console, show(table))
-        for path in write(candidates, arguments.to, arguments.along):
+        paths = write(candidates, arguments.to, arguments.along)
+        if arguments.transfer:
+            paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
+        for path in paths:
             print(path)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -64,10 +70,12 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")
-    parser.add_argument("--to", type=Path, help="the folder to write into; needed with --along")
+    parser.add_argument("--transfer", action="store_true", help="draw each change beside the paper's")
+    parser.add_argument("--to", type=Path, help="the folder to write into; needed with --along and --transfer")
     arguments = parser.parse_args(words)
-    if arguments.along and not arguments.to:
-        parser.error("--along draws a figure; name its folder by --to")
+    for option, value in (("--along", arguments.along), ("--transfer", arguments.transfer)):
+        if value and not arguments.to:
+            parser.error(f"{option} draws a figure; name its folder by --to")
     return arguments
 
 

@@ -146,7 +146,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
     setups = [read_setup_anywhere(some[0]) if some else None for some in members]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
-        for name in ("roadmap", "kernels", "effects")
+        for name in ("roadmap", "transfer", "kernels", "effects")
         if (target / FIGURE_FOLDER / f"{name}.svg").exists()
     ]
     worth = find_worth(rows)

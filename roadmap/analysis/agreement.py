@@ -5,7 +5,6 @@ paper. On other data the paper's order of the steps is what can be compared.
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -15,6 +14,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from roadmap.analysis.results import ORIGINAL, Row, step_before
 from roadmap.analysis.statistics import ALPHA, Interval
+from roadmap.analysis.transfer import paper_steps
 
 PAPER_RECIPE = "paper"
 TOLERANCE = 0.3  # points; the paper's own deviation over three seeds is 0.02 to 0.18 (table 10)
@@ -87,15 +87,7 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
 
     Of the steps alone, without variants, references and the original recipe, in the setting that has most rows.
     """
-    steps = [
-        row
-        for row in rows
-        if row.seeds and row.paper and row.step_index is not None and not row.variant and row.step != ORIGINAL
-    ]
-    if not steps:
-        return []
-    setting = Counter(row.setting for row in steps).most_common(1)[0][0]
-    steps = [row for row in steps if row.setting == setting]
+    steps = paper_steps(rows)
     levels = [(_mean(row, best), row.paper.top1) for row in steps if row.paper]
     pairs = [(row, step_before(row, steps)) for row in steps]
     changes = [

@@ -8,6 +8,7 @@ from roadmap.analysis.figures import draw_kernels, draw_roadmap
 from roadmap.analysis.folders import FIGURE_FOLDER, read_finished_runs
 from roadmap.analysis.results import Row, aggregate, drawn_rows
 from roadmap.analysis.table import write_csv, write_markdown
+from roadmap.analysis.transfer_figure import draw_transfer
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Curve:
 
 
 def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
-    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/; kernels.*, effects.* where they ran.
+    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/.
+
+    Also kernels.*, effects.* and transfer.*, each if the experiment has what it compares.
 
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
     RunError: the experiment does not exist, or none of its runs has finished.
@@ -31,6 +34,7 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
     paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
     paths += draw_effects(rows, folder / f"effects{suffix}", best)
+    paths += draw_transfer([rows], folder / f"transfer{suffix}", best)
     tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
     write_csv(rows, tables[0], best)
     write_markdown(rows, tables[1], best)

@@ -42,7 +42,7 @@ def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         figure = Figure(figsize=(WIDTH, height))
         size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
         axes = figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size))
-        _draw_frame(axes, [one.axis for one in worth.effects])
+        draw_points_frame(axes, [one.axis for one in worth.effects])
         axes.set_xlabel(
             f"points of {BEST_EPOCH if best else LAST_EPOCH}: to the right, the choice helps", fontsize=7
         )
@@ -60,7 +60,8 @@ def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         return save(figure, path_stem)
 
 
-def _draw_frame(axes: Axes, names: Sequence[str]) -> None:
+def draw_points_frame(axes: Axes, names: Sequence[str]) -> None:
+    """A row a name, from the top, over a horizontal axis of points with a line at 0."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
     axes.set_ylim(len(names) - 0.5, -0.5)

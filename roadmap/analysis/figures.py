@@ -271,8 +271,9 @@ def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     axes.tick_params(axis="y", labelsize=7)
 
 
-def draw_title(figure: Figure, rows: Sequence[Row], claim: str) -> None:
-    height, left, name = figure.get_figheight(), 0.06 / WIDTH, rows[0].experiment
+def draw_title(figure: Figure, rows: Sequence[Row], claim: str, name: str | None = None) -> None:
+    """The experiment's name, or `name`, above the rows' setting and a claim."""
+    height, left, name = figure.get_figheight(), 0.06 / WIDTH, name or rows[0].experiment
     size = min(9.0, 9.0 * 60 / len(name))  # a name has no spaces to break it at
     figure.text(left, 1 - 0.08 / height, name, va="top", fontsize=size, fontweight="bold")
     text = textwrap.fill(f"{setting_text(rows)}; {claim}", 105)

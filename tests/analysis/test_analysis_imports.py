@@ -12,6 +12,7 @@ OWN_LIBRARIES = {
     "figures": {"matplotlib"},
     "effect_figure": {"matplotlib"},
     "setting_figure": {"matplotlib"},
+    "transfer_figure": {"matplotlib"},
     "report": {"plotly", "jinja2", "markupsafe"},
 }
 

@@ -199,6 +199,9 @@ def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
         "roadmap.pdf",
         "roadmap.png",
         "roadmap.svg",
+        "transfer.pdf",
+        "transfer.png",
+        "transfer.svg",
     ]
     assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in curve.paths)
 

@@ -42,6 +42,20 @@ def test_two_learning_rates_differ_in_nothing_else(
     )
 
 
+def test_each_change_is_drawn_beside_the_papers(
+    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = output_dir / "to"
+    words = ["lr1e-3", "lr4e-3", "--output-dir", str(output_dir), "--transfer", "--to", str(to)]
+    assert load_script("compare").main(words) == 0
+    assert str(to / "transfer.svg") in capsys.readouterr().out
+    drawn = (to / "transfer.svg").read_text()
+    assert all(name in drawn for name in ("lr1e-3, n = 1 seed", "lr4e-3, n = 1 seed", "steps 1 to 12 together"))
+    with pytest.raises(SystemExit):
+        load_script("compare").main([*words[:-2]])
+    assert "--transfer draws a figure; name its folder by --to" in capsys.readouterr().err
+
+
 def test_an_experiment_that_has_just_begun_is_left_out(
     output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:

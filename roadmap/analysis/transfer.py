@@ -1,0 +1,82 @@
+"""Each change of the roadmap here beside the same change in the paper: what transfers to other data."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from roadmap.analysis.changes import UNDECIDED, by_seed, judge, pool_rows
+from roadmap.analysis.results import ORIGINAL, Row, Setting, natural
+from roadmap.analysis.statistics import ALPHA, Difference, Spread, compare
+
+
+@dataclass(frozen=True)
+class TransferredChange:
+    """Top-1 of one step less that of an earlier step, in points, as the paper has it and as it was measured."""
+
+    before: Row
+    after: Row
+    paper: float
+    measured: Difference
+    significant: bool  # p < 0.05 (Holm over the steps) and at least the smallest detectable effect
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The two steps' indices; consecutive, or the first and the last step that ran."""
+        return self.before.step_index or 0, self.after.step_index or 0
+
+    @property
+    def same_sign(self) -> bool:
+        """True if the measured change goes the paper's way."""
+        return self.paper * self.measured.mean > 0
+
+
+def paper_steps(rows: Sequence[Row]) -> list[Row]:
+    """The finished steps that the paper has, in the setting with most of them.
+
+    Variants, references and the original recipe are left out.
+    """
+    steps = [
+        row
+        for row in rows
+        if row.seeds and row.paper and row.step_index is not None and not row.variant and row.step != ORIGINAL
+    ]
+    if not steps:
+        return []
+    setting = Counter(row.setting for row in steps).most_common(1)[0][0]
+    return [row for row in steps if row.setting == setting]
+
+
+def find_transfer(rows: Sequence[Row], best: bool = False) -> list[TransferredChange]:
+    """The changes from step to step, then the one from the first to the last step, if that is another.
+
+    Intervals are of the standard deviation that all rows of a setting share, as far as seeds leave one.
+    """
+    spreads = pool_rows(rows, best)
+    steps = paper_steps(rows)
+    found = [
+        _transfer(one.change.before, one.row, one.change.difference, one.change.verdict != UNDECIDED)
+        for one in judge(rows, best, spreads)
+        if one.change is not None and one.row in steps and one.change.before in steps
+    ]
+    ends = _ends(steps, spreads, best)
+    if ends is not None and ends.steps not in {one.steps for one in found}:
+        found.append(ends)
+    return found
+
+
+def _ends(steps: Sequence[Row], spreads: dict[Setting, Spread], best: bool) -> TransferredChange | None:
+    """The change from the first to the last step; its test stands alone."""
+    if len(steps) < 2:
+        return None
+    ordered = sorted(steps, key=lambda row: natural(row.step))
+    first, last = ordered[0], ordered[-1]
+    difference = compare(by_seed(first, best), by_seed(last, best), spreads.get(first.setting))
+    p, smallest = difference.p, difference.smallest
+    significant = p is not None and smallest is not None and p < ALPHA and abs(difference.mean) >= smallest
+    return _transfer(first, last, difference, significant)
+
+
+def _transfer(before: Row, after: Row, difference: Difference, significant: bool) -> TransferredChange:
+    assert before.paper is not None  # paper_steps has no others
+    assert after.paper is not None
+    return TransferredChange(before, after, after.paper.top1 - before.paper.top1, difference, significant)
