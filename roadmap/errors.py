@@ -39,6 +39,18 @@ class StorageError(RunError, ResumableError):
     """A file of a run that can't be written or read now: the disk is full, read-only, failing or gone."""
 
 
+class WorkerLostError(DataError, ResumableError):
+    """A dataloader worker that was killed from outside."""
+
+
+class WorkerMemoryError(DataError):
+    """A dataloader worker for which there was no memory."""
+
+    def __init__(self, text: str, workers: int):
+        super().__init__(text)
+        self.workers = workers  # of the loader
+
+
 class TrainingError(RoadmapError):
     """A training that cannot go on, such as one whose loss is not finite."""
 

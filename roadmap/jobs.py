@@ -15,7 +15,8 @@ from roadmap.config import Config, advise_on_length
 from roadmap.data.open import LoadSpec, open_eval
 from roadmap.data.order import Share
 from roadmap.data.sources import open_validation
-from roadmap.errors import first_line
+from roadmap.data.worker_ends import explain_worker_ends
+from roadmap.errors import WorkerMemoryError, first_line
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import load_weights
@@ -36,8 +37,9 @@ from roadmap.training.update import Evaluation, evaluate
 def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None]) -> dict[str, Any]:
     """Trains in a claimed folder, from its checkpoint if there is one; returns the summary.
 
-    Out of memory, it goes on once more with half the micro-batch and twice the accumulation. Processes of a
-    group don't: those that had memory enough would wait for the other.
+    Out of memory, it goes on once more with half the micro-batch and twice the accumulation, or with half the
+    dataloader workers if one of them was ended for lack of memory. Processes of a group don't: those that had
+    memory enough would wait for the other.
 
     Args:
         console: shows the progress.
@@ -48,7 +50,16 @@ def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[s
         Interrupted: a signal asked for it; all is saved up to the last update.
     """
     with StopSignals() as signals:
-        return _train_in_memory(config, folder, console, warn, signals)
+        try:
+            return _train_in_memory(config, folder, console, warn, signals)
+        except WorkerMemoryError as error:
+            if not error.workers or join_group().place.size > 1:
+                raise
+            reason, workers = f"{error} with hardware.workers={error.workers}", error.workers // 2
+        gc.collect()  # the frames of the error held the other workers until here
+        warn(f"{reason}; going on with {workers}")
+        fewer = replace(config, hardware=replace(config.hardware, workers=workers))
+        return _train_in_memory(fewer, folder, console, warn, signals)
 
 
 def _train_in_memory(
@@ -129,7 +140,8 @@ def evaluate_weights(config: Config) -> Evaluation:
     load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, share)
     batches = open_eval(images, config.data, config.recipe.augment, load)
     learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size, group)
-    return evaluate(network, batches, learner)
+    with explain_worker_ends():
+        return evaluate(network, batches, learner)
 
 
 def build_network(config: Config) -> nn.Module:

@@ -1,13 +1,28 @@
-"""The processor's cores, the memory, and what the C library does with memory that is not needed any more."""
+"""The processor's cores, the memory, kills for lack of it, and what the C library does with freed memory."""
 
 import ctypes
 import math
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 # glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER_TRIM = 2**31 - 1  # bytes
+
+CGROUPS = Path("/sys/fs/cgroup")
+# Signals that a process draws upon itself by a defect; it gets all others from outside.
+CRASHES = (
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGILL,
+    signal.SIGFPE,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+)
 
 SHARING = "CONVNET_ROADMAP_SHARING"  # an environment variable: how many processes share the cores
 
@@ -28,6 +43,43 @@ def count_own_cores() -> int:
 def count_memory() -> int:
     """Of the whole machine, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class MemoryKills:
+    """Tells if the kernel has ended a process of this one's control group for lack of memory since it was made."""
+
+    def __init__(self) -> None:
+        self._before = count_memory_kills()
+
+    def happened(self) -> bool | None:
+        """None if the system keeps no count."""
+        now = count_memory_kills()
+        return None if now is None or self._before is None else now > self._before
+
+
+def count_memory_kills() -> int | None:
+    """Those in this process's control group so far, or on the whole machine if it is in none."""
+    for path in (*_find_memory_counts(), Path("/proc/vmstat")):
+        try:
+            words = path.read_text().split()
+        except OSError:
+            continue
+        if "oom_kill" in words:
+            return int(words[words.index("oom_kill") + 1])
+    return None
+
+
+def _find_memory_counts() -> Iterator[Path]:
+    """Of versions 1 and 2 of control groups; a container may see its own as the root."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            root, name = (CGROUPS / "memory", "memory.oom_control") if controllers else (CGROUPS, "memory.events")
+            yield from (root / group.lstrip("/") / name, root / name)
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""What a run left, to be compared with another run; and a disk that is soon full."""
+"""What a run left, to be compared with another run; a disk that is soon full, and memory that is."""
 
 import json
 import os
@@ -50,3 +50,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a file system can be mounted by root only")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Callable[[int], Callable[[], None]]]:
+    """For a number of bytes, what puts a new process and its children into a control group with that limit."""
+    root = Path("/sys/fs/cgroup")
+    is_first_version = (root / "memory").is_dir()
+    group = (root / "memory" if is_first_version else root) / f"convnet-roadmap-{os.getpid()}"
+
+    def enter() -> None:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    def limit(size: int) -> Callable[[], None]:
+        try:
+            group.mkdir()
+            (group / ("memory.limit_in_bytes" if is_first_version else "memory.max")).write_text(str(size))
+        except OSError as error:
+            pytest.skip(f"no control group can be made: {error}")
+        return enter
+
+    yield limit
+    if group.is_dir():
+        group.rmdir()

@@ -18,7 +18,8 @@ from roadmap.data.order import ALONE, Batch, BatchPlan, MicroBatches, Order, Sha
 from roadmap.data.reading import CheckedImages
 from roadmap.data.shared_batches import IN_ADVANCE, SharedBatches
 from roadmap.data.transforms import Transform
-from roadmap.errors import DataError, first_line
+from roadmap.data.worker_ends import explain_worker_ends, watch_workers
+from roadmap.errors import DataError
 from roadmap.machine import count_own_cores, keep_freed_memory
 
 TINY = 5_000  # images; below it, worker processes take longer to start than they save
@@ -117,20 +118,11 @@ def _deliver(loader: DataLoader[Batch | DataError], plans: Sequence[BatchPlan], 
     Raises:
         DataError: an image can't be read, or a worker process died.
     """
-    try:
+    with explain_worker_ends():
         for batch, plan in zip(loader, list(plans), strict=True):
             if isinstance(batch, DataError):
                 raise batch
             yield finish(batch, plan.seed)
-    except RuntimeError as error:  # DataLoader knows of a dead worker by its signal
-        if "DataLoader worker" not in str(error):
-            raise
-        # The signal that ended it, if that was noticed first.
-        cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
-        raise DataError(
-            f"a process that reads images died: {first_line(cause).rstrip('. ')}. Often memory ran out: fewer "
-            "processes by hardware.workers=N need less, and 0 reads in this one"
-        ) from error
 
 
 def _build_loader(
@@ -138,7 +130,7 @@ def _build_loader(
 ) -> DataLoader[Batch | DataError]:
     if workers is None:
         workers = 0 if len(dataset.images) <= TINY else max(count_own_cores() - 1, 1)
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_size=None,
         sampler=plans,
@@ -148,6 +140,8 @@ def _build_loader(
         pin_memory=device.type == "cuda",
         worker_init_fn=partial(prepare_worker, _tell_the_end()),
     )
+    watch_workers(loader)
+    return loader
 
 
 def _tell_the_end() -> Tensor:

@@ -12,6 +12,7 @@ from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Batch, Share
 from roadmap.data.sources import Images, open_images
 from roadmap.data.spec import DataSpec
+from roadmap.data.worker_ends import explain_worker_ends
 from roadmap.errors import ConfigError, TrainingError
 from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
@@ -76,7 +77,7 @@ class Trainer:
             Interrupted: a signal asked for it; all is saved up to the last update.
         """
         position = self._resume(run, warn)
-        with progress, signals.held():
+        with progress, signals.held(), explain_worker_ends():
             while position.epoch < self.recipe.epochs:
                 self._train_epoch(position, run, signals, progress)
                 metrics = self._close_epoch(position, run, signals)

@@ -1,5 +1,6 @@
 """Images that can't be read: named, and under data.on_error=skip left out and counted."""
 
+import faulthandler
 import os
 import signal
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
 from roadmap.data.transforms import build_eval_transform
-from roadmap.errors import DataError
+from roadmap.errors import DataError, WorkerLostError, WorkerMemoryError
 
 
 def truncate(path: Path) -> None:
@@ -147,15 +148,35 @@ def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photogra
     assert str(images.skipped()).endswith(f"{photographs / 'train/ape/4.jpg'} and 2 more")
 
 
-def test_a_worker_that_dies_gives_its_cause(spec: DataSpec) -> None:
+@pytest.mark.parametrize(
+    ("end", "kind", "text"),
+    [
+        (signal.SIGKILL, WorkerLostError, r"killed from outside \(SIGKILL\)\. Run the same command again to go on"),
+        (signal.SIGSEGV, DataError, r"crashed \(SIGSEGV\)"),
+        (signal.SIGBUS, WorkerMemoryError, r"ended for lack of memory in shared memory \(/dev/shm\)"),
+    ],
+)
+def test_the_end_of_a_worker_says_who_ended_it(
+    spec: DataSpec, end: signal.Signals, kind: type[DataError], text: str
+) -> None:
     class Deadly(CheckedImages):
         def read(self, index: int) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)
+            faulthandler.disable()  # pytest's
+            os.kill(os.getpid(), end)
 
     images, _ = open_images(spec)
     deadly = Deadly(images.images, OnError.stop)
-    with pytest.raises(
-        DataError,
-        match=r"a process that reads images died: DataLoader worker.*(Killed|unexpectedly).*hardware\.workers=N",
-    ):
+    with pytest.raises(DataError, match=f"a dataloader worker (was )?{text}") as caught:
         read_epoch(train_batches(deadly, spec, workers=1))
+    assert type(caught.value) is kind
+
+
+def test_a_worker_without_memory_for_an_image_says_so(spec: DataSpec) -> None:
+    class Huge(CheckedImages):
+        def read(self, index: int) -> None:
+            raise MemoryError
+
+    images, _ = open_images(spec)
+    with pytest.raises(WorkerMemoryError, match="a dataloader worker ran out of memory") as caught:
+        read_epoch(train_batches(Huge(images.images, OnError.stop), spec, workers=2))
+    assert caught.value.workers == 2

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,42 @@ def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Pat
     (path,) = tmp_path.rglob("summary.json")
     summary = json.loads(path.read_text())
     assert (summary["images_at_once"], summary["out_of_memory_with"], summary["updates"]) == (256, 512, 2)
+
+
+# The second of two workers takes 2 GiB.
+HUNGRY = """
+import runpy
+from torch.utils.data import get_worker_info
+from roadmap.data import batches
+read, taken = batches.BatchDataset.__getitem__, []
+def take(self, plan):
+    if get_worker_info().id == 1:
+        taken.append(bytearray(b"x") * 2**31)
+    return read(self, plan)
+batches.BatchDataset.__getitem__ = take
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.system  # a process of its own
+def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_workers(
+    tmp_path: Path, memory_group: Callable[[int], Callable[[], None]]
+) -> None:
+    words = ("+roadmap=step0_resnet", "recipe.epochs=1", "hardware.resident=false", "hardware.workers=2")
+    done = subprocess.run(
+        [sys.executable, "-c", HUNGRY, *words, "recipe.warmup_epochs=0", f"output_dir={tmp_path}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=memory_group(3 * 2**29),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "a dataloader worker was ended for lack of memory with hardware.workers=2; going on with 1" in done.stderr
+    )
+    assert len(list(tmp_path.rglob("summary.json"))) == 1
 
 
 # Page faults of ten times the tensors of an update, small and large, 256 MiB at once.

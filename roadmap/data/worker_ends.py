@@ -1,0 +1,115 @@
+"""Why a dataloader worker ended: killed from outside, out of memory, or by a crash of its own."""
+
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch.utils.data import DataLoader
+
+from roadmap.errors import DataError, RoadmapError, WorkerLostError, WorkerMemoryError, first_line
+from roadmap.machine import CRASHES, MemoryKills
+
+LESS = "Fewer workers by hardware.workers=N need less, and 0 reads in this process"
+NO_MEMORY = (  # what torch and Python raise in a worker
+    "Caught MemoryError in DataLoader worker",
+    "unable to allocate shared memory",
+    "unable to write to file </torch_",
+)
+BROKEN = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)  # what a dead worker's peers raise
+PATIENCE_S = 0.5  # a pipe breaks a moment before the exit code can be read
+
+_watched: "WeakKeyDictionary[DataLoader[Any], MemoryKills]" = WeakKeyDictionary()
+_pin_errors: list[BaseException] = []
+
+
+def watch_workers(loader: DataLoader[Any]) -> None:
+    """Lets `explain_worker_ends` find the loader's workers."""
+    if loader.num_workers:
+        _watched[loader] = MemoryKills()
+    if loader.pin_memory:
+        _hold_pin_errors()
+
+
+@contextmanager
+def explain_worker_ends() -> Iterator[None]:
+    """Replaces what torch raises inside if a worker died, at whatever line its SIGCHLD handler does so.
+
+    Raises:
+        WorkerLostError: the worker was killed from outside.
+        WorkerMemoryError: there was no memory for it.
+        DataError: it crashed.
+    """
+    try:
+        yield
+    except RoadmapError:
+        raise
+    except (MemoryError, *BROKEN) as error:
+        ended = _find_end(error)
+        if ended is None:
+            if _pin_errors and "Pin memory thread" in str(error):
+                raise error from _pin_errors.pop()
+            raise
+        raise ended from error
+
+
+def _find_end(error: Exception) -> DataError | None:
+    workers = max((loader.num_workers for loader in _watched), default=0)
+    if any(words in str(error) for words in NO_MEMORY):
+        return WorkerMemoryError(f"a dataloader worker ran out of memory ({_last_line(error)})", workers)
+    loader, status = _wait_for_a_dead_worker()
+    if loader is None:
+        return None
+    kills = _watched.pop(loader)
+    if status > 0:
+        return DataError(f"a dataloader worker ended with status {status}: {first_line(error)}")
+    number = signal.Signals(-status)
+    by_memory = number is signal.SIGBUS or (number is signal.SIGKILL and kills.happened())
+    if by_memory:
+        place = "in shared memory (/dev/shm)" if number is signal.SIGBUS else ""
+        return WorkerMemoryError(
+            " ".join(filter(None, ("a dataloader worker was ended for lack of memory", place))), workers
+        )
+    if number in CRASHES:
+        return DataError(f"a dataloader worker crashed ({number.name}). {LESS}")
+    hint = f", often the system's answer to a lack of memory. {LESS}" if kills.happened() is None else ""
+    return WorkerLostError(
+        f"a dataloader worker was killed from outside ({number.name}){hint}. Run the same command again to go on"
+    )
+
+
+def _wait_for_a_dead_worker() -> tuple[DataLoader[Any] | None, int]:
+    """The loader of a worker that ended badly, and its exit code."""
+    end = time.monotonic() + PATIENCE_S
+    while _watched:
+        for loader in list(_watched):
+            for worker in getattr(getattr(loader, "_iterator", None), "_workers", ()):
+                if worker.exitcode:
+                    return loader, worker.exitcode
+        if time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    return None, 0
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()
+
+
+@cache
+def _hold_pin_errors() -> None:
+    """Keeps the error of torch's thread that pins memory, for the one that the process raises after it."""
+    outer = threading.excepthook
+
+    def hold(args: Any) -> None:
+        if args.thread is not None and "_pin_memory_loop" in args.thread.name and args.exc_value is not None:
+            _pin_errors[:] = [args.exc_value]
+        else:
+            outer(args)
+
+    threading.excepthook = hold
