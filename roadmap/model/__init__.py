@@ -1,1 +1,1 @@
-"""The networks: a plan from design choices, modules from a plan, weights from elsewhere, and their cost."""
+"""Networks: plans from design choices, modules from plans, import of other libraries' weights, and cost."""

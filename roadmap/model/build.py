@@ -1,4 +1,4 @@
-"""The network that a configuration names: a step of the roadmap, or a reference beside it."""
+"""Building the network that a configuration names: a step of the roadmap or a timm reference."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from roadmap.model.spec import ModelSpec, RegimeSpec
 
 
 def build(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> nn.Module:
-    """Images (N, 3, image_size, image_size) to logits (N, classes), on torch's default device.
+    """Build a network from images (N, 3, image_size, image_size) to logits (N, classes), on torch's default device.
 
     Raises:
         ConfigError: the strides reduce the image to nothing, or timm has no such reference.

@@ -1,4 +1,4 @@
-"""What a network costs: multiply-accumulates, parameters and activations of one image."""
+"""Cost of a network for one image: multiply-accumulates, parameters and activations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Cost:
 
 
 def measure_cost(build: Callable[[], nn.Module], image_size: int) -> Cost:
-    """The cost of one (3, image_size, image_size) image, counted on the meta device in milliseconds."""
+    """Count the cost of one (3, image_size, image_size) image on the meta device, in milliseconds."""
     activations = 0
 
     def count(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:

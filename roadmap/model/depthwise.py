@@ -1,14 +1,14 @@
 """Depthwise convolution that stays fast on small maps.
 
-torch's CPU kernels are fast for the output and for the input's gradient, and slow for the weights', above all where
-the kernel is larger than the map, which in a ConvNet for small images is most of the stages. There it comes from
-one small matrix product a channel, of all input positions with all output positions. On a map of one position the
-filter is a scale, and on one of a few a sum of scaled positions, which takes less.
+torch's CPU kernels are fast for the output and the input's gradient. They are slow for the weights' gradient,
+especially if the kernel is larger than the map, as in most stages of a ConvNet for small images. Here one small
+matrix product per channel, of all input with all output positions, gives that gradient. On a map of one position
+the filter is a scale, and on a map of a few positions it is a sum of scaled positions; both are cheaper.
 
-Time of forward and backward in ms, by torch and here: 40 channels 8x8 k7 3.5 / 2.3; 80 4x4 k7 2.7 / 1.4; 160 2x2
-k7 2.4 / 0.8; 320 1x1 k7 2.7 / 0.5; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of
-n = 7 or more, 2 threads of an Intel Xeon of 2.5 GHz with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 alone, 1
-thread: 5.3 / 3.8; 12 / 1.7; 15 / 1.1; 24 / 0.6; 161 / 128; 92 / 39.
+Forward and backward in ms, torch / here: 40 channels 8x8 k7 3.5 / 2.3; 80 4x4 k7 2.7 / 1.4; 160 2x2 k7 2.4 / 0.8;
+320 1x1 k7 2.7 / 0.5; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of n = 7 or more,
+2 threads of a 2.5 GHz Intel Xeon with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 only, 1 thread: 5.3 / 3.8;
+12 / 1.7; 15 / 1.1; 24 / 0.6; 161 / 128; 92 / 39.
 """
 
 from functools import cache
@@ -21,32 +21,33 @@ from torch.nn.functional import conv2d
 from roadmap.model.convolution import TunedConv2d
 from roadmap.model.kernels import LARGE, has_kernels
 
-LARGEST = 16  # positions a side: the products of all with all take memory
-# Multiplications for one of torch's. Where they were 7.1, as for 8 images of 7x7 k7, it took 13.6 ms by torch and
-# 6.5 here; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16 (16 of 14x14 k7) 29 and 34.
+LARGEST = 16  # largest side in positions: the products of all pairs of positions take memory
+# Multiplications worth spending per multiplication of torch's. At a ratio of 7.1 (8 images of 7x7 k7) torch takes
+# 13.6 ms and this 6.5; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16 (16 of 14x14 k7)
+# 29 and 34.
 WORTH = 9
-SMALL_KERNEL = 3  # torch's 64 images of 4x4 k3 take 1.5 ms, here 2.2
-TINY = 4  # positions that are added up, where the terms are few
-FEW = 300_000  # as of 64 images of 160 channels of 2x2, which take 0.7 ms in place of 0.8; 256 images 1.6 and 1.3
+SMALL_KERNEL = 3  # for 64 images of 4x4 k3 torch takes 1.5 ms, this 2.2
+TINY = 4  # largest map, in positions, for the sum of scaled positions
+FEW = 300_000  # most terms: at 160 channels 2x2, 64 images take 0.7 ms instead of 0.8, 256 take 1.6 instead of 1.3
 
 
 class DepthwiseConv2d(TunedConv2d):
-    """`nn.Conv2d` with one filter a channel and the same parameters, differentiated as is fastest for the map."""
+    """`nn.Conv2d` with one filter per channel, the same parameters, and the fastest gradient for the map's size."""
 
     def __init__(self, channels: int, kernel: int, stride: int, padding: int, bias: bool):
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
 
     def is_faster_on_gpu(self, x: Tensor) -> bool:
-        """Whether there is a kernel for it, and the map is large; see depthwise_kernels.py for the times."""
+        """Return True if a kernel supports this input and the map is large; times are in depthwise_kernels.py."""
         kernel = self.kernel_size[0]
         keeps_size = self.stride[0] == 1 and kernel % 2 == 1 and self.padding[0] == kernel // 2
-        # Where algorithms have to repeat, cuDNN may take a hundred times as long for a small map.
+        # For a small map cuDNN's deterministic algorithms can take a hundred times as long.
         is_worth_it = x.numel() >= LARGE or (torch.are_deterministic_algorithms_enabled() and len(x) > 0)
         has_format = x.is_contiguous(memory_format=torch.channels_last)
         return keeps_size and is_worth_it and has_format and has_kernels(x)
 
     def convolve_on_gpu(self, x: Tensor) -> Tensor:
-        from roadmap.model.depthwise_kernels import depthwise  # see kernels.py
+        from roadmap.model.depthwise_kernels import depthwise  # kernels.py explains the late import
 
         if torch.is_autocast_enabled("cuda"):
             x = x.to(torch.get_autocast_dtype("cuda"))
@@ -54,7 +55,7 @@ class DepthwiseConv2d(TunedConv2d):
         return y
 
     def is_faster(self, x: Tensor) -> bool:
-        """Whether our gradient of the weights is faster than torch's for maps of this size."""
+        """Return True if this module's weight gradient is faster than torch's for maps of this size."""
         n, _, height, width = x.shape
         kernel = self.kernel_size[0]
         if max(height, width) > LARGEST:
@@ -75,7 +76,7 @@ class DepthwiseConv2d(TunedConv2d):
 
 
 def _add_up(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """Each output position as the sum of all input positions, each times the tap that joins the two, or 0."""
+    """Sum all input positions for each output position, each times the tap that joins the two, or 0."""
     n, channels, height, width = x.shape
     kernel = weight.shape[2]
     spread = _spread_matrix(height, width, kernel, stride, padding).to(x.dtype)
@@ -89,7 +90,7 @@ def _add_up(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding
 
 
 class _SmallMap(torch.autograd.Function):
-    """torch's convolution and its gradients, but for the weights'."""
+    """torch's convolution and gradients, except the gradient of the weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -105,13 +106,13 @@ class _SmallMap(torch.autograd.Function):
         if for_input:
             settings = [ctx.stride] * 2, [ctx.padding] * 2, [1, 1], False, [0, 0], len(weight)
             grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [True, False, False])[0]
-        if for_bias:  # torch's would come with the weights' gradient
+        if for_bias:  # torch computes it only together with the weights' gradient
             grad_bias = grad.sum((0, 2, 3))
         return grad_x, _differentiate_weight(x, grad, weight, ctx.stride, ctx.padding), grad_bias, None, None
 
 
 def _differentiate_weight(x: Tensor, grad: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """The gradient (C, 1, K, K) from (N, C, H, W) and (N, C, H', W')."""
+    """Return the gradient (C, 1, K, K) from x (N, C, H, W) and grad (N, C, H', W')."""
     positions, outputs = (tensor.contiguous().flatten(2).transpose(0, 1) for tensor in (x, grad))  # (C, N, P or Q)
     products = torch.bmm(positions.transpose(1, 2), outputs)
     spread = _spread_matrix(*x.shape[2:], weight.shape[2], stride, padding).to(x.dtype)
@@ -119,15 +120,15 @@ def _differentiate_weight(x: Tensor, grad: Tensor, weight: Tensor, stride: int, 
 
 
 @cache
-@torch.inference_mode(False)  # an evaluation may be the first to ask, and a training keeps it for its gradients
+@torch.inference_mode(False)  # an evaluation may call it first, and training later saves the result for backward
 def _spread_matrix(height: int, width: int, kernel: int, stride: int, padding: int) -> Tensor:
-    """Which tap of the filter joins which input position with which output position: (P * Q, K * K) of 0 and 1."""
+    """Return which tap joins which input and output position: (P * Q, K * K) of 0 and 1."""
     rows, columns = (_find_taps(side, kernel, stride, padding) for side in (height, width))
     return torch.einsum("hik,wjl->hwijkl", rows, columns).reshape(-1, kernel**2)
 
 
 def _find_taps(side: int, kernel: int, stride: int, padding: int) -> Tensor:
-    """The same along one side, (H, H', K)."""
+    """Return which tap joins which input and output position along one side: (H, H', K) of 0 and 1."""
     outputs = torch.arange(_count_outputs(side, kernel, stride, padding))
     taps = torch.arange(side)[:, None] + padding - stride * outputs
     return (taps[..., None] == torch.arange(kernel)).float()

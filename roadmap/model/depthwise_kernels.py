@@ -1,15 +1,15 @@
-"""Depthwise convolution on a GPU as Triton kernels: stride 1, odd kernels, maps that keep their size.
+"""Triton kernels of depthwise convolution on a GPU: stride 1, odd kernels, padding that keeps the map's size.
 
-A thread takes a strip, some rows of one column of one image, for a few neighbouring channels. An input value that
-it loads counts in every row of the strip that it reaches: of a 7x7 kernel and strips of 14 rows, one load serves
-4.9 multiplications. Sums are fp32, and each is added up in one order, so the same input gives the same bits.
+A thread computes a strip: some rows of one column of one image, for a few neighbouring channels. Each loaded input
+value is used for every row of the strip that it reaches: with a 7x7 kernel and strips of 14 rows, one load serves
+4.9 multiplications. Sums are fp32 and have a fixed order, so the same input gives the same bits.
 
-Time of output, input's gradient and weights' gradient in us, by torch (cuDNN 9.19, its fastest) and here, 256
-images in bf16: 96 channels 56x56 k7 781 1261 511 / 267 258 354; 192 28x28 k7 437 652 347 / 139 216 209; 96 56x56 k3
-375 264 328 / 153 222 224, k5 539 508 394 / 187 181 315, k9 22482 7180 11686 / 443 438 630, k11 20712 10045 16648 /
-675 676 968; in fp32 k7 1716 1492 17908 / 309 375 487, k3 491 273 384 / 305 312 477 (medians of n = 7 on one H100,
-torch 2.11.0, 2026-11-27). The least for k7 56x56, by its traffic at 2.8 TB/s, is 110 each. In an update of
-ConvNeXt-T at 224 px all its depthwise layers took 17.8 ms of cuDNN's kernels and take 6.1 of these.
+Output, input's gradient and weights' gradient in us, torch (cuDNN 9.19, its fastest) / here, 256 images in bf16: 96
+channels 56x56 k7 781 1261 511 / 267 258 354; 192 28x28 k7 437 652 347 / 139 216 209; 96 56x56 k3 375 264 328 / 153
+222 224, k5 539 508 394 / 187 181 315, k9 22482 7180 11686 / 443 438 630, k11 20712 10045 16648 / 675 676 968; in
+fp32 k7 1716 1492 17908 / 309 375 487, k3 491 273 384 / 305 312 477 (medians of n = 7 on one H100, torch 2.11.0,
+2026-11-27). Memory traffic at 2.8 TB/s bounds each k7 56x56 pass at 110 from below. In an update of ConvNeXt-T at
+224 px, all depthwise layers took 17.8 ms with cuDNN and take 6.1 here.
 """
 
 from functools import cache
@@ -21,8 +21,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import custom_op
 
-SUMS = 49  # of taps, that a program holds at a time
-PROGRAMS = 2  # for each multiprocessor, that share the strips
+SUMS = 49  # sums of taps that a program holds at a time
+PROGRAMS = 2  # programs per multiprocessor, which share the strips
 
 
 @triton.jit
@@ -42,12 +42,12 @@ def _convolve(
     BS: tl.constexpr,
     BC: tl.constexpr,
 ):
-    """y (N, H, W, C) from x of that shape and taps (K * K, C); with FLIP, the taps turned by half a circle.
+    """Compute y (N, H, W, C) from x of the same shape and taps (K * K, C); FLIP rotates the taps by 180 degrees.
 
-    One program takes BS strips of ROWS rows and BC channels.
+    One program computes BS strips of ROWS rows and BC channels.
     """
     PAD: tl.constexpr = K // 2
-    PARTS: tl.constexpr = (H + ROWS - 1) // ROWS  # strips one below the other
+    PARTS: tl.constexpr = (H + ROWS - 1) // ROWS  # strips per column
     s = tl.program_id(0) * BS + tl.arange(0, BS)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     w = s % W
@@ -96,9 +96,10 @@ def _differentiate_taps(
     BC: tl.constexpr,
     KW: tl.constexpr,
 ):
-    """out (programs * BS, K * K + 1, C) from x and grad (N, H, W, C): sums over strips of each tap's gradient.
+    """Compute each tap's gradient, summed over strips: out (programs * BS, K * K + 1, C) of x, grad (N, H, W, C).
 
-    The last is the bias's. A program takes KW columns of the kernel and every so many-th strip.
+    The last entry is the bias's gradient. A program handles KW columns of the kernel, and strips in steps of all
+    programs' strips.
     """
     PAD: tl.constexpr = K // 2
     PARTS: tl.constexpr = (H + ROWS - 1) // ROWS
@@ -106,7 +107,7 @@ def _differentiate_taps(
     in_c = c < C
     first = tl.program_id(2) * KW
     bias = tl.full((BS, BC), 0.0, tl.float32)
-    sums = ()  # for each column of the kernel those of its rows
+    sums = ()  # for each column of the kernel, the sums of its rows
     for _ in tl.static_range(KW):
         of_column = ()
         for _kh in tl.static_range(K):
@@ -160,7 +161,7 @@ def _differentiate_taps(
 
 @custom_op("roadmap::depthwise", mutates_args=())
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution of x (N, C, H, W) in channels_last with weights (C, 1, K, K) and biases (C,)."""
+    """Convolve x (N, C, H, W) in channels_last with weights (C, 1, K, K) and biases (C,)."""
     return _run_convolution(x, weight, bias, False)
 
 
@@ -197,7 +198,7 @@ def _run_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, flip: bool)
 
 @custom_op("roadmap::depthwise_grad_weight", mutates_args=())
 def _grad_weight(x: Tensor, grad: Tensor, kernel: int) -> tuple[Tensor, Tensor]:
-    """(C, 1, K, K) and (C,), in fp32."""
+    """Return the gradients of weights (C, 1, K, K) and biases (C,), in fp32."""
     n, channels, height, width = x.shape
     x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
     rows = height if height <= 14 else _split(height, 7)
@@ -225,13 +226,13 @@ def _grad_weight(x: Tensor, grad: Tensor, kernel: int) -> tuple[Tensor, Tensor]:
 
 
 def _split(height: int, most: int) -> int:
-    """Rows of each of the fewest equal parts of at most so many rows."""
+    """Return the rows per part if the height is split into the fewest equal parts of at most `most` rows."""
     return triton.cdiv(height, triton.cdiv(height, most))
 
 
 @cache
 def count_processors(device: torch.device) -> int:
-    """Multiprocessors of the GPU."""
+    """Return the number of multiprocessors of the GPU."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 

@@ -1,7 +1,7 @@
-"""A plan as text, in the notation of the paper's figures 3 and 4, and what differs between two plans.
+"""Text description of a plan, in the notation of the paper's figures 3 and 4, and the difference of two plans.
 
-`d7x7` is a depthwise 7 x 7 convolution. Every convolution is one row, with the layers that follow it behind
-it; a block is its branch, its shortcut and what comes after their sum. Needs no torch.
+`d7x7` is a depthwise 7 x 7 convolution. Each convolution is one row, which also names the layers that follow it. A
+block is its branch, its shortcut and the layers after their sum. Needs no torch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Row:
     stride: str = ""
     groups: str = ""
     bias: str = ""
-    then: str = ""  # what follows, in order
+    then: str = ""  # the layers that follow, in order
 
 
 WIDTHS = {"place": 17, "kernel": 10, "channels": 16, "stride": 8, "groups": 16, "bias": 6, "then": 0}
@@ -35,7 +35,7 @@ HEADER = Row("", "kernel", "   in -> out", "stride", "groups", "bias", "followed
 
 @dataclass(frozen=True)
 class Group:
-    """One block, or several that are the same."""
+    """One block, or several equal consecutive blocks."""
 
     label: str
     rows: tuple[Row, ...]
@@ -47,13 +47,13 @@ class Section:
 
     name: str
     title: str
-    layers: tuple[Row, ...]  # of stem and head, and of the downsampling before a stage's blocks
+    layers: tuple[Row, ...]  # of stem and head; of a stage, the downsampling before its blocks
     blocks: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True)
 class Line:
-    """A printed line: `-` only before, `+` only after, a space in both."""
+    """A printed line: mark `-` if only in the old plan, `+` if only in the new one, a space if in both."""
 
     mark: str
     row: Row
@@ -61,7 +61,7 @@ class Line:
     changed: frozenset[str] = frozenset()  # cells that differ from the line's counterpart
 
     def cells(self) -> Iterator[tuple[str, bool]]:
-        """Text of each cell, padded to its column, and whether it has changed."""
+        """Yield the text of each cell, padded to its column, and True if the cell has changed."""
         for name, width in WIDTHS.items():
             yield f"{getattr(self.row, name):<{width}}", name in self.changed
 
@@ -70,7 +70,7 @@ class Line:
 
 
 def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
-    """Stem, four stages and head, each with the size of its output for square images."""
+    """Describe stem, four stages and head, each with its output size for square images."""
     size = _output_size(plan.stem, image_size)
     sections = [Section("stem", f"stem: {size} x {size}", _describe_layers(plan.stem))]
     for number, stage in enumerate(plan.stages, start=1):
@@ -89,14 +89,14 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
 
 
 def describe_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
-    """The design choices that differ, such as "model.block bottleneck -> inverted"."""
+    """Return the design choices that differ, such as "model.block bottleneck -> inverted"."""
     names = [field.name for field in fields(ModelSpec)]
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
     return [f"model.{name} {_word(old)} -> {_word(new)}" for name, old, new in pairs if old != new]
 
 
 def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
-    """Depths and channels into the first stage, where they differ, such as "channels 64 -> 96"."""
+    """Return depths and first-stage channels if they differ, such as "channels 64 -> 96"."""
     pairs = [
         ("depths", _depths(before), _depths(after)),
         ("channels", _stem_channels(before), _stem_channels(after)),
@@ -105,15 +105,15 @@ def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
 
 
 def show_lines(sections: Sequence[Section]) -> list[Line]:
-    """The whole description."""
+    """Return all lines of the description."""
     return [line for section in sections for line in _section_lines(section, " ")]
 
 
 def compare_lines(before: Sequence[Section], after: Sequence[Section]) -> list[Line]:
-    """The description with what is only before marked `-` and what is only after `+`.
+    """Return the lines of both descriptions, marked `-` if only in `before` and `+` if only in `after`.
 
-    A section that does not differ is one line. The blocks of a stage are compared from the last group to
-    the first, since most are alike and the first one is the exception.
+    An unchanged section is one line. The blocks of a stage are compared from the last group to the first, since
+    most are equal and the first one is the exception.
     """
     lines: list[Line] = []
     for old, new in zip(before, after, strict=True):
@@ -157,7 +157,7 @@ def _changed_cells(old: Row, new: Row) -> frozenset[str]:
 
 
 def _describe_blocks(blocks: Sequence[BlockPlan]) -> Iterator[Group]:
-    """Neighbours that are the same but for stochastic depth, which rises from block to block, are one group."""
+    """Group consecutive blocks that are equal except for stochastic depth, which rises from block to block."""
     numbered = enumerate((replace(block, drop_path=0.0) for block in blocks), start=1)
     for block, same in groupby(numbered, key=lambda pair: pair[1]):
         numbers = [number for number, _ in same]
@@ -176,7 +176,7 @@ def _describe_block(block: BlockPlan) -> tuple[Row, ...]:
 
 
 def _describe_layers(layers: Sequence[Layer]) -> tuple[Row, ...]:
-    """A row for each convolution and pool, and one for layers that stand before the first of them."""
+    """Return a row for each convolution and pool, and one for the layers before the first of them."""
     rows: list[Row] = []
     for layer in layers:
         match layer:
@@ -238,7 +238,7 @@ def _output_channels(block: BlockPlan) -> int:
 
 
 def _output_size(layers: Sequence[Layer], size: int) -> int:
-    """Height and width behind the layers, in pixels."""
+    """Return height and width of the layers' output, in pixels."""
     for layer in layers:
         match layer:
             case Conv():

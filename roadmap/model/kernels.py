@@ -1,6 +1,6 @@
-"""Whether a tensor's device has kernels of ours, which are Triton's: depthwise_kernels.py and norm_kernels.py.
+"""Availability of this package's Triton kernels (depthwise_kernels.py, norm_kernels.py) for a device and a tensor.
 
-Only who calls one imports those, since Triton is not on every system.
+Callers import the kernel modules inside functions, since Triton is not available on every system.
 """
 
 import warnings
@@ -12,17 +12,17 @@ from torch import Tensor
 
 from roadmap.errors import first_line
 
-OLDEST = 8  # compute capability: Ampere; they were tried on Hopper (9)
+OLDEST = 8  # compute capability: Ampere; tested on Hopper (9)
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Values of a map below which a GPU takes less time for it than the host for calling a kernel of ours, which torch's
-# compiler doesn't see into: an update of the micro network at 32 px, 512 images, takes an H100 2.0 ms, its host 12.
+# Smallest map, in values, for which the GPU's time exceeds the host's time to launch a custom kernel, which torch's
+# compiler can't fuse. An update of the micro network at 32 px, 512 images: an H100 takes 2.0 ms, its host 12.
 LARGE = 2**22
 
 _are_allowed = False
 
 
 def allow_kernels(device: torch.device) -> None:
-    """From here on this process takes them, if the device can and Triton is there and works."""
+    """Enable the kernels in this process if the device supports them and Triton is installed and works."""
     global _are_allowed
     is_nvidia = device.type == "cuda" and torch.version.cuda is not None and find_spec("triton") is not None
     _are_allowed = is_nvidia and torch.cuda.get_device_capability(device)[0] >= OLDEST and _are_made(device)
@@ -30,7 +30,7 @@ def allow_kernels(device: torch.device) -> None:
 
 @cache
 def _are_made(device: torch.device) -> bool:
-    """Whether one can be: Triton compiles with a C compiler of the system, which it may lack."""
+    """Return True if Triton compiles a kernel here; it needs a C compiler, which the system may lack."""
     from roadmap.model.norm_kernels import layer_norm
 
     ones = torch.ones(8, device=device)
@@ -47,5 +47,5 @@ def _are_made(device: torch.device) -> bool:
 
 
 def has_kernels(x: Tensor) -> bool:
-    """Whether there are some for a tensor of such a device and type."""
+    """Return True if kernels are enabled and support the tensor's device and dtype."""
     return _are_allowed and x.is_cuda and x.dtype in TYPES

@@ -1,13 +1,13 @@
-"""The layers of a plan as modules, in two equivalent forms, and LayerNorm for both data formats.
+"""Modules for the layers of a plan, in two equivalent forms, with LayerNorm for both data formats.
 
 A block's branch can run as convolutions on (N, C, H, W), or with its 1x1 convolutions and LayerNorms as
-linear maps on (N, H, W, C) (the released ConvNeXt does the latter). Outputs, gradients and state dicts are
-equal; with channels_last memory the changes of format are views.
+linear maps on (N, H, W, C), as in the released ConvNeXt. Outputs, gradients and state dicts are equal. With
+channels_last memory the format changes are views.
 
-The linear form is the default: time of an update, convolution / linear, micro regime at 16 px, batch 64,
-2 threads, torch 2.14.1, 2-core x86-64 VM, 2026-11-24, n = 9: step 0 0.98, step 5 1.02, step 7 1.15, step 12
-1.26 (benchmarks/block_forms.py). On an H100, compiled, 256 images of 224 px in bf16, the kernels of step 0 take
-44.6 ms so, and those of torchvision's network, which are all convolutions, 44.7.
+The linear form is the default. Time of an update, convolution / linear, micro regime at 16 px, batch 64, 2
+threads, torch 2.14.1, 2-core x86-64 VM, 2026-11-24, n = 9: step 0 0.98, step 5 1.02, step 7 1.15, step 12 1.26
+(benchmarks/block_forms.py). On an H100, compiled, 256 images of 224 px in bf16, the linear form's kernels of step 0
+take 44.6 ms, and those of torchvision's all-convolution network 44.7.
 """
 
 from collections import OrderedDict
@@ -50,10 +50,10 @@ class ToChannelsFirst(nn.Module):
 
 
 def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequential:
-    """A sequence from (N, C, H, W) to (N, C', H', W'), its modules named as in the plan.
+    """Build a sequence from (N, C, H, W) to (N, C', H', W') whose modules are named as in the plan.
 
-    In the linear form a change of format stands before each layer that wants the other one; it has no
-    parameters, so the state dict is the same.
+    In the linear form, a format change precedes each layer that needs the other format. It has no parameters,
+    so the state dict is the same.
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     is_channels_last = False
@@ -69,7 +69,7 @@ def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequenti
 
 
 def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution: bool = False) -> nn.Module:
-    """The module of one layer, for (N, C, H, W) or, where `is_channels_last`, for (N, H, W, C)."""
+    """Build the module of one layer, for (N, H, W, C) if `is_channels_last`, else for (N, C, H, W)."""
     match layer:
         case Conv() if layer.is_depthwise:
             return DepthwiseConv2d(layer.in_channels, layer.kernel, layer.stride, layer.padding, layer.bias)
@@ -112,6 +112,6 @@ def _wants_channels_last(layer: Layer, is_channels_last: bool, form: Form) -> bo
         case Norm():
             return layer.kind is NormKind.layernorm
         case Act() | Scale():
-            return is_channels_last  # works in either
+            return is_channels_last  # works in either format
         case MaxPool():
             return False

@@ -1,6 +1,6 @@
-"""One network that is every step of the roadmap, built from a plan.
+"""Network module of every step of the roadmap, built from a plan.
 
-Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScale its own value:
+Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScale has its own value:
 
 | init         | convolutions                           | classifier            | source                  |
 |--------------|----------------------------------------|-----------------------|-------------------------|
@@ -30,12 +30,12 @@ class Block(nn.Module):
         self.after = build_layers(plan.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W'); H' is H, or H / 2 rounded up in a strided block."""
+        """Map (N, C, H, W) to (N, C', H', W'); H' is H, or H / 2 rounded up in a strided block."""
         return self.after(self.shortcut(x) + self.drop_path(self.branch(x)))
 
 
 class Stage(nn.Module):
-    """Blocks of one width, behind a downsampling layer from step 12 on."""
+    """Blocks of one width, after a downsampling layer from step 12 on."""
 
     def __init__(self, plan: StagePlan, form: Form):
         super().__init__()
@@ -55,7 +55,7 @@ class Head(nn.Module):
         self.linear = nn.Linear(plan.features, plan.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, classes)."""
+        """Map (N, C, H, W) to (N, classes)."""
         return self.linear(self.norm(x.mean((2, 3), keepdim=True)).flatten(1))
 
 
@@ -75,12 +75,12 @@ class Network(nn.Module):
 
 
 def build_network(model: ModelSpec, regime: RegimeSpec) -> Network:
-    """The network on torch's default device (`torch.device("meta")` included), for images of any size."""
+    """Build the network on torch's default device (`torch.device("meta")` included), for images of any size."""
     return Network(plan_network(model, regime), model.form, model.init)
 
 
 def initialize(network: Network, init: Init) -> None:
-    """Draws all weights anew from torch's global generator, as the table above says."""
+    """Draw all weights from torch's global generator, by the table in the module docstring."""
     network.apply(partial(_initialize_module, init=init))
     if init is Init.torchvision:
         network.head.linear.reset_parameters()

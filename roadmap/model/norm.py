@@ -1,4 +1,4 @@
-"""LayerNorm over channels, with kernels of its own on a GPU."""
+"""LayerNorm over channels, with Triton kernels on a GPU."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ class LayerNorm(nn.LayerNorm):
     """`nn.LayerNorm` of (N, H, W, C) with the same parameters.
 
     Args:
-        narrow: under autocast the result comes in the type that a convolution takes, and not as fp32. That is for
-            a norm that a convolution follows, which would round it all the same.
+        narrow: under autocast, return the autocast dtype instead of fp32. For a norm before a convolution, which
+            would cast its input anyway.
     """
 
     def __init__(self, channels: int, eps: float, narrow: bool):
@@ -21,7 +21,7 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.numel() < LARGE or not x.is_contiguous() or not has_kernels(x):
             return super().forward(x)
-        from roadmap.model.norm_kernels import layer_norm  # see kernels.py
+        from roadmap.model.norm_kernels import layer_norm  # kernels.py explains the late import
 
         dtype = x.dtype
         if torch.is_autocast_enabled("cuda"):
@@ -31,7 +31,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class LayerNorm2d(LayerNorm):
-    """The same of (N, C, H, W); without copies where that is channels_last."""
+    """`LayerNorm` of (N, C, H, W); makes no copy if the input is channels_last."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -1,11 +1,11 @@
-"""LayerNorm over the last dimension on a GPU as Triton kernels.
+"""Triton kernels of LayerNorm over the last dimension on a GPU.
 
 Each value is read once, and sums are fp32.
 
-torch's compiler makes loops of it that read their input up to three times, and slow ones for the gradients of
-weights and biases: of an update of ConvNeXt-T at 224 px, 256 images in bf16, its reductions took 11.8 ms and take
-3.3 besides 3.4 of these. By traffic at 2.8 TB/s, 56x56 of 96 channels need 110 us forward and 165 backward, and
-take 164 and 251 (medians of n = 7 on one H100, torch 2.11.0, 2026-11-27).
+torch's compiler generates loops that read their input up to three times, and slow ones for the gradients of weights
+and biases. In an update of ConvNeXt-T at 224 px, 256 images in bf16, its reductions took 11.8 ms; with these
+kernels they take 3.3, and the kernels 3.4. For 56x56 and 96 channels, the bound by traffic at 2.8 TB/s is 110 us
+forward and 165 backward; the kernels take 164 and 251 (medians of n = 7 on one H100, torch 2.11.0, 2026-11-27).
 """
 
 from typing import Any
@@ -18,8 +18,8 @@ from torch.library import custom_op
 
 from roadmap.model.depthwise_kernels import count_processors
 
-VALUES = 2048  # that a program works on at a time, with its empty places beyond the channels
-PROGRAMS = 4  # for each multiprocessor, that share the rows in the backward pass
+VALUES = 2048  # values per program at a time, including the padding beyond the channels
+PROGRAMS = 4  # programs per multiprocessor, which share the rows in the backward pass
 
 
 @triton.jit
@@ -41,7 +41,7 @@ def _normalize(
     BC: tl.constexpr,
     BR: tl.constexpr,
 ):
-    """y (rows, C), and mean and 1 / deviation (rows,), from x (rows, C)."""
+    """Compute y (rows, C), and mean and 1 / deviation (rows,), from x (rows, C)."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.arange(0, BC)
     in_c = c < C
@@ -73,7 +73,7 @@ def _differentiate(
     BC: tl.constexpr,
     BR: tl.constexpr,
 ):
-    """grad_x (rows, C) and each program's sums (programs, 2, C) of the gradients of weights and biases."""
+    """Compute grad_x (rows, C) and each program's sums (programs, 2, C) of the gradients of weights and biases."""
     c = tl.arange(0, BC)
     in_c = c < C
     weight = tl.load(weight_ptr + c, mask=in_c, other=0.0).to(tl.float32)[None, :]
@@ -103,9 +103,9 @@ def _differentiate(
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-    """x (N, C, H, W) in channels_last, its channels normalized, in a `dtype` of its own.
+    """Normalize the channels of x (N, C, H, W) in channels_last; the result has type `dtype`.
 
-    Of (N, H, W, C), a view, torch's compiler would copy what goes into an operation, twice.
+    torch's compiler would copy the inputs of a custom operation twice if they were (N, H, W, C) views.
     """
     y: Tensor = _layer_norm(x, weight, bias, eps, dtype)[0]
     return y
@@ -115,7 +115,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch
 def _layer_norm(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """And the means and 1 / deviations that the backward pass needs, (N * H * W,)."""
+    """Return the result, and the means and 1 / deviations (N * H * W,) for the backward pass."""
     x = x.contiguous(memory_format=torch.channels_last)
     y, mean, rstd = _make_outputs(x, dtype)
     channels, rows = x.shape[1], len(mean)
@@ -148,7 +148,7 @@ def _make_outputs(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor
 
 
 def _divide(channels: int) -> tuple[int, int]:
-    """Channels and rows of a program."""
+    """Return the channels and rows per program."""
     block = triton.next_power_of_2(channels)
     return block, max(VALUES // block, 1)
 

@@ -1,8 +1,8 @@
-"""From design choices to a list of layers: the one place where the steps of the roadmap differ.
+"""Plan of a network: its list of layers from the design choices. The steps of the roadmap differ only here.
 
-`plan_network` is a pure function and needs no torch, so that a plan can be printed, compared, drawn and
-tested. `network.py` turns it into modules. `c` are the channels into a block, `w` the stage's width, `o`
-the channels out, `k` the kernel size.
+`plan_network` is a pure function and needs no torch, so a plan can be printed, compared, drawn and tested.
+`network.py` builds modules from it. `c` is the number of channels into a block, `w` the stage's width, `o` the
+channels out, `k` the kernel size.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from roadmap.model.spec import (
     Width,
 )
 
-EXPANSION = 4  # of both block shapes: 4w out of a bottleneck, 4o inside an inverted one
+EXPANSION = 4  # of both block shapes: a bottleneck has 4w channels out, an inverted one 4o inside
 IMAGE_CHANNELS = 3
 
 
@@ -52,12 +52,12 @@ class Conv:
 
     @property
     def is_of_patches(self) -> bool:
-        """True if the convolution is a linear map of patches side by side."""
+        """True if the convolution is a linear map of non-overlapping patches."""
         return self.kernel == self.stride > 1 and self.groups == 1
 
     @property
     def is_depthwise(self) -> bool:
-        """True if each channel has a filter of its own."""
+        """True if each channel has its own filter."""
         return self.groups == self.in_channels == self.out_channels > 1
 
 
@@ -76,14 +76,14 @@ class Act:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """3x3, stride 2, as in ResNet's stem."""
+    """3x3 max pooling with stride 2, as in ResNet's stem."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Scale:
-    """LayerScale: one learned factor a channel, starting at `init`."""
+    """LayerScale: one learned factor per channel, initialized to `init`."""
 
     name: str
     channels: int
@@ -100,7 +100,7 @@ class BlockPlan:
     branch: tuple[Layer, ...]
     shortcut: tuple[Layer, ...]
     after: tuple[Layer, ...]
-    drop_path: float  # probability that the branch of a sample is dropped
+    drop_path: float  # probability that a sample's branch is dropped
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class NetworkPlan:
 
 
 def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
-    """Every layer of the network that `model` describes at the size that `regime` gives."""
+    """Return all layers of the network with the choices of `model` at the size of `regime`."""
     depths = regime.depths.resnet if model.stage_ratio is StageRatio.resnet else regime.depths.modern
     width = _first_width(model, regime)
     rates = _drop_path_rates(model.drop_path, sum(depths))
@@ -145,10 +145,10 @@ def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
 
 
 def check_image_size(model: ModelSpec, image_size: int) -> None:
-    """Refuses images that the stem, or the 2x2 downsampling of step 12, reduce to nothing.
+    """Check that neither the stem nor the 2x2 downsampling of step 12 reduces the image to nothing.
 
     Raises:
-        ConfigError: with the size after each stage.
+        ConfigError: a stage would see no pixels; the message has the size after each stage.
     """
     sizes = [_stem_output(model, image_size)]
     for _ in range(3):
@@ -162,7 +162,7 @@ def check_image_size(model: ModelSpec, image_size: int) -> None:
 
 
 def _stem_output(model: ModelSpec, image_size: int) -> int:
-    """Height and width of the first stage's map, in pixels."""
+    """Return height and width of the first stage's map, in pixels."""
     if model.stem is Stem.patchify:
         return image_size // model.stem_stride
     return -(-image_size // model.stem_stride)  # padded convolutions round up
@@ -175,15 +175,15 @@ def _first_width(model: ModelSpec, regime: RegimeSpec) -> int:
 
 
 def _drop_path_rates(last: float, blocks: int) -> Iterator[float]:
-    """From 0 at the first block to `last` at the last, linearly."""
+    """Return rates that rise linearly from 0 at the first block to `last` at the last."""
     return (last * i / max(blocks - 1, 1) for i in range(blocks))
 
 
 def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
-    """Total stride 4, 2 or 1. The patch's size follows the stride (4x4, 2x2, 1x1).
+    """Plan a stem of total stride 4, 2 or 1; a patch has the stride's size (4x4, 2x2, 1x1).
 
-    ResNet's stem loses its pool at stride 2, and at stride 1 its convolution is 3x3, as He et al. do on
-    CIFAR-10 (section 4.2 of arXiv 1512.03385).
+    ResNet's stem has no pool at stride 2, and at stride 1 its convolution is 3x3, as He et al. do on CIFAR-10
+    (section 4.2 of arXiv 1512.03385).
     """
     stride = model.stem_stride
     if model.stem is Stem.patchify:
@@ -203,7 +203,7 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
 
 
 def _plan_downsample(model: ModelSpec, channels: int, out: int) -> tuple[Layer, ...]:
-    """Step 12: a norm, then a 2x2 stride-2 convolution."""
+    """Plan the downsampling of step 12: a norm, then a 2x2 stride-2 convolution."""
     return (Norm("norm", model.norm, channels), Conv("conv", channels, out, kernel=2, stride=2))
 
 
@@ -216,8 +216,8 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
         branch.append(replace(conv, name=f"conv{index}"))
         if model.norm_count is Count.all or is_spatial:
             branch.append(Norm(f"norm{index}", model.norm, conv.out_channels))
-        # All: after each conv, the last one after the addition. One: before the projection, which is
-        # "between the two 1x1 convs" for either position of the spatial convolution.
+        # "all": an activation after each convolution, the last one after the addition. "one": before the
+        # projection, which is "between the two 1x1 convs" for either position of the spatial convolution.
         is_before_projection = index == len(convs) - 1
         if not is_last and (model.activation_count is Count.all or is_before_projection):
             branch.append(Act(f"act{index}", model.activation))
@@ -228,10 +228,10 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
 
 
 def _plan_convs(model: ModelSpec, c: int, w: int, o: int, stride: int) -> tuple[Conv, Conv, Conv]:
-    """The three convolutions of a block, in their order.
+    """Plan the three convolutions of a block, in their order.
 
-    Moved up (steps 6 to 12), the spatial convolution works on c, and the hidden dimension is 4o: with 4c,
-    or with a depthwise convolution that widens c to o, the paper's count is missed (3.81 and 4.24 GFLOPs
+    At position=first (steps 6 to 12), the spatial convolution has c channels and the hidden dimension is 4o. With
+    4c, or with a depthwise convolution that widens c to o, the count differs from the paper's (3.81 and 4.24 GFLOPs
     instead of 4.07).
     """
     hidden = w if model.block is BlockShape.bottleneck else EXPANSION * o
@@ -249,10 +249,10 @@ def _plan_convs(model: ModelSpec, c: int, w: int, o: int, stride: int) -> tuple[
 
 
 def _plan_shortcut(model: ModelSpec, c: int, o: int, stride: int) -> tuple[Layer, ...]:
-    """The identity where sizes agree, else a 1x1 convolution with a norm.
+    """Plan the identity if the sizes agree, else a 1x1 convolution with a norm.
 
-    The projection keeps its norm from step 0 until step 12 removes the projection. A bottleneck behind
-    separate downsampling keeps one projection, from w to 4w in the first block of the first stage.
+    The projection keeps its norm from step 0 until step 12 removes the projection. A bottleneck with separate
+    downsampling keeps one projection, from w to 4w in the first block of the first stage.
     """
     if stride == 1 and c == o:
         return ()
@@ -260,7 +260,7 @@ def _plan_shortcut(model: ModelSpec, c: int, o: int, stride: int) -> tuple[Layer
 
 
 def _settle_biases(layers: list[Layer]) -> tuple[Layer, ...]:
-    """A convolution has a bias exactly where no BatchNorm follows it, which would cancel it.
+    """Give each convolution a bias, unless a BatchNorm follows it, which would cancel the bias.
 
     Step 0 then has ResNet's parameters and step 12 ConvNeXt's.
     """

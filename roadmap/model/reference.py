@@ -1,4 +1,4 @@
-"""Networks beside the roadmap, from timm, under the same recipe: Swin and any other."""
+"""Reference networks from timm, trained with the same recipe: Swin and any other."""
 
 import difflib
 
@@ -10,12 +10,12 @@ from roadmap.model.spec import ModelSpec
 
 
 def build_reference(name: str, model: ModelSpec, image_size: int) -> nn.Module:
-    """timm's model `name` for images (N, 3, image_size, image_size), initialized by timm.
+    """Build timm's model `name` for images (N, 3, image_size, image_size), initialized by timm.
 
-    It takes the classes and the stochastic depth from `model`; the other axes have no meaning here.
+    Uses only the number of classes and the stochastic depth of `model`; the other axes do not apply.
 
     Raises:
-        ConfigError: timm knows no such model, or the model can't take this image size.
+        ConfigError: timm has no such model, or the model can't take this image size.
     """
     if not timm.is_model(name):
         known = timm.list_models()
@@ -26,7 +26,7 @@ def build_reference(name: str, model: ModelSpec, image_size: int) -> nn.Module:
         if _has_fixed_size(name):
             options["img_size"] = image_size
         return timm.create_model(name, **options)
-    except TypeError:  # an old model that knows no stochastic depth
+    except TypeError:  # an old model without stochastic depth
         del options["drop_path_rate"]
         return timm.create_model(name, **options)
     except (AssertionError, ValueError, ZeroDivisionError) as error:

@@ -1,4 +1,4 @@
-"""The design choices of the roadmap, one field an axis, and the sizes that turn them into a network.
+"""Design choices of the roadmap, one field per axis, and the sizes (regimes) of its networks.
 
 Each axis is a config group under `conf/model/`; its members are the file names there.
 """
@@ -10,42 +10,42 @@ from roadmap.errors import ConfigError
 
 
 class StageRatio(StrEnum):
-    """How the blocks are spread over the four stages (section 2.2)."""
+    """Distribution of the blocks over the four stages (section 2.2)."""
 
     resnet = "resnet"
     modern = "modern"
 
 
 class Stem(StrEnum):
-    """How the image becomes the first feature map (section 2.2)."""
+    """First layers, from the image to the first feature map (section 2.2)."""
 
     resnet = "resnet"
     patchify = "patchify"
 
 
 class SpatialConv(StrEnum):
-    """Whether the k x k convolution mixes channels (section 2.3)."""
+    """Kind of the k x k convolution: dense mixes channels, depthwise does not (section 2.3)."""
 
     dense = "dense"
     depthwise = "depthwise"
 
 
 class Width(StrEnum):
-    """How many channels the first stage has (section 2.3)."""
+    """Number of channels of the first stage (section 2.3)."""
 
     resnet = "resnet"
     modern = "modern"
 
 
 class BlockShape(StrEnum):
-    """Narrow or wide in the middle (section 2.4)."""
+    """Shape of the block: narrow (bottleneck) or wide (inverted) in the middle (section 2.4)."""
 
     bottleneck = "bottleneck"
     inverted = "inverted"
 
 
 class Position(StrEnum):
-    """Where the k x k convolution stands among the 1x1 convolutions (section 2.5)."""
+    """Position of the k x k convolution among the 1x1 convolutions (section 2.5)."""
 
     middle = "middle"
     first = "first"
@@ -59,35 +59,35 @@ class Activation(StrEnum):
 
 
 class Count(StrEnum):
-    """All that ResNet has, or one a block (section 2.6)."""
+    """Number of norms or activations per block: all that ResNet has, or one (section 2.6)."""
 
     all = "all"
     one = "one"
 
 
 class NormKind(StrEnum):
-    """What is normalized over what (section 2.6)."""
+    """Kind of normalization layer (section 2.6)."""
 
     batchnorm = "batchnorm"
     layernorm = "layernorm"
 
 
 class Downsample(StrEnum):
-    """Stride 2 inside the first block of a stage, or in a layer of its own (section 2.6)."""
+    """Place of stride 2: inside the first block of a stage, or in a separate layer (section 2.6)."""
 
     block = "block"
     separate = "separate"
 
 
 class Form(StrEnum):
-    """Two ways to compute the same block; the linear one was the faster where measured (layers.py)."""
+    """Implementation of a block; the linear one was faster where measured (layers.py)."""
 
     conv = "conv"
     linear = "linear"
 
 
 class Init(StrEnum):
-    """How weights start; a part of the recipe (network.py has the table)."""
+    """Initialization of the weights; part of the recipe (table in network.py)."""
 
     trunc_normal = "trunc_normal"
     fan_in = "fan_in"
@@ -110,9 +110,9 @@ class ModelSpec:
     norm_count: Count
     norm: NormKind
     downsample: Downsample
-    num_classes: int  # the data's
+    num_classes: int  # number of classes of the dataset
     stem_stride: int  # total stride of the stem: 4 as in the paper, 2 or 1 for small images
-    layer_scale_init: float | None  # on the residual branch; the paper's recipe says 1e-6 (table 5)
+    layer_scale_init: float | None  # of the residual branch; the paper's recipe has 1e-6 (table 5)
     drop_path: float  # stochastic depth of the last block; rises linearly from 0 at the first (table 5)
     init: Init
     form: Form
@@ -146,11 +146,11 @@ class Widths:
     """Channels of the first stage; each further stage doubles them."""
 
     resnet: int  # width=resnet under stage_ratio=resnet
-    stage_ratio: int  # width=resnet under stage_ratio=modern: ResNet-200 takes 84 there (table 11)
+    stage_ratio: int  # width=resnet under stage_ratio=modern: 84 for ResNet-200 (table 11)
     modern: int  # width=modern
 
     def __post_init__(self) -> None:
-        # oneDNN (to 3.12, in torch to 2.14) writes past its memory in the backward pass of a strided 1x1
+        # oneDNN (up to 3.12, in torch up to 2.14) writes out of bounds in the backward pass of a strided 1x1
         # convolution of fewer than 8 channels in channels_last: uxlfoundation/oneDNN issue 6035.
         if min(self.resnet, self.stage_ratio, self.modern) < 8:
             raise ConfigError(f"regime.width={self}: each must be at least 8")
@@ -158,9 +158,9 @@ class Widths:
 
 @dataclass(frozen=True)
 class RegimeSpec:
-    """A size at which the whole roadmap is run: what "the modern depths" and "the modern width" are."""
+    """A size at which the whole roadmap is run: the values of "modern depths" and "modern width"."""
 
     name: str
     depths: Depths
     width: Widths
-    drop_path: float  # what the paper's recipe uses in this regime (table 5)
+    drop_path: float  # as in the paper's recipe for this regime (table 5)

@@ -1,8 +1,8 @@
-"""Files of torch.save: checked before torch reads them, and read without running what they hold.
+"""Safe reading of torch.save files: checked before torch reads them, and read without running their pickled code.
 
-torch's reader checks no checksum, and reads nothing from an entry whose attributes look like a folder's: the
-tensor is then memory that nobody has filled. So a file of ours ends in a digest of all its bytes, and of any other
-archive torch sees only what Python's zipfile has checked, entry by entry.
+torch's reader verifies no checksum. If an entry's attributes look like a folder's, it reads nothing and returns
+uninitialized memory. So our files end in a digest of all their bytes, and other archives are first read entry by
+entry by Python's zipfile, which checks them.
 """
 
 import hashlib
@@ -19,19 +19,19 @@ import torch
 
 from roadmap.errors import first_line
 
-ZIP = b"PK\3\4"  # how an archive begins; its last two bytes are the length of the comment behind it
+ZIP = b"PK\3\4"  # first bytes of an archive; its last two bytes are the length of the comment that follows them
 SEAL = b"convnet-roadmap sha256 "
 SEAL_SIZE = len(SEAL) + 64
-FOLDER = 0x10  # MS-DOS's attribute of an entry
-LEGACY = 0x1950A86A20F9469CFC6C  # the first pickle of a file that torch before 1.6 wrote
+FOLDER = 0x10  # MS-DOS attribute of a folder's entry
+LEGACY = 0x1950A86A20F9469CFC6C  # first pickle of a file written by torch before 1.6
 
 
 class UnusableFile(Exception):
-    """Why a file is not read; its text goes on from the file's name, as in "is damaged: ..."."""
+    """Reason that a file can't be read; the text continues a sentence after the file's name: "is damaged: ..."."""
 
 
 def write_sealed(content: Any) -> bytes:
-    """What torch.save writes, with a digest of it as the archive's comment; torch.load reads it as any other."""
+    """Return torch.save's bytes with a digest of them as the archive's comment; torch.load can read the result."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     buffer.seek(-2, io.SEEK_END)
@@ -42,31 +42,31 @@ def write_sealed(content: Any) -> bytes:
 
 
 def read_torch_file(path: Path, allowed: Sequence[type] = ()) -> tuple[Any, bool]:
-    """The content of a file of torch.save, on the CPU, and whether a digest vouches for it.
+    """Return the content of a torch.save file, on the CPU, and True if a digest verifies it.
 
     Args:
         allowed: classes that the file may hold beyond tensors, numbers, strings and containers.
 
     Raises:
-        UnusableFile: it is damaged, no file of torch.save, or holds a class that is not allowed.
+        UnusableFile: the file is damaged, is no torch.save file, or holds a class that is not allowed.
     """
     try:
         with path.open("rb") as file:
             is_sealed = _check_seal(file)
             source = file if is_sealed or not _is_zip(file) else _copy_archive(file)
             with warnings.catch_warnings(), torch.serialization.safe_globals(list(allowed)):
-                warnings.simplefilter("ignore")  # of pickle protocols; what can't be read is an error
+                warnings.simplefilter("ignore")  # warnings about pickle protocols; an unreadable file raises anyway
                 return torch.load(source, map_location="cpu", weights_only=True), is_sealed
     except (UnusableFile, MemoryError):
         raise
     except OSError as error:
         raise UnusableFile(f"can't be read: {error.strerror or first_line(error)}") from error
-    except Exception as error:  # zipfile's, pickle's and torch's errors share no base
+    except Exception as error:  # errors of zipfile, pickle and torch have no common base
         raise UnusableFile(_explain(path, error)) from error
 
 
 def _check_seal(file: BinaryIO) -> bool:
-    """True if the file ends in a digest of all that is before it."""
+    """Return True if the file ends in a digest of all bytes before it."""
     size = file.seek(0, io.SEEK_END)
     file.seek(max(size - SEAL_SIZE, 0))
     seal = file.read()
@@ -84,7 +84,7 @@ def _check_seal(file: BinaryIO) -> bool:
 
 
 def _is_zip(file: BinaryIO) -> bool:
-    """True if torch or Python takes the file for an archive; torch before 1.6 wrote pickles, one behind another."""
+    """Return True if torch or Python reads the file as an archive; torch before 1.6 wrote a sequence of pickles."""
     start = file.read(len(ZIP))
     is_zip = start == ZIP or zipfile.is_zipfile(file)
     file.seek(0)
@@ -92,7 +92,7 @@ def _is_zip(file: BinaryIO) -> bool:
 
 
 def _copy_archive(file: BinaryIO) -> BinaryIO:
-    """The entries, as zipfile reads and checks them, in an archive with a directory of our own."""
+    """Copy the entries, as read and checked by zipfile, into an archive with a new directory."""
     copy = io.BytesIO()
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as clean:
         names = [entry.filename for entry in archive.infolist()]
@@ -116,14 +116,14 @@ def _copy_archive(file: BinaryIO) -> BinaryIO:
 
 
 def _explain(path: Path, error: Exception) -> str:
-    """Why a file was not read; torch's own text goes on for lines and advises to trust the file."""
+    """Return why a file can't be read; torch's own text is several lines and advises trusting the file."""
     refused = re.search(r"GLOBAL ([\w.]+) (was not an allowed|whose module)", str(error))
     cause = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
     if cause and "Unsupported operand" in cause[1] and zipfile.is_zipfile(path):
         return "was saved with a pickle_protocol above 2, which torch reads only from files that it trusts"
     try:
         name = refused[1] if refused else _find_class(path)
-    except Exception:  # it is no pickle, and pickletools' errors share no base
+    except Exception:  # not a pickle; pickletools' errors have no common base
         return f"is damaged: {cause[1] if cause else first_line(error)}"
     if name is None:
         return "holds pickled objects of Python and is no file of torch.save"
@@ -134,7 +134,7 @@ def _explain(path: Path, error: Exception) -> str:
 
 
 def _find_class(path: Path) -> str | None:
-    """The first class in a pickle that torch did not write, or None. Raises where the file is something else."""
+    """Return the first class in a pickle, or None. Raises if torch before 1.6 wrote it or it is no pickle."""
     classes: list[str] = []
     strings: list[str] = []
     with path.open("rb") as file:
