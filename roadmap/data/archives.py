@@ -5,18 +5,20 @@ that an epoch can't begin in its middle. Here an archive is listed once, and eac
 """
 
 import os
-import re
-import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from timm.data.readers import create_reader
-from timm.data.readers.img_extensions import get_img_extensions
 
-from roadmap.data.labels import ENDINGS, Label, check_numbers, number_labels, number_names, parse_label
+from roadmap.console import warn
+from roadmap.data.image_files import class_name, describe_left_out
+from roadmap.data.labels import Label, check_numbers, number_labels, number_names
+from roadmap.data.parts import note_choice
 from roadmap.data.pixels import Pixels, decode_image
+from roadmap.data.samples import key_of, list_samples
 from roadmap.errors import DataError, first_line
 
 UNLABELED = (-1, None)  # in a split of Hugging Face
@@ -48,8 +50,17 @@ class TarImages:
 
     def __init__(self, archives: Sequence[Path], num_classes: int):
         self.root = os.path.commonpath([str(path) for path in archives])
-        listed = [(path, *_list_archive(path)) for path in archives]
-        found = [(path, image, labels.get(_key(image.name))) for path, images, labels in listed for image in images]
+        listed = [(path, list_samples(path)) for path in archives]
+        left_out = sum((samples.left_out for _, samples in listed), Counter[str]())
+        if any(samples.labels for _, samples in listed):
+            left_out += sum((samples.drop_parts() for _, samples in listed), Counter[str]())
+        if left_out:
+            warn(describe_left_out(self.root, left_out))
+        found = [
+            (path, image, samples.labels.get(key_of(image.name)))
+            for path, samples in listed
+            for image in samples.images
+        ]
         if not found:
             raise DataError(
                 f"{self.root} has no images: expected CLASS/*.jpg, or *.jpg with *.cls, in its archives"
@@ -61,7 +72,7 @@ class TarImages:
         ) or number_names([_folder_of(image.name) or _class_of_archive(path, archives) for path, image, _ in found])
         times = {path: path.stat().st_mtime_ns for path in archives}
         self.members = [
-            Member(path, image.name, image.offset_data, image.size, number, times[path])
+            Member(path, image.name, image.offset, image.size, number, times[path])
             for (path, image, _), number in zip(found, numbers, strict=True)
         ]
 
@@ -135,68 +146,12 @@ class HubImages:
         return f"\0{self.root}\0{self.split}\0{fingerprint}\0{index}\0{self.labels[index]}"
 
 
-def find_archives(root: Path, names: Sequence[str]) -> list[Path]:
-    """The archives of one part: train.tar, train/*.tar, or shards such as imagenet1k-train-0001.tar."""
-    for name in names:
-        shard = re.compile(rf"(.*-)?{name}(-\d+)?\.tar")
-        inside = sorted((root / name).glob("*.tar"))
-        found = inside or sorted(path for path in root.glob("*.tar") if shard.fullmatch(path.name))
-        if found:
-            return found
-    return []
-
-
-def _list_archive(path: Path) -> tuple[list[tarfile.TarInfo], dict[str, Label]]:
-    """Its images, and the labels that are written beside them, by the images' names without their ending."""
-    images: list[tarfile.TarInfo] = []
-    beside: dict[str, dict[str, Label]] = {ending: {} for ending in ENDINGS}
-    endings = get_img_extensions(as_set=True)
-    try:
-        with tarfile.open(path, "r:") as archive:
-            end = 0
-            for member in archive:
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                ending = os.path.splitext(member.name)[1].lower()
-                if member.isfile() and ending in endings:
-                    images.append(member)
-                elif member.isfile() and ending in ENDINGS and len(_key(member.name) + ending) == len(member.name):
-                    label = _read_label(path, member.name, archive.extractfile(member), ending)
-                    if label is not None:
-                        beside[ending][_key(member.name)] = label
-        if path.stat().st_size < end + tarfile.BLOCKSIZE:  # tarfile takes a broken header for the end
-            raise tarfile.ReadError("it ends too early, without the empty block that closes an archive")
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise DataError(f"{path} can't be read as an uncompressed tar archive: {first_line(error)}") from error
-    return images, _join_labels(path, beside[".cls"], beside[".json"])
-
-
-def _read_label(path: Path, name: str, file: IO[bytes] | None, ending: str) -> Label | None:
-    try:
-        return parse_label(file.read() if file is not None else b"", ending)
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or no label
-        raise DataError(f"{path}: {name} can't be read as a label: {first_line(error)}") from error
-
-
-def _join_labels(path: Path, plain: dict[str, Label], described: dict[str, Label]) -> dict[str, Label]:
-    """Those of .cls files and of .json files, which may name the class that the former number."""
-    for key in sorted(plain.keys() & described.keys()):
-        if type(plain[key]) is type(described[key]) and plain[key] != described[key]:
-            raise DataError(f"{path}: {key}.cls has the label {plain[key]}, {key}.json {described[key]}")
-    return described | plain
-
-
-def _key(name: str) -> str:
-    """What the files of one WebDataset sample share: everything up to the first dot of the last part."""
-    folder, base = os.path.split(name)
-    return os.path.join(folder, base.split(".", 1)[0])
-
-
 def _folder_of(name: str) -> str:
-    return os.path.basename(os.path.dirname(os.path.normpath(name)))  # tar -C FOLDER . begins with ./
+    return class_name(os.path.basename(os.path.dirname(name)))
 
 
 def _class_of_archive(path: Path, archives: Sequence[Path]) -> str:
-    return path.stem if len(archives) > 1 else ""
+    return class_name(path.stem) if len(archives) > 1 else ""
 
 
 def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label | None]]:
@@ -215,6 +170,9 @@ def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label 
                 raise DataError(f"hfds/{name} has the columns {columns}; expected image and label")
             labels = reader.dataset.select_columns("label")[:]["label"]
             if any(label not in UNLABELED for label in labels):
+                note_choice(
+                    f"hfds/{name}", [split, *(other for other in splits if other in found and other != split)]
+                )
                 return reader, split, labels
             without = split
     except DataError:

@@ -1,14 +1,21 @@
 """Images in class folders, CLASS/**/*.jpg: torchvision's ImageFolder, but for what that takes by mistake."""
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.console import warn
 from roadmap.data.classes import list_names
-from roadmap.data.image_files import ENDINGS, describe_left_out, ending_of, is_ignored, is_image, walk_images
+from roadmap.data.image_files import (
+    ENDINGS,
+    class_name,
+    describe_left_out,
+    ending_of,
+    is_ignored,
+    is_image,
+    walk_images,
+)
 from roadmap.data.pixels import Pixels, read_image
 from roadmap.errors import DataError
 
@@ -69,11 +76,6 @@ class FolderImages:
         path, label = self.samples[index]
         facts = os.stat(path)
         return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"
-
-
-def class_name(name: str) -> str:
-    """A class by its composed name, since one system writes é as one character and another as two."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _kind_outside(name: str) -> str:

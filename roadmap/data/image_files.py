@@ -1,6 +1,7 @@
 """Which files are images: one answer for folders, archives and `scripts/shrink_images.py`. No torch here."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,11 @@ def is_ignored(path: str) -> bool:
 def ending_of(name: str) -> str:
     """In small letters, for counts."""
     return os.path.splitext(name)[1].lower() or "without an ending"
+
+
+def class_name(name: str) -> str:
+    """A class by its composed name, since one system writes é as one character and another as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def walk_images(folder: str | Path) -> tuple[list[str], Counter[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from roadmap.data.archives import HubImages, TarImages, find_archives
+from roadmap.data.archives import HubImages, TarImages
 from roadmap.data.classes import (
     ClassedImages,
     Classes,
@@ -21,6 +21,7 @@ from roadmap.data.classes import (
     warn_of_empty,
 )
 from roadmap.data.folders import FolderImages
+from roadmap.data.parts import TRAINING_NAMES, VALIDATION_NAMES, find_part
 from roadmap.data.pixels import Pixels
 from roadmap.data.reading import CheckedImages, Images, name_of, origin_of
 from roadmap.data.spec import DataSpec, Source
@@ -29,8 +30,6 @@ from roadmap.errors import DataError
 DEFAULT_ROOT = Path("data")
 DIGITS = Path(__file__).with_name("digits.npz")
 HUB = "hfds/"  # a root that begins with it names a data set of Hugging Face, in timm's notation
-TRAINING_NAMES = ("train",)
-VALIDATION_NAMES = ("val", "test", "validation")
 HOLDOUT_SEED = 0  # the same images for every run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
@@ -113,11 +112,17 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
     if data.source is Source.digits:
         return _open_digits()
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
+    kind = CIFAR10 if data.source is Source.cifar10 else CIFAR100
     if data.source is Source.folder or (root / "train").is_dir():
+        if data.source is not Source.folder and (root / kind.base_folder).is_dir():
+            raise DataError(
+                f"{root / 'train'} and {root / kind.base_folder} are both there: for the first choose "
+                "data=imagefolder, for the second another data.root"
+            )
         train, val = (_open_part(root, names, data.num_classes) for names in (TRAINING_NAMES, VALIDATION_NAMES))
         _check_class_count(train, data.num_classes)
         return train, val
-    return _open_cifar(CIFAR10 if data.source is Source.cifar10 else CIFAR100, root, download)
+    return _open_cifar(kind, root, download)
 
 
 def _hold_out(images: Images, count: int) -> tuple[Images, Images]:
@@ -181,10 +186,8 @@ def _open_part(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedI
     if str(root).startswith(HUB):
         return HubImages(str(root).removeprefix(HUB), names, num_classes)
     _check_root(root)
-    archives = find_archives(root, names)
-    if archives:
-        return TarImages(archives, num_classes)
-    return _read_folder(root / "train" if names is TRAINING_NAMES else _find_validation(root))
+    part = find_part(root, names)
+    return FolderImages(part) if isinstance(part, Path) else TarImages(part, num_classes)
 
 
 def _check_root(root: Path) -> None:
@@ -193,19 +196,6 @@ def _check_root(root: Path) -> None:
             f"there is no data folder {root.absolute()}; expected train/CLASS/* and val/CLASS/* (or test/) "
             "below it. Name another by data.root=FOLDER"
         )
-
-
-def _find_validation(root: Path) -> Path:
-    for name in VALIDATION_NAMES:
-        if (root / name).is_dir():
-            return root / name
-    raise DataError(f"{root.absolute()} has no validation folder; expected one of {', '.join(VALIDATION_NAMES)}")
-
-
-def _read_folder(path: Path) -> FolderImages:
-    if not path.is_dir():
-        raise DataError(f"there is no folder {path.absolute()}; expected one folder of images for each class in it")
-    return FolderImages(path)
 
 
 def _check_class_count(images: ClassedImages, num_classes: int) -> None:

@@ -1,0 +1,212 @@
+"""Where the images of a part are, where that is said twice, and what of an archive is an image."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roadmap import console
+from roadmap.data.archives import TarImages
+from roadmap.data.folders import FolderImages
+from roadmap.data.image_files import ENDINGS
+from roadmap.data.parts import VALIDATION_NAMES, find_part
+from roadmap.data.sources import open_images, open_validation
+from roadmap.data.spec import DataSpec, Source
+from roadmap.errors import DataError
+
+MakeArchive = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_warned", set())
+
+
+def image_file(number: int, kind: str = "png") -> bytes:
+    content = io.BytesIO()
+    Image.new("L", (4, 4), number).save(content, format=kind)
+    return content.getvalue()
+
+
+@pytest.fixture
+def make_archive(tmp_path: Path) -> MakeArchive:
+    """Makes an archive of files by their names: images of a gray level, and texts."""
+
+    def make(files: dict[str, int | str], name: str = "train.tar") -> Path:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(tmp_path / name, "w") as tar:
+            for path, value in files.items():
+                content = image_file(value) if isinstance(value, int) else value.encode()
+                member = tarfile.TarInfo(path)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        return tmp_path / name
+
+    return make
+
+
+def levels(images: TarImages) -> dict[int, int]:
+    """The class of each image by its gray level."""
+    return {int(pixels[0, 0, 0]): label for pixels, label in (images[index] for index in range(len(images)))}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("train/", "train.tar"),
+        ("train/", "train/cat.tar"),
+        ("train/", "train-0000.tar"),
+        ("train/", "photographs-train-0000.tar"),
+        ("train.tar", "train-0000.tar"),
+        ("train.tar", "photographs-train-0000.tar"),
+        ("train.tar", "photographs-train.tar"),
+        ("train/cat.tar", "train.tar"),
+        ("train/", "train.TAR"),
+    ],
+)
+def test_a_part_that_is_there_twice_is_refused(
+    spec: DataSpec, photographs: Path, make_archive: MakeArchive, first: str, second: str
+) -> None:
+    """Of which one was trained on without a word: an archive that is older than the folder that was cleaned."""
+    if first != "train/":
+        (photographs / "train").rename(photographs / "elsewhere")
+    for name in (first, second):
+        if not name.endswith("/"):
+            make_archive({"ape/1.png": 1, "cat/1.png": 2}, f"photographs/{name}")
+    with pytest.raises(DataError) as caught:
+        open_images(spec)
+    for name in (first, second):
+        assert str(photographs / name).rstrip("/") in str(caught.value)
+    assert "are both there" in str(caught.value)
+    assert len(open_validation(spec)) == 4
+
+
+def test_what_is_there_once_is_taken(photographs: Path, make_archive: MakeArchive) -> None:
+    train = photographs / "train"
+    assert find_part(photographs, ["train"]) == train
+    make_archive({"a.txt": ""}, "photographs/training.tar")
+    make_archive({"a.txt": ""}, "photographs/.train.tar")
+    make_archive({"a.txt": ""}, "photographs/._x-train-0000.tar")
+    make_archive({"a.txt": ""}, "photographs/train/.ape.tar")
+    assert find_part(photographs, ["train"]) == train
+    (photographs / "val").rename(photographs / "elsewhere")
+    (photographs / "val").mkdir()  # an empty folder says nothing
+    archive = make_archive({"a.txt": ""}, "photographs/val.tar")
+    assert find_part(photographs, VALIDATION_NAMES) == [archive]
+
+
+@pytest.mark.parametrize(
+    ("names", "taken", "warned"),
+    [
+        (("val", "test"), "val", False),
+        (("test",), "test", False),
+        (("test", "validation"), "test", True),
+        (("val", "validation"), "val", True),
+    ],
+)
+def test_an_evaluated_part_that_is_not_the_obvious_one_is_told(
+    photographs: Path, names: tuple[str, ...], taken: str, warned: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (photographs / "val").rename(photographs / "elsewhere")
+    for name in names:
+        (photographs / name / "cat").mkdir(parents=True)
+    assert find_part(photographs, VALIDATION_NAMES) == photographs / taken
+    message = f"warning: {photographs}: {taken} is evaluated, though there is validation, too\n"
+    assert capfd.readouterr().err == (message if warned else "")
+
+
+def test_cifar_beside_a_folder_of_images_is_refused(spec: DataSpec, photographs: Path) -> None:
+    (photographs / "cifar-10-batches-py").mkdir()
+    with pytest.raises(DataError, match=r"train and .*cifar-10-batches-py are both there: .*data=imagefolder"):
+        open_images(replace(spec, source=Source.cifar10))
+    assert len(open_images(spec)[0]) == 12
+
+
+def test_an_archive_has_the_images_of_its_folder(
+    make_archive: MakeArchive, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever their endings, with what is hidden and what is left out."""
+    names = [f"{folder}/{number}{ending}" for folder in ("cat", "dog") for number, ending in enumerate(ENDINGS)]
+    names += ["cat/a.b.JPG", "cat/1.jpg.ppm", "dog/deep/er/1.PNG", "dog/x.seg.png"]
+    hidden = ["cat/._1.jpg", "cat/.ipynb_checkpoints/1.jpg", "__MACOSX/cat/1.jpg", ".trash/1.jpg"]
+    others = ["cat/1.gif", "cat/2.GIF", "dog/1.avif", "dog/LICENSE"]
+    for name in (*names, *hidden, *others):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_file(1))
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        tar.add(tmp_path / "train", ".")
+    folder, archive = FolderImages(tmp_path / "train"), TarImages([tmp_path / "train.tar"], 2)
+    assert sorted(os.path.relpath(path, folder.root) for path, _ in folder.samples) == sorted(names)
+    assert sorted(member.name for member in archive.members) == sorted(names)
+    counts = ": 4 files are left out: 2 .gif, 1 .avif, 1 without an ending. Images are .jpg"
+    assert capfd.readouterr().err.count(counts) == 2
+
+
+def test_a_part_beside_a_webdatasets_image_is_no_image(
+    make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Such as the mask of a segmentation; timm too takes jpg before png, and neither seg.png nor mask.jpg."""
+    files: dict[str, int | str] = {"a.seg.png": 1, "a.jpg": 2, "a.cls": "0", "a.txt": "an ape"}
+    files |= {"b.png": 3, "b.json": json.dumps({"label": 1}), "b.mask.jpg": 4, "c.png": 5, "c.JPG": 6, "c.cls": "1"}
+    images = TarImages([make_archive(files)], 2)
+    assert levels(images) == {2: 0, 3: 1, 6: 1}
+    assert "4 files are left out: 1 .txt, 1 .seg.png, 1 .mask.jpg, 1 .png" in capfd.readouterr().err
+
+
+def test_what_unpacking_would_give_is_read(make_archive: MakeArchive) -> None:
+    """A file that was packed again, and one that shares its content with another."""
+    archive = make_archive({"cat/1.png": 1, "dog/1.png": 2})
+    with tarfile.open(archive, "a") as tar:
+        content = image_file(3)
+        member = tarfile.TarInfo("cat/1.png")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+        for kind, name, target in (
+            (tarfile.LNKTYPE, "dog/2.png", "cat/1.png"),
+            (tarfile.SYMTYPE, "dog/3.png", "1.png"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    images = TarImages([archive], 2)
+    assert [member.name for member in images.members] == ["dog/1.png", "cat/1.png", "dog/2.png", "dog/3.png"]
+    assert sorted((int(images[i][0][0, 0, 0]), images[i][1]) for i in range(4)) == [(2, 1), (2, 1), (3, 0), (3, 1)]
+
+
+def test_links_to_nothing_are_counted(make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]) -> None:
+    archive = make_archive({"cat/1.png": 1, "dog/1.png": 2})
+    with tarfile.open(archive, "a") as tar:
+        link = tarfile.TarInfo("cat/2.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/data/2.png"
+        tar.addfile(link)
+    assert len(TarImages([archive], 2)) == 2
+    assert "1 files are left out: 1 links to nothing in it, or devices" in capfd.readouterr().err
+
+
+def test_a_label_of_gigabytes_is_not_read(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadmap.data.samples.LONGEST_LABEL", 100)
+    with pytest.raises(DataError, match=r"train\.tar: a\.json can't be read as a label: it has 110 bytes"):
+        TarImages([make_archive({"a.png": 1, "a.json": "1" * 110})], 2)
+
+
+def test_a_class_number_of_billions_allocates_nothing(make_archive: MakeArchive) -> None:
+    with pytest.raises(
+        DataError, match=r"train\.tar: b\.png has the class number 3000000000; data\.num_classes=2 "
+    ):
+        TarImages([make_archive({"a.png": 1, "a.cls": "0", "b.png": 2, "b.cls": "3000000000"})], 2)
+
+
+def test_gray_of_16_bits_in_an_archive_is_scaled(make_archive: MakeArchive, tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    Image.fromarray(np.full((4, 4), 257 * 73, dtype=np.uint16)).save(tmp_path / "1.png")
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        tar.add(tmp_path / "1.png", "cat/1.png")
+    assert (TarImages([tmp_path / "train.tar"], 1)[0][0] == 73).all()
