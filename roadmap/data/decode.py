@@ -14,7 +14,7 @@ from roadmap.data.archives import TarImages
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
 from roadmap.data.folders import FolderImages
 from roadmap.data.pixels import Pixels
-from roadmap.data.reading import CheckedImages
+from roadmap.data.reading import CheckedImages, name_of
 from roadmap.data.sources import PartOfImages
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
@@ -24,11 +24,16 @@ LONG = 20_000  # images; decoding more is shown
 PIECE = 256  # images that a thread takes at a time
 
 
+class SizesDifferError(DataError):
+    """Images of several sizes, which no single array holds."""
+
+
 def decode(images: CheckedImages, data: DataSpec) -> Decoded:
     """All images of a set at the network's size.
 
     Raises:
-        DataError: an image can't be read, has another size than the others, or the cache can't be written.
+        SizesDifferError: an image has another size than the first one; names both.
+        DataError: an image can't be read, or the cache can't be written.
     """
     n, size = len(images), data.image_size
     folder, key = find_folder(data), fingerprint(images.images, data)
@@ -63,9 +68,9 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
                 continue
             image, labels[index] = sample
             if image.shape != first.shape:
-                raise DataError(
-                    f"image {index} of {data.name} has {_size(image)} pixels, the first one {_size(first)}: images "
-                    "of several sizes can't be kept on the device. Choose hardware.resident=false"
+                raise SizesDifferError(
+                    f"{name_of(images.images, index)} has {_size(image)} pixels, "
+                    f"{name_of(images.images, 0)} {_size(first)}"
                 )
             if image.shape[:2] != (size, size):
                 image = np.asarray(resize(Image.fromarray(image)))

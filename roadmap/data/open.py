@@ -6,7 +6,9 @@ from typing import Protocol
 
 import torch
 
+from roadmap.console import warn
 from roadmap.data.batches import EvalBatches, TrainBatches
+from roadmap.data.decode import SizesDifferError
 from roadmap.data.finish import Finish
 from roadmap.data.order import ALONE, Batch, MicroBatches, Order, Share
 from roadmap.data.reading import CheckedImages, Images, checked
@@ -54,8 +56,8 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
     """Training batches of the images, augmented."""
     images = checked(images, data.on_error)
     order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
-    if _is_resident(images, data, augment, load):
-        resident = ResidentImages(images, data, load.device)
+    resident = _keep_on_device(images, data, augment, load)
+    if resident is not None:
         return ResidentTrainBatches(resident, data, augment, replace(order, images=len(resident)))
     return TrainBatches(
         images,
@@ -69,8 +71,9 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
 def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
     """Batches of the images, each once and as it is."""
     images = checked(images, data.on_error)
-    if _is_resident(images, data, augment, load):
-        return ResidentEvalBatches(ResidentImages(images, data, load.device), load.batch_size, load.share)
+    resident = _keep_on_device(images, data, augment, load)
+    if resident is not None:
+        return ResidentEvalBatches(resident, load.batch_size, load.share)
     return EvalBatches(
         images,
         build_eval_transform(data),
@@ -81,10 +84,20 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
     )
 
 
-def _is_resident(images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> bool:
+def _keep_on_device(
+    images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec
+) -> ResidentImages | None:
+    """The images on the device; None where worker processes are to read them."""
     if load.resident is False:
-        return False
+        return None
     obstacle = find_obstacle(images, data, augment, load.device, 1.0 if load.resident else BUDGET)
-    if obstacle and load.resident:
+    if obstacle is None:
+        try:
+            return ResidentImages(images, data, load.device)
+        except SizesDifferError as error:
+            obstacle = str(error)
+            if load.resident is None:
+                warn(f"{data.name} is read image by image, which is slower, since {obstacle}")
+    if load.resident:
         raise ConfigError(f"hardware.resident=true: {data.name} can't be kept on the device, since {obstacle}")
-    return obstacle is None
+    return None

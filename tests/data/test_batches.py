@@ -1,6 +1,7 @@
 """The batches of an epoch and of an evaluation, both ways: kept on the device, and read by worker processes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from roadmap.data.resident import (
     find_obstacle,
 )
 from roadmap.data.sources import ImageArray, open_images
-from roadmap.data.spec import OnError
+from roadmap.data.spec import DataSpec, OnError
 from roadmap.data.transforms import build_eval_transform, build_train_transform
 from roadmap.errors import ConfigError
 
@@ -143,6 +144,28 @@ def test_more_of_the_memory_is_for_those_who_ask(
     monkeypatch.setattr("roadmap.data.resident._memory", lambda _: pixels.nbytes - 1)
     with pytest.raises(ConfigError, match="100 images of 16 pixels take more than 100% of its memory"):
         open_train(ImageArray(pixels, np.arange(100)), data, CONFIG.recipe.augment, replace(load, resident=True))
+
+
+def test_images_of_several_sizes_are_read_by_workers(
+    photographs: Path, spec: DataSpec, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first is square and another is not; those who ask for the device get the names."""
+    monkeypatch.setattr("roadmap.console._warned", set())
+    odd = photographs / "train/cat/5.jpg"
+    Image.new("RGB", (20, 16)).save(odd)
+    load = LoadSpec(4, 1, 0, torch.device("cpu"), workers=0, resident=None)
+    train, val = open_images(spec)
+    batches = open_train(train, spec, CONFIG.recipe.augment, load)
+    assert isinstance(batches, TrainBatches)
+    assert [len(batch.labels) for update in batches.epoch(0) for batch in update] == [4, 4, 4]
+    assert isinstance(open_eval(train, spec, CONFIG.recipe.augment, load), EvalBatches)
+    assert isinstance(open_eval(val, spec, CONFIG.recipe.augment, load), ResidentEvalBatches)
+    names = rf"{odd} has 20x16 pixels, {photographs}/train/ape/0.jpg 16x16"
+    assert capfd.readouterr().err == (
+        f"warning: photographs is read image by image, which is slower, since {names}\n"
+    )
+    with pytest.raises(ConfigError, match=f"hardware.resident=true: photographs can't be kept .*, since {names}"):
+        open_train(train, spec, CONFIG.recipe.augment, replace(load, resident=True))
 
 
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (224, 224), (100, 180)])
