@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from roadmap import console
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_files import ENDINGS
 from roadmap.data.pixels import read_image
+from roadmap.data.sources import open_images
+from roadmap.data.spec import DataSpec
 
 MakeFiles = Callable[..., Path]
 
@@ -105,6 +108,20 @@ def test_links_are_followed_unless_they_never_end(make_files: MakeFiles) -> None
 
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "épagneul") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize("train", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("val", [COMPOSED, DECOMPOSED])
+def test_a_class_is_the_same_composed_and_decomposed(
+    make_files: MakeFiles, spec: DataSpec, train: str, val: str
+) -> None:
+    """Its number is the training folder's, where é comes behind z, or as two characters with e."""
+    root = make_files(f"train/{train}/1.png", "train/zebra/1.png", f"val/{val}/1.png", "val/zebra/1.png")
+    expected = [("zebra", COMPOSED), (COMPOSED, "zebra")][train == DECOMPOSED]
+    for part in (images.images for images in open_images(replace(spec, root=str(root)))):
+        assert tuple(part.classes) == expected
+        for path, label in part.samples:
+            assert expected[label] == unicodedata.normalize("NFC", Path(path).parent.name)
 
 
 def test_a_class_in_both_forms_is_one(make_files: MakeFiles) -> None:
