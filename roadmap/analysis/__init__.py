@@ -1,1 +1,1 @@
-"""From result folders to tables and figures. Reads files only; knows nothing of how they were trained."""
+"""Analysis: tables, statistics and figures from the result files of runs. Independent of the training code."""

@@ -1,7 +1,7 @@
-"""Whether runs agree with tables 10 and 11: in order, on any data; in accuracy, where they claim to repeat them.
+"""Agreement of runs with tables 10 and 11: rank correlation on any data, accuracy for reproductions.
 
-Accuracies are set beside the paper's only for runs on ImageNet, at the size and with every setting of a row of the
-paper. On other data the paper's order of the steps is what can be compared.
+Accuracies are compared with the paper's only for runs on ImageNet, with the size and every setting of one of the
+paper's rows. On other data only the order of the steps can be compared.
 """
 
 import math
@@ -17,15 +17,15 @@ from roadmap.analysis.statistics import ALPHA, Interval
 from roadmap.analysis.transfer import paper_steps
 
 PAPER_RECIPE = "paper"
-TOLERANCE = 0.3  # points; the paper's own deviation over three seeds is 0.02 to 0.18 (table 10)
-FEWEST = 5  # pairs, below which a rank correlation has no interval
+TOLERANCE = 0.3  # points; the paper's standard deviation over three seeds is 0.02 to 0.18 (table 10)
+FEWEST = 5  # pairs; a rank correlation of fewer has no interval
 
-PaperSettings = Mapping[tuple[str, str], str]  # the hash of the paper's settings, by regime and recipe
+PaperSettings = Mapping[tuple[str, str], str]  # hash of the paper's settings, by regime and recipe
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation; its interval takes the steps as a sample, and the noise of seeds as part of it."""
+    """A rank correlation; its interval treats the steps as a sample and includes the noise of seeds."""
 
     value: float
     interval: Interval | None
@@ -33,18 +33,18 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far our order of steps, or of changes, is the paper's."""
+    """How closely the measured order of steps, or of changes, follows the paper's."""
 
-    subject: str  # steps or changes
+    subject: str  # "steps" or "changes"
     n: int
     spearman: Correlation
     kendall: Correlation
-    same_sign: int | None = None  # changes that go up or down as the paper's do; no count of steps
+    same_sign: int | None = None  # changes with the paper's sign; None for steps
 
 
 @dataclass(frozen=True)
 class RowCheck:
-    """A row that claims to repeat one of the paper's."""
+    """A row that claims to reproduce one of the paper's."""
 
     row: Row
     top1: float  # percent, mean over seeds
@@ -53,25 +53,25 @@ class RowCheck:
 
     @property
     def difference(self) -> float:
-        """Ours less the paper's, in points."""
+        """Measured accuracy minus the paper's, in points."""
         return self.top1 - self.paper_top1
 
 
 def is_called_paper(row: Row) -> bool:
-    """Whether data, size and recipe of a row are called as the paper's; the references have no recipe."""
+    """Return True if data, size and recipe have the names of the paper's; the references have no recipe."""
     recipe = ORIGINAL if row.step == ORIGINAL else PAPER_RECIPE
     return row.on_imagenet and row.paper is not None and row.recipe == recipe
 
 
 def claims_reproduction(row: Row, settings: PaperSettings) -> bool:
-    """Whether every run of a row has the paper's settings, not by name alone: not so after `recipe.epochs=100`."""
+    """Return True if every run of a row has the paper's settings, by hash: not after `recipe.epochs=100`."""
     return is_called_paper(row) and row.setting_hashes == {settings.get((row.regime, row.recipe))}
 
 
 def check_rows(
     rows: Sequence[Row], settings: PaperSettings, tolerance: float, best: bool = False
 ) -> list[RowCheck]:
-    """Every finished row that claims a reproduction; it passes within `tolerance` points, over or under."""
+    """Check each finished row that claims a reproduction; it passes within `tolerance` points, above or below."""
     checks = []
     for row in rows:
         values = row.best_top1 if best else row.top1
@@ -83,9 +83,10 @@ def check_rows(
 
 
 def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
-    """Rank correlations with the paper of the steps' accuracies and of the changes; empty where too few ran.
+    """Return the rank correlations of the steps' accuracies and of the changes with the paper's.
 
-    Of the steps alone, without variants, references and the original recipe, in the setting that has most rows.
+    Uses the steps only, without variants, references and the original recipe, in the setting with the most rows.
+    Empty if too few of them ran.
     """
     steps = paper_steps(rows)
     levels = [(_mean(row, best), row.paper.top1) for row in steps if row.paper]
@@ -108,7 +109,7 @@ def _mean(row: Row, best: bool) -> float:
 
 
 def _correlate(subject: str, pairs: Sequence[tuple[float, float]]) -> Agreement | None:
-    """None below three pairs, and where all of one side are equal and have no order."""
+    """Return None for fewer than three pairs, or if all values of one side are equal."""
     ours, papers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     if len(pairs) < 3 or len(set(ours)) == 1 or len(set(papers)) == 1:
         return None
@@ -123,7 +124,7 @@ def _correlate(subject: str, pairs: Sequence[tuple[float, float]]) -> Agreement 
 
 
 def _interval(value: float, n: int, variance: float) -> Interval | None:
-    """By Fisher's transformation; None for few pairs, and for perfect order, where it would have no width."""
+    """Return Fisher's interval; None for few pairs, and for perfect order, whose interval would have no width."""
     if n < FEWEST or abs(value) > 1 - 1e-12:
         return None
     reach = float(ndtri(1 - ALPHA / 2)) * math.sqrt(variance)
@@ -131,9 +132,9 @@ def _interval(value: float, n: int, variance: float) -> Interval | None:
 
 
 def agreement_text(agreement: Agreement) -> str:
-    """`Order of 12 changes against the paper's: Spearman 0.61 (0.05 to 0.88), Kendall 0.45 (0.05 to 0.72)`.
+    """Return `Order of 12 changes against the paper's: Spearman 0.61 (0.05 to 0.88), Kendall 0.45 (0.05 to 0.72)`.
 
-    And of changes: `; 9 of 12 have the paper's sign`.
+    For changes, `; 9 of 12 have the paper's sign` follows.
     """
     text = (
         f"Order of {agreement.n} {agreement.subject} against the paper's: "

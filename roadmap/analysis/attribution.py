@@ -1,9 +1,9 @@
-"""What each choice is worth: on the paper's path, taken back from the last step, added to the first, on average.
+"""Effect of each choice: on the paper's path, taken back from the last step, added to the first, and on average.
 
 The value of a network is its mean top-1 over seeds. The average over orders is Shapley's (1953), estimated from
-sampled permutations (Castro, Gomez and Tejada 2009) of which every network ran; each is taken with its reverse,
-which evens out choices that help early and hurt late. Every combination builds, so none is left out; an
-order of which a network has no result is not used, and counted.
+sampled permutations (Castro, Gomez and Tejada 2009) whose networks all ran. Each permutation is paired with its
+reverse, which balances choices that help early and hurt late. Every combination can be built, so none is excluded.
+An order with a missing result is not used, and counted.
 """
 
 import math
@@ -27,15 +27,15 @@ from roadmap.analysis.statistics import (
 from roadmap.choices import ALL, AXES, NONE, Network, Order, networks_along, path_network, sample_orders
 
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
-MOST_PAIRS = 1000  # of sampled orders that are looked for
+MOST_PAIRS = 1000  # of sampled orders to look for
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Points of top-1 that one choice brings, by four questions; None where a run that answers is missing."""
+    """Points of top-1 that one choice brings, by four questions; None if a run that answers is missing."""
 
     axis: str
-    on_path: Difference | None  # the step that makes it, against the step before
+    on_path: Difference | None  # the step that makes the choice, against the step before
     taken_back: Difference | None  # the last step, against the last step without it
     added: Difference | None  # step 0 with it, against step 0
 
@@ -47,23 +47,23 @@ class Average:
     axis: str
     orders: int
     mean: float  # points
-    interval: Interval | None  # None for every order, or for fewer than two pairs of them
+    interval: Interval | None  # None if all orders were used, or fewer than two pairs of them
 
 
 def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[int, float]]:
-    """Every network that has a result; see `collect`."""
+    """Return the results of every network that has one; see `collect`."""
     return collect(rows, network_of, best)
 
 
 def share_spread(results: Results) -> Spread | None:
-    """The spread that all networks are taken to share; each alone has too few seeds to say much of its own."""
+    """Return the pooled standard deviation of all networks; each alone has too few seeds to estimate its own."""
     return pool(list(results.values()))
 
 
 def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effect]:
-    """Every choice that any run answers for, or that has an average over orders, in the order of the steps.
+    """Return, in the order of the steps, every choice with a measured effect or an average over orders.
 
-    Intervals are of the spread that all networks share, if the seeds tell of one.
+    Intervals use the pooled standard deviation, if the seeds give one.
     """
     spread = share_spread(results)
 
@@ -86,7 +86,7 @@ def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effec
 
 
 def decide(found: Sequence[Difference | None]) -> list[bool]:
-    """Which of the effects that answer one question are decided, their p-values corrected over all of them."""
+    """Return True for each effect of one question that is significant, with p-values corrected over all of them."""
     p_values = {place: one.p for place, one in enumerate(found) if one is not None and one.p is not None}
     corrected = dict(zip(p_values, correct_by_holm(list(p_values.values())), strict=True))
     return [
@@ -96,19 +96,19 @@ def decide(found: Sequence[Difference | None]) -> list[bool]:
 
 
 def finished_orders(values: Mapping[Network, float], order_seed: int) -> list[Order]:
-    """Of the orders that a sweep with this seed samples, however many, those of which every network has a value."""
-    if not {NONE, ALL} <= values.keys():  # where every order begins and ends
+    """Return the orders whose networks all have a value, among all that a sweep with this seed can sample."""
+    if not {NONE, ALL} <= values.keys():  # every order begins and ends there
         return []
     orders = sample_orders(MOST_PAIRS, order_seed)
     return [order for order in orders if all(network in values for network in networks_along(order))]
 
 
 def average_effects(values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:
-    """Each choice's effect over the orders of which every network has a value; orders come in pairs (see above)."""
+    """Average each choice's effect over the orders whose networks all have a value, in pairs (see above)."""
     used = [order for order in orders if all(network in values for network in networks_along(order))]
     if not used:
         return []
-    # An order and its reverse are no two samples: their mean is one.
+    # An order and its reverse are not independent samples: their mean is one sample.
     pairs: dict[Order, list[Order]] = {}
     for order in dict.fromkeys(used):
         pairs.setdefault(min(order, order[::-1]), []).append(order)
@@ -133,9 +133,9 @@ def _sampling_interval(samples: Sequence[float]) -> Interval | None:
 
 
 def find_interactions(values: Mapping[Network, float]) -> list[tuple[str, str, float, int]]:
-    """Pairs of choices by how much more both bring than each alone, in points, and over how many squares of runs.
+    """Return pairs of choices, the gain of both beyond the sum of each alone, in points, and the number of squares.
 
-    A square is a network with neither, with one, with the other and with both; the largest effect comes first.
+    A square has a network with neither, with one, with the other and with both. The largest effect comes first.
     """
     found = []
     for one, other in combinations(AXES, 2):

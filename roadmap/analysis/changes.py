@@ -1,9 +1,9 @@
-"""Rows with what their seeds allow one to say: each mean, and each change from the step before.
+"""Rows with their statistics: each mean, and each change from the step before.
 
-A change is decided where its p-value, corrected over all changes of its kind, is below ALPHA and the change is no
-smaller than what so many seeds detect. All else is undecided, which is not the same as no change. The changes of
-the roadmap are one kind and ablations, which are set against their own step, another: they answer other questions,
-and a sweep of them should not blur the roadmap.
+A change is significant if its p-value, corrected over all changes of its kind, is below ALPHA and the change is at
+least the smallest that this number of seeds detects. All others are undecided, which does not mean no change. The
+roadmap's changes are one kind; ablations, which are compared with their own step, are another. They answer other
+questions, and a sweep of them should not weaken the roadmap's tests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ ONE_SEED = "one seed: no interval"
 
 @dataclass(frozen=True)
 class Change:
-    """Top-1 of a row less that of the step before, or of an ablation less that of its own step; in points."""
+    """Top-1 of a row minus that of the step before, or of an ablation minus that of its own step; in points."""
 
     before: Row
     difference: Difference
     p: float | None  # Holm-corrected over the changes of its kind in the experiment
-    family: int  # how many changes it was corrected over
+    family: int  # number of changes that it was corrected over
 
     @property
     def verdict(self) -> str:
@@ -49,7 +49,7 @@ class Change:
 
     @property
     def explanation(self) -> str:
-        """The verdict in words, with the figure that it rests on."""
+        """The verdict in words, with the number that it rests on."""
         difference = self.difference
         seeds = " and ".join(str(n) for n in sorted({*difference.n}))
         if min(difference.n) < 2:
@@ -64,7 +64,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Judged:
-    """A row and its statistics; None where it has no result, or no step before it."""
+    """A row and its statistics; None if it has no result, or no step before it."""
 
     row: Row
     estimate: Estimate | None
@@ -72,10 +72,10 @@ class Judged:
 
 
 def judge(rows: Sequence[Row], best: bool = False, spreads: Mapping[Setting, Spread] | None = None) -> list[Judged]:
-    """Every row with its estimate and its change, of the last epoch or of the best one on the validation set.
+    """Return each row with its estimate and its change, of the last epoch or of the best one on the validation set.
 
-    `spreads` are those that the rows of a setting share (`pool_rows`). A change in a setting without one, or from
-    one setting to another, as from the original recipe, is set against its own runs alone.
+    `spreads` are the pooled standard deviations by setting (`pool_rows`). A change in a setting without one, or
+    from one setting to another, as from the original recipe, is tested with the spread of its own runs.
     """
     pairs = [(row, step_before(row, rows)) for row in rows]
     differences = [
@@ -106,7 +106,7 @@ def _shared_spread(before: Row, row: Row, spreads: Mapping[Setting, Spread]) -> 
 
 
 def pool_rows(rows: Sequence[Row], best: bool = False) -> dict[Setting, Spread]:
-    """The spread of all rows of a setting together, where their seeds leave one, see `pool`."""
+    """Return the pooled standard deviation of each setting whose seeds give one; see `pool`."""
     settings = dict.fromkeys(row.setting for row in rows)
     found = {
         own: pool([by_seed(row, best) for row in rows if row.seeds and row.setting == own]) for own in settings
@@ -115,7 +115,7 @@ def pool_rows(rows: Sequence[Row], best: bool = False) -> dict[Setting, Spread]:
 
 
 def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
-    """What is decided if every network varies alike, in a sentence or more; empty where that adds nothing."""
+    """Return in words which changes are significant with pooled deviations; empty if that adds nothing."""
     spreads = pool_rows(rows, best)
     judged = judge(rows, best, spreads)
     if not spreads or sum(one.change is not None for one in judged) < 2:
@@ -136,12 +136,12 @@ def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
 
 
 def by_seed(row: Row, best: bool) -> dict[int, float]:
-    """Top-1 in percent of each seed."""
+    """Return the top-1 of each seed, in percent."""
     return dict(zip(row.seeds, row.best_top1 if best else row.top1, strict=True))
 
 
 def method_text(judged: Sequence[Judged]) -> str:
-    """How the intervals and the changes of a table were found, in one or two sentences."""
+    """Return how the intervals and the changes of a table were computed, in one or two sentences."""
     changes = [one.change for one in judged if one.change is not None]
     families = {is_ablation(one.row): one.change.family for one in judged if one.change is not None}
     said = f"Intervals cover {1 - ALPHA:.0%} (Student's t)"
@@ -168,9 +168,9 @@ def method_text(judged: Sequence[Judged]) -> str:
 
 
 def verdict_text(judged: Sequence[Judged]) -> str:
-    """Which changes are decided and which are not, by name, with the smallest that could have been.
+    """Return which changes are significant and which are not, by name, with the smallest detectable change.
 
-    Of many ablations, which the roadmap's figure leaves out, the table of effects tells.
+    If there are so many ablations that the roadmap's figure omits them, they are left to the table of effects.
     """
     shown = {id(row) for row in drawn_rows([one.row for one in judged])}
     changes = [(one.row, one.change) for one in judged if one.change is not None and id(one.row) in shown]
@@ -194,7 +194,7 @@ def verdict_text(judged: Sequence[Judged]) -> str:
 
 
 def _short(row: Row) -> str:
-    """`step7`, or `step7 kernel_size=9`."""
+    """Return a short name: `step7`, or `step7 kernel_size=9`."""
     name = row.step.partition("_")[0] if row.step_index is not None else row.step
     return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
 
@@ -204,7 +204,7 @@ def p_text(p: float) -> str:
 
 
 def interval_text(interval: Interval | None, signed: bool = False) -> str:
-    """`80.1 to 80.9`; empty where there is none."""
+    """Return `80.1 to 80.9`; empty if there is no interval."""
     if interval is None:
         return ""
     form = "+z.2f" if signed else ".2f"
@@ -212,5 +212,5 @@ def interval_text(interval: Interval | None, signed: bool = False) -> str:
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """The interval of a mean, or why it has none."""
+    """Return the interval of a mean, or why it has none."""
     return interval_text(estimate.interval) or f"none: {'one seed' if estimate.n < 2 else 'the seeds agree'}"

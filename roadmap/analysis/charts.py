@@ -1,7 +1,7 @@
-"""The report's charts as plain values, in the form that plotly.js draws: traces and layout, and what can be chosen.
+"""Charts of the report as plain values for plotly.js: traces, layout and menus.
 
-Names come from configurations, and plotly reads a subset of HTML in any text: they are escaped here. Colours of
-meaning are Okabe and Ito's, which the color-blind can tell apart; what matters is also told by pattern or shape.
+Names come from configurations, and plotly renders a subset of HTML in any text, so they are escaped here. Colours
+with a meaning are Okabe and Ito's, which are safe for colour-blind readers; pattern or shape repeats the meaning.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ from roadmap.analysis.table import step_name
 
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
 CHANGE_COLOR = {GAIN: BLUE, LOSS: VERMILION, UNDECIDED: GRAY}
-GRID = "rgba(128,128,128,0.25)"  # seen on white and on black
+GRID = "rgba(128,128,128,0.25)"  # visible on white and on black
 ROW_HEIGHT = 27  # pixels
 SHORTEST_PLOT = 340  # pixels
 
 
 @dataclass(frozen=True)
 class Option:
-    """One choice of a menu: what it changes in the traces, and in the layout."""
+    """One choice of a menu: its changes to the traces and to the layout."""
 
     label: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the page draws under `name`; the first option of each menu is how it starts."""
+    """A chart that the page draws under `name`; the first option of each menu is the initial one."""
 
     name: str
     data: list[dict[str, Any]]
@@ -55,7 +55,7 @@ class Chart:
 
 
 def text_of(name: str) -> str:
-    """A name from a configuration, as text that plotly.js shows and does not obey."""
+    """Escape a configuration's name, so that plotly.js shows it as text."""
     return escape(name, quote=False)
 
 
@@ -64,12 +64,12 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def spreads(values: Sequence[float]) -> dict[str, Any]:
-    """Error bars of these half lengths, in a colour that the page replaces by that of its text."""
+    """Return error bars of these half lengths, in a colour that the page replaces by its text colour."""
     return {"type": "data", "array": list(values), "thickness": 1.5, "width": 3, "color": GRAY}
 
 
 def base_layout(height: int, **more: Any) -> dict[str, Any]:
-    """Transparent, so that the page's colours show; the page sets the colour of the text."""
+    """Return a transparent layout that shows the page's colours; the page sets the text colour."""
     return {
         "height": height,
         "margin": {"l": 10, "r": 14, "t": 10, "b": 50},
@@ -83,7 +83,7 @@ def base_layout(height: int, **more: Any) -> dict[str, Any]:
 
 
 def row_axis(labels: Sequence[str]) -> dict[str, Any]:
-    """One line a row from the top; by number, since two rows may have one label."""
+    """Return an axis with a line per row from the top; positions are numbers, since two rows may have one label."""
     return {
         "tickvals": list(range(len(labels))),
         "ticktext": [f"{text_of(label)} " for label in labels],
@@ -99,7 +99,7 @@ LONGEST_LABEL = 26  # letters
 
 
 def shortened(label: str) -> str:
-    """On a phone a label may take half of the width: the variant, which tells rows apart, and some of the step."""
+    """Shorten a label to half a phone's width: keep the variant, which identifies the row, and some of the step."""
     if len(label) <= LONGEST_LABEL:
         return label
     step, comma, variant = label.partition(", ")
@@ -127,7 +127,7 @@ def hover_text(one: Judged, best: bool) -> str:
 
 
 def roadmap_chart(judged: Sequence[Judged], best: bool) -> Chart:
-    """The paper's figure 2: a bar a row, the seeds as dots, the paper's accuracy on ImageNet."""
+    """Draw the paper's figure 2: a bar per row, the seeds as dots, the paper's accuracy on ImageNet."""
     rows = [one.row for one in judged]
     done = [(index, one) for index, one in enumerate(judged) if one.estimate is not None]
     start, end = axis_limits([value for row in rows for value in drawn_values(row, best)])
@@ -172,7 +172,7 @@ def _spread(row: Row, best: bool) -> float:
 
 
 def _dots(points: Sequence[tuple[float, float]], name: str, symbol: str, size: int) -> dict[str, Any]:
-    """Markers without a colour of their own: the page gives them that of its text."""
+    """Return markers without a colour; the page gives them its text colour."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -186,7 +186,7 @@ def _dots(points: Sequence[tuple[float, float]], name: str, symbol: str, size: i
 
 
 def waterfall_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
-    """From each step's mean to the next, with the interval of the change; None where nothing can be compared."""
+    """Draw bars from each step's mean to the next, with the interval of the change; None if there is no change."""
     steps = [one for one in judged if not one.row.variant and one.change is not None]
     if not steps:
         return None
@@ -194,7 +194,7 @@ def waterfall_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
     room = max(levels) - min(levels) or 1.0
     layout = base_layout(
         max(SHORTEST_PLOT, 90 + ROW_HEIGHT * len(steps)),
-        # A wide interval, as two seeds have it, must not squeeze the changes to nothing.
+        # A wide interval, as from two seeds, must not shrink the changes to nothing.
         xaxis=axis(
             f"{BEST_EPOCH if best else LAST_EPOCH},<br>with the 95% interval of the change",
             range=[min(levels) - 0.6 * room, max(levels) + 0.6 * room],
@@ -235,7 +235,7 @@ def _waterfall_bars(steps: Sequence[Judged], verdict: str, best: bool) -> dict[s
 
 
 def kernel_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
-    """Top-1 against the kernel size of step 7; None where no size was tried beside the step's."""
+    """Draw top-1 against the kernel size of step 7; None if no size except the step's was tried."""
     by_step = {id(one.row): one for one in judged}
     sizes = kernel_rows([one.row for one in judged])
     if not sizes:

@@ -1,4 +1,4 @@
-"""The design of a row: the value of each of the roadmap's axes, whatever step and variant it is called."""
+"""Design of a row: the value of each of the roadmap's axes, independent of the name of its step and variant."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ Key = TypeVar("Key")
 
 
 def row_design(row: Row) -> Design | None:
-    """The values of all axes; None for a reference, a user's own step, or a variant in something else."""
+    """Return the values of all axes; None for a reference, a user's step, or a variant that changes another key."""
     if row.reference is not None or row.step not in STEPS:
         return None
     design = design_of(path_network(STEPS.index(row.step)))
@@ -20,7 +20,7 @@ def row_design(row: Row) -> Design | None:
 
 
 def network_of(row: Row) -> Network | None:
-    """The choices that a row has made; None where it has no design, or a value that is neither start nor end."""
+    """Return the choices of a row; None if it has no design, or a value that is neither start nor end."""
     design = row_design(row)
     if design is None or any(design[choice.axis] not in (choice.start, choice.end) for choice in CHOICES):
         return None
@@ -28,7 +28,7 @@ def network_of(row: Row) -> Network | None:
 
 
 def usable_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> list[tuple[Key, Row]]:
-    """Those with a result and a key, in the setting that most of them have; of several such, in the first."""
+    """Return the rows with a result and a key, in the setting with most of them, or the first such setting."""
     named = [(name, row) for row in rows if row.seeds and (name := key(row)) is not None]
     settings = Counter(row.setting for _, row in named)
     return [(name, row) for name, row in named if row.setting == settings.most_common(1)[0][0]]
@@ -37,9 +37,9 @@ def usable_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> list[t
 def collect(
     rows: Sequence[Row], key: Callable[[Row], Key | None], best: bool = False
 ) -> dict[Key, dict[int, float]]:
-    """Top-1 by seed of every usable row, see `usable_rows`.
+    """Return the top-1 by seed of every usable row; see `usable_rows`.
 
-    Of two rows of one key, as step 11 and step 12 with `downsample` taken back, the one with more seeds.
+    If two rows have one key, as step 11 and step 12 with `downsample` taken back, the one with more seeds counts.
     """
     found: dict[Key, dict[int, float]] = {}
     for name, row in usable_rows(rows, key):

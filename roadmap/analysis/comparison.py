@@ -1,6 +1,6 @@
-"""Experiments beside each other: which settings differ, and what each step reached under them.
+"""Comparison of experiments: the settings that differ, and the accuracy of each step under them.
 
-This is how a recipe is chosen: one experiment a recipe, each with the same steps.
+Used to choose a recipe: one experiment per recipe, each with the same steps.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from roadmap.analysis.results import deviation, natural
 from roadmap.analysis.run import DONE, Run, read_run_settings, write_run_table
 from roadmap.errors import RunError
 
-SEVERAL = "several"  # values of a setting that an experiment's runs don't share
-Table = list[list[str]]  # a heading, then a line an experiment
+SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
+Table = list[list[str]]  # a heading, then a line per experiment
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Candidate:
 
     @property
     def top1(self) -> dict[str, list[float]]:
-        """Percent after the last epoch, one a seed, by the name of the step, in the roadmap's order."""
+        """Percent after the last epoch, one per seed, by the name of the step, in the roadmap's order."""
         found: dict[str, list[float]] = {}
         for run in sorted(self.runs, key=lambda run: (run.step_index is None, run.step_index or 0)):
             if run.top1 is not None:
@@ -39,22 +39,22 @@ def make_candidate(name: str, settings: Mapping[str, str], runs: Iterable[Run]) 
 
 
 def find_differing(candidates: Sequence[Candidate]) -> list[str]:
-    """The settings that are not the same in all."""
+    """Return the settings that differ between the experiments."""
     keys = dict.fromkeys(key for one in candidates for key in one.settings)
     return [key for key in keys if len({one.settings.get(key) for one in candidates}) > 1]
 
 
 def find_steps(candidates: Sequence[Candidate]) -> list[str]:
-    """Every step that one of them ran, in the roadmap's order."""
+    """Return every step that any experiment ran, in the roadmap's order."""
     runs = [run for one in candidates for run in one.runs]
     ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, natural(run.name)))
     return list(dict.fromkeys(run.name for run in ordered))
 
 
 def make_table(candidates: Sequence[Candidate]) -> Table:
-    """The differing settings, each step's top-1 (and deviation over seeds), and the mean of the steps that all ran.
+    """Return differing settings, top-1 of each step (and deviation over seeds), and the mean of common steps.
 
-    The best mean comes first. Without a step that all ran there is no mean, and the order is that of the arguments.
+    The best mean comes first. If all ran no common step, there is no mean, and the order is that of the arguments.
     """
     keys, steps = find_differing(candidates), find_steps(candidates)
     shared = [step for step in steps if all(step in one.top1 for one in candidates)]
@@ -68,7 +68,7 @@ def make_table(candidates: Sequence[Candidate]) -> Table:
 
 
 def _heading(network: str) -> str:
-    """Such as step7, or step7 kernel_size=9."""
+    """Return a short heading: step7, or step7 kernel_size=9."""
     step, _, variant = network.partition(",")
     return " ".join(filter(None, [step.partition("_")[0], variant]))
 
@@ -85,16 +85,16 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """The table for a page."""
+    """Return the table as Markdown."""
     heading, *lines = table
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *lines))
 
 
 def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
-    """Those that differ in this setting alone, by its value: the largest such set in which it does differ.
+    """Return the largest set of experiments that differ only in this setting, in the order of its values.
 
     Raises:
-        RunError: fewer than two do, or its values are no numbers.
+        RunError: fewer than two experiments do, or the values are not numbers.
     """
     others = [other for other in find_differing(candidates) if other != key]
     groups: dict[tuple[str | None, ...], list[Candidate]] = {}
@@ -112,16 +112,16 @@ def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
 
 
 def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
-    """CSV, a row a run: what differs in its settings, and the run."""
+    """Write a CSV file with a row per run: the settings that differ, and the run."""
     keys = find_differing(candidates)
     rows = [(run, {key: one.settings.get(key, "") for key in keys}) for one in candidates for run in one.runs]
     write_run_table([run for run, _ in rows], path, [settings for _, settings in rows])
 
 
 def read_candidates(path: Path) -> list[Candidate]:
-    """The experiments of such a file, with the settings that differ.
+    """Read the experiments of such a file, with the settings that differ.
 
-    RunError: a column is missing, or a cell is not what belongs there.
+    RunError: a column is missing, or a cell has a wrong value.
     """
     found: dict[str, tuple[dict[str, str], list[Run]]] = {}
     for run, settings in read_run_settings(path):

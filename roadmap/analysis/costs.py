@@ -1,4 +1,4 @@
-"""The chart of accuracy against what it costs, with the networks that no other beats in both."""
+"""Chart of accuracy against cost, with the Pareto front."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from roadmap.analysis.results import Row, deviation, kernel_size
 
 Point = tuple[float, float]  # cost, accuracy
 
-MOST_NAMED = 6  # variants; of more, pointing at one tells its name
+MOST_NAMED = 6  # most variants with a printed name; of more, the name appears on hover
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One way to count what a network costs."""
+    """One measure of a network's cost."""
 
     label: str
     value: Callable[[Row], float | None]
@@ -35,7 +35,7 @@ class Cost:
 
 
 def costs_of(rows: Sequence[Row]) -> list[Cost]:
-    """The costs that the rows have."""
+    """Return the costs that any row has."""
     unit, scale = cost_unit(rows)
     costs = [
         Cost(f"{unit} an image", lambda row: None if row.gmacs is None else row.gmacs * scale),
@@ -46,7 +46,7 @@ def costs_of(rows: Sequence[Row]) -> list[Cost]:
 
 
 def pareto_front(points: Sequence[Point], less_is_better: bool = True) -> list[Point]:
-    """The points that no other beats: at least as good in both and better in one; from the cheapest on."""
+    """Return the Pareto front, from the cheapest point on: no other point is as good in both and better in one."""
     front: list[Point] = []
     for x, y in sorted(points, key=lambda point: (point[0] if less_is_better else -point[0], -point[1])):
         if not front or y > front[-1][1]:
@@ -55,13 +55,13 @@ def pareto_front(points: Sequence[Point], less_is_better: bool = True) -> list[P
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    """What stands beside the points: the names of many variants, at much the same cost, would cover each other."""
+    """Return the texts beside the points; the names of many variants, of nearly equal cost, would overlap."""
     crowded = sum(bool(row.variant) for row in rows) > MOST_NAMED
     return ["" if row.variant and crowded else f" {text_of(point_name(row))}" for row in rows]
 
 
 def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
-    """Menus choose the cost and the axis' scale; None where no row has a result with a cost."""
+    """Draw the chart, with menus for the cost and the axis' scale; None if no row has a result and a cost."""
     done = [one for one in judged if one.estimate is not None]
     costs = costs_of([one.row for one in done])
     if not costs:
@@ -99,7 +99,7 @@ def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
             trace[key] = values
     layout = base_layout(
         SHORTEST_PLOT + 100,
-        margin={"l": 10, "r": 80, "t": 10, "b": 50},  # for the name of the rightmost point
+        margin={"l": 10, "r": 80, "t": 10, "b": 50},  # room for the name of the rightmost point
         xaxis=axis(costs[0].label, type="linear"),
         yaxis=axis((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",<br>", 1)),
     )
@@ -108,7 +108,7 @@ def cost_chart(judged: Sequence[Judged], best: bool) -> Chart | None:
 
 
 def _option(done: Sequence[Judged], cost: Cost, best: bool) -> Option:
-    """Positions of the front and of the points for one cost."""
+    """Return the positions of the front and of the points for one cost."""
     xs = [cost.value(one.row) for one in done]
     ys = [fmean(accuracies(one.row, best)) for one in done]
     points = [(x, y) for x, y in zip(xs, ys, strict=True) if x is not None]
@@ -121,7 +121,7 @@ def _option(done: Sequence[Judged], cost: Cost, best: bool) -> Option:
 
 
 def point_name(row: Row) -> str:
-    """`7`, `7 k9`, `12 norm=batchnorm`, or the name of a network that is no step."""
+    """Return `7`, `7 k9`, `12 norm=batchnorm`, or the name of a network that is no step."""
     name = row.step if row.step_index is None else str(row.step_index)
     if row.variant and kernel_size(row) is not None:
         return f"{name} k{kernel_size(row)}"

@@ -1,4 +1,4 @@
-"""An experiment's folder to its tables and figures, in one call."""
+"""All tables and figures of an experiment's folder, in one call."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from roadmap.analysis.transfer_figure import draw_transfer
 
 @dataclass(frozen=True)
 class Curve:
-    """What was drawn: the rows, and the files that show them."""
+    """The rows that were drawn, and the files that show them."""
 
     rows: list[Row]
     paths: list[Path]
 
 
 def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
-    """Writes roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/.
+    """Write roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/.
 
-    Also kernels.*, effects.* and transfer.*, each if the experiment has what it compares.
+    Also writes kernels.*, effects.* and transfer.*, each if the experiment has what it compares.
 
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
     RunError: the experiment does not exist, or none of its runs has finished.

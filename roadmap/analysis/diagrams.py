@@ -1,7 +1,7 @@
-"""Block diagrams in the manner of the paper's figures 3 and 4, drawn as SVG from a network's own description.
+"""Block diagrams in the style of the paper's figures 3 and 4, drawn as SVG from a network's description.
 
-What differs from the step before is marked: `+` and a thick frame where it is new, `-` and struck through where it
-is gone. The colours are the page's, so that one drawing serves on a light page, on a dark one and on paper.
+Differences from the step before are marked: new parts with `+` and a thick frame, removed parts with `-` and struck
+through. Colours are the page's, so one drawing works on a light page, on a dark page and on paper.
 """
 
 import math
@@ -12,7 +12,7 @@ from roadmap.model.describe import HEADER, Group, Line, Row, Section, compare_li
 
 Network = tuple[Section, ...]
 
-# Pixels. The shortcut runs left of the boxes, which are as wide as their channels are many.
+# Pixels. The shortcut runs left of the boxes; a box is wider if it has more channels.
 CENTER, WIDEST, NARROWEST, BOX, GAP, TOP = 240, 220, 126, 26, 26, 34
 SHORTCUT_X, LINE = 112, 16
 WIDTH = 400
@@ -20,7 +20,7 @@ SAME = " "
 
 
 def draw_network(network: Network, before: Network | None) -> str:
-    """HTML: the sections as a row of cards, the block as SVG, and all layers as text to unfold."""
+    """Return HTML: the sections as a row of cards, the block as SVG, and all layers as text to unfold."""
     block = typical_block(network)
     cards = "".join(_card(section, before[index] if before else None) for index, section in enumerate(network))
     svg = _draw_block(block[1], _marked(block[1], typical_block(before)[1] if before else None))
@@ -33,7 +33,7 @@ def draw_network(network: Network, before: Network | None) -> str:
 
 
 def typical_block(network: Network) -> tuple[str, Group]:
-    """The first stage that repeats a block, by name, and that block; the first of a stage has the edges."""
+    """Return the first stage that repeats a block, by name, and that block; a stage's first block is special."""
     stages = [section for section in network if section.blocks]
     repeated = [stage for stage in stages if stage.blocks[-1].label.strip() != "block 1"]
     stage = (repeated or stages)[0]
@@ -41,7 +41,7 @@ def typical_block(network: Network) -> tuple[str, Group]:
 
 
 def _marked(block: Group, before: Group | None) -> list[Line]:
-    """The block's rows in order, with those that the step before had in their place."""
+    """Return the block's rows in order, merged with the removed rows of the step before."""
     if before is None:
         return [Line(SAME, row) for row in block.rows]
     old, new = (Section("block", "block", (), (Group("", group.rows),)) for group in (before, block))
@@ -51,12 +51,12 @@ def _marked(block: Group, before: Group | None) -> list[Line]:
 
 
 def _card(section: Section, before: Section | None) -> str:
-    """A section's title and the layers that stand outside of its blocks, with what changed."""
+    """Return a section's title and its layers outside of blocks, with the changes marked."""
     new = Section(section.name, section.title, section.layers)
     old = None if before is None else Section(before.name, before.title, before.layers)
     same = old is None or old == new
     lines = show_lines([new]) if old is None or same else compare_lines([old], [new])
-    # A stage of which only the blocks differ is marked too, and the blocks say how.
+    # A stage that differs only in its blocks is marked too; the block's drawing shows how.
     inside = before is not None and section.blocks != before.blocks
     shown = "".join(_card_line(line) for line in lines)
     note = '<span class="new">+ blocks differ</span>' if inside and same else ""
@@ -72,7 +72,7 @@ def _card_line(line: Line) -> str:
 
 
 def _words(row: Row) -> str:
-    """`downsampling 2x2, 96 -> 192, stride 2, LN`."""
+    """Return a row in words: `downsampling 2x2, 96 -> 192, stride 2, LN`."""
     stride = f"stride {row.stride}" if row.stride not in ("", "1") else ""
     size = f"{row.place.strip().removeprefix('+ ')} {row.kernel}".strip()
     return ", ".join(filter(None, [size, row.channels.strip(), stride, row.then]))
@@ -89,7 +89,7 @@ def _listing(network: Network, before: Network | None) -> str:
 
 
 def _draw_block(block: Group, lines: Sequence[Line]) -> str:
-    """From the input at the top to the sum at the bottom; rows that are gone are ghosts beside their place."""
+    """Draw the block from the input (top) to the sum (bottom); removed rows are faint, beside their place."""
     most = max((_channels(line.row) for line in lines), default=1)
     parts, y = [], TOP
     split = sum_y = TOP - 12
@@ -118,13 +118,13 @@ def _draw_block(block: Group, lines: Sequence[Line]) -> str:
 
 
 def _channels(row: Row) -> int:
-    """Out of a convolution; 1 for what has none."""
+    """Return the output channels of a convolution; 1 if the row has none."""
     text = row.channels.rpartition(" ")[2]
     return int(text) if text.isdecimal() else 1
 
 
 def _layer(y: int, row: Row, mark: str, most: int) -> str:
-    """A convolution as a box, and what follows it as text below."""
+    """Draw a convolution as a box, and the layers that follow it as text below."""
     width = max(NARROWEST, round(WIDEST * math.sqrt(_channels(row) / most)))
     kind = {"+": "new", "-": "gone"}.get(mark, "kept")
     into, _, out = row.channels.replace("->", "→").partition("→")
@@ -151,7 +151,7 @@ def _text(x: float, y: float, text: str, mark: str, anchor: str) -> str:
 
 
 def _beside(x: float, y: float, text: str, mark: str) -> str:
-    """Words left of the shortcut, one below the other."""
+    """Draw words left of the shortcut, each on its own line."""
     words = text.split(", ")
     top = y - LINE * (len(words) - 1) / 2
     return "".join(_text(x, top + LINE * index, word, mark, "end") for index, word in enumerate(words))

@@ -1,4 +1,4 @@
-"""The charts of what each choice is worth: on the path, taken back, added, on average; and in a full factorial."""
+"""Charts of the effect of each choice (on the path, taken back, added, on average), and of a full factorial."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_e
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import Difference
 
-ROW_HEIGHT = 44  # pixels, of a choice with its marks
+ROW_HEIGHT = 44  # pixels per choice, with its marks
 MOST_INTERACTIONS = 5  # shown
 
 
 def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
-    """None where no network off the paper's path ran: its steps are the waterfall's."""
+    """Draw the effects; None if no network off the paper's path ran, since the waterfall shows the path's steps."""
     worth = find_worth(rows, best)
     if not worth.leaves_path or not worth.effects:
         return None
@@ -44,7 +44,7 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
 
 
 def factorial_chart(grid: Grid) -> Chart:
-    """What each choice brings on average, and the pairs of choices that do not add up."""
+    """Draw the mean effect of each choice, and the pairs of choices that interact."""
     alone = [one for one in find_main_effects(grid) if one.effect is not None]
     together = find_axis_interactions(grid)[:MOST_INTERACTIONS]
     labels = [f"{one.axis}={one.level}" for one in alone] + [" and ".join(pair.choices) for pair in together]
@@ -64,7 +64,7 @@ def factorial_chart(grid: Grid) -> Chart:
 def _trace(
     number: float, name: str, symbol: str, color: str, found: Sequence[Difference | Average | None]
 ) -> dict[str, Any]:
-    """The marks of one question, a little below those of the one before; number 1.5 is on the line."""
+    """Return the marks of one question, slightly below the previous question's; number 1.5 is on the line."""
     points = [(index, one) for index, one in enumerate(found) if one is not None]
     return {
         "type": "scatter",

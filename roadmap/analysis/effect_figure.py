@@ -1,4 +1,4 @@
-"""What each choice is worth as a figure: on the path, taken back from the last step, added to the first."""
+"""Figure of the effect of each choice: on the path, taken back from the last step, added to the first."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, count_text
 from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import ALPHA, Difference
 
-ROW_HEIGHT = 0.36  # inches, of a choice with its marks
+ROW_HEIGHT = 0.36  # inches per choice, with its marks
 TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.88, 1.1, 0.2  # inches beside the marks
-APART = 0.24  # of a row, from the marks of one question to those of the next
+APART = 0.24  # of a row, between the marks of two questions
 LABELS = {
     "taken back": "taken back from the last step",
     "added": "added to step 0",
@@ -29,10 +29,10 @@ Found = Sequence[Difference | Average | None]
 
 
 def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Points of top-1 that each choice brings, by each question, with intervals; filled where it is decided.
+    """Draw the points of top-1 that each choice brings, by each question, with intervals; filled if significant.
 
-    `best` draws the best epoch's accuracy, picked on the validation set, in place of the last one's.
-    Returns the files written: none where no network off the paper's path ran.
+    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
+    Returns the files written: none if no network off the paper's path ran.
     """
     worth = find_worth(rows, best)
     if not worth.leaves_path or not worth.effects:
@@ -61,7 +61,7 @@ def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
 
 
 def draw_points_frame(axes: Axes, names: Sequence[str]) -> None:
-    """A row a name, from the top, over a horizontal axis of points with a line at 0."""
+    """Draw a row per name, from the top, over a horizontal axis of points with a line at 0."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -74,7 +74,7 @@ def draw_points_frame(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _draw_questions(axes: Axes, worth: Worth) -> list[Line2D]:
-    """The marks of each question, one above the other in each row; their entries in the legend."""
+    """Draw the marks of each question, one above the other in each row; return their legend entries."""
     columns: dict[str, Found] = dict(worth.columns())
     decided = {name: decide(found) for name, found in worth.columns().items()}
     if worth.averages:
@@ -86,7 +86,7 @@ def _draw_questions(axes: Axes, worth: Worth) -> list[Line2D]:
         for row, one in enumerate(found):
             if one is None:
                 continue
-            filled = name not in decided or decided[name][row]  # an average over orders is no test
+            filled = name not in decided or decided[name][row]  # an average over orders has no test
             any_hollow |= not filled
             if one.interval is not None:
                 axes.plot([one.interval.low, one.interval.high], [row + shift] * 2, color=marks["color"], lw=1)

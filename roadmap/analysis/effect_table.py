@@ -1,4 +1,4 @@
-"""What each choice is worth, as a table and the sentences that it needs; for a terminal and for a page."""
+"""Table of the effect of each choice, with explanatory sentences; for a terminal and for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ from roadmap.analysis.results import Row
 from roadmap.analysis.statistics import ALPHA, Difference, Spread
 from roadmap.choices import GROUPS, STEPS, path_network
 
-MOST_PAIRS = 5  # interactions told
+MOST_PAIRS = 5  # most interactions to report
 ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
 DECIDED = "*"
 
 
 @dataclass(frozen=True)
 class Worth:
-    """Every effect of an experiment, and what they rest on."""
+    """All effects of an experiment, and the data that they rest on."""
 
     results: Results
-    spread: Spread | None  # that all networks share
+    spread: Spread | None  # pooled over all networks
     effects: list[Effect]
     averages: dict[str, Average]  # by axis
     interactions: list[tuple[str, str, float, int]]  # see find_interactions
@@ -42,11 +42,11 @@ class Worth:
 
     @property
     def leaves_path(self) -> bool:
-        """Whether any network off the paper's path ran; its steps are the roadmap's figure."""
+        """True if any network off the paper's path ran; the path's steps are in the roadmap's figure."""
         return bool(self.results.keys() - {path_network(step) for step in range(len(STEPS))})
 
     def columns(self) -> dict[str, list[Difference | None]]:
-        """The effects by question."""
+        """Return the effects by question."""
         found = {
             "on the path": [one.on_path for one in self.effects],
             "taken back": [one.taken_back for one in self.effects],
@@ -56,7 +56,7 @@ class Worth:
 
 
 def find_worth(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_SEED) -> Worth:
-    """Of the last epoch, or of the best one on the validation set; `order_seed` is the shapley sweep's."""
+    """Return effects in the last epoch, or the best on the validation set; `order_seed` is the shapley sweep's."""
     results = results_of(rows, best)
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
     averages = {one.axis: one for one in average_effects(values, finished_orders(values, order_seed))}
@@ -68,7 +68,7 @@ def find_worth(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_
 
 
 def effect_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a line for each choice."""
+    """Return the headings, and a line per choice."""
     columns = {name: _cells(found) for name, found in worth.columns().items()}
     if worth.averages:
         columns["average"] = [show(worth.averages.get(one.axis)) for one in worth.effects]
@@ -77,7 +77,7 @@ def effect_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
 
 
 def group_table(worth: Worth) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a line for each group of choices; no line unless every combination of groups ran."""
+    """Return the headings, and a line per group of choices; no line unless every combination of groups ran."""
     found = find_group_worth(worth.results)
     columns = group_columns(found)
     cells = [[show(one) + DECIDED * is_decided for one, is_decided in column] for column in columns.values()]
@@ -90,7 +90,7 @@ def _cells(found: Sequence[Difference | None]) -> list[str]:
 
 
 def effect_notes(worth: Worth) -> list[str]:
-    """What a reader of the table has to know; one sentence or two each."""
+    """Return what a reader of the table has to know, in notes of one or two sentences."""
     said = [
         "Points of top-1. On the path: against the step before. Taken back: the last step against the last step "
         "without the choice. Added: step 0 with the choice against step 0.",
@@ -138,7 +138,7 @@ def _method(worth: Worth) -> str:
 
 
 def markdown_effects(worth: Worth) -> str:
-    """The table and its notes as a list."""
+    """Return the tables, and their notes as a list, as Markdown."""
     tables = [_markdown(headings, lines) for headings, lines in (effect_table(worth), group_table(worth)) if lines]
     table = "\n\n".join(tables)
     notes = "\n".join(f"- {note.replace(DECIDED, chr(92) + DECIDED)}" for note in effect_notes(worth))
@@ -151,7 +151,7 @@ def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def show(found: Difference | Average | None) -> str:
-    """`+0.59 (+0.41 to +0.77)`."""
+    """Return `+0.59 (+0.41 to +0.77)`."""
     if found is None:
         return ""
     interval = interval_text(found.interval, signed=True)

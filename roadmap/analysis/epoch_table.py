@@ -1,4 +1,4 @@
-"""What each epoch of an experiment's runs measured: from their folders, or from the table of a published one."""
+"""Metrics of each epoch of an experiment's runs, from run folders or from a published table."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from roadmap.naming import network_name
 
 EPOCH_TABLE = "epochs.csv"  # of a published experiment
 ROW = ("network", "regime", "data", "recipe", "seeds")
-LOW, HIGH = "_low", "_high"  # ends of the names of columns
+LOW, HIGH = "_low", "_high"  # suffixes of column names
 
 
 def read_records(experiment_dir: Path, runs: Iterable[Run]) -> list[Record]:
-    """The records of an experiment's runs, by epoch; without those that have none.
+    """Return the records of an experiment's runs, by epoch, without those that have none.
 
-    RunError: a cell of the table is not what belongs there; names file and line.
+    RunError: a cell of the table has a wrong value; names file and line.
     """
     table = experiment_dir / EPOCH_TABLE
     records = read_epoch_table(table) if table.exists() else map(record_of, runs)
@@ -26,7 +26,7 @@ def read_records(experiment_dir: Path, runs: Iterable[Run]) -> list[Record]:
 
 
 def write_epoch_table(records: Iterable[Record], path: Path) -> None:
-    """CSV, a line an epoch of a record: its seeds, the mean of each metric, and the extremes of several seeds."""
+    """Write CSV, a line per epoch of a record: seeds, the mean of each metric, and the extremes over seeds."""
     lines = [
         {**_row_cells(record), "epoch": str(epoch), **_metric_cells(record, epoch)}
         for record in records
@@ -52,9 +52,9 @@ def _metric_cells(record: Record, epoch: int) -> dict[str, str]:
 
 
 def read_epoch_table(path: Path) -> list[Record]:
-    """The records of such a table.
+    """Return the records of such a table.
 
-    RunError: a column is missing, or a cell is not what belongs there; names file and line.
+    RunError: a column is missing, or a cell has a wrong value; names file and line.
     """
     found: dict[tuple[str, tuple[str, ...], tuple[int, ...]], tuple[Epochs, Epochs, Epochs]] = {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -81,6 +81,6 @@ def _read_metric_cells(cells: Mapping[str, str], end: str = "") -> dict[str, flo
 
 
 def records_of(row: Row, records: Iterable[Record]) -> list[Record]:
-    """Those of a row's runs."""
+    """Return the records of a row's runs."""
     identity = (network_name(row.step, row.variant), (row.regime, row.data, row.recipe))
     return [record for record in records if (record.network, record.setting) == identity]

@@ -1,10 +1,10 @@
-"""What a full factorial tells: what each choice of an axis brings on average, and which axes do not simply add up.
+"""Analysis of a full factorial: the mean effect of each choice of an axis, and the interactions of axes.
 
-Points of top-1, against ResNet's choice of the axis. A main effect is the mean over all pairs of runs that differ
-in this choice alone, one for each combination of the other axes and each seed; an interaction that over all squares
-of four runs. In a balanced design these means are the least-squares estimates. Intervals are Student's over the
-pairs or squares: they widen where the other axes change the effect. Of two axes with several choices the largest
-interaction is told; its interval holds for all that it was the largest of (Bonferroni).
+Effects are points of top-1 against ResNet's choice of the axis. A main effect is the mean over all pairs of runs
+that differ only in this choice, one pair for each combination of the other axes and each seed. An interaction is
+the mean over all squares of four runs. In a balanced design these means are the least-squares estimates. Intervals
+are Student's over the pairs or squares, so they widen if the other axes change the effect. For two axes with
+several choices only the largest interaction is reported; its interval is corrected for that selection (Bonferroni).
 """
 
 from argparse import ArgumentParser
@@ -24,7 +24,7 @@ Cell = tuple[str, ...]  # a choice of each axis
 
 @dataclass(frozen=True)
 class Grid:
-    """The results of a full factorial, of the seeds that all its networks have."""
+    """Results of a full factorial, for the seeds that all its networks have."""
 
     step: str
     axes: tuple[str, ...]
@@ -37,20 +37,20 @@ class MainEffect:
     axis: str
     level: str
     top1: float  # percent, mean over all runs at this level
-    effect: Difference | None  # None at ResNet's level, against which the others stand
+    effect: Difference | None  # None for ResNet's level, which the others are compared with
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """What two choices bring together, beyond the sum of what each brings beside ResNet's of the other axis."""
+    """Effect of two choices together, beyond the sum of their effects beside ResNet's choice of the other axis."""
 
     choices: tuple[str, str]  # such as norm=layernorm
     effect: Difference  # at ALPHA / largest_of
-    largest_of: int  # interactions of the same two axes
+    largest_of: int  # number of interactions of the same two axes
 
 
 def add_factorial_arguments(parser: ArgumentParser) -> None:
-    """--axes and --step, for `read_grid`; no axes where none are asked for."""
+    """Add --axes and --step, for `read_grid`; no axes by default."""
     parser.add_argument(
         "--axes", type=lambda text: tuple(text.split(",")), default=(), help="of a factorial, as kernel_size,norm"
     )
@@ -58,17 +58,17 @@ def add_factorial_arguments(parser: ArgumentParser) -> None:
 
 
 def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str, best: bool = False) -> Grid:
-    """The factorial over `axes` on a step, from rows of any name.
+    """Return the factorial over `axes` on a step, from rows of any name.
 
     Raises:
         ConfigError: an axis or a step that does not exist.
-        RunError: a network has no result, or there is no seed that all have.
+        RunError: a network has no result, or no seed is common to all.
     """
     check_axes("--axes", axes)
     check_word("--step", step, STEPS)
     grid_name = f"the factorial over {', '.join(axes)} on {step}"
     cells = {tuple(design[axis] for axis in axes): name_of(design) for design in factorial(step, axes)}
-    members = set(cells.values())  # so that rows beside the factorial don't choose its setting
+    members = set(cells.values())  # so that rows outside the factorial don't determine its setting
     results = collect(rows, lambda row: name if (name := _canonical_name(row)) in members else None, best)
     missing = [name for name in cells.values() if name not in results]
     if missing:
@@ -90,7 +90,7 @@ def _canonical_name(row: Row) -> str | None:
 
 
 def find_main_effects(grid: Grid) -> list[MainEffect]:
-    """Every choice of every axis, ResNet's first."""
+    """Return the main effect of every choice of every axis, ResNet's first."""
     effects = []
     for axis in grid.axes:
         start, *_ = levels = levels_of(axis)
@@ -102,7 +102,7 @@ def find_main_effects(grid: Grid) -> list[MainEffect]:
 
 
 def find_axis_interactions(grid: Grid) -> list[Interaction]:
-    """Of each pair of axes the two choices that interact most, see above; the largest comes first."""
+    """Return, for each pair of axes, the two choices that interact most (see above); the largest comes first."""
     found = []
     for one, other in combinations(grid.axes, 2):
         (one_start, *ones), (other_start, *others) = levels_of(one), levels_of(other)
@@ -121,7 +121,7 @@ def find_axis_interactions(grid: Grid) -> list[Interaction]:
 
 
 def _runs_with(grid: Grid, choices: Mapping[str, str]) -> list[float]:
-    """Top-1 of the runs with these choices; for other choices of the same axes, the others in the same order."""
+    """Return the top-1 of the runs with these choices, in the same order for all choices of the same axes."""
     places = [(grid.axes.index(axis), level) for axis, level in choices.items()]
     return [value for (cell, _), value in grid.top1.items() if all(cell[place] == level for place, level in places)]
 

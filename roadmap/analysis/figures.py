@@ -1,7 +1,7 @@
-"""The paper's figure 2, and its kernel sizes as a curve, drawn from rows.
+"""The paper's figure 2, and the kernel sizes as a curve, drawn from rows.
 
-Each figure is written as PNG (200 dpi), as SVG and as PDF; their text stays text, and their bytes depend on the
-rows alone. RunError: there is nothing to draw.
+Each figure is written as PNG (200 dpi), SVG and PDF. Their text stays text, and their bytes depend only on the
+rows. RunError: there is nothing to draw.
 """
 
 import textwrap
@@ -55,16 +55,16 @@ BARS_X, BARS_END, ACCURACY_X, SEEDS_X, COST_X, COST_END, COST_TEXT_X = (
     6.08,
     6.44,
 )
-# Of a row: a bar, and where in it the paper's mark and the seeds lie, clear of the error bar in the middle.
+# Fractions of a row: a bar, and the places of the paper's mark and the seeds, clear of the error bar in the middle.
 BAR_HEIGHT, PAPER_Y, SEEDS_Y = 0.74, -0.22, 0.25
-MEAN, ONE_SEED = "mean ± deviation", "one seed"  # in the legends
-MOST_DOTS = 10  # seeds; more of them would be a smear, which the error bar says better
+MEAN, ONE_SEED = "mean ± deviation", "one seed"  # in legends
+MOST_DOTS = 10  # seeds; more dots would overlap, and the error bar shows them better
 
 
 def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Figure 2: a bar a row, mean top-1 over seeds, deviation, seeds, cost; the paper's top-1 on ImageNet.
+    """Draw figure 2: a bar per row, mean top-1 over seeds, deviation, seeds, cost; the paper's top-1 on ImageNet.
 
-    `best` draws the best epoch's accuracy, picked on the validation set, in place of the last one's.
+    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
     Returns the files written: `path_stem` with .png, .svg and .pdf.
     """
     if not any(row.top1 for row in rows):
@@ -85,7 +85,7 @@ def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
 
 
 def _panel(figure: Figure, heights: Sequence[float], left: float, right: float) -> Axes:
-    """Axes between two distances from the left edge in inches; y counts rows from the top."""
+    """Add axes between two distances from the left edge in inches; y counts rows from the top."""
     height = figure.get_figheight()
     axes = figure.add_axes(
         (left / WIDTH, BOTTOM / height, (right - left) / WIDTH, (height - TOP - BOTTOM) / height)
@@ -97,7 +97,7 @@ def _panel(figure: Figure, heights: Sequence[float], left: float, right: float) 
 
 
 def _draw_sections(page: Axes, rows: Sequence[Row], heights: Sequence[float]) -> None:
-    """The paper's sections at the left, each with a stripe beside its rows."""
+    """Draw the names of the paper's sections at the left, each with a stripe along its rows."""
     start = 0
     for index, row in enumerate(rows):
         if index + 1 < len(rows) and section(rows[index + 1]) == section(row):
@@ -167,7 +167,7 @@ def _references(rows: Sequence[Row]) -> list[Row]:
 
 
 def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:
-    """One entry for each kind of mark that the figure has."""
+    """Draw one entry for each kind of mark in the figure."""
     most = max(len(row.seeds) for row in rows)
     entries: list[Artist] = [Patch(facecolor=style.GRAY, label="mean" if most > 1 else ONE_SEED)]
     if most > 1:
@@ -195,9 +195,9 @@ def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def draw_kernels(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Top-1 against the kernel size of step 7, cost beneath; the paper's curve on ImageNet.
+    """Draw top-1 against the kernel size of step 7, with the cost beneath; the paper's curve on ImageNet.
 
-    Returns the files written: none where the rows hold no comparison of kernel sizes.
+    Returns the files written: none if the rows hold no comparison of kernel sizes.
     """
     sizes = kernel_rows(rows)
     if not sizes:
@@ -236,9 +236,9 @@ def _draw_kernel_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
 
 
 def _draw_kernel_legend(axes: Axes) -> None:
-    """Above the axes, where no curve can run into it."""
+    """Draw the legend above the axes, where no curve overlaps it."""
     entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    # matplotlib lists error bars last, but the mean is what the figure is about.
+    # matplotlib lists error bars last, but the mean is the figure's main mark.
     names = sorted(entries, key=lambda name: name not in (MEAN, ONE_SEED))
     axes.legend(
         [entries[name] for name in names],
@@ -252,7 +252,7 @@ def _draw_kernel_legend(axes: Axes) -> None:
 
 
 def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
-    """Under each size its accuracy and its cost, where no mark can cover them."""
+    """Write accuracy and cost under each size, where no mark can cover them."""
     unit, scale = cost_unit(sizes.values())
     labels = [
         f"{size}\n{accuracy_text(accuracies(row, best))}"
@@ -264,7 +264,7 @@ def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     axes.set_xlabel("kernel size of the depthwise convolution, with top-1 (%) and cost", fontsize=7)
     values = [value for row in sizes.values() for value in drawn_values(row, best)]
     middle = (min(values) + max(values)) / 2
-    reach = max(0.6 * (max(values) - min(values)), 0.5)  # at least one point, so that noise stays small
+    reach = max(0.6 * (max(values) - min(values)), 0.5)  # at least one point, so that noise looks small
     axes.set_ylim(middle - reach, middle + reach)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_ylabel((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",\n", 1), fontsize=7)
@@ -272,7 +272,7 @@ def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
 
 
 def draw_title(figure: Figure, rows: Sequence[Row], claim: str, name: str | None = None) -> None:
-    """The experiment's name, or `name`, above the rows' setting and a claim."""
+    """Draw the experiment's name, or `name`, above the rows' setting and a claim."""
     height, left, name = figure.get_figheight(), 0.06 / WIDTH, name or rows[0].experiment
     size = min(9.0, 9.0 * 60 / len(name))  # a name has no spaces to break it at
     figure.text(left, 1 - 0.08 / height, name, va="top", fontsize=size, fontweight="bold")
@@ -281,8 +281,8 @@ def draw_title(figure: Figure, rows: Sequence[Row], claim: str, name: str | None
 
 
 def save(figure: Figure, path_stem: Path) -> list[Path]:
-    """PNG (200 dpi), SVG and PDF, whose bytes depend on what is drawn alone."""
-    # Not with_suffix: an experiment's name may hold a dot.
+    """Write PNG (200 dpi), SVG and PDF, whose bytes depend only on the drawing."""
+    # Not with_suffix: an experiment's name may contain a dot.
     paths = [path_stem.with_name(f"{path_stem.name}.{kind}") for kind in ("png", "svg", "pdf")]
     figure.savefig(paths[0], dpi=200)
     figure.savefig(paths[1], metadata={"Date": None})

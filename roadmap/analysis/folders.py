@@ -1,9 +1,8 @@
-"""The run folders of an experiment, as values.
+"""Run folders of an experiment, read as values.
 
-A run lies in OUTPUT_DIR/EXPERIMENT/STEP[,variant]/seedN/: `state.json` says what it is and how far it came,
-`summary.json` what came out of it once it is done. A file that cannot be read is named in a warning and the
-rest is read all the same: a figure of a sweep that still runs is a figure too. A published experiment has one
-table of runs in place of their folders.
+A run is in OUTPUT_DIR/EXPERIMENT/STEP[,variant]/seedN/: `state.json` has its identity and progress, `summary.json`
+its results after it finished. An unreadable file is named in a warning and the rest is still read, so figures work
+for unfinished sweeps. A published experiment has one table of runs instead of run folders.
 """
 
 import json
@@ -21,27 +20,27 @@ from roadmap.naming import seed_folders
 
 STATE_FILE = "state.json"
 SUMMARY_FILE = "summary.json"
-FIGURE_FOLDER = "figures"  # of an experiment: what is drawn from its runs
-RUN_TABLE = "runs.csv"  # in place of the run folders, where an experiment was published
+FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
+RUN_TABLE = "runs.csv"  # replaces the run folders of a published experiment
 
 log = logging.getLogger(__name__)
 
 
 def find_experiments(output_dir: Path) -> list[Path]:
-    """The folders under `output_dir` that hold at least one run, by name."""
+    """Return the folders under `output_dir` that hold at least one run, by name."""
     if not output_dir.is_dir():
         return []
     return sorted(path for path in output_dir.iterdir() if path.is_dir() and _has_runs(path))
 
 
 def last_change(experiment_dir: Path) -> float:
-    """When a run of the experiment last wrote a file, in seconds since the epoch."""
+    """Return when a run of the experiment last wrote a file, in seconds since the epoch."""
     files = (file for folder in seed_folders(experiment_dir) for file in folder.glob("*.json*"))
     return max((file.stat().st_mtime for file in files), default=0.0)
 
 
 def add_experiment_arguments(parser: ArgumentParser) -> None:
-    """EXPERIMENT and --output-dir, for `choose_experiment`."""
+    """Add EXPERIMENT and --output-dir, for `choose_experiment`."""
     parser.add_argument(
         "experiment",
         nargs="?",
@@ -51,11 +50,11 @@ def add_experiment_arguments(parser: ArgumentParser) -> None:
 
 
 def choose_experiment(name: str | None, output_dir: Path) -> Path:
-    """The folder of an experiment given by name or path; else of the last changed one, which it prints.
+    """Return an experiment's folder, by name or path; without one, that of the last changed, whose name is printed.
 
-    One that has a result goes before one that has none, such as that of a mistyped path.
+    An experiment with a result takes precedence over one without, such as that of a mistyped path.
 
-    RunError: none is named and there is none to choose from.
+    RunError: no experiment is named and none is found.
     """
     if name is not None:
         named = output_dir / name
@@ -73,9 +72,9 @@ def choose_experiment(name: str | None, output_dir: Path) -> Path:
 
 
 def read_runs(experiment_dir: Path) -> list[Run]:
-    """Every run of an experiment, in any state, by path.
+    """Return every run of an experiment, in any state, by path.
 
-    A run whose files cannot be read is left out, or kept as `damaged`, with a warning that names the file.
+    A run with unreadable files is left out, or kept as `damaged`, with a warning that names the file.
     RunError: the folder does not exist or holds no readable run.
     """
     if (experiment_dir / RUN_TABLE).exists():
@@ -90,9 +89,9 @@ def read_runs(experiment_dir: Path) -> list[Run]:
 
 
 def read_finished_runs(experiment_dir: Path) -> list[Run]:
-    """Every run of an experiment, where at least one has finished.
+    """Return every run of an experiment if at least one has finished.
 
-    RunError: as read_runs; or none has, with their states and an error of one.
+    RunError: as read_runs; or none has finished, with the runs' states and one error.
     """
     runs = read_runs(experiment_dir)
     if any(run.state == DONE for run in runs):
@@ -102,7 +101,7 @@ def read_finished_runs(experiment_dir: Path) -> list[Run]:
 
 
 def count_states(runs: Iterable[Run]) -> str:
-    """The states of some runs in words, such as `2 failed, 1 running`."""
+    """Count the states of runs in words, such as `2 failed, 1 running`."""
     counts = Counter(run.state for run in runs)
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
@@ -135,7 +134,7 @@ def _read_run(folder: Path) -> Run | None:
 
 
 def _expects_summary(folder: Path, state: dict[str, Any] | None) -> bool:
-    """Only a finished run has a summary; where the state is lost, a summary tells that it finished."""
+    """Return True for a finished run; if the state is lost, for a run with a summary."""
     return (folder / SUMMARY_FILE).exists() if state is None else state.get("state") == DONE
 
 
@@ -168,9 +167,9 @@ def _identity(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
-    """The numbers of a summary; empty, with a warning, where an accuracy is missing or not finite."""
+    """Return the numbers of a summary; empty, with a warning, if an accuracy is missing or not finite."""
     if summary is None:
-        return {}  # the warning is given where the file was read
+        return {}  # the warning was given when the file was read
     try:
         required = {name: float(summary[name]) for name in ("top1", "best_top1", "gmacs", "parameters")}
         optional = {

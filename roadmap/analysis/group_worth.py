@@ -1,7 +1,7 @@
-"""What groups of choices are worth: on the path, taken back, added, and exactly on average over all orders.
+"""Effect of groups of choices: on the path, taken back, added, and the exact average over all orders.
 
-The average is Shapley's value (1953) of a game of four players, of which all 16 networks ran. It is a weighted sum
-of their results, so its interval is one of the seeds.
+The average is the Shapley value (1953) of a game of four players whose 16 networks all ran. It is a weighted sum of
+their results, so its interval is over seeds.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ class GroupWorth:
     on_path: Difference  # all of its steps, against the step before the first
     taken_back: Difference  # the last step, against the last step without the group
     added: Difference  # step 0 with the group, against step 0
-    average: Difference | None  # over all orders of the groups; None where no seed is in all networks
+    average: Difference | None  # over all orders of the groups; None if no seed is in all networks
 
 
 def find_group_worth(results: Results) -> list[GroupWorth]:
-    """Of each group, in the order of the sections; none unless every combination has a result."""
+    """Return the effects of each group in the order of the sections; none unless every combination has a result."""
     if not all(network in results for network in group_networks()):
         return []
     spread = share_spread(results)
@@ -47,7 +47,7 @@ def find_group_worth(results: Results) -> list[GroupWorth]:
 
 
 def shapley_weights(group: str) -> dict[Network, float]:
-    """How much each network counts in a group's average: the part of the orders that pass through it, signed."""
+    """Return each network's signed weight in a group's average: the share of the orders that pass through it."""
     own, n = join_groups([group]), len(GROUPS)
     weights = {}
     for network in group_networks():
@@ -58,7 +58,7 @@ def shapley_weights(group: str) -> dict[Network, float]:
 
 
 def group_columns(found: Sequence[GroupWorth]) -> dict[str, list[tuple[Difference | None, bool]]]:
-    """The effects by question, and whether each is decided, corrected over its column."""
+    """Return the effects by question, each with True if it is significant, corrected over its column."""
     columns: dict[str, list[Difference | None]] = {
         "on the path": [one.on_path for one in found],
         "taken back": [one.taken_back for one in found],

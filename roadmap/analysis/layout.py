@@ -1,4 +1,4 @@
-"""What a figure says and where, as plain values: sections, positions, limits and texts. Draws nothing."""
+"""Content and layout of figures as plain values: sections, positions, limits and texts. Draws nothing."""
 
 import math
 import textwrap
@@ -10,13 +10,13 @@ from roadmap.analysis.results import ORIGINAL, Row, deviation, kernel_size, mean
 LAST_EPOCH = "top-1 accuracy (%), last epoch"
 BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"
 ONE_SEED = "n = 1 seed"
-LABEL_WIDTH, SMALL_LABEL_WIDTH = 25, 28  # characters in a row's label: of a single line, of each of two
+LABEL_WIDTH, SMALL_LABEL_WIDTH = 25, 28  # characters in a row's label: of a single line, of each of two lines
 SECTION_GAP = 0.45  # of a row
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the paper and its colour; muted, and alternately dark and light so that gray tells too."""
+    """A section of the paper and its colour: muted, and alternately dark and light, to differ in grayscale too."""
 
     name: str
     color: str
@@ -42,7 +42,7 @@ SECTION_OF_STEP = {
 
 
 def section(row: Row) -> Section:
-    """The section of the paper (2.1 to 2.6) that a row belongs to; FURTHER for steps of the user's own."""
+    """Return the section of the paper (2.1 to 2.6) that a row belongs to; FURTHER for a user's own steps."""
     if row.reference is not None:
         return REFERENCE
     if row.step == ORIGINAL:
@@ -51,7 +51,7 @@ def section(row: Row) -> Section:
 
 
 def positions(rows: Sequence[Row]) -> list[float]:
-    """The height of each row's centre, in rows from the top, with a gap between sections."""
+    """Return the height of each row's centre, in rows from the top, with a gap between sections."""
     heights: list[float] = []
     for index, row in enumerate(rows):
         if index == 0:
@@ -63,10 +63,10 @@ def positions(rows: Sequence[Row]) -> list[float]:
 
 
 def axis_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Where an axis of percents starts and ends: at 0, or a third of the spread below the lowest value.
+    """Return start and end of an axis of percents: it starts at 0, or a third of the spread below the lowest value.
 
-    A spread below one point counts as one, so that noise between seeds is not blown up to a difference; a
-    single value has nothing to be told apart from, and is seen from 0.
+    A spread below one point counts as one, so that seed noise does not look like a difference. A single value has
+    nothing to differ from, and its axis starts at 0.
     """
     lowest, highest = min(values), max(values)
     if len(values) == 1:
@@ -74,18 +74,18 @@ def axis_limits(values: Sequence[float]) -> tuple[float, float]:
     spread = max(highest - lowest, 1.0)
     tick = 10 ** math.floor(math.log10(spread)) / 2
     start = math.floor((lowest - spread / 3) / tick) * tick
-    if start < 0.3 * highest:  # so much of the bar would be left that cutting it gains nothing
+    if start < 0.3 * highest:  # cutting the axis would save little of the bar
         start = 0.0
     return start, max(highest, min(highest + spread / 20, 100.0))
 
 
 def accuracies(row: Row, best: bool) -> tuple[float, ...]:
-    """Top-1 in percent, one value a seed."""
+    """Return top-1 in percent, one value per seed."""
     return row.best_top1 if best else row.top1
 
 
 def drawn_values(row: Row, best: bool) -> list[float]:
-    """Every accuracy that the row puts on the axis, in percent."""
+    """Return every accuracy that the row puts on the axis, in percent."""
     values = list(accuracies(row, best))
     average, spread = mean(values), deviation(values)
     if average is not None and spread is not None:
@@ -101,11 +101,11 @@ def axis_label(best: bool, start: float) -> str:
 
 
 def row_label(label: str) -> str:
-    """The label in two lines at most; of a longer one the beginning and the end, which names the variant."""
+    """Return the label in at most two lines; a longer one keeps its beginning and end, which names the variant."""
     if len(label) <= LABEL_WIDTH:
         return label
     lines = textwrap.wrap(label, SMALL_LABEL_WIDTH)
-    if len(lines) == 1:  # which would be drawn large, and into the bar
+    if len(lines) == 1:  # a single line would be drawn large, and overlap the bar
         lines = textwrap.wrap(label, LABEL_WIDTH)
     if len(lines) > 2:
         backwards = textwrap.wrap(label[::-1], SMALL_LABEL_WIDTH - 2)
@@ -114,7 +114,7 @@ def row_label(label: str) -> str:
 
 
 def accuracy_text(values: Sequence[float]) -> str:
-    """`80.57 ± 0.14`, or `80.57` from one seed."""
+    """Return `80.57 ± 0.14`, or `80.57` for one seed."""
     average, spread = mean(values), deviation(values)
     if average is None:
         return "–"
@@ -122,7 +122,7 @@ def accuracy_text(values: Sequence[float]) -> str:
 
 
 def missing_text(row: Row) -> str:
-    """What is known of a row without a finished run."""
+    """Describe a row without a finished run."""
     known = []
     if row.failed:
         known.append(f"{row.failed} failed")
@@ -132,7 +132,7 @@ def missing_text(row: Row) -> str:
 
 
 def cost_unit(rows: Iterable[Row]) -> tuple[str, float]:
-    """The name of the unit of multiply-accumulates that suits the rows, and how many make a GMAC."""
+    """Return the unit of multiply-accumulates that suits the rows, and its number per GMAC."""
     largest = max((row.gmacs for row in rows if row.gmacs is not None), default=0.0)
     return ("GMACs", 1.0) if largest >= 0.1 else ("MMACs", 1e3)
 
@@ -142,13 +142,13 @@ def cost_text(value: float) -> str:
 
 
 def seeds_text(rows: Iterable[Row]) -> str:
-    """`mean ± standard deviation over n = 1 to 3 seeds`, or `n = 1 seed`."""
+    """Return `mean ± standard deviation over n = 1 to 3 seeds`, or `n = 1 seed`."""
     count = count_text(rows)
     return count if count == ONE_SEED else f"mean ± standard deviation over {count}"
 
 
 def count_text(rows: Iterable[Row]) -> str:
-    """`n = 1 to 3 seeds`, of the rows that have a result."""
+    """Return `n = 1 to 3 seeds`, for the rows that have a result."""
     counts = sorted({len(row.seeds) for row in rows if row.seeds})
     least, most = counts[0], counts[-1]
     number = f"{most}" if least == most else f"{least} to {most}"
@@ -156,7 +156,7 @@ def count_text(rows: Iterable[Row]) -> str:
 
 
 def setting_text(rows: Sequence[Row]) -> str:
-    """Regime, data and recipe of all rows; the recipe of `original` is its label already."""
+    """Return regime, data and recipe of all rows; the label of `original` already names its recipe."""
     parts = []
     for name in ("regime", "data", "recipe"):
         values = {getattr(row, name) for row in rows if name != "recipe" or row.step != ORIGINAL}
@@ -166,10 +166,10 @@ def setting_text(rows: Sequence[Row]) -> str:
 
 
 def kernel_rows(rows: Sequence[Row]) -> dict[int, Row]:
-    """The finished row for each kernel size of step 7, by size; none unless a size that is no step was tried.
+    """Return the finished row per kernel size of step 7, by size; none unless a size beside the steps' was tried.
 
-    Step 6 stands in for kernel size 3, which is what it has, unless that size was run explicitly. Rows of
-    another setting (regime, data, recipe) than the first such row's are left out.
+    Step 6 stands in for kernel size 3, which it has, unless that size was run explicitly. Rows in another setting
+    (regime, data, recipe) than the first such row's are left out.
     """
     found: dict[int, Row] = {}
     tried = [row for row in rows if row.top1 and kernel_size(row) is not None]

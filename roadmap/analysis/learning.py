@@ -1,4 +1,4 @@
-"""Training curves: what each epoch of a run measured, averaged over the seeds of a row."""
+"""Training curves: the metrics of each epoch, averaged over the seeds of a row."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from roadmap.analysis.run import Run
 from roadmap.analysis.style import LINE_COLORS
 
 METRICS_FILE = "metrics.jsonl"
-METRICS = {  # of a line of metrics.jsonl, and how a chart calls them
+METRICS = {  # keys of metrics.jsonl, and their names in a chart
     "top1": "top-1 accuracy (%) on the validation set",
     "loss": "loss on the validation set",
     "train_loss": "training loss",
@@ -24,8 +24,8 @@ METRICS = {  # of a line of metrics.jsonl, and how a chart calls them
     "lr": "learning rate",
 }
 DASHES = {"solid": "none", "dash": "8 4", "dot": "2 3", "dashdot": "8 3 2 3"}  # plotly's, and SVG's for the legend
-FIRST_SHOWN = 4  # rows at the start, spread over the roadmap; the reader ticks others
-MOST_EPOCHS = 150  # drawn of a curve: more cannot be told apart, and make the file large
+FIRST_SHOWN = 4  # rows shown at first, spread over the roadmap; the reader ticks others
+MOST_EPOCHS = 150  # most points of a drawn curve; more are indistinguishable and enlarge the file
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ Epochs = dict[int, dict[str, float]]
 
 @dataclass(frozen=True)
 class Record:
-    """What runs of one row measured, epoch by epoch: one run, or several of which no more than this was kept."""
+    """Metrics of a row's runs by epoch: of one run, or aggregated over several if only that was kept."""
 
-    network: str  # the row's, as its folder is called
+    network: str  # the row's, as in its folder's name
     setting: tuple[str, ...]  # the row's regime, data and recipe
     seeds: tuple[int, ...]
-    mean: Epochs  # over the seeds, as are the extremes
+    mean: Epochs  # over the seeds, like the extremes
     low: Epochs
     high: Epochs
 
@@ -55,7 +55,7 @@ class Curve:
 
 
 def read_metrics(folder: Path) -> Epochs:
-    """The finite metrics of each epoch; empty before the first, also where the file is damaged (with a warning)."""
+    """Return the finite metrics of each epoch; empty before the first, and for a damaged file (with a warning)."""
     path = folder / METRICS_FILE
     if not path.exists():
         return {}
@@ -66,7 +66,7 @@ def read_metrics(folder: Path) -> Epochs:
             values = json.loads(line)
             epoch = int(values["epoch"])
         except (ValueError, KeyError, TypeError):
-            # The last line of a running training may be half written.
+            # The last line may be incomplete while the training runs.
             if number < len(lines):
                 log.warning("%s: line %d cannot be read and is left out", path, number)
             continue
@@ -79,19 +79,19 @@ def _is_finite(value: Any) -> bool:
 
 
 def runs_of(row: Row, runs: Sequence[Run]) -> list[Run]:
-    """The runs, in any state, that a row stands for."""
+    """Return the runs of a row, in any state."""
     identity = (row.step, row.variant, row.regime, row.data, row.recipe)
     return [run for run in runs if (run.step, run.variant, run.regime, run.data, run.recipe) == identity]
 
 
 def record_of(run: Run) -> Record:
-    """What a run has measured so far."""
+    """Return what a run has measured so far."""
     epochs = read_metrics(run.path)
     return Record(run.name, (run.regime, run.data, run.recipe), (run.seed,), epochs, epochs, epochs)
 
 
 def pool_records(records: Sequence[Record]) -> dict[str, Curve]:
-    """A curve for each metric that any of a row's records has."""
+    """Return a curve for each metric that any of a row's records has."""
     epochs = sorted({epoch for record in records for epoch in record.mean})
     curves = {}
     for metric in METRICS:
@@ -112,7 +112,7 @@ def _mean(records: Sequence[Record], epoch: int, metric: str) -> float:
 
 
 def thin(curve: Curve) -> Curve:
-    """What a line on a screen can show: at most about MOST_EPOCHS epochs, numbers of five digits."""
+    """Reduce a curve to a screen's resolution: about MOST_EPOCHS epochs at most, and five significant digits."""
     step = math.ceil(len(curve.epochs) / MOST_EPOCHS)
     last = len(curve.epochs) - 1
     kept = [place for place in range(len(curve.epochs)) if place % step == 0 or place == last]
@@ -127,9 +127,9 @@ def _rounded(value: float) -> float:
 def curve_payload(
     judged: Sequence[Judged], curves: Sequence[dict[str, Curve]], seeds: Sequence[int]
 ) -> dict[str, Any] | None:
-    """What report.js needs to draw the curves; None where no run has finished an epoch.
+    """Return report.js's data for the curves; None if no run has finished an epoch.
 
-    `seeds` are the runs of each row, finished or not.
+    `seeds` is the number of runs of each row, finished or not.
     """
     kept = [(one.row, some, count) for one, some, count in zip(judged, curves, seeds, strict=True) if some]
     if not kept:

@@ -1,7 +1,7 @@
-"""What is kept of an experiment without its folders: a table of runs, and one of their epochs.
+"""Published results of an experiment: a table of runs and one of their epochs, readable without run folders.
 
-Experiments grow on more than one machine, and a clone has no run folders. So what was published before stays beside
-the runs of this machine.
+Experiments run on more than one machine, and a clone of the repository has no run folders. So earlier published
+results are merged with the runs of this machine.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,7 +18,7 @@ Key = tuple[str, tuple[str, ...]]  # a network and its regime, data and recipe
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of an experiment, and what their epochs measured."""
+    """The runs of an experiment, and the metrics of their epochs."""
 
     runs: list[Run]
     records: list[Record]
@@ -29,7 +29,7 @@ class Results:
 
 
 def read_results(experiment_dir: Path) -> Results:
-    """Of an experiment's run folders, or of a published experiment.
+    """Return the results of an experiment's run folders, or of a published experiment.
 
     RunError: the folder does not exist, holds no readable run, or its tables are damaged.
     """
@@ -38,10 +38,10 @@ def read_results(experiment_dir: Path) -> Results:
 
 
 def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
-    """The published runs that are not among `runs`, or not finished there."""
+    """Return the published runs that are missing or unfinished in `runs`."""
     runs = list(runs)
     ends = {(key_of(run), run.seed): run.state for run in runs}
-    hashes = {run.config_hash for run in runs if run.config_hash and run.state == DONE}  # maybe under another name
+    hashes = {run.config_hash for run in runs if run.config_hash and run.state == DONE}  # under any name
     return [
         run
         for run in published
@@ -51,7 +51,7 @@ def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
 
 
 def join(kept: Collection[Run], published: Results, here: Results) -> Results:
-    """The kept runs of what was published, and those of here that none of these stands for, by network and seed."""
+    """Return the kept published runs, and the local runs of other networks and seeds."""
     places = {(key_of(run), run.seed) for run in kept}
     new = [run for run in here.runs if (key_of(run), run.seed) not in places]
     records = [one for one in published.records if _seeds(one) <= places]

@@ -1,7 +1,7 @@
-"""One HTML file that answers what an experiment shows. Works from disk: a policy in the page forbids any network.
+"""HTML report of an experiment in one file. It works offline: a content policy in the page forbids network access.
 
 The page holds plotly.js once, compressed, since it is most of the file; report.js draws the charts from plain
-values. The template escapes all that comes from a configuration or an error.
+values. The template escapes all text from configurations and errors.
 """
 
 import base64
@@ -79,17 +79,17 @@ ReadSetup = Callable[[Run], Setup | None]
 
 @dataclass(frozen=True)
 class Commands:
-    """What a reader types to see it again."""
+    """Commands that reproduce what the page shows."""
 
     report: str  # writes the page
     figures: str  # writes the static figures and the tables
     check: str  # compares with the paper
-    attribute: str  # says what each choice is worth, as text
-    factorial: str  # the same of a factorial
+    attribute: str  # prints the effect of each choice
+    factorial: str  # prints the effects of a factorial
 
     @classmethod
     def on(cls, folder: Path, best: bool = False, factorial: Sequence[str] = ()) -> Self:
-        """Those that read this folder; `factorial` are the words that name a factorial's axes."""
+        """Return the commands for this folder; `factorial` are the options that name a factorial's axes."""
 
         def command(script: str, *options: str) -> str:
             return shlex.join(
@@ -114,11 +114,11 @@ def write_report(
     axes: Sequence[str] = (),
     step: str = STEPS[-1],
 ) -> None:
-    """Writes the page; `read_setup` gives the configuration of a run, None where it left none.
+    """Write the page; `read_setup` returns the configuration of a run, or None if it left none.
 
-    `best` shows the best epoch's accuracy, picked on the validation set, in place of the last one's. `axes` are
-    those of a factorial on `step`, if one is to be shown.
-    RunError: the experiment does not exist, none of its runs has finished, or the factorial is not complete.
+    `best` shows the best epoch's accuracy, picked on the validation set, instead of the last one's. `axes` are
+    those of a factorial on `step`, if one is to be shown. RunError: the experiment does not exist, none of its runs
+    has finished, or the factorial is not complete.
     """
     with _collect_warnings() as warnings:
         runs = read_finished_runs(experiment_dir)
@@ -185,7 +185,7 @@ def _has_section(context: dict[str, Any], name: str) -> bool:
 
 @contextmanager
 def _collect_warnings() -> Iterator[list[str]]:
-    """What the analysis warns of while it reads, for the page too."""
+    """Collect the warnings of the analysis, to show them on the page too."""
     found: list[str] = []
 
     class Keep(logging.Handler):
@@ -237,7 +237,7 @@ def _draw_charts(judged: Sequence[Judged], best: bool, grid: Grid | None) -> dic
 
 
 def _draw_networks(judged: Sequence[Judged], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
-    """A drawing of each row that has a plan, against the step before it; of a variant, against its step."""
+    """Draw each row that has a plan, marked against the step before; a variant is marked against its step."""
     rows = [one.row for one in judged]
     networks = {id(row): setup.network for row, setup in zip(rows, setups, strict=True) if setup and setup.network}
     drawn = []

@@ -1,4 +1,4 @@
-"""Runs to rows: one row a step (or a variant of one), over its seeds, in the order of the roadmap."""
+"""Rows of results: one per step (or variant of one), over its seeds, in the order of the roadmap."""
 
 import logging
 import re
@@ -15,12 +15,12 @@ from roadmap.paper import PaperRow, find_paper_row, match_paper_row, paper_rows
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 
-ORIGINAL = "original"  # the step, and the recipe that only it uses
+ORIGINAL = "original"  # name of the step, and of the recipe that only it uses
 KERNEL_STEP = "step7_kernel"
 KERNEL_KEY = "kernel_size"
 PAPER_KERNEL = 7
-MOST_ABLATIONS = 6  # drawn in the roadmap's figure
-PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is set beside
+MOST_ABLATIONS = 6  # most ablations that the roadmap's figure draws
+PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is compared with
 AXIS_OF_STEP = {choice.step: choice.axis for choice in CHOICES}
 
 Setting = tuple[str, str, str]  # regime, data and recipe
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """A step, or a variant of one, over the seeds that finished. Without any it is a row of its own still."""
+    """A step, or a variant of one, over its finished seeds; also a step without any."""
 
     step: str
     step_index: int | None
@@ -42,25 +42,25 @@ class Row:
     data: str
     recipe: str
     seeds: tuple[int, ...] = ()  # of the finished runs
-    top1: tuple[float, ...] = ()  # percent, last epoch, one a seed
-    best_top1: tuple[float, ...] = ()  # percent, best epoch on the validation set, one a seed
+    top1: tuple[float, ...] = ()  # percent, last epoch, one per seed
+    best_top1: tuple[float, ...] = ()  # percent, best epoch on the validation set, one per seed
     ema_top1: float | None = None  # percent, mean over seeds
-    gmacs: float | None = None  # 1e9 multiply-accumulates an image
+    gmacs: float | None = None  # 1e9 multiply-accumulates per image
     parameters: float | None = None  # count
     images_per_s: float | None = None  # training, mean over seeds
     devices: tuple[str, ...] = ()
-    setting_hashes: frozenset[str] = frozenset()  # of the finished runs; one where all have the same settings
+    setting_hashes: frozenset[str] = frozenset()  # of the finished runs; one if all have the same settings
     failed: int = 0  # runs
     unfinished: int = 0  # runs that are pending, running, interrupted or damaged
 
     @property
     def setting(self) -> Setting:
-        """What rows have to share to be compared."""
+        """What comparable rows have in common."""
         return self.regime, self.data, self.recipe
 
     @property
     def paper(self) -> PaperRow | None:
-        """The paper's row for this step, on ImageNet; ResNet-50's where the paper lacks the regime."""
+        """The paper's row for this step on ImageNet; ResNet-50's if the paper lacks the regime."""
         return match_paper_row(self.regime, self.step, self.variant)
 
     @property
@@ -69,12 +69,12 @@ class Row:
 
     @property
     def on_imagenet(self) -> bool:
-        """Whether the paper's accuracies were measured on the same data at the same size of network."""
+        """True if the paper's accuracies were measured on the same data with the same size of network."""
         return self.data == "imagenet" and self.paper_has_regime
 
 
 def kernel_size(row: Row | Run) -> int | None:
-    """The kernel size of step 7 or of a variant that changes nothing else; None for any other row."""
+    """Return the kernel size of step 7 or of a variant that changes nothing else; None for any other row."""
     if row.step != KERNEL_STEP or row.variant.keys() - {KERNEL_KEY}:
         return None
     text = row.variant.get(KERNEL_KEY, str(PAPER_KERNEL))
@@ -82,37 +82,37 @@ def kernel_size(row: Row | Run) -> int | None:
 
 
 def is_combination(row: Row) -> bool:
-    """Whether several designs are switched at once, as in a factorial or along a sampled order."""
+    """Return True if several designs change at once, as in a factorial or along a sampled order."""
     return len(row.variant) > 1
 
 
 def is_ablation(row: Row) -> bool:
-    """Whether a step is varied in other designs than the one that it chooses itself, as leave-one-out does."""
+    """Return True if a step varies in designs other than its own choice, as in a leave-one-out sweep."""
     return bool(row.variant.keys() - {AXIS_OF_STEP.get(row.step)})
 
 
 def drawn_rows(rows: Sequence[Row]) -> list[Row]:
-    """Without ablations, where there are too many to be bars among the steps."""
+    """Return the rows without ablations if these are too many to be bars among the steps."""
     too_many = sum(map(is_ablation, rows)) > MOST_ABLATIONS
     return [row for row in rows if not (too_many and is_ablation(row))] or list(rows)
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean; None of nothing."""
+    """Return the mean; None if there are no values."""
     return fmean(values) if values else None
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """The sample standard deviation (n - 1); None where there is only one value, or none."""
+    """Return the sample standard deviation (n - 1); None for fewer than two values."""
     return stdev(values) if len(values) > 1 else None
 
 
 def aggregate(runs: Iterable[Run]) -> list[Row]:
-    """One row for each step, variant and setting (regime, data, recipe), in the order of the roadmap.
+    """Return one row for each step, variant and setting (regime, data, recipe), in the order of the roadmap.
 
-    Steps of the paper that have no run get an empty row: all of them once three steps of the roadmap have
-    one (a sweep), only those in between if there are two (a comparison). `original`, the variants and the
-    references are extras and never missed.
+    Steps of the paper without a run get an empty row: all of them once three steps of the roadmap have a run (a
+    sweep), only those in between if two have one (a comparison). `original`, the variants and the references are
+    optional and get none.
     """
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
@@ -125,7 +125,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
 
 
 def _row(runs: list[Run]) -> Row:
-    """The runs are of one step, variant and setting."""
+    """Return the row of runs of one step, variant and setting."""
     done = sorted((run for run in runs if run.state == DONE), key=lambda run: run.seed)
     first = runs[0]
 
@@ -157,7 +157,7 @@ def _row(runs: list[Run]) -> Row:
 
 
 def _label(run: Run) -> str:
-    """The step's label, with what the variant changes."""
+    """Return the step's label, with the variant's changes."""
     kernel = kernel_size(run)
     if run.variant and kernel is not None:
         return f"kernel size {kernel}"
@@ -165,7 +165,7 @@ def _label(run: Run) -> str:
 
 
 def _missing(rows: list[Row]) -> list[Row]:
-    """Empty rows for steps of the paper that have no run; see `aggregate` for which."""
+    """Return empty rows for steps of the paper that have no run; `aggregate` has the rule."""
     adopted = [row for row in paper_rows() if row.regime == PAPER_REGIME and row.adopted]
     roadmap = [row for row in adopted if row.step is not None]
     names = {row.config for row in roadmap}
@@ -181,7 +181,7 @@ def _missing(rows: list[Row]) -> list[Row]:
         Row(
             step=paper.config,
             step_index=paper.step,
-            # The paper's labels of the first and the last step name the network too, as the regime does.
+            # The paper's labels of the first and the last step also name the network, as the regime does.
             label="ResNet" if paper.step == 0 else paper.label.partition(" (")[0],
             variant={},
             reference=None,
@@ -196,9 +196,9 @@ def _missing(rows: list[Row]) -> list[Row]:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    """As in figure 2: `original`, the steps with their variants, steps without an index, references.
+    """Return figure 2's sort key: `original`, steps with their variants, steps without an index, references.
 
-    The kernel sizes stand in their own order, so that 5 comes before the 7 that was adopted.
+    The kernel sizes are in numeric order, so that 5 comes before the adopted 7.
     """
     if row.step == ORIGINAL:
         band = 0
@@ -212,16 +212,16 @@ def _order(row: Row) -> tuple[object, ...]:
 
 
 def natural(text: str) -> list[tuple[int, str]]:
-    """A sort key that puts 9 before 11."""
+    """Return a sort key that puts 9 before 11."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The adopted row one index lower, in the same setting; None where there is none or no telling which.
+    """Return the adopted row one index lower in the same setting; None if there is none, or more than one.
 
-    So it is for another choice of the step's own design, such as a kernel size of step 7. An ablation is set
-    against its step as it is, unless it switches several designs at once: then it is a sweep's, as one of a
-    hundred, and what each of its designs is worth is `attribution`'s to say.
+    The same holds for another choice of the step's own design, such as a kernel size of step 7. An ablation is
+    compared with its own step, unless it changes several designs at once: then it belongs to a sweep, perhaps of
+    hundreds, and `attribution` computes the effect of each of its designs.
     """
     if row.step_index is None or is_combination(row):
         return None
@@ -234,18 +234,18 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
         if not other.variant
         and (other.regime, other.data) == (row.regime, row.data)
         and (
-            other.step == ORIGINAL  # its recipe is its own: the change to step 0 is the recipe
+            other.step == ORIGINAL  # has its own recipe: the change to step 0 is the recipe
             if row.step_index == 0
             else other.step_index == row.step_index - 1 and other.recipe == row.recipe
         )
     ]
-    if len(candidates) > 1:  # the user's steps beside the paper's, under one index
+    if len(candidates) > 1:  # a user's steps beside the paper's, under one index
         candidates = [other for other in candidates if find_paper_row(PAPER_REGIME, other.step) is not None]
     return candidates[0] if len(candidates) == 1 else None
 
 
 def _warn_mixed(rows: list[Row]) -> None:
-    """Accuracies under several settings are no roadmap; `original` has a recipe of its own, which is fine."""
+    """Warn of several settings, whose accuracies can't be compared; `original` may have its own recipe."""
     _warn_of_other_values(rows)
     for name in ("regime", "data", "recipe"):
         found = sorted({getattr(row, name) for row in rows if name != "recipe" or row.recipe != ORIGINAL})
@@ -259,7 +259,7 @@ def _warn_mixed(rows: list[Row]) -> None:
 
 
 def _warn_of_other_values(rows: Sequence[Row]) -> None:
-    """Where regime, data and recipe have the same names and other values, as after recipe.lr=... for some runs."""
+    """Warn if regime, data and recipe have equal names but other values, as after recipe.lr=... for some runs."""
     for setting in dict.fromkeys(row.setting for row in rows):
         some = [row for row in rows if row.setting == setting and row.setting_hashes]
         counts = Counter(found for row in some for found in row.setting_hashes)
@@ -275,7 +275,7 @@ def _warn_of_other_values(rows: Sequence[Row]) -> None:
 
 
 def _tell_apart(rows: list[Row]) -> list[Row]:
-    """Adds the setting to labels of a step that stands there under several."""
+    """Add the setting to the labels of a step that occurs in several."""
     counts = Counter((row.step, str(row.variant)) for row in rows)
     return [
         replace(row, label=f"{row.label} [{row.regime}, {row.data}, {row.recipe}]")

@@ -1,4 +1,4 @@
-"""One training as a value, and many as a table: what a figure needs of them, and what is worth publishing."""
+"""A training run as a value, and the table of runs that is published and that figures read."""
 
 import csv
 import types
@@ -13,30 +13,30 @@ from roadmap.naming import network_name
 
 DONE = "done"
 FAILED = "failed"
-DAMAGED = "damaged"  # state.json says done, but summary.json cannot be used
+DAMAGED = "damaged"  # state.json has the state done, but summary.json is unusable
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: who it is, how it ended and, once it is done, what it measured."""
+    """One training: its identity, its state and, if it is done, its results."""
 
     path: Path
     step: str
     step_index: int | None
     label: str
-    variant: dict[str, str]  # what differs from the step as the paper has it; empty for the step itself
+    variant: dict[str, str]  # differences from the paper's step; empty for the step itself
     reference: str | None  # timm's name of a network that is no step, such as Swin-T
     seed: int
-    state: str  # pending, running, done, failed or interrupted, as was written; or damaged
+    state: str  # pending, running, done, failed or interrupted, as written; or damaged
     error: str | None
     experiment: str
     regime: str
     data: str
     recipe: str
-    top1: float | None = None  # percent, after the last epoch; this and all below are None until done
-    best_top1: float | None = None  # percent, of the epoch that was best on the validation set
+    top1: float | None = None  # percent, after the last epoch; None until done, like all below
+    best_top1: float | None = None  # percent, of the best epoch on the validation set
     best_epoch: float | None = None  # that epoch, from 1
-    ema_top1: float | None = None  # percent, of the averaged weights; None too where the recipe has no EMA
+    ema_top1: float | None = None  # percent, of the averaged weights; None also if the recipe has no EMA
     loss: float | None = None  # on the validation set, after the last epoch
     epochs: float | None = None  # count
     gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
@@ -45,9 +45,9 @@ class Run:
     seconds: float | None = None  # of the whole training
     device: str | None = None
     commit: str | None = None  # of the code that trained it
-    config_hash: str | None = None  # of what defines its result
-    setting_hash: str | None = None  # of that, but for network and seed: the same in runs that can be compared
-    settings: str | None = None  # words of its command that not all runs of a published experiment share
+    config_hash: str | None = None  # of all values that define its result
+    setting_hash: str | None = None  # the same without network and seed: equal for comparable runs
+    settings: str | None = None  # overrides that not all runs of a published experiment share
 
     @property
     def name(self) -> str:
@@ -56,9 +56,9 @@ class Run:
 
 
 def write_run_table(runs: Iterable[Run], path: Path, settings: Iterable[Mapping[str, str]] | None = None) -> None:
-    """CSV, a row a run; an empty cell where a run has no value. Numbers keep every digit.
+    """Write a CSV file with a row per run; a missing value is an empty cell. Numbers keep every digit.
 
-    `settings` are columns of their own before a run's, the same for each run.
+    `settings` are further columns before a run's own, the same for each run.
     """
     names = [field.name for field in fields(Run) if field.name != "path"]
     rows = [
@@ -72,9 +72,9 @@ def write_run_table(runs: Iterable[Run], path: Path, settings: Iterable[Mapping[
 
 
 def read_run_table(path: Path) -> list[Run]:
-    """The runs of such a table, each with the path that its folder would have.
+    """Return the runs of such a table, each with the path that its folder would have.
 
-    RunError: a column is missing, or a cell is not what belongs there; names file, line and cell.
+    RunError: a column is missing, or a cell has a wrong value; names file, line and cell.
     """
     runs = [run for run, _ in read_run_settings(path)]
     if not runs:
@@ -83,7 +83,7 @@ def read_run_table(path: Path) -> list[Run]:
 
 
 def read_run_settings(path: Path) -> list[tuple[Run, dict[str, str]]]:
-    """Each run of such a table, and the other columns of its row.
+    """Return each run of such a table, and the other columns of its row.
 
     RunError: as read_run_table.
     """

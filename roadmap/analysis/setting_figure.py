@@ -1,4 +1,4 @@
-"""Top-1 of each step against one setting of the recipe, such as the learning rate."""
+"""Figure of the top-1 of each step against one setting of the recipe, such as the learning rate."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,18 @@ from roadmap.analysis.figures import WIDTH, save
 from roadmap.analysis.layout import LAST_EPOCH
 from roadmap.analysis.results import deviation
 
-HEIGHT = 3.2  # inches, of lines in one panel
+HEIGHT = 3.2  # inches, of the figure with one panel
 PANEL_HEIGHT = 1.25  # inches, of a row of panels
 COLUMNS = 5  # of panels
-MOST_LINES = len(style.LINE_COLORS)  # in one panel; more steps have one each
-SPAN = 4.0  # points of top-1 that a panel shows at least
-LOG_FROM = 3.0  # the largest value over the smallest
+MOST_LINES = len(style.LINE_COLORS)  # in one panel; more steps get a panel each
+SPAN = 4.0  # points of top-1 that a panel spans at least
+LOG_FROM = 3.0  # ratio of the largest to the smallest value from which the axis is logarithmic
 
 Points = Mapping[float, Sequence[float]]  # top-1 of the seeds, by the setting's value
 
 
 def draw_setting(candidates: Sequence[Candidate], key: str, path_stem: Path) -> list[Path]:
-    """A line a step, with the deviation over seeds; `candidates` differ in `key` alone.
+    """Draw a line per step, with the deviation over seeds; `candidates` differ only in `key`.
 
     Returns the files written: `path_stem` with .png, .svg and .pdf.
     """
@@ -51,7 +51,7 @@ def _title(candidates: Sequence[Candidate], key: str) -> str:
 
 
 def _draw_lines(steps: Mapping[str, Points], values: Mapping[float, str], key: str) -> Figure:
-    """All in one panel, with a legend."""
+    """Draw all steps in one panel, with a legend."""
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.add_subplot()
     for number, (step, points) in enumerate(steps.items()):
@@ -64,7 +64,7 @@ def _draw_lines(steps: Mapping[str, Points], values: Mapping[float, str], key: s
 
 
 def _draw_panels(steps: Mapping[str, Points], values: Mapping[float, str], key: str) -> Figure:
-    """A panel a step, each with a scale of its own; the best value is filled."""
+    """Draw a panel per step, each with its own scale; the best value is filled."""
     lines = math.ceil(len(steps) / COLUMNS)
     figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * lines + 0.5), layout="constrained")
     panels = figure.subplots(lines, COLUMNS, sharex=True, squeeze=False).flatten()

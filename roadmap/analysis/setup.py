@@ -1,4 +1,4 @@
-"""What the rows of an experiment were configured as: their networks, their recipe, and the commands behind them."""
+"""Configurations of an experiment's rows: their networks, their recipe, and the commands that trained them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,24 @@ SWEEPS = {
     f"+sweep={kind}": frozenset(name_of(design_of(network)) for network in networks)
     for kind, networks in (("leave_one_out", leave_one_out()), ("add_one_in", add_one_in()))
 }
-NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are told elsewhere
-DESIGNS = ("+roadmap", "+reference", "model")  # what the words of a sweep's commands differ in
+NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are shown elsewhere
+DESIGNS = ("+roadmap", "+reference", "model")  # overrides that differ between a sweep's commands
 NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A row's configuration, as read from the config.yaml of one of its runs."""
+    """A row's configuration, read from the config.yaml of one of its runs."""
 
-    choice: str  # the word that chooses the step, such as +roadmap=step5_inverted; empty without one
-    overrides: tuple[str, ...]  # the other words of the command that trained it, but for the seed
-    values: Mapping[str, str]  # every dotted key of the configuration; none where it cannot be read
-    network: Network | None  # None for a network beside the roadmap, which has no plan
-    problem: str | None = None  # why there is no network, where there should be one
+    choice: str  # override that selects the step, such as +roadmap=step5_inverted; empty if there is none
+    overrides: tuple[str, ...]  # other overrides of the command that trained it, except the seed
+    values: Mapping[str, str]  # every dotted key of the configuration; empty if it is unreadable
+    network: Network | None  # None for a reference network, which has no plan
+    problem: str | None = None  # why there is no network, if there should be one
 
 
 def training_commands(rows: Sequence[Row], setups: Sequence[Setup | None]) -> list[str]:
-    """The commands that train the finished runs of the rows, as few as train nothing else."""
+    """Return the fewest commands that train the finished runs of the rows and nothing else."""
     commands: list[list[str]] = []
     runs = [(row, setup) for row, setup in zip(rows, setups, strict=True) if setup and setup.values and row.seeds]
     sweeps, covered = _find_sweeps(runs)
@@ -43,9 +43,9 @@ def training_commands(rows: Sequence[Row], setups: Sequence[Setup | None]) -> li
 
 
 def _find_sweeps(runs: Sequence[tuple[Row, Setup]]) -> tuple[list[list[str]], set[int]]:
-    """The words of each of SWEEPS that ran whole, and the rows (their ids) that no other command has to train.
+    """Return the overrides of each of SWEEPS that ran completely, and the ids of rows that need no other command.
 
-    Its steps of the path may have more seeds: the roadmap's command trains them.
+    Its steps of the path may have more seeds, which the roadmap's command trains.
     """
     settings: dict[tuple[str, ...], dict[str, Row]] = {}
     for row, setup in runs:
@@ -70,7 +70,7 @@ def _seed_word(seeds: Sequence[int]) -> str:
 
 
 def _add(commands: list[list[str]], words: list[str]) -> None:
-    """Adds a command; or, to one that differs in a design alone, the value of that."""
+    """Add a command; if one exists that differs only in one design, add that design's value to it."""
     for command in commands:
         if len(command) == len(words):
             differing = [place for place, word in enumerate(words) if word != command[place]]
@@ -92,7 +92,7 @@ def _is_sweep(words: Sequence[str]) -> bool:
 def recipe_lines(
     rows: Sequence[Row], setups: Sequence[Setup | None]
 ) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """Every setting but the design: its key, and each value with the labels of the rows that have it.
+    """Return every setting except the design: its key, and each value with the labels of the rows that have it.
 
     A value that all rows share has no labels.
     """

@@ -1,8 +1,8 @@
-"""What a few seeds allow one to say: means and differences with intervals, p-values and their limits.
+"""Statistics of a few seeds: means and differences with intervals, p-values and smallest detectable effects.
 
-Plain numbers in, plain numbers out; which runs they come from is the business of `changes`. Student's and the
-noncentral t distribution are scipy's, imported where they are used: train.py, which prints the table of a sweep,
-answers a mistyped command before it loads anything heavy.
+Input and output are plain numbers; `changes` selects the runs. Student's and the noncentral t distribution are from
+scipy, imported inside functions: train.py, which prints the table of a sweep, must report a mistyped command before
+it loads anything heavy.
 """
 
 import math
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
 ALPHA = 0.05  # two-sided; intervals cover 1 - ALPHA
-POWER = 0.8  # with which the smallest detectable effect is detected
-# Accuracies are counts over one validation set: seeds can agree exactly, but for rounding in the division.
+POWER = 0.8  # power of the smallest detectable effect
+# Accuracies are counts over one validation set, so seeds can agree exactly, up to rounding in the division.
 SAME = 1e-9
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends, of 1 - ALPHA; where one of several was picked, of all of them at once (Bonferroni)."""
+    """Two ends of a 1 - ALPHA interval; if one of several was selected, simultaneous for all (Bonferroni)."""
 
     low: float
     high: float
@@ -36,14 +36,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean less another; positive where the second is larger.
+    """Mean of the second minus mean of the first sample.
 
-    Without a spread (one seed, or seeds that agree exactly) there is no interval, no p-value and no
-    smallest effect: a t test has nothing to set the difference against.
+    Without a spread (one seed, or seeds that agree exactly) there is no interval, no p-value and no smallest
+    effect, since a t test has no scale to compare the difference with.
     """
 
     mean: float
-    paired: bool  # by seed; otherwise Welch's test for two samples
+    paired: bool  # paired by seed; otherwise Welch's test for two samples
     n: tuple[int, int]  # seeds before and after
     interval: Interval | None = None
     p: float | None = None  # two-sided
@@ -52,14 +52,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far runs of one network lie apart, where every network is taken to vary alike."""
+    """Pooled standard deviation of runs, if every network is assumed to vary alike."""
 
-    deviation: float  # once the levels of networks and of seeds are taken out
+    deviation: float  # after the effects of networks and of seeds are removed
     freedom: int
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, sample deviation and the t interval, which takes a spread."""
+    """Return mean, sample deviation and t interval; the interval needs a spread."""
     n = len(values)
     average = fmean(values)
     if n < 2:
@@ -70,10 +70,10 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:
-    """The spread that networks share: the residual of a block design with seeds as blocks (Fisher 1935).
+    """Pool the spread of networks: the residual of a block design with seeds as blocks (Fisher 1935).
 
-    Least squares with a level for each network and one for each seed; a network may lack seeds that others have.
-    None where that leaves no degree of freedom, as of one network, one seed, or seeds that no two networks share.
+    Least squares with an effect of each network and one of each seed; a network may lack seeds that others have.
+    None if no degree of freedom remains, as for one network, one seed, or seeds that no two networks share.
     """
     import numpy as np
 
@@ -81,7 +81,7 @@ def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:
         return None
     seeds = sorted({seed for one in networks for seed in one})
     values, blocks = [], []
-    for one in networks:  # its level is taken out, which leaves the few columns of the seeds to solve for
+    for one in networks:  # remove its effect, so that only the few columns of the seeds remain to be solved
         top1 = np.array(list(one.values()))
         own = np.array([[float(seed == other) for other in seeds] for seed in one])
         values.append(top1 - top1.mean())
@@ -97,10 +97,10 @@ def pool(networks: Sequence[Mapping[int, float]]) -> Spread | None:
 def compare(
     before: Mapping[int, float], after: Mapping[int, float], spread: Spread | None = None, alpha: float = ALPHA
 ) -> Difference:
-    """The difference of two sets of results by seed; paired where both have the same seeds, else Welch's.
+    """Return the difference of two sets of results by seed; paired if both have the same seeds, else Welch's.
 
-    `spread` is one that both share with other networks (`pool`): then it is of the seeds that both have. `alpha` is
-    below ALPHA where the difference was picked among several.
+    `spread` is pooled over further networks (`pool`); the difference is then over the common seeds. `alpha` is
+    below ALPHA if the difference was selected among several.
     """
     common = before.keys() & after.keys()
     if spread is not None and common:
@@ -115,10 +115,10 @@ def compare(
 def contrast(
     networks: Sequence[Mapping[int, float]], weights: Sequence[float], spread: Spread | None = None
 ) -> Difference | None:
-    """A weighted sum of networks' results by seed, with weights that add up to 0, over the seeds that all have.
+    """Return a weighted sum of networks' results by seed, with weights that sum to 0, over the seeds that all have.
 
-    `spread` is one that all networks share (`pool`); without it, each seed's sum is an observation. None where no
-    seed is in all.
+    `spread` is pooled over all networks (`pool`); without it, each seed's sum is an observation. None if no seed is
+    in all networks.
     """
     common = set.intersection(*(set(one) for one in networks))
     sums = [sum(weight * one[seed] for weight, one in zip(weights, networks, strict=True)) for seed in common]
@@ -144,7 +144,7 @@ def _paired(differences: Sequence[float], alpha: float = ALPHA) -> Difference:
 
 
 def _welch(before: Sequence[float], after: Sequence[float], alpha: float) -> Difference:
-    """Two samples of unequal variance, with Satterthwaite's degrees of freedom."""
+    """Compare two samples of unequal variance, with Satterthwaite's degrees of freedom."""
     sizes = len(before), len(after)
     change = fmean(after) - fmean(before)
     if min(sizes) < 2:
@@ -159,7 +159,7 @@ def _welch(before: Sequence[float], after: Sequence[float], alpha: float) -> Dif
 def _difference(
     change: float, error: float, freedom: float, paired: bool, n: tuple[int, int], alpha: float = ALPHA
 ) -> Difference:
-    """`error` is the standard error of `change`, in its unit."""
+    """Return the difference; `error` is the standard error of `change`, in the same unit."""
     if error < SAME:
         return Difference(change, paired, n)
     p = 2 * _lower_tail(freedom, -abs(change) / error)
@@ -179,16 +179,16 @@ def _lower_tail(freedom: float, t: float) -> float:
 
 
 def critical_value(freedom: float, alpha: float = ALPHA) -> float:
-    """Of Student's t, two-sided."""
+    """Return the two-sided critical value of Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 1 - alpha / 2))
 
 
 def detectable_noncentrality(freedom: float, alpha: float = ALPHA) -> float:
-    """True effect, in standard errors, that a two-sided t test finds with POWER.
+    """Return the true effect, in standard errors, that a two-sided t test finds with POWER.
 
-    Of the noncentral t distribution only the tail on the effect's side: the other adds less than 1e-6.
+    Uses only the tail of the noncentral t distribution on the effect's side: the other adds less than 1e-6.
     """
     from scipy.special import nctdtrinc
 
@@ -196,7 +196,7 @@ def detectable_noncentrality(freedom: float, alpha: float = ALPHA) -> float:
 
 
 def correct_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Holm 1979): below a level, they hold it for the whole family at once."""
+    """Adjust p-values (Holm 1979): comparing them with a level controls the error of the whole family."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [0.0] * len(p_values)
     highest = 0.0

@@ -1,10 +1,10 @@
-"""How the marks of a figure look, as the keyword arguments that draw them."""
+"""Style of the marks in a figure, as keyword arguments of matplotlib."""
 
 from typing import Any
 
 INK, FAINT, GRAY, GRID = "#222222", "#6b6b6b", "#8d8d8d", "#e4e4e4"
 
-# matplotlib types the names of these one by one, which no plain dictionary satisfies.
+# matplotlib's type for this has every name as a literal, which no plain dictionary satisfies.
 RC: Any = {
     "font.family": "sans-serif",
     "font.size": 7.5,
@@ -13,9 +13,9 @@ RC: Any = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "hatch.linewidth": 0.6,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and edited for a paper
-    "pdf.fonttype": 42,  # as above: TrueType, where matplotlib's default draws the letters
-    "svg.hashsalt": "roadmap",  # else the ids of clip paths are random
+    "svg.fonttype": "none",  # text stays text, which can be searched, and edited for a paper
+    "pdf.fonttype": 42,  # as above: TrueType, while matplotlib's default draws the letters
+    "svg.hashsalt": "roadmap",  # otherwise the ids of clip paths are random
 }
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c")  # Okabe and Ito's
 MARKERS = "osD^v<>"
@@ -43,19 +43,19 @@ REMARK: dict[str, Any] = {"va": "center", "fontsize": 6.5, "style": "italic", "c
 
 
 def bar_style(color: str, adopted: bool) -> dict[str, Any]:
-    """A step is filled; what was tried and not adopted is pale and hatched."""
+    """Return a filled bar for a step, and a pale, hatched one for a choice that was tried and not adopted."""
     if adopted:
         return {"color": color, "lw": 0}
     return {"facecolor": (color, 0.3), "edgecolor": color, "hatch": "/////", "lw": 0.6}
 
 
 def reference_line(number: int) -> dict[str, Any]:
-    """Of the first, second or third reference network."""
+    """Return the line of the first, second or third reference network."""
     return {"color": "#555555", "lw": 1.0, "ls": ("--", ":", "-.")[number % 3], "zorder": 2.5}
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Of the first, second, ... of several lines: a color and a mark that tell them apart without color too."""
+    """Return colour and marker of the first, second, ... of several lines; they differ without colour too."""
     turn, place = divmod(number, len(LINE_COLORS))
     return {
         "color": LINE_COLORS[place],

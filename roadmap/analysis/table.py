@@ -1,4 +1,4 @@
-"""The rows as a table: CSV for programs, Markdown for pages, and one for the terminal."""
+"""Table of rows: CSV for programs, Markdown for pages, and a version for the terminal."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -24,18 +24,18 @@ Value = str | int | float | None
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a row: its name in a CSV file, its headings for a reader, and how it is printed."""
+    """One quantity of a row: its name in a CSV file, its headings for a reader, and its format."""
 
     key: str
     heading: str
     value: Callable[[Judged], Value]
     form: str = ""  # a format specification; empty for text
-    short: str = ""  # the heading in a terminal, where it differs
-    printed: bool = True  # in a terminal too, which has 80 columns
+    short: str = ""  # heading in a terminal, if it differs
+    printed: bool = True  # also in a terminal, which has 80 columns
 
 
 def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
-    """The table's columns; the paper's is headed by whether its figures may be compared with the rows'.
+    """Return the table's columns; the heading of the paper's says whether its values are comparable.
 
     Deviation, intervals and changes are of the last epoch, or with `best` of the best one.
     """
@@ -72,7 +72,7 @@ def _accuracy_columns(best: bool) -> list[Column]:
 
 
 def _test_columns() -> list[Column]:
-    """What the change is worth; a terminal has it in words below the table."""
+    """Return the columns of a change's test; a terminal has it in words below the table."""
     return [
         Column("change_low", "change from", lambda one: _low(_difference(one)), "+z.2f", printed=False),
         Column("change_high", "to", lambda one: _high(_difference(one)), "+z.2f", printed=False),
@@ -125,12 +125,12 @@ def _high(found: Estimate | Difference | None) -> float | None:
 
 
 def step_name(row: Row) -> str:
-    """The step and its variant, as the run's folder is named."""
+    """Return the step and its variant, as in the name of the run's folder."""
     return network_name(row.step, row.variant)
 
 
 def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
-    """What a reader of the table has to know; one sentence each."""
+    """Return what a reader of the table has to know, in one sentence each."""
     epoch = OF_BEST if best else "after the last epoch"
     said = [
         f"{rows[0].experiment}: {setting_text(rows)}.",
@@ -154,7 +154,7 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
 
 
 def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:
-    """Numbers of eight significant digits; an empty cell where there is no number."""
+    """Write numbers with eight significant digits; a missing number is an empty cell."""
     table = columns(rows, best)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -164,17 +164,17 @@ def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:
 
 
 def write_markdown(rows: Sequence[Row], path: Path, best: bool = False) -> None:
-    """A table of all columns and its notes; pipes in names are escaped."""
+    """Write a table of all columns and its notes; pipes in names are escaped."""
     path.write_text(f"{_markdown(columns(rows, best), rows, best)}\n\n{markdown_notes(rows, best)}\n", "utf-8")
 
 
 def markdown_table(rows: Sequence[Row], best: bool = False) -> str:
-    """The columns that a terminal has, for a page that shows the rest by a figure."""
+    """Return the terminal's columns as Markdown, for a page whose figure shows the rest."""
     return _markdown([column for column in columns(rows, best) if column.printed], rows, best)
 
 
 def markdown_notes(rows: Sequence[Row], best: bool = False) -> str:
-    """The table's notes as a list."""
+    """Return the table's notes as a list."""
     return "\n".join(f"- {_escaped(note)}" for note in notes(rows, best))
 
 
@@ -188,7 +188,7 @@ def _markdown(table: Sequence[Column], rows: Sequence[Row], best: bool) -> str:
 
 
 def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:
-    """The same rows for `rich.print`; a row without a result is dim, a variant in italics."""
+    """Return the rows for `rich.print`; a row without a result is dim, a variant in italics."""
     table = [column for column in columns(rows, best) if column.printed]
     caption = Text("\n".join(notes(rows, best)))
     printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
@@ -202,7 +202,7 @@ def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:
         )
     for one in judge(rows, best):
         style = "dim" if not one.row.seeds else "italic" if one.row.variant else None
-        # Text, since a user's label is no markup: `[paper]` has to be seen.
+        # Text, since a user's label is not markup: `[paper]` must stay visible.
         printed.add_row(*(Text(_printed(column, one)) for column in table), style=style)
     return printed
 

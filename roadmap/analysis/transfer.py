@@ -1,4 +1,4 @@
-"""Each change of the roadmap here beside the same change in the paper: what transfers to other data."""
+"""Comparison of each change of the roadmap with the same change in the paper: what transfers to other data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from roadmap.analysis.statistics import ALPHA, Difference, Spread, compare
 
 @dataclass(frozen=True)
 class TransferredChange:
-    """Top-1 of one step less that of an earlier step, in points, as the paper has it and as it was measured."""
+    """Top-1 of one step minus that of an earlier step, in points, in the paper and as measured."""
 
     before: Row
     after: Row
@@ -26,12 +26,12 @@ class TransferredChange:
 
     @property
     def same_sign(self) -> bool:
-        """True if the measured change goes the paper's way."""
+        """True if the measured change has the paper's sign."""
         return self.paper * self.measured.mean > 0
 
 
 def paper_steps(rows: Sequence[Row]) -> list[Row]:
-    """The finished steps that the paper has, in the setting with most of them.
+    """Return the finished steps that the paper has, in the setting with most of them.
 
     Variants, references and the original recipe are left out.
     """
@@ -47,9 +47,9 @@ def paper_steps(rows: Sequence[Row]) -> list[Row]:
 
 
 def find_transfer(rows: Sequence[Row], best: bool = False) -> list[TransferredChange]:
-    """The changes from step to step, then the one from the first to the last step, if that is another.
+    """Return the changes from step to step, then the one from the first to the last step, if that is another.
 
-    Intervals are of the standard deviation that all rows of a setting share, as far as seeds leave one.
+    Intervals use the standard deviation pooled over all rows of a setting, if the seeds give one.
     """
     spreads = pool_rows(rows, best)
     steps = paper_steps(rows)
@@ -65,7 +65,7 @@ def find_transfer(rows: Sequence[Row], best: bool = False) -> list[TransferredCh
 
 
 def _ends(steps: Sequence[Row], spreads: dict[Setting, Spread], best: bool) -> TransferredChange | None:
-    """The change from the first to the last step; its test stands alone."""
+    """Return the change from the first to the last step, which is tested on its own."""
     if len(steps) < 2:
         return None
     ordered = sorted(steps, key=lambda row: natural(row.step))
@@ -77,6 +77,6 @@ def _ends(steps: Sequence[Row], spreads: dict[Setting, Spread], best: bool) -> T
 
 
 def _transfer(before: Row, after: Row, difference: Difference, significant: bool) -> TransferredChange:
-    assert before.paper is not None  # paper_steps has no others
+    assert before.paper is not None  # paper_steps returns no others
     assert after.paper is not None
     return TransferredChange(before, after, after.paper.top1 - before.paper.top1, difference, significant)

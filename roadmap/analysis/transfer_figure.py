@@ -1,4 +1,4 @@
-"""What transfers: each change in the paper beside the same change in one experiment or several."""
+"""Figure of the changes in the paper beside the same changes in one experiment or several."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ Changes = dict[Steps, TransferredChange]
 
 
 def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: bool = False) -> list[Path]:
-    """A row for each change: the paper's as a bar from zero, each experiment's as a mark with its 95% interval.
+    """Draw a row per change: the paper's as a bar from zero, each experiment's as a mark with its 95% interval.
 
     A mark is filled if the change is significant. `best` draws the best epoch's accuracy, picked on the validation
     set, instead of the last one's.
@@ -38,7 +38,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
         The files written: none if no experiment has two steps of the paper.
 
     Raises:
-        RunError: more experiments than a reader can tell apart.
+        RunError: more experiments than a reader can distinguish.
     """
     found = [(rows, {one.steps: one for one in find_transfer(rows, best)}) for rows in experiments]
     found = [(rows, changes) for rows, changes in found if changes]
@@ -69,7 +69,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
 
 
 def _label_rows(found: Sequence[Changes]) -> dict[Steps, str]:
-    """The label of each change that an experiment has: steps in their order, then pairs of ends."""
+    """Return the label of each change that an experiment has: steps in their order, then first-to-last pairs."""
     changes = {steps: one for one_experiment in reversed(found) for steps, one in one_experiment.items()}
     ordered = sorted(changes, key=lambda steps: (steps[1] - steps[0] > 1, steps[1], steps[0]))
     return {steps: _label(changes[steps]) for steps in ordered}
@@ -83,7 +83,7 @@ def _label(change: TransferredChange) -> str:
 
 
 def _draw_marks(axes: Axes, rows: Sequence[Steps], found: Sequence[tuple[Sequence[Row], Changes]]) -> list[Line2D]:
-    """The paper's bar above the experiments' marks in each row; returns the entries of the legend."""
+    """Draw the paper's bar above the experiments' marks in each row; return the legend entries."""
     apart = MARK_HEIGHT / (MARK_HEIGHT * (len(found) + 1) + ROW_GAP)  # of a row
     top = -apart * len(found) / 2
     papers = {steps: one.paper for _, changes in found for steps, one in changes.items()}
@@ -105,7 +105,7 @@ def _draw_marks(axes: Axes, rows: Sequence[Steps], found: Sequence[tuple[Sequenc
 
 
 def _describe(rows: Sequence[Row], changes: Changes) -> str:
-    """`cifar10-stride4, n = 3 seeds: 8 of 12 changes have the paper's sign`."""
+    """Return, e.g., `cifar10-stride4, n = 3 seeds: 8 of 12 changes have the paper's sign`."""
     single = [one for one in changes.values() if one.steps[1] - one.steps[0] == 1]
     agree = sum(one.same_sign for one in single)
     signs = f": {agree} of {len(single)} changes have the paper's sign" if single else ""
