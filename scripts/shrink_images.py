@@ -6,7 +6,7 @@ Every image below the first folder gets a file of the same path below the second
 (bicubic), or copied where it is not larger. With --uncompressed it is a PPM file, NAME.jpg.ppm, which nothing need
 decode: without JPEG's losses, in about 260 KB an image, 335 GB for ImageNet's 1.28 million. Stopped and started
 again, it goes on. At the end every original is accounted for: shrunk, copied, done before, or failed and listed in
-failed.txt; the exit status is 1 if any failed.
+failed.txt; the exit status is 1 if any failed. Files that are no images by their ending are counted in a warning.
 """
 
 import argparse
@@ -23,18 +23,21 @@ from functools import partial
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 
-from roadmap.errors import DataError, RoadmapError, first_line
+from roadmap.console import Console, warn
+from roadmap.data.image_files import ENDINGS, describe_left_out, walk_images
+from roadmap.data.modes import as_rgb
+from roadmap.errors import DataError, RoadmapError, first_line, in_one_line, visible
 from roadmap.machine import count_cores
 from roadmap.runs.files import FULL
 from roadmap.script import positive, run_script, whole_number
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
 SETTINGS = "shrunk.json"
 FAILED = "failed.txt"
 OUTCOMES = ("shrunk", "copied", "done before")
+LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # what Pillow calls a format, and what is written for it
+LOSSLESS = {"PNG", "PPM", "BMP", "TIFF"}
 PIECE = 64  # images that a process takes at a time
 
 
@@ -88,7 +91,10 @@ def shrink_folder(
         raise DataError(f"there is no folder {source.absolute()}")
     if target.resolve().is_relative_to(source.resolve()):
         raise DataError(f"{target.absolute()} is in {source.absolute()}, and would be shrunk itself. Take another")
-    paths = sorted(find_images(source))
+    found, left_out = walk_images(source)
+    paths = sorted(Path(path).relative_to(source) for path in found)
+    if left_out:
+        warn(describe_left_out(source, left_out))
     if not paths:
         raise DataError(f"{source.absolute()} has no images ({', '.join(ENDINGS)}) in it")
     form = {"uncompressed": True} if quality is None else {"quality": quality}
@@ -106,7 +112,11 @@ def shrink_folder(
         ) from error
     finally:
         processes.shutdown(cancel_futures=True)
-    failures = [f"{source / path}: {outcome}" for path, outcome in results.items() if outcome not in OUTCOMES]
+    failures = [
+        f"{in_one_line(str(source / path))}: {outcome}"
+        for path, outcome in results.items()
+        if outcome not in OUTCOMES
+    ]
     (target / FAILED).write_text("".join(failure + "\n" for failure in failures))
     return Counter(outcome if outcome in OUTCOMES else "failed" for outcome in results.values()), failures
 
@@ -125,32 +135,33 @@ def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, qua
         result.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(source / path) as image:
             scale = short_side / min(image.size)
-            kind = image.format
+            colors = as_rgb(image)  # reads it, or a truncated one would be copied
             if scale >= 1 and quality is not None:
-                image.load()  # or a truncated one would be copied
                 shutil.copyfile(source / path, unfinished)
             else:
                 width, height = (round(side * min(scale, 1)) for side in image.size)
-                small = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-                small.save(unfinished, format="PPM" if quality is None else kind, quality=quality)
+                small = colors.resize((width, height), Image.Resampling.BICUBIC)
+                _save(small, unfinished, image.format, quality)
         os.replace(unfinished, result)
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError and others
         if isinstance(error, OSError) and error.errno in FULL:
             raise DataError(
                 f"{target.absolute()}: the disk is full. Make room, and run the same command again"
             ) from error
-        return first_line(error)
+        return visible(first_line(error))
     finally:
         unfinished.unlink(missing_ok=True)
     return "copied" if scale >= 1 else "shrunk"
 
 
-def find_images(folder: Path) -> Iterator[Path]:
-    """Paths below the folder, relative to it."""
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            if name.lower().endswith(ENDINGS):
-                yield (Path(parent) / name).relative_to(folder)
+def _save(image: Image.Image, path: Path, kind: str | None, quality: int | None) -> None:
+    """In the original's format, or as PNG where that has fewer colors; without a quality as PPM."""
+    if quality is None:
+        image.save(path, format="PPM")
+    elif kind in LOSSY:
+        image.save(path, format=LOSSY[kind], quality=quality)
+    else:
+        image.save(path, format=kind if kind in LOSSLESS else "PNG")
 
 
 def _show(outcomes: Iterator[str], n: int) -> Iterator[str]:

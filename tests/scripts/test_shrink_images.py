@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from roadmap.data.folders import FolderImages
 from roadmap.data.pixels import read_image
 from roadmap.errors import DataError
 
@@ -216,8 +216,48 @@ def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path, shrink_folder: Ca
     ]
 
 
-def test_images_are_what_torchvisions_folders_take_for_some(load_script: Callable[[str], ModuleType]) -> None:
-    assert load_script("shrink_images").ENDINGS == IMG_EXTENSIONS
+def test_what_is_shrunk_is_what_is_trained_on(
+    tmp_path: Path, shrink_folder: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same files, and the same pixels: also gray of 16 bits, palettes and what has another ending."""
+    folder = tmp_path / "photographs/cat"
+    folder.mkdir(parents=True)
+    levels = np.add.outer(np.arange(40), np.arange(40)).astype(np.uint16) * 800
+    gray = Image.fromarray(levels)
+    for name in ("1.png", "2.TIF", "3.pgm", os.fsdecode(b"caf\xe9.PNG")):
+        gray.save(folder / name, format={".tif": "TIFF", ".pgm": "PPM"}.get(Path(name).suffix.lower(), "PNG"))
+    colors = Image.fromarray((levels / 257).astype(np.uint8)).convert("RGB")
+    colors.quantize(8).save(folder / "4.bmp", format="GIF")
+    for name in ("5.jpg", "6.webp", "7.tiff", "8.bmp", "9.ppm"):
+        colors.save(folder / name)
+    for name in ("._1.png", ".ipynb_checkpoints/1.png", "1.gif", "labels.csv"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no image")
+    Image.fromarray(levels.astype(np.float32)).save(folder / "float.tif")
+    for target, side, quality in (("small", 20, 95), ("same", 40, 95), ("plain", 40, None)):
+        counts, failures = shrink_folder(
+            tmp_path / "photographs", tmp_path / target, short_side=side, quality=quality, workers=1
+        )
+        assert dict(counts) == {"copied" if side == 40 else "shrunk": 10, "failed": 1}
+        assert [failure.partition(": ")[0] for failure in failures] == [str(folder / "float.tif")]
+        assert "its mode is F" in failures[0]
+        originals, small = FolderImages(tmp_path / "photographs"), FolderImages(tmp_path / target)
+        assert len(small) == 10
+        kept = [path for path, _ in originals.samples if not path.endswith("float.tif")]
+        for original, (path, _) in zip(kept, small.samples, strict=True):
+            expected = Image.fromarray(read_image(original)).resize((side, side), Image.Resampling.BICUBIC)
+            is_lossy = quality and side == 20 and path.endswith(("jpg", "webp"))
+            np.testing.assert_allclose(read_image(path), np.asarray(expected), atol=8 if is_lossy else 0)
+    assert "2 files are left out: 1 .gif, 1 .csv. Images are" in capfd.readouterr().err
+
+
+def test_names_reach_the_terminal_and_the_list_as_text(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\x1b[2J\xe9\n.jpg")).write_bytes(b"no image")
+    _, failures = shrink_folder(folder, tmp_path / "small", short_side=20, quality=95, workers=1)
+    assert failures[0].startswith(rf"{folder}/\x1b[2J\xe9\n.jpg: ")
+    assert (tmp_path / "small/failed.txt").read_text().splitlines() == failures
 
 
 def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
