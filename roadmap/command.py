@@ -222,15 +222,27 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
 
 def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
     from roadmap import jobs
+    from roadmap.model.weight_files import Kind
 
-    evaluation = jobs.evaluate_weights(planned.config)
+    evaluations = jobs.evaluate_weights(planned.config)
     if not PLACE.is_first:
         return
-    folder.record_evaluation({"init_from": planned.config.init_from, **asdict(evaluation)})
+    kind, evaluation = next(iter(evaluations.items()))
+    average = evaluations.get(Kind.averaged) if kind is Kind.raw else None
+    folder.record_evaluation(
+        {
+            "init_from": planned.config.init_from,
+            "weights": kind,
+            **asdict(evaluation),
+            **({} if average is None else {"ema_top1": average.top1}),
+        }
+    )
     say(
         f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
         f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
         f"loss {evaluation.loss:.4f}"
+        + (" (of the averaged weights)" if kind is Kind.averaged else "")
+        + ("" if average is None else f"; of the averaged weights top-1 {average.top1:.2f}")
     )
 
 

@@ -19,7 +19,8 @@ from roadmap.data.worker_ends import explain_worker_ends
 from roadmap.errors import WorkerMemoryError, first_line
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
-from roadmap.model.weights import load_weights
+from roadmap.model.weight_files import Kind
+from roadmap.model.weights import import_weights, load_weights, read_source
 from roadmap.paper import match_paper_row
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.loggers import open_logger
@@ -95,6 +96,8 @@ def _train(
 ) -> dict[str, Any]:
     device = pick_device(config.hardware, group.place.local_rank)
     network = build_network(config)
+    if config.init_from is not None and (note := load_weights(network, config.init_from, new_head=True)):
+        warn(note)
     trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed, group)
     title = f"{folder.identity.name} seed {config.seed}"
     progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
@@ -125,32 +128,39 @@ def _train(
     return summary
 
 
-def evaluate_weights(config: Config) -> Evaluation:
-    """Accuracy of the weights that `init_from` names on the validation images, without training.
+def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
+    """Return the accuracy of the weights that `init_from` names on the validation images, without training.
+
+    If a file holds raw and averaged weights and `init_from` chooses neither, evaluate both.
 
     Raises:
         RoadmapError: data, weights or device can't be used.
     """
+    assert config.init_from is not None  # as Config has it
     group = join_group()
     device = pick_device(config.hardware, group.place.local_rank)
     images = open_validation(config.data)  # before weights are downloaded for nothing
+    states = read_source(config.init_from)
     network = build_network(config)
+    for state in states.values():  # an error before anything is evaluated
+        import_weights(network, state, config.init_from)
     batch_size = config.hardware.per_device_batch
     share = Share(group.place.rank, group.place.size)
     load = LoadSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, share)
     batches = open_eval(images, config.data, config.recipe.augment, load)
     learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch_size, group)
-    with explain_worker_ends():
-        return evaluate(network, batches, learner)
+    evaluations = {}
+    for kind, state in states.items():
+        import_weights(network, state, config.init_from)
+        with explain_worker_ends():
+            evaluations[kind] = evaluate(network, batches, learner)
+    return evaluations
 
 
 def build_network(config: Config) -> nn.Module:
     """The network on the CPU, so that a seed gives the same weights on any device."""
     seed_everything(config.seed)
-    network = build(config.model, config.regime, config.reference, config.data.image_size)
-    if config.init_from is not None:
-        load_weights(network, config.init_from)
-    return network
+    return build(config.model, config.regime, config.reference, config.data.image_size)
 
 
 def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Config:
     experiment: str  # runs that are compared with each other; a folder
     output_dir: str  # folder of the experiments
     seed: int  # fixes initialization, order, augmentation and mixing
-    init_from: str | None  # a torchvision or timm name, or a weights file
+    init_from: str | None  # a torchvision or timm name, or a weights file; FILE:ema takes its averaged weights
     retry_failed: bool  # a sweep trains its failed runs again; a single run is tried again anyway
     reference: str | None  # a timm model to train in place of the roadmap's network
     step: StepSpec

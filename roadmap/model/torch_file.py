@@ -41,11 +41,12 @@ def write_sealed(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def read_torch_file(path: Path, allowed: Sequence[type] = ()) -> tuple[Any, bool]:
+def read_torch_file(path: Path, allowed: Sequence[Any] = ()) -> tuple[Any, bool]:
     """Return the content of a torch.save file, on the CPU, and True if a digest verifies it.
 
     Args:
-        allowed: classes that the file may hold beyond tensors, numbers, strings and containers.
+        allowed: classes that the file may hold beyond tensors, numbers, strings and containers, as
+            torch.serialization.safe_globals takes them.
 
     Raises:
         UnusableFile: the file is damaged, is no torch.save file, or holds a class that is not allowed.

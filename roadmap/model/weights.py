@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
-import safetensors.torch
 import timm
 import torchvision
 from torch import Tensor, nn
 
 from roadmap.errors import WeightsError, first_line
-from roadmap.model.torch_file import UnusableFile, read_torch_file
+from roadmap.model.network import Network
+from roadmap.model.weight_files import Kind, StateDict, read_weights
 
-StateDict = Mapping[str, Tensor]
+BATCH_COUNT = ".num_batches_tracked"
 
 
 class Naming(Enum):
@@ -77,34 +77,48 @@ def export_weights(model: nn.Module, naming: Naming) -> dict[str, Tensor]:
     return exported
 
 
-def import_weights(model: nn.Module, state_dict: StateDict, source: str) -> None:
-    """Loads another library's weights, or ours, strictly: every tensor finds its place and none is left.
+def import_weights(model: nn.Module, state_dict: StateDict, source: str, new_head: bool = False) -> str | None:
+    """Load another library's weights, or ours, strictly: every tensor has a place and none is left over.
+
+    BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 did not save it, and nothing here reads it.
+
+    Args:
+        new_head: keep the model's own classifier where the weights are for another number of classes.
+
+    Returns:
+        A sentence that says that the classifier was not loaded; None if all was.
 
     Raises:
-        WeightsError: they belong to another architecture; names `source` and the first keys that differ.
+        WeightsError: they are for other classes or belong to another architecture; names `source`, and the first
+            keys that differ.
     """
     own = model.state_dict()
     naming = max(Naming, key=lambda n: len({n.translate(key) for key in own} & state_dict.keys()))
     names = {key: naming.translate(key) for key in own}
-    missing = [name for name in names.values() if name not in state_dict]
+    missing = [name for name in names.values() if name not in state_dict and not name.endswith(BATCH_COUNT)]
     unexpected = sorted(state_dict.keys() - set(names.values()))
-    misfits = [
-        f"{name} is {tuple(state_dict[name].shape)}, expected {tuple(own[key].shape)}"
-        for key, name in names.items()
-        if name in state_dict and not _fits(state_dict[name], own[key])
-    ]
-    if missing or unexpected or misfits:
-        differences = [
-            *(f"missing {name}" for name in missing[:3]),
-            *(f"unexpected {name}" for name in unexpected[:3]),
-            *misfits[:3],
+    shared = {key: name for key, name in names.items() if name in state_dict}
+    misfits = [key for key, name in shared.items() if not _fits(state_dict[name], own[key])]
+    other_classes = None
+    if not missing and not unexpected:
+        other_classes = _compare_classes({key: (state_dict[names[key]], own[key]) for key in misfits}, model)
+    if other_classes and not new_head:
+        raise WeightsError(
+            f"{source} has {other_classes}: training can start from them with a new classifier, an evaluation can't"
+        )
+    if (missing or unexpected or misfits) and not other_classes:
+        shapes = [
+            f"{names[k]} is {tuple(state_dict[names[k]].shape)}, expected {tuple(own[k].shape)}" for k in misfits
         ]
+        shown = [f"missing {n}" for n in missing[:3]] + [f"unexpected {n}" for n in unexpected[:3]] + shapes[:3]
         total = len(missing) + len(unexpected) + len(misfits)
         raise WeightsError(
             f"{source} holds the weights of another architecture; {total} of its keys differ, among them: "
-            + "; ".join(differences)
+            + "; ".join(shown)
         )
-    model.load_state_dict({key: state_dict[name].reshape(own[key].shape) for key, name in names.items()})
+    fitting = {key: state_dict[name].reshape(own[key].shape) for key, name in shared.items() if key not in misfits}
+    model.load_state_dict({**own, **fitting})
+    return f"{source} has {other_classes}: the classifier starts anew" if other_classes else None
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:
@@ -113,44 +127,53 @@ def _fits(theirs: Tensor, ours: Tensor) -> bool:
     )
 
 
-def load_weights(model: nn.Module, source: str) -> None:
-    """Fills `model` from a weights file, or from a torchvision or timm name (downloaded).
+def _compare_classes(misfits: Mapping[str, tuple[Tensor, Tensor]], model: nn.Module) -> str | None:
+    """Return "weights for 10 classes, data has 3" if (theirs, ours) differ only in the classifier's rows."""
+    if not misfits or any(theirs.shape[1:] != ours.shape[1:] for theirs, ours in misfits.values()):
+        return None
+    theirs, ours = ({pair[i].shape[0] if pair[i].ndim else None for pair in misfits.values()} for i in (0, 1))
+    if len(theirs) > 1 or ours != {_count_classes(model)}:
+        return None
+    return f"weights for {theirs.pop()} classes, data has {ours.pop()}"
 
+
+def _count_classes(model: nn.Module) -> int | None:
+    return model.plan.num_classes if isinstance(model, Network) else getattr(model, "num_classes", None)
+
+
+def load_weights(model: nn.Module, source: str, new_head: bool = False) -> str | None:
+    """Load the weights that `source` names into `model`; see `read_source` and `import_weights`.
+
+    If a file also has averaged weights and `source` does not choose, load the raw weights.
+    """
+    states = read_source(source)
+    kind = Kind.raw if Kind.raw in states else Kind.averaged
+    return import_weights(model, states[kind], source, new_head)
+
+
+def read_source(source: str) -> dict[Kind, StateDict]:
+    """Return the weights in a file, or those of a torchvision or timm name (downloaded).
+
+    A file may also hold averaged weights: FILE:ema chooses those, FILE:raw the others.
     Names: a torchvision ResNet (`resnet50`: the 76.13 of the paper's first row; `resnet50.IMAGENET1K_V2` for
     other weights of it), else a timm name with or without a tag (`convnext_tiny.fb_in1k`).
 
     Raises:
-        WeightsError: no such file or name, no network, or another architecture.
+        WeightsError: no such file, kind or name, or no network.
     """
-    if Path(source).suffix in (".pt", ".pth", ".bin", ".safetensors", ".ckpt") or Path(source).exists():
-        state_dict = read_weights(Path(source))
+    file, _, suffix = source.rpartition(":")
+    if suffix not in list(Kind) or Path(source).exists():
+        file, suffix = source, ""
+    if Path(file).suffix in (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar") or Path(file).exists():
+        states = read_weights(Path(file))
+    elif suffix:
+        raise WeightsError(f"{source}: there is no file {Path(file).absolute()}, and :{suffix} is of a file")
     else:
-        state_dict = _download(source)
-    import_weights(model, state_dict, source)
-
-
-def read_weights(path: Path) -> StateDict:
-    """The state dict in a file of torch's or safetensors' format, unwrapped from a checkpoint.
-
-    Raises:
-        WeightsError: the file is missing or can't be read as weights.
-    """
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path.absolute()}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content, _ = read_torch_file(path)
-    except UnusableFile as error:
-        raise WeightsError(f"{path.absolute()} can't be read as weights: it {error}") from error
-    except Exception as error:  # safetensors' have no base
-        raise WeightsError(f"{path.absolute()} can't be read as weights: {first_line(error)}") from error
-    for wrapper in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path.absolute()} holds no state dict")
-    return content
+        states = {Kind.raw: _download(source)}
+    if suffix and suffix not in states:
+        names = {Kind.raw: "weights beside their average", Kind.averaged: "averaged weights"}
+        raise WeightsError(f"{Path(file).absolute()} holds no {names[Kind(suffix)]}: give it without :{suffix}")
+    return {Kind(suffix): states[Kind(suffix)]} if suffix else states
 
 
 def _download(source: str) -> StateDict:

@@ -121,6 +121,33 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
     assert content(tmp_path / PLACE) == before
 
 
+def test_the_averaged_weights_of_a_checkpoint_are_evaluated_beside_the_others(train: Train, tmp_path: Path) -> None:
+    train(*QUICK, "recipe.ema_decay=0.5")
+    summary = json.loads((tmp_path / PLACE / "summary.json").read_text())
+    assert summary["top1"] != summary["ema_top1"]
+    weights = f"init_from={tmp_path / PLACE / 'checkpoint.pt'}"
+    both, averaged = train(*QUICK, "mode=eval", weights), train(*QUICK, "mode=eval", f"{weights}:ema")
+    assert f"; of the averaged weights top-1 {summary['ema_top1']:.2f}" in " ".join(both.out.split())
+    assert f"top-1 {summary['ema_top1']:.2f} " in averaged.out
+    assert "(of the averaged weights)" in averaged.out
+    lines = (tmp_path / PLACE).parent.joinpath("evaluations.jsonl").read_text().splitlines()
+    first, second = map(json.loads, lines)
+    assert (first["weights"], first["top1"], first["ema_top1"]) == ("raw", summary["top1"], summary["ema_top1"])
+    assert (second["weights"], second["top1"]) == ("ema", summary["ema_top1"])
+
+
+def test_weights_for_other_classes_are_trained_on_and_not_evaluated(train: Train, tmp_path: Path) -> None:
+    network = roadmap.build_model(roadmap.compose("+roadmap=step0_resnet", "data.num_classes=13"))
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    words = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
+    evaluation = train(*words, "mode=eval")
+    assert evaluation.status == 1
+    assert "weights.pt has weights for 13 classes, data has 10: training can start from them" in evaluation.err
+    tuned = train(*words)
+    assert tuned.status == 0
+    assert "weights.pt has weights for 13 classes, data has 10: the classifier starts anew" in tuned.err
+
+
 def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> None:
     weights = tmp_path / "step0.pt"
     torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)

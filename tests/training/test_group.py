@@ -120,7 +120,8 @@ def test_what_two_processes_report_is_of_the_weights_that_they_save(tmp_path: Pa
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=128")
     folder = train(tmp_path, *words, processes=2)
     (reported,) = metrics(folder)
-    found = evaluate_weights(read_config(roadmap.compose(*WORDS, *words, f"init_from={folder / 'checkpoint.pt'}")))
+    config = read_config(roadmap.compose(*WORDS, *words, f"init_from={folder / 'checkpoint.pt'}"))
+    (found,) = evaluate_weights(config).values()
     assert (found.top1, found.top5) == (reported["top1"], reported["top5"])
     assert found.loss == pytest.approx(reported["loss"], rel=1e-5)
 
