@@ -1,6 +1,5 @@
 """Why a dataloader worker ended: killed from outside, out of memory, or by a crash of its own."""
 
-import pickle
 import signal
 import threading
 import time
@@ -21,7 +20,6 @@ NO_MEMORY = (  # what torch and Python raise in a worker
     "unable to allocate shared memory",
     "unable to write to file </torch_",
 )
-BROKEN = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)  # what a dead worker's peers raise
 PATIENCE_S = 0.5  # a pipe breaks a moment before the exit code can be read
 
 _watched: "WeakKeyDictionary[DataLoader[Any], MemoryKills]" = WeakKeyDictionary()
@@ -49,7 +47,7 @@ def explain_worker_ends() -> Iterator[None]:
         yield
     except RoadmapError:
         raise
-    except (MemoryError, *BROKEN) as error:
+    except Exception as error:  # a pipe that breaks at any byte raises errors of many kinds
         ended = _find_end(error)
         if ended is None:
             if _pin_errors and "Pin memory thread" in str(error):
