@@ -1,1 +1,1 @@
-"""The images: where they come from, how they are varied, and in which batches they come."""
+"""Data: sources of images, augmentation, and batches."""

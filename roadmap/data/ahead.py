@@ -1,4 +1,4 @@
-"""The next item while the one before is used: the host's part of the work beside the device's."""
+"""Prefetch by one item: a thread prepares the next item while the current one is used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +8,10 @@ Item = TypeVar("Item")
 
 
 class Ahead(Generic[Item]):
-    """Items of an iterator, each made by a thread when the one before is taken, and the first right away.
+    """Iterator that prepares each item in a thread once the item before is taken, and the first item at once.
 
-    What is raised while an item is made is raised where it is taken. A thread is enough for numpy, which lets
-    others run while it works on many numbers.
+    An exception raised in the thread is raised again when the item is taken. A thread suffices for numpy, which
+    releases the GIL in operations on many numbers.
     """
 
     def __init__(self, items: Iterator[Item]):

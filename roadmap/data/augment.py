@@ -1,7 +1,7 @@
 """The recipe's augmentation on whole batches, with parameters drawn for each image.
 
-The counterpart of transforms.py for images that stay in memory: the same operations and distributions as
-timm's and torchvision's, a batch at a time. What is drawn, on the host, stands apart from what is done with it.
+The counterpart of transforms.py for images in memory: the operations and distributions of timm and torchvision, on
+a batch at a time. Drawing (on the host) is separate from applying.
 """
 
 import math
@@ -29,14 +29,14 @@ Rectangles = tuple[np.ndarray, np.ndarray]  # heights and widths, float64 (K,) e
 
 @dataclass(frozen=True)
 class Crops:
-    """Which part of each image is taken, and whether it is flipped."""
+    """Box of each image to crop, and whether to flip it."""
 
     flip: np.ndarray  # bool (N,)
-    boxes: np.ndarray  # of a resized crop (N, 4): top, left, height, width; of a padded one (N, 2): top, left
+    boxes: np.ndarray  # of a resized crop (N, 4): top, left, height, width; of a padded crop (N, 2): top, left
 
     @classmethod
     def draw(cls, size: int, augment: AugmentSpec, data: DataSpec, streams: Streams) -> Self:
-        """For images of `size` pixels."""
+        """Draw crops for images of `size` pixels."""
         flip = streams.uniform() < (augment.flip if data.mirror else 0.0)
         if augment.crop is not Crop.padded:
             return cls(flip, draw_crop_boxes(size, augment.scale, streams))
@@ -44,12 +44,12 @@ class Crops:
         return cls(flip, np.stack(places, axis=1).astype(np.int64))
 
     def sort(self, order: np.ndarray) -> Self:
-        """Those of the images in another order."""
+        """Return the crops of the images in another order."""
         return type(self)(self.flip[order], self.boxes[order])
 
 
 def crop_and_flip(images: Tensor, crops: Crops, augment: AugmentSpec, data: DataSpec) -> Tensor:
-    """Images uint8 (N, 3, S, S) to float32 of whole levels 0 to 255, cropped and flipped."""
+    """Crop and flip images uint8 (N, 3, S, S); return float32 of whole levels 0 to 255."""
     boxes, flip = (to_device(array, images.device) for array in (crops.boxes, crops.flip))
     if augment.crop is Crop.padded:
         return _crop_padded(images, boxes, flip)
@@ -57,12 +57,12 @@ def crop_and_flip(images: Tensor, crops: Crops, augment: AugmentSpec, data: Data
 
 
 def _padding(size: int) -> int:
-    """Zeros on each side: an eighth of the size."""
+    """Return the zeros to pad on each side: an eighth of the size."""
     return max(size // 8, 1)
 
 
 def _crop_padded(images: Tensor, boxes: Tensor, flip: Tensor) -> Tensor:
-    """Zeros around, and a crop of the image's own size; one gather for crop and flip."""
+    """Pad with zeros and crop to the image's own size; one gather does crop and flip."""
     n, size = images.shape[0], images.shape[2]
     padding = _padding(size)
     top, left = boxes[:, :1], boxes[:, 1:]
@@ -76,7 +76,7 @@ def _crop_padded(images: Tensor, boxes: Tensor, flip: Tensor) -> Tensor:
 
 
 def draw_crop_boxes(size: int, scale: tuple[float, ...], streams: Streams) -> np.ndarray:
-    """Boxes (N, 4): top, left, height, width; timm's RandomResizedCrop on square images."""
+    """Draw boxes (N, 4): top, left, height, width; timm's RandomResizedCrop on square images."""
     low, high = scale
     areas, ratios = streams.uniform(ATTEMPTS), streams.uniform(ATTEMPTS)
 
@@ -91,12 +91,12 @@ def draw_crop_boxes(size: int, scale: tuple[float, ...], streams: Streams) -> np
 
 
 def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Interpolation) -> Tensor:
-    """Boxes (N, 4) of images uint8 (N, 3, S, S), enlarged to S as Pillow does.
+    """Resize boxes (N, 4) of images uint8 (N, 3, S, S) to S as Pillow does.
 
-    Its filters are separable: a column of the result is a weighted sum of a few columns, and then a row of rows.
-    Pillow rounds to whole levels after each direction, which is done here too. Columns are a product with all
-    weights, most of them 0, and rows a sum of few, so that both find the images as they lie. Sums in both
-    directions take 1.25, 1.14 and 1.04 times as long for 32, 64 and 128 pixels; with AVX2 in place of AVX-512 1.26,
+    Pillow's filters are separable: a column of the result is a weighted sum of a few columns, then the same for
+    rows. Pillow rounds to whole levels after each direction, and so does this. Columns are a product with all
+    weights, most of them 0, and rows are sums of a few, so neither needs a copy in another layout. Sums in both
+    directions take 1.25, 1.14 and 1.04 times as long for 32, 64 and 128 pixels; with AVX2 instead of AVX-512 1.26,
     1.06 and 0.88 (medians of n = 22, 1 thread of an Intel Xeon, torch 2.14.1, 2026-11-26).
     """
     n, _, size, _ = images.shape
@@ -109,7 +109,7 @@ def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Int
     matrices = torch.zeros(n, size, size, device=images.device)
     matrices.scatter_add_(1, columns.transpose(1, 2), across.transpose(1, 2))
     order = torch.arange(3 * size, device=images.device).view(3, size).t().flatten()
-    by_rows = images.flatten(1, 2).index_select(1, order)  # (N, S * 3, S); a third of the time of a transposed copy
+    by_rows = images.flatten(1, 2).index_select(1, order)  # takes a third of the time of a transposed copy
     with _products_of_fp32():
         products = torch.bmm(by_rows.float(), matrices)
     lines = products.round_().clamp_(0, 255).view(-1, 3 * size)
@@ -122,7 +122,7 @@ def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Int
 
 @contextmanager
 def _products_of_fp32() -> Iterator[None]:
-    """Also where the network's are of TF32, which would change one pixel in 60, by up to two levels."""
+    """Disable TF32 even if the network uses it: it would change one pixel in 60, by up to two levels."""
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -134,19 +134,19 @@ def _products_of_fp32() -> Iterator[None]:
 def _weigh_lines(
     steps: Tensor, start: Tensor, extent: Tensor, interpolation: Interpolation
 ) -> tuple[Tensor, Tensor]:
-    """The input's lines that are in each of the output's, and their weights, (N, S, 2 or 4) each.
+    """Return the input's lines that contribute to each output line, and their weights, (N, S, 2 or 4) each.
 
     Args:
-        steps: for each of the output's lines, which one of the crop's it is, of S, (N, S).
+        steps: for each output line, its index among the S lines of the crop, (N, S).
         start, extent: of the crop, in lines (N, 1).
     """
     size = steps.shape[1]
-    center = (steps + 0.5) * (extent / size) - 0.5  # in the crop; it is enlarged: no filter is widened
+    center = (steps + 0.5) * (extent / size) - 0.5  # in the crop; a crop is only enlarged, so no filter is widened
     first = center.floor()
     weights = torch.stack(weigh_taps(center - first, interpolation, RESIZING))  # (2 or 4, N, S)
     reach = len(weights) // 2
     tap = first + torch.arange(1 - reach, 1 + reach, device=steps.device).view(-1, 1, 1)
-    weights *= (tap + 1).clamp_(0, 1).mul_((extent - tap).clamp_(0, 1))  # Pillow leaves out what is beyond the crop
+    weights *= (tap + 1).clamp_(0, 1).mul_((extent - tap).clamp_(0, 1))  # Pillow excludes pixels beyond the crop
     weights /= weights.sum(0)
     places = tap.add_(start).clamp_(0, size - 1).long()
     return places.permute(1, 2, 0).contiguous(), weights.permute(1, 2, 0).contiguous()
@@ -156,13 +156,13 @@ def _weigh_lines(
 class Erasures:
     """Per-pixel normal noise in one rectangle of some of the images; table 5."""
 
-    images: np.ndarray  # which ones (K,)
+    images: np.ndarray  # indices (K,)
     boxes: np.ndarray  # (K, 4): top, left, height, width
-    noise: Sequence[Noise]  # of each batch, three numbers for each pixel in its boxes
+    noise: Sequence[Noise]  # of each batch, three numbers per pixel in its boxes
 
     @classmethod
     def draw(cls, size: int, probability: float, streams: Streams) -> Self:
-        """For images of `size` pixels."""
+        """Draw erasures for images of `size` pixels."""
         images, boxes = draw_erased_boxes(size, probability, streams)
         areas = np.zeros(streams.images, dtype=np.int64)
         areas[images] = boxes[:, 2] * boxes[:, 3]
@@ -170,7 +170,7 @@ class Erasures:
 
 
 def draw_erased_boxes(size: int, probability: float, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
-    """Which images are erased (K,), and their boxes (K, 4): top, left, height, width; timm's RandomErasing."""
+    """Draw the erased images (K,) and their boxes (K, 4): top, left, height, width; timm's RandomErasing."""
     images = np.flatnonzero(streams.uniform() < probability)
     low, high = ERASED_AREA
     areas, ratios = streams.uniform(ATTEMPTS), streams.uniform(ATTEMPTS)
@@ -186,7 +186,7 @@ def draw_erased_boxes(size: int, probability: float, streams: Streams) -> tuple[
 
 
 def erase(images: Tensor, erasures: Erasures) -> Tensor:
-    """Changes the normalized images (N, 3, S, S), channels_last."""
+    """Erase in the normalized images (N, 3, S, S), channels_last, in place."""
     if not len(erasures.images):
         return images
     size, device = images.shape[3], images.device
@@ -196,14 +196,14 @@ def erase(images: Tensor, erasures: Erasures) -> Tensor:
     rows = (steps >= top) & (steps < top + height)
     columns = (steps >= left) & (steps < left + width)
     mask = rows[:, :, None] & columns.repeat_interleave(3, 1)[:, None]  # (K, S, 3 * S)
-    lines = images.permute(0, 2, 3, 1).flatten(2)  # as they lie in memory
+    lines = images.permute(0, 2, 3, 1).flatten(2)  # in memory order
     erased = lines.index_select(0, chosen).masked_scatter_(mask, make_noise(erasures.noise, device))
     lines.index_copy_(0, chosen, erased)
     return images
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """Without waiting: from pinned memory, a copy to a GPU needs no synchronization."""
+    """Copy to the device without synchronization, which a copy from pinned memory to a GPU does not need."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
@@ -214,10 +214,10 @@ def _log_uniform(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray
 
 
 def _first_fit(make: Callable[[slice | np.ndarray, int], Rectangles], largest: int, fallback: int) -> Rectangles:
-    """The first rectangle of each image whose sides are at most `largest`, of ATTEMPTS; few images need many.
+    """Return each image's first rectangle, of ATTEMPTS, with sides of at most `largest`; few images need many.
 
     Args:
-        make: rectangles of some images at an attempt.
+        make: returns the rectangles of some images at an attempt.
     """
     height, width = make(slice(None), 0)
     missing = np.flatnonzero((height > largest) | (width > largest))

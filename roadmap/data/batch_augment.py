@@ -1,8 +1,8 @@
-"""The recipe's whole augmentation on batches, in timm's order; the counterpart of transforms.py.
+"""The recipe's complete augmentation on batches, in timm's order; the counterpart of transforms.py.
 
-kornia's has no place here: its RandAugment draws the operations once a batch, and it takes longer. An image of 32
-(64) pixels takes 259 (897) us by kornia 0.9, 70 (239) here and 619 (836) by timm's transform (medians of n = 5,
-2,048 images in batches of 128, one thread of an Intel Xeon of 2.5 GHz, torch 2.14.1, 2026-11-26).
+kornia is not used: its RandAugment draws the operations once per batch, and it is slower. An image of 32 (64)
+pixels takes 259 (897) us with kornia 0.9, 70 (239) here and 619 (836) with timm's transform (medians of n = 5,
+2,048 images in batches of 128, one thread of a 2.5 GHz Intel Xeon, torch 2.14.1, 2026-11-26).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ from roadmap.data.streams import Streams
 
 @dataclass(frozen=True)
 class BatchDraws:
-    """All that the host does for the images of some batches: what is drawn for them, and how they are sorted.
+    """The host's work for the images of some batches: the drawn parameters, and the order of the images.
 
-    Crops are in the order of the plan, erasures in that of the batches, to which `back` (N,) sorts.
+    Crops are in the plan's order. Erasures are in the batches' order, which the indices `back` (N,) restore.
     """
 
     crops: Crops
@@ -33,10 +33,10 @@ class BatchDraws:
 
 
 class BatchAugment:
-    """Crop, flip, RandAugment, normalization and erasing, with everything drawn for each image.
+    """Crop, flip, RandAugment, normalization and erasing, with all parameters drawn for each image.
 
     Args:
-        normalize: levels float32 (N, 3, S, S), which it may change, to the network's input.
+        normalize: maps levels float32 (N, 3, S, S), which it may change, to the network's input.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BatchAugment:
         self.rand_augment = RandAugment(policy, data, device)
 
     def draw(self, n: int, size: int, seeds: Sequence[int]) -> BatchDraws:
-        """For batches of `n` images of `size` pixels; the same for the same seed, whatever batches are beside."""
+        """Draw for batches of `n` images of `size` pixels; a seed gives the same draws beside any other batches."""
         streams = Streams(seeds, n)
         crops = Crops.draw(size, self.augment, self.data, streams)
         plan = Plan(self.rand_augment.policy.draw(streams), size)
@@ -59,7 +59,7 @@ class BatchAugment:
         return BatchDraws(crops.sort(plan.order), plan, np.argsort(plan.order), erasures)
 
     def __call__(self, pixels: Tensor, chosen: Tensor, draws: BatchDraws) -> Tensor:
-        """Images `chosen` (N,) of uint8 (M, 3, S, S) to the network's, float32 (N, 3, S, S), channels_last."""
+        """Augment images `chosen` (N,) of uint8 (M, 3, S, S); return float32 (N, 3, S, S), channels_last."""
         images = pixels.index_select(0, chosen[to_device(draws.plan.order, self.device)])
         levels = crop_and_flip(images, draws.crops, self.augment, self.data)
         self.rand_augment.apply(levels, draws.plan)

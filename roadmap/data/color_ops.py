@@ -1,7 +1,6 @@
-"""Operations on colors, for batches: images float32 (G, 3, S, S) of whole levels 0 to 255, arguments (G, 1, 1, 1).
+"""Colour operations on batches: images float32 (G, 3, S, S) of whole levels 0 to 255, arguments (G, 1, 1, 1).
 
-Each gives the levels that Pillow's operation of the same name gives, which tests/data/test_rand_augment.py
-holds to the last bit.
+Each gives exactly the levels of Pillow's operation of the same name; tests/data/test_rand_augment.py checks this.
 """
 
 import torch
@@ -11,23 +10,23 @@ LUMA = (19595, 38470, 7471)  # of 65536; Pillow's weights of red, green and blue
 
 
 def posterize(images: Tensor, bits: Tensor) -> Tensor:
-    """Keeps the highest bits; none at 0 or below, all at 8 or above."""
+    """Keep the highest bits; none if `bits` is 0 or less, all if it is 8 or more."""
     step = torch.exp2((8 - bits).clamp(0, 8))
     return (images / step).floor_().mul_(step)
 
 
 def _is_at_least(images: Tensor, threshold: Tensor | int) -> Tensor:
-    """1 or 0, for whole levels; in place of a comparison, which is five times as slow on a CPU."""
+    """Return 1 or 0, for whole levels; a comparison is five times as slow on a CPU."""
     return (images - (threshold - 1)).clamp_(0, 1)
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """Inverts what is not below the threshold; a threshold of 0 inverts the image."""
+    """Invert levels that are at least the threshold; a threshold of 0 inverts the image."""
     return (images - 255 * _is_at_least(images, threshold)).abs_()
 
 
 def solarize_add(images: Tensor, added: Tensor) -> Tensor:
-    """Adds to what is below 128."""
+    """Add to levels below 128."""
     dark = 1 - _is_at_least(images, 128)
     return torch.minimum(dark.mul_(added), 255 - images).add_(images)
 
@@ -46,7 +45,7 @@ def color(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with the image smoothed by ((1, 1, 1), (1, 5, 1), (1, 1, 1)) / 13, whose border stays as it is."""
+    """Blend with the image smoothed by ((1, 1, 1), (1, 5, 1), (1, 1, 1)) / 13, which leaves the border as it is."""
     rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
     box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     inner = images[:, :, 1:-1, 1:-1]
@@ -56,19 +55,19 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def auto_contrast(images: Tensor, _: Tensor) -> Tensor:
-    """Stretches each channel to 0..255; a channel of one level stays as it is."""
+    """Stretch each channel to 0..255; a channel of one level stays unchanged."""
     low, high = (_whole_or_double(levels) for levels in (images.amin((2, 3)), images.amax((2, 3))))
     stretched = high > low
-    # Not 255 / (high - low), which torch takes as 255 times the reciprocal: it rounds twice.
+    # Not 255 / (high - low), which torch computes as 255 times the reciprocal and so rounds twice.
     scale = torch.where(stretched, torch.full_like(high, 255) / (high - low), 1.0)[..., None, None]
     offset = torch.where(stretched, -low, 0.0)[..., None, None] * scale
     return (_whole_or_double(images) * scale).add_(offset).clamp_(0, 255).floor_().float()
 
 
 def equalize(images: Tensor, _: Tensor) -> Tensor:
-    """Flattens each channel's histogram; a channel of one level stays as it is.
+    """Equalize each channel's histogram; a channel of one level stays unchanged.
 
-    Pillow's integers: a step is (pixels - those of the highest level) // 255, and a level becomes
+    Integers are Pillow's: a step is (pixels - those of the highest level) // 255, and a level becomes
     (step // 2 + pixels below it) // step.
     """
     levels = images.flatten(2).long()  # (G, 3, S*S)
@@ -82,7 +81,7 @@ def equalize(images: Tensor, _: Tensor) -> Tensor:
 
 
 def _histogram(levels: Tensor) -> Tensor:
-    """Counts (G, 3, 256) of levels (G, 3, P)."""
+    """Return counts (G, 3, 256) of levels (G, 3, P)."""
     if levels.device.type != "cpu":
         return histogram_by_product(levels)
     channels = levels.shape[0] * levels.shape[1]
@@ -91,9 +90,9 @@ def _histogram(levels: Tensor) -> Tensor:
 
 
 def histogram_by_product(levels: Tensor) -> Tensor:
-    """The same on a GPU, where bincount waits for the device, and an atomic addition is not repeatable.
+    """Return the counts on a GPU, where bincount waits for the device and atomic additions are not deterministic.
 
-    A product of two one-hot halves of a level; its counts, below 2^24, are exact in float32.
+    Multiplies the one-hot high and low halves of a level; the counts, below 2^24, are exact in float32.
     """
     digits = torch.arange(16, device=levels.device)
     high = (levels[:, :, None] // 16 == digits[:, None]).float()  # (G, 3, 16, P)
@@ -102,16 +101,16 @@ def histogram_by_product(levels: Tensor) -> Tensor:
 
 
 def _gray(images: Tensor) -> Tensor:
-    """Pillow's gray (G, 1, S, S). Its sums stay below 2^24, so float32 holds them exactly."""
+    """Return Pillow's gray (G, 1, S, S). Its sums stay below 2^24, so float32 holds them exactly."""
     red, green, blue = (images[:, channel : channel + 1] * weight for channel, weight in enumerate(LUMA))
     return red.add_(green).add_(blue).add_(32768).div_(65536).floor_()
 
 
 def _blend(start: Tensor, images: Tensor, factor: Tensor) -> Tensor:
-    """From `start` (factor 0) over the images (1) and beyond; Pillow cuts decimals off."""
+    """Blend from `start` (factor 0) to the images (1) and beyond; truncate like Pillow."""
     return (images - start).mul_(factor).add_(start).clamp_(0, 255).floor_()
 
 
 def _whole_or_double(images: Tensor) -> Tensor:
-    """In double precision, as Pillow counts, where the device has it (Apple's has not)."""
+    """Convert to double precision, as in Pillow, if the device has it (Apple's do not)."""
     return images if images.device.type == "mps" else images.double()

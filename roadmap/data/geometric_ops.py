@@ -1,8 +1,8 @@
-"""Operations that move pixels, for batches: images float32 (G, 3, S, S) of whole levels 0 to 255.
+"""Geometric operations on batches: images float32 (G, 3, S, S) of whole levels 0 to 255.
 
-As Pillow's Image.transform does: an output pixel's center is mapped into the input; outside of it the pixel gets
-the fill color; inside, it is interpolated from neighbours (beyond the border, from the border's pixels), and
-decimals are cut off.
+They follow Pillow's Image.transform: an output pixel's center is mapped into the input. Outside of the input, the
+pixel gets the fill color. Inside, it is interpolated from neighbours (beyond the border, from the border's pixels)
+and truncated.
 """
 
 import torch
@@ -12,16 +12,16 @@ from torch.nn.functional import embedding_bag, pad
 from roadmap.data.interpolation import TRANSFORMING, weigh_taps
 from roadmap.data.spec import Interpolation
 
-ROUNDING = 5e-4  # of a level, so that a sum that is whole but for float32's rounding isn't cut to the one below
+ROUNDING = 5e-4  # of a level; a sum that is whole up to float32's rounding must not be truncated to the level below
 
 
 def shift(
     rows: Tensor, columns: Tensor, values: Tensor, fill: Tensor, interpolation: Interpolation
 ) -> tuple[Tensor, Tensor]:
-    """Shifts rows of some images and columns of others: two kinds in one go, since calls cost more than pixels.
+    """Shift rows of some images and columns of others, together, since calls cost more than pixels.
 
-    Row y takes pixels from slope * (y + 1/2) + offset to its right (ShearX has a slope, TranslateX an offset), and
-    a column x from slope * (x + 1/2) + offset below.
+    Row y takes pixels from slope * (y + 1/2) + offset to its right (ShearX has a slope, TranslateX an offset);
+    column x takes them from slope * (x + 1/2) + offset below.
 
     Args:
         rows, columns: images (G, 3, S, S) and (H, 3, S, S).
@@ -46,7 +46,7 @@ def shift(
 
 
 def rotate(images: Tensor, degrees: Tensor, fill: Tensor, interpolation: Interpolation) -> Tensor:
-    """Counterclockwise around the center, by degrees (G,)."""
+    """Rotate counterclockwise around the center, by degrees (G,)."""
     n, _, size, _ = images.shape
     steps = torch.arange(size, device=images.device) + 0.5 - size / 2
     position = _turn(steps, degrees) + size / 2  # (2, G, S, S): rows and columns
@@ -58,7 +58,7 @@ def rotate(images: Tensor, degrees: Tensor, fill: Tensor, interpolation: Interpo
     taps = torch.arange(1 - reach, 1 + reach, device=images.device).view(-1, 1, 1, 1)
     places = (start[0] + taps).clamp_(0, size - 1).int().mul_(size + 1).add_(left)  # (2 * reach, G, S, S)
     of_rows, of_columns = (weights[:, direction].flatten(1).t().contiguous() for direction in range(2))
-    # Weighted sums of rows, and of their pixels; a third of the time of 16 gathers of pixels on a CPU.
+    # Weighted sums of rows, then of their pixels: a third of the time of 16 gathers of pixels on a CPU.
     columns = _sum_weighted(_row_windows(images, reach), places.flatten(1).t().contiguous(), of_rows)
     pixels = torch.arange(columns.numel() // 3, dtype=torch.int32, device=images.device)
     moved = _sum_weighted(columns.view(-1, 3), pixels.view(-1, 2 * reach), of_columns)
@@ -68,12 +68,12 @@ def rotate(images: Tensor, degrees: Tensor, fill: Tensor, interpolation: Interpo
 
 
 def _sum_weighted(table: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """Sums (P, D) of the table's rows (M, D) at `places` (P, K) times weights (P, K)."""
+    """Return sums (P, D) of the table's rows (M, D) at `places` (P, K) times weights (P, K)."""
     return embedding_bag(places, table, mode="sum", per_sample_weights=weights)
 
 
 def _turn(steps: Tensor, degrees: Tensor) -> Tensor:
-    """Positions (2, G, S, S), rows and columns, `steps` (S,) from the center, turned by (G,) degrees."""
+    """Return positions (2, G, S, S), rows and columns, of `steps` (S,) from the center rotated by (G,) degrees."""
     angle = torch.deg2rad(degrees)
     cos, sin = angle.cos(), angle.sin()
     along_y = torch.stack([cos, -sin])[..., None] * steps  # (2, G, S)
@@ -82,7 +82,7 @@ def _turn(steps: Tensor, degrees: Tensor) -> Tensor:
 
 
 def _row_windows(images: Tensor, reach: int) -> Tensor:
-    """All stretches of 2 * reach pixels in a row, (G * S * (S + 1), 2 * reach * 3), with the border repeated."""
+    """Return all windows of 2 * reach pixels in a row, (G * S * (S + 1), 2 * reach * 3); the border is repeated."""
     n, _, size, _ = images.shape
     padded = pad(images, (reach, reach, 0, 0), mode="replicate").permute(0, 2, 3, 1).contiguous()
     width = 3 * (size + 2 * reach)
@@ -91,7 +91,7 @@ def _row_windows(images: Tensor, reach: int) -> Tensor:
 
 
 def _finish(moved: Tensor, distance: Tensor, fill: Tensor) -> Tensor:
-    """Whole levels, and the fill color where the distance (G, 1, S, S) from the center is beyond the border."""
+    """Truncate to whole levels; fill where the distance (G, 1, S, S) from the center is beyond the border."""
     inside = distance.neg_().add_(moved.shape[3] / 2).sign_().clamp_(0)
     color = fill.view(1, 3, 1, 1)
     return moved.add_(ROUNDING).clamp_(0, 255).floor_().sub_(color).mul_(inside).add_(color)

@@ -1,10 +1,10 @@
-"""Operations of RandAugment on one image, an array uint8 (H, W, 3); by Pillow where nothing here is faster.
+"""RandAugment's operations on one image, an array uint8 (H, W, 3); Pillow's if none here is faster.
 
-Levels are Pillow's, but for the rounding of a shift: there some differ by 1 of 255. For batches of small images
-there are geometric_ops.py and color_ops.py; sharpness is theirs, but a shift of one image takes them twice as long.
-Of an image of 224 pixels, by Pillow and here: ShearX 3.9 and 0.72 ms, ShearY 4.0 and 1.1, translations 2.9 and
-0.72 or 1.1, sharpness 1.6 and 0.96, inversion 0.33 and 0.01, posterizing 0.34 and 0.01, solarizing 0.34 and 0.05
-(medians of n = 96, 1 thread of an Intel Xeon of 2.5 GHz, Pillow 12, numpy 2.4, torch 2.14, 2026-11-26).
+Levels equal Pillow's, except that the rounding of a shift changes some by 1 of 255. Batches of small images use
+geometric_ops.py and color_ops.py; sharpness is shared, but their shift takes twice as long for one image. For an
+image of 224 pixels, Pillow / here: ShearX 3.9 / 0.72 ms, ShearY 4.0 / 1.1, translations 2.9 / 0.72 or 1.1,
+sharpness 1.6 / 0.96, inversion 0.33 / 0.01, posterizing 0.34 / 0.01, solarizing 0.34 / 0.05 (medians of n = 96, 1
+thread of a 2.5 GHz Intel Xeon, Pillow 12, numpy 2.4, torch 2.14, 2026-11-26).
 """
 
 from collections.abc import Callable
@@ -27,16 +27,16 @@ FILTERS = {
     int(Image.Resampling.BILINEAR): Interpolation.bilinear,
     int(Image.Resampling.BICUBIC): Interpolation.bicubic,
 }
-REACH = 2  # pixels on each side of a position that a filter may take
-EDGE = 2 * REACH  # pixels outside next to the border that a filter may have mixed with pixels inside
+REACH = 2  # most pixels that a filter uses on each side of a position
+EDGE = 2 * REACH  # width in pixels of the outer margin where a filter may have mixed in pixels from inside
 
-Operation = Callable[..., Pixels]  # of an image, an argument where timm's takes one, and how
+Operation = Callable[..., Pixels]  # takes an image, timm's argument if it has one, and options
 
 
 def shift_rows(image: Pixels, slope: float, offset: float, fill: tuple[int, ...], filter_: Interpolation) -> Pixels:
-    """Row y takes pixels from slope * (y + 1/2) + offset to its right; `fill` where there are none.
+    """Shift row y to take pixels from slope * (y + 1/2) + offset to its right; `fill` where there are none.
 
-    Each row of the result is a weighted sum of a few stretches of the row, which all begin at neighbouring pixels.
+    Each row of the result is a weighted sum of a few windows of the row, which begin at neighbouring pixels.
     """
     height, width, _ = image.shape
     shifts = slope * (np.arange(height) + 0.5) + offset  # (H,)
@@ -55,9 +55,9 @@ def shift_rows(image: Pixels, slope: float, offset: float, fill: tuple[int, ...]
 
 
 def _take_stretches(image: Pixels, starts: np.ndarray, length: int, fill: tuple[int, ...]) -> np.ndarray:
-    """Of each row (H, 3 * length), from pixel `starts` on.
+    """Return (H, 3 * length): the pixels of each row from its start in `starts` on.
 
-    Two pixels beyond the border are the border's, and those farther outside have the fill color.
+    The two pixels beyond each border repeat the border's, and pixels farther outside have the fill color.
     """
     height, width, _ = image.shape
     margin = int(np.abs(starts).max()) + length - width + REACH
@@ -74,7 +74,7 @@ def _take_stretches(image: Pixels, starts: np.ndarray, length: int, fill: tuple[
 
 
 def _fill_edges(image: Pixels, shifts: np.ndarray, fill: tuple[int, ...]) -> None:
-    """Gives the fill color to pixels x next to the border whose x + 1/2 + shift is not between 0 and W."""
+    """Set the fill color in pixels x near the border for which x + 1/2 + shift is not between 0 and W."""
     width = image.shape[1]
     first = np.where(shifts < 0, np.ceil(-shifts - 0.5) - EDGE, np.ceil(width - 0.5 - shifts))
     columns = first.clip(-EDGE, width).astype(np.int64)[:, None] + np.arange(EDGE)
@@ -101,7 +101,7 @@ def _translate_y(image: Pixels, part: float, **how: Any) -> Pixels:
 
 
 def _transpose(image: Pixels) -> Pixels:
-    """Rows as columns; whole pixels are moved."""
+    """Transpose rows and columns; moves whole pixels."""
     return np.ascontiguousarray(np.ascontiguousarray(image).view("V3")[..., 0].T)[..., None].view(np.uint8)
 
 
@@ -142,9 +142,9 @@ COLORS: dict[str, Operation] = {
 
 
 def work_on_arrays(augment: RandAugment) -> None:
-    """Has timm's operations take and give arrays, the faster ones where there are; what is drawn is as before."""
+    """Make timm's operations work on arrays, with the faster functions where available; draws stay the same."""
     for operation in augment.ops:
         name = operation.name.removesuffix("Increasing")
         known = SHIFTS | COLORS if operation.kwargs["resample"] in FILTERS else COLORS
-        # timm may draw the filter, too: then shifts stay Pillow's.
+        # timm may also draw the filter; then shifts stay Pillow's.
         operation.aug_fn = known.get(name, partial(_by_pillow, operation.aug_fn))

@@ -1,6 +1,6 @@
-"""Weights of the pixels around a position, as Pillow's filters give them.
+"""Interpolation weights of the pixels around a position, as in Pillow's filters.
 
-Written without torch.where and with few comparisons: on a CPU they cost 15 and 4 times an addition (torch 2.14).
+Avoids torch.where and uses few comparisons: on a CPU they cost 15 and 4 times an addition (torch 2.14).
 """
 
 from typing import TypeVar
@@ -18,9 +18,9 @@ TRANSFORMING = -1.0  # Pillow's transform and rotate
 
 
 def weigh_taps(fraction: Numbers, interpolation: Interpolation, a: float) -> list[Numbers]:
-    """Weights of the pixels around a position at `fraction` of the way from one pixel to the next.
+    """Return the weights of the pixels around a position at `fraction` of the way from one pixel to the next.
 
-    Of two pixels for bilinear, of four for bicubic, with the kernel's parameter `a`.
+    Two weights for bilinear, four for bicubic, whose kernel has the parameter `a`.
     """
     rest = 1 - fraction
     if interpolation is Interpolation.bilinear:

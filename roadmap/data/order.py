@@ -1,7 +1,7 @@
-"""Which images make a batch, and the seeds of all that is drawn for it: functions of (seed, epoch, batch) alone.
+"""Sampler: the images of each batch, and its random seeds, as functions of (seed, epoch, batch) only.
 
-Neither the number of worker processes nor what ran before matters, so an epoch can begin at any of its updates,
-and several processes that share an update make the same batches as one that makes them all.
+They depend neither on the number of dataloader workers nor on earlier work. So an epoch can start at any update,
+and several ranks that share an update get the same batches as a single process.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ class Batch(NamedTuple):
 
     images: Tensor  # float32 (N, 3, S, S)
     labels: Tensor  # int64 (N,)
-    seed: int | None = None  # of what training draws from here on: mixing and stochastic depth
+    seed: int | None = None  # for training's later draws: mixing and stochastic depth
 
 
 class MicroBatches:
-    """Those of one update, made when they are taken, so that not all have to lie on the device at once."""
+    """Lazily yields one update's micro-batches, to bound device memory."""
 
     def __init__(self, batches: Iterator[Batch], count: int):
         self._batches, self._count = batches, count
@@ -30,14 +30,14 @@ class MicroBatches:
         return self._count
 
     def __iter__(self) -> Iterator[Batch]:
-        """Once, and before those of the next update, which come from the same batches."""
+        """Iterate once, and before the next update's micro-batches, which come from the same iterator."""
         for _ in range(self._count):
-            yield next(self._batches)  # an error where there are too few
+            yield next(self._batches)  # raises if there are too few
 
 
 @dataclass(frozen=True)
 class Share:
-    """This process's place among those that train one network together."""
+    """This process's rank, and the world size."""
 
     rank: int = 0
     processes: int = 1
@@ -48,7 +48,7 @@ ALONE = Share()
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One micro-batch."""
+    """Images and seeds of one micro-batch."""
 
     indices: np.ndarray
     seed: int  # of its augmentation
@@ -57,21 +57,21 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Order:
-    """Shuffled batches of equal size; the images that don't fill an update are left out of the epoch."""
+    """Shuffled batches of equal size; images that do not fill an update are left out of the epoch."""
 
     images: int
-    batch_size: int  # images of a micro-batch
-    accumulation: int  # micro-batches of an update in each process
+    batch_size: int  # images per micro-batch
+    accumulation: int  # micro-batches per update in each process
     seed: int
     share: Share = ALONE
 
     @property
     def updates(self) -> int:
-        """Updates in an epoch."""
+        """Updates per epoch."""
         return self.images // (self.batch_size * self.accumulation * self.share.processes)
 
     def plans(self, epoch: int, start: int = 0) -> list[BatchPlan]:
-        """This process's micro-batches of `epoch` (from 0), from update `start` on."""
+        """Return this rank's micro-batches of `epoch` (from 0), from update `start` on."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
         per_update = self.accumulation * self.share.processes
         numbers = range(start * per_update + self.share.rank, self.updates * per_update, self.share.processes)
@@ -86,11 +86,11 @@ class Order:
 
 
 def plan_evaluation(images: int, batch_size: int, share: Share) -> list[BatchPlan]:
-    """Every image once, in order, over all processes together; the last batch may be smaller."""
+    """Return batches of every image once, in order, over all ranks; the last batch may be smaller."""
     starts = range(share.rank * batch_size, images, share.processes * batch_size)
     return [BatchPlan(np.arange(start, min(start + batch_size, images)), 0, 0) for start in starts]
 
 
 def derive_seed(*numbers: int) -> int:
-    """One seed for random, numpy and torch from several numbers, well mixed."""
+    """Derive one seed for random, numpy and torch from several numbers, well mixed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

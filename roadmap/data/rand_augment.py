@@ -1,7 +1,7 @@
 """RandAugment on whole batches, with operations and magnitudes drawn for each image.
 
-Images are sorted by kernel, so that a kernel works on one stretch of the batch. The sizes of the groups are known
-on the host, which drew them; nothing waits for the device.
+Images are sorted by kernel, so a kernel works on a contiguous part of the batch. The host drew the operations and
+so knows the sizes of the groups; nothing waits for the device.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from roadmap.data.augment import to_device
 from roadmap.data.rand_policy import NOT_APPLIED, OPS, Draws, RandPolicy
 from roadmap.data.spec import DataSpec
 
-Kernel = Callable[[Tensor, Tensor], Tensor]  # of images, and of two numbers for each (G, 2)
+Kernel = Callable[[Tensor, Tensor], Tensor]  # takes images, and two numbers for each (G, 2)
 
 COLOR_KERNELS = {
     "AutoContrast": color_ops.auto_contrast,
@@ -31,31 +31,31 @@ COLOR_KERNELS = {
     "Sharpness": color_ops.sharpness,
 }
 KERNELS = (*COLOR_KERNELS, "Rotate", "ShiftRows", "ShiftColumns")
-SHARED = {  # operations that are another's kernel, and the column of its numbers that they set
+SHARED = {  # operations that use another's kernel, and the column of its numbers that they set
     "Invert": ("Solarize", 0),  # at threshold 0
     "ShearX": ("ShiftRows", 0),
     "ShearY": ("ShiftColumns", 0),
     "TranslateXRel": ("ShiftRows", 1),
     "TranslateYRel": ("ShiftColumns", 1),
 }
-# int8, which numpy sorts the fastest
+# int8, which numpy sorts fastest
 KERNEL_OF = np.array([KERNELS.index(SHARED.get(name, (name, 0))[0]) for name in OPS], dtype=np.int8)
 COLUMN_OF = np.array([SHARED.get(name, (name, 0))[1] for name in OPS])
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The operations that come first, second, ... for the images that have so many."""
+    """The first, second, ... operation of the images that have so many."""
 
-    images: np.ndarray  # which ones (K,), in the plan's order, sorted by kernel
+    images: np.ndarray  # indices (K,), in the plan's order, sorted by kernel
     values: np.ndarray  # float32 (K, 2), the kernels' numbers
-    groups: dict[str, slice]  # each kernel's stretch of them
+    groups: dict[str, slice]  # each kernel's part of `images`
 
 
 class Plan:
-    """How the images are sorted, and what is done with them in each layer.
+    """Order of the images, and the operations of each layer.
 
-    order: of the images (N,), which makes those of the first layer its first, sorted.
+    order: indices of the images (N,), sorted so that the first layer's images come first.
     """
 
     def __init__(self, draws: Draws, size: int):
@@ -67,7 +67,7 @@ class Plan:
 
 
 def _plan_layer(ops: np.ndarray, arguments: np.ndarray, size: int) -> Layer:
-    """Of one operation for each image and its argument, (N,) each."""
+    """Plan a layer from one operation for each image and its argument, (N,) each."""
     images = np.flatnonzero(ops != NOT_APPLIED)
     images = images[np.argsort(KERNEL_OF[ops[images]], kind="stable")]
     values = np.zeros((len(images), 2), dtype=np.float32)
@@ -79,7 +79,7 @@ def _plan_layer(ops: np.ndarray, arguments: np.ndarray, size: int) -> Layer:
 
 
 def _applied_first(draws: Draws) -> Draws:
-    """The same operations in the same order, those not applied last: later layers then have few images."""
+    """Move operations that are not applied to the last layers, in stable order: later layers get few images."""
     ops, arguments = draws.ops.copy(), draws.arguments.copy()
     for last in range(len(ops) - 1, 0, -1):
         for layer in range(last):
@@ -102,10 +102,10 @@ class RandAugment:
             self.kernels[name] = partial(_recolor, recolor)
 
     def apply(self, images: Tensor, plan: Plan) -> None:
-        """Changes images in the plan's order: the operations of one layer after the other."""
+        """Change images in the plan's order, layer by layer."""
         for number, layer in enumerate(plan.layers):
             values = to_device(layer.values, images.device)
-            if number == 0:  # these are the first of all, in order
+            if number == 0:  # these are the first images, in order
                 self._apply(images, layer.groups, values)
                 continue
             places = to_device(layer.images, images.device)

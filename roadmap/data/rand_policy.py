@@ -1,7 +1,7 @@
-"""RandAugment in timm's notation: which operation each image gets, and how strong.
+"""RandAugment policy in timm's notation: operation and magnitude of each image.
 
-The distribution is that of timm.data.auto_augment, with every draw made for each image: `layers` operations with
-replacement, each applied with `probability`, its magnitude normal around `magnitude`, cut at 0 and `maximum`.
+The distribution is timm.data.auto_augment's, drawn for each image: `layers` operations with replacement, each
+applied with `probability`, with a magnitude that is normal around `magnitude` and clipped to 0 and `maximum`.
 """
 
 import re
@@ -29,9 +29,9 @@ OPS = (
     "ShearY",
     "TranslateXRel",
     "TranslateYRel",
-)  # in timm's order; where inc1 is set, timm appends "Increasing" to six of these names
-DENOMINATOR = 10.0  # magnitude 10 is the whole range of an operation
-UNIFORM_ABOVE = 100  # a deviation above it: magnitudes are uniform from 0 to `magnitude`
+)  # in timm's order; if inc1 is set, timm appends "Increasing" to six of these names
+DENOMINATOR = 10.0  # magnitude 10 is an operation's whole range
+UNIFORM_ABOVE = 100  # for a larger deviation, magnitudes are uniform from 0 to `magnitude`
 NOT_APPLIED = -1
 
 Levels = np.ndarray  # magnitude / 10, float64 (K,)
@@ -40,10 +40,10 @@ Signs = np.ndarray  # -1 or 1, float64 (K,)
 
 @dataclass(frozen=True)
 class Draws:
-    """For each layer and image, the operation (a place in OPS, or NOT_APPLIED) and its argument, (layers, N).
+    """For each layer and image, the operation (an index in OPS, or NOT_APPLIED) and its argument, (layers, N).
 
-    The argument is the one of timm's function: degrees, bits to keep, a threshold, a factor, or a shift as a part
-    of the size; 0 where the operation has none.
+    The argument is that of timm's function: degrees, bits to keep, a threshold, a factor, or a shift as a fraction
+    of the size; 0 if the operation has none.
     """
 
     ops: np.ndarray
@@ -52,7 +52,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class RandPolicy:
-    """The sections of a notation such as rand-m9-mstd0.5-inc1, with timm's values for those it leaves out."""
+    """The sections of a notation such as rand-m9-mstd0.5-inc1, with timm's values for missing ones."""
 
     magnitude: int = 10
     deviation: float = 0.0
@@ -63,7 +63,7 @@ class RandPolicy:
 
     @classmethod
     def parse(cls, notation: str) -> Self | None:
-        """The policy; None where timm reads more in the notation than this class knows, such as other op sets."""
+        """Return the policy; None if timm knows more of the notation than this class, such as other op sets."""
         if not re.fullmatch(r"rand(-(m\d+|n\d+|inc\d|mmax[1-9]\d*|(p|mstd)\d+\.?\d*))*", notation):
             return None
         found = re.findall(r"-([a-z]+)([\d.]+)", notation)
@@ -80,7 +80,7 @@ class RandPolicy:
         )
 
     def draw(self, streams: Streams) -> Draws:
-        """Operations and arguments for each of the images."""
+        """Draw operations and arguments for each of the images."""
         ops, chance, sign = (streams.uniform(self.layers).T for _ in range(3))
         ops = (ops * len(OPS)).astype(np.int64)
         levels = self._draw_magnitudes(streams) / DENOMINATOR
@@ -89,7 +89,7 @@ class RandPolicy:
         return Draws(np.where(chance <= self.probability, ops, NOT_APPLIED), arguments)
 
     def _find_arguments(self, ops: np.ndarray, levels: Levels, signs: Signs) -> np.ndarray:
-        order = np.argsort(ops.astype(np.int8), kind="stable")  # of so short numbers, numpy's fast one
+        order = np.argsort(ops.astype(np.int8), kind="stable")  # numpy sorts such short integers fast
         bounds = np.searchsorted(ops[order], np.arange(1, len(OPS)))
         parts = zip(OPS, np.split(levels[order], bounds), np.split(signs[order], bounds), strict=True)
         arguments = np.empty(ops.shape)
@@ -97,7 +97,7 @@ class RandPolicy:
         return arguments
 
     def _draw_magnitudes(self, streams: Streams) -> np.ndarray:
-        """(layers, N)"""
+        """Draw magnitudes (layers, N)."""
         if self.deviation > UNIFORM_ABOVE:
             magnitudes = self.magnitude * streams.uniform(self.layers).T
         else:
@@ -106,7 +106,7 @@ class RandPolicy:
 
 
 def argument_of(name: str, levels: Levels, signs: Signs, increasing: bool) -> np.ndarray:
-    """Arguments (K,) of an operation at levels (K,); `increasing` as inc1: a higher level changes more."""
+    """Return arguments (K,) of an operation at levels (K,); `increasing` is inc1: a higher level changes more."""
     if name in ARGUMENTS:
         return ARGUMENTS[name](levels, signs)
     if name in ("AutoContrast", "Equalize", "Invert"):

@@ -1,4 +1,4 @@
-"""Memory that a worker process shares with the process that trains, used again and again."""
+"""Reused shared memory in which dataloader workers pass batches to the training process."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-IN_ADVANCE = 2  # batches that each worker makes before they are asked for
-# A worker gets its next plan when a batch of its own is taken, and by then the batches taken before are finished:
-# besides those in advance, only the one that was taken last is still read.
+IN_ADVANCE = 2  # batches that each worker prefetches
+# A worker gets its next plan when one of its batches is taken, and by then earlier batches are finished. So besides
+# the prefetched batches, only the last taken one is still read.
 SLOTS = IN_ADVANCE + 1
 
 
 class SharedBatches:
-    """Stacks images into memory of earlier batches, which must be read before SLOTS more are made.
+    """Stack images into the memory of earlier batches, which must be read before SLOTS more batches are stacked.
 
-    To get new memory for each batch costs a page fault every 4 KiB: of a batch of 64 images of 224 pixels 10 ms of
-    the 155 ms that a worker takes for it (one core of an AMD EPYC, 2026-11-25).
+    New memory for each batch costs a page fault per 4 KiB: for 64 images of 224 pixels 10 of the 155 ms that a
+    worker takes per batch (one core of an AMD EPYC, 2026-11-25).
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class SharedBatches:
         self._made = 0
 
     def stack(self, images: Sequence[Tensor]) -> Tensor:
-        """Of one shape and type each, as torch.stack; in shared memory where this is a worker process."""
+        """Stack images of one shape and type, like torch.stack; in shared memory if this is a worker process."""
         if get_worker_info() is None:
             return torch.stack(tuple(images))
         slot, number = self._made % SLOTS, len(images)

@@ -1,7 +1,7 @@
-"""What worker processes do with one image: timm's transforms with the recipe's values, up to whole levels.
+"""Dataloader workers' transforms of one image: timm's, with the recipe's values, up to whole levels.
 
-What follows for both, normalization and random erasing, is done to whole batches (finish.py): levels take a quarter
-of the memory on their way from the workers.
+Normalization and random erasing follow on whole batches (finish.py), since levels take a quarter of the memory when
+they are passed on from the workers.
 """
 
 from collections.abc import Callable
@@ -21,14 +21,14 @@ from roadmap.data.image_ops import work_on_arrays
 from roadmap.data.pixels import Pixels
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 
-Transform = Callable[[Pixels], Pixels]  # of any size, to (S, S, 3)
+Transform = Callable[[Pixels], Pixels]  # maps any size to (S, S, 3)
 
 
 class ResizedCrop:
-    """timm's random resized crop, drawn by timm and resized by torch, which takes a fifth of the time.
+    """timm's random resized crop: timm draws it, and torch resizes it in a fifth of the time.
 
-    Levels differ from Pillow's by 2 of 255 at most. Of 64 images of 500x375 pixels to 224 pixels: 0.2 ms an image;
-    timm's by Pillow 1.1 ms (medians, 1 thread of an AMD EPYC, torch 2.14, Pillow 12, 2026-11-25).
+    Levels differ from Pillow's by at most 2 of 255. From 500x375 to 224 pixels, 64 images: 0.2 ms per image, timm's
+    with Pillow 1.1 ms (medians, 1 thread of an AMD EPYC, torch 2.14, Pillow 12, 2026-11-25).
     """
 
     def __init__(self, drawn: RandomResizedCropAndInterpolation, interpolation: InterpolationMode):
@@ -39,10 +39,10 @@ class ResizedCrop:
         levels = torch.from_numpy(image).permute(2, 0, 1)
         top, left, height, width = self.drawn.get_params(levels, self.drawn.scale, self.drawn.ratio)
         top, left = min(top, len(image) - 1), min(left, image.shape[1] - 1)
-        height, width = max(height, 1), max(width, 1)  # timm draws none of an image of few pixels
+        height, width = max(height, 1), max(width, 1)  # for an image of few pixels, timm can draw 0
         part = levels[None, :, top : top + height, left : left + width]
         resized = interpolate(
-            part.contiguous(memory_format=torch.channels_last),  # the fast form, and the form of the result
+            part.contiguous(memory_format=torch.channels_last),  # the fast layout, and that of the result
             size=self.drawn.size,
             mode=self.interpolation.value,
             antialias=True,
@@ -51,7 +51,7 @@ class ResizedCrop:
 
 
 class Flip:
-    """timm's, drawn as it draws."""
+    """timm's horizontal flip, with its draws."""
 
     def __init__(self, drawn: RandomHorizontalFlip):
         self.drawn = drawn
@@ -61,7 +61,7 @@ class Flip:
 
 
 class ByPillow:
-    """Transforms of Pillow's images."""
+    """Applies transforms of Pillow images to arrays."""
 
     def __init__(self, transforms: list[Callable[[Image.Image], Image.Image]]):
         self.transforms = transforms
@@ -74,7 +74,7 @@ class ByPillow:
 
 
 def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
-    """Random crop, flip, RandAugment, as timm's but on arrays; the resized crop is by torch."""
+    """Build random crop, flip and RandAugment like timm's, but on arrays; torch does the resized crop."""
     transforms: list[Transform] = []
     for part in _until_tensor(build_timms_transform(data, augment)):
         if isinstance(part, RandomResizedCropAndInterpolation):
@@ -90,10 +90,10 @@ def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
 
 
 def build_timms_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
-    """Random crop, flip, RandAugment, normalization, random erasing: Pillow's image to (3, S, S).
+    """Build random crop, flip, RandAugment, normalization and random erasing: Pillow image to (3, S, S).
 
-    Table 5 in the order of the released code, which takes it from timm. Color jitter is left out: the
-    released code sets 0.4, but timm drops it where RandAugment is on.
+    Table 5 in the order of the released code, which uses timm's. There is no color jitter: the released code sets
+    0.4, but timm drops it if RandAugment is on.
     """
     transform = create_transform(
         input_size=data.image_size,
@@ -110,7 +110,7 @@ def build_timms_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
         re_mode="pixel",
         re_count=1,
     )
-    if augment.crop is Crop.padded:  # as the released code does for images of 32 pixels
+    if augment.crop is Crop.padded:  # as in the released code for images of 32 pixels
         size = data.image_size
         interpolation = InterpolationMode(data.interpolation.value)
         crop = [Resize((size, size), interpolation), RandomCrop(size, padding=max(size // 8, 1))]
@@ -119,7 +119,7 @@ def build_timms_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
 
 
 def build_eval_transform(data: DataSpec) -> Transform:
-    """Short side to image_size / crop_pct, center crop; by timm."""
+    """Build timm's evaluation transform: short side to image_size / crop_pct, center crop."""
     transform = create_transform(
         input_size=data.image_size,
         is_training=False,
@@ -132,6 +132,6 @@ def build_eval_transform(data: DataSpec) -> Transform:
 
 
 def _until_tensor(transform: Compose) -> list[Callable[[Image.Image], Image.Image]]:
-    """The transforms of Pillow's images."""
+    """Return the transforms that work on Pillow images."""
     kinds = [type(part) for part in transform.transforms]
     return list(transform.transforms[: kinds.index(MaybeToTensor)])
