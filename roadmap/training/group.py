@@ -1,4 +1,4 @@
-"""What processes that train one network together tell each other."""
+"""Process group: communication between the ranks that train one network together."""
 
 import gc
 import os
@@ -18,27 +18,27 @@ from torch import Tensor, nn
 from roadmap.errors import ResumableError, RoadmapError, RunError, TrainingError
 from roadmap.training.processes import Place, find_place
 
-TIMEOUT = timedelta(minutes=30)  # the first process may decode the data while the others wait
-ENDS = {"error": RunError, "interruption": ResumableError}  # keys of what ended a process, and what it becomes
+TIMEOUT = timedelta(minutes=30)  # rank 0 may decode the data while the others wait
+ENDS = {"error": RunError, "interruption": ResumableError}  # store keys of a process's end: errors to raise
 ATTEMPT = "convnet-roadmap"  # keys in torchrun's store
 ASK_EVERY_S = 0.02
-PORTS = (20_000, 40_000)  # one is derived from a SLURM job's number
+PORTS = (20_000, 40_000)  # range from which a port is derived by the SLURM job's number
 
 
 class Group:
-    """The processes of a training. Each of them has to call each method, in the same order."""
+    """Process group of a training. Every rank must call each collective method, in the same order."""
 
     def __init__(self, place: Place, control: dist.ProcessGroup | None = None, store: dist.Store | None = None):
         self.place = place
-        self._control = control  # on the CPU, so that talking does not wait for a GPU
+        self._control = control  # on the CPU, so that control messages do not wait for a GPU
         self._store = store
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over the processes, element by element."""
+        """Return the elementwise mean over the ranks."""
         return self.sum(values) / self.place.size
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over the processes, element by element."""
+        """Return the elementwise sum over the ranks."""
         if self._control is None:
             return values
         total = values.clone()
@@ -46,26 +46,26 @@ class Group:
         return total
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
-        """Each flag, true where it is in any process."""
+        """Return each flag, True if it is set in any rank."""
         if self._control is None:
             return list(flags)
         return [bool(vote) for vote in self.highest(torch.tensor(flags, dtype=torch.uint8))]
 
     def highest(self, values: Tensor) -> Tensor:
-        """The highest of the processes, element by element, of values on the CPU."""
+        """Return the elementwise maximum over the ranks, for values on the CPU."""
         highest = values.clone()
         if self._control is not None:
             dist.all_reduce(highest, dist.ReduceOp.MAX, group=self._control)
         return highest
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Gives all processes the first one's buffers, such as BatchNorm's running statistics."""
+        """Broadcast rank 0's buffers, such as BatchNorm's running statistics."""
         if self._control is not None:
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
 
     def first(self, value: Any) -> Any:
-        """The first process's value, in all of them."""
+        """Return rank 0's value in all ranks."""
         if self._control is None:
             return value
         box = [value if self.place.is_first else None]
@@ -73,14 +73,14 @@ class Group:
         return box[0]
 
     def tell(self, text: str, error: Exception) -> None:
-        """Leaves word of the error that ends this process, for the first one."""
+        """Store the error that ends this process, for rank 0 to read."""
         end = "interruption" if isinstance(error, ResumableError) else "error"
         if self._store is not None:
-            with suppress(RuntimeError):  # the first is gone too
+            with suppress(RuntimeError):  # rank 0 has died too
                 self._store.set(f"{end}/{self.place.rank}", f"process {self.place.rank}: {text}")
 
     def hear(self) -> RoadmapError | None:
-        """What ended another process, if one has told."""
+        """Return the error that ended another process, if one was stored."""
         if self._store is not None:
             for end, kind in ENDS.items():
                 for key in (f"{end}/{rank}" for rank in range(self.place.size)):
@@ -90,7 +90,7 @@ class Group:
 
     @staticmethod
     def is_broken(error: Exception) -> bool:
-        """Whether an error is that another process is gone. Gloo's has no class of its own."""
+        """Return True if a peer rank died. Gloo has no error class for it, so the message is matched."""
         lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed")
         return isinstance(error, dist.DistError) or any(text in str(error) for text in lost)
 
@@ -100,14 +100,14 @@ ALONE = Group(Place())
 
 @cache
 def join_group() -> Group:
-    """The group that the launcher started this process in; made once a process."""
+    """Return the process group that the launcher started this process in; created once per process."""
     place = find_place()
     if place.size == 1:
         return ALONE
     _name_meeting_point()
     if place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)
-    # By where what is sent lies: hardware.device may be the CPU.
+    # Choose the backend by the tensors' device: hardware.device may be the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = _open_store(place)
     dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
@@ -117,10 +117,10 @@ def join_group() -> Group:
 
 
 def leave_group() -> None:
-    """Before the process ends, when nothing that trained is in use any more.
+    """Destroy the group before the process ends, after everything that trained is released.
 
-    A group that something still refers to keeps its threads, and one that lets go of a tensor while Python ends
-    aborts the process (pytorch/pytorch#190489).
+    A group that is still referenced keeps its threads, and a thread that frees a tensor while Python exits aborts
+    the process (pytorch/pytorch#190489).
     """
     join_group.cache_clear()
     if dist.is_initialized():
@@ -129,23 +129,23 @@ def leave_group() -> None:
 
 
 def _open_store(place: Place) -> dist.Store:
-    """Where the processes leave their addresses, apart from those of processes that torchrun has started before.
+    """Open the store of the ranks' addresses, separate from those of processes that torchrun started earlier.
 
-    torchrun keeps its store over a restart, and who reads the address of a process that is dead waits in vain.
+    torchrun keeps its store over a restart, and a rank that reads a dead process's address waits forever.
     """
     store, _, _ = next(dist.rendezvous("env://", place.rank, place.size, timeout=TIMEOUT))
     return dist.PrefixStore(agree_on_attempt(store, place), store)
 
 
 def agree_on_attempt(store: dist.Store, place: Place) -> str:
-    """A name for this start of the group, the same in all of its processes and in none that ended before.
+    """Agree on a name for this start of the group, the same in all its ranks and different from earlier starts'.
 
-    torchrun's own count of restarts differs between nodes (pytorch/pytorch#135712). So the first process gives a
-    name, each of the others answers to it with a word of its own, and goes on once it sees that word confirmed:
-    what an earlier start left in the store has other names and other words.
+    torchrun's own count of restarts differs between nodes (pytorch/pytorch#135712). So rank 0 publishes a name,
+    each other rank answers it with its own random key, and continues once that key is confirmed. Entries that an
+    earlier start left in the store have other names and keys.
 
     Raises:
-        TrainingError: a process did not come in TIMEOUT.
+        TrainingError: a rank did not answer within TIMEOUT.
     """
     own = uuid4().hex
     last = time.monotonic() + TIMEOUT.total_seconds()
@@ -170,7 +170,7 @@ def agree_on_attempt(store: dist.Store, place: Place) -> str:
 
 
 def _name_meeting_point() -> None:
-    """SLURM names no address and port; the step was started on the first node."""
+    """Set address and port, which SLURM does not; the step was started on the first node."""
     if "MASTER_ADDR" not in os.environ:
         job = int(os.environ["SLURM_JOB_ID"])
         os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]

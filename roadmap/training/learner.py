@@ -1,4 +1,4 @@
-"""A network on its device, with the optimizer and everything else that an update of it needs."""
+"""Building a Learner: a network on its device, with its optimizer and everything else that an update needs."""
 
 import warnings
 
@@ -23,9 +23,9 @@ def build_learner(
     batch_size: int,
     group: Group = ALONE,
 ) -> Learner:
-    """The network on its device, compiled if asked for, with the optimizer and all else that an update needs.
+    """Build the learner: the network on its device, compiled if requested, with everything that an update needs.
 
-    What the process computes from here on takes the algorithms that `hardware` asks for.
+    Also selects the algorithms that `hardware` requests, for all later work of this process.
     """
     choose_algorithms(hardware, device)
     memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
@@ -34,7 +34,7 @@ def build_learner(
         compile_alone(network)
     ema = build_ema(network, recipe)
     if hardware.compile and ema is not None:
-        ema.module.compile()  # which a copy is not by itself
+        ema.module.compile()  # a copy is not compiled by default
     return Learner(
         model=_share_gradients(network, device, group),
         optimizer=build_optimizer(network, recipe, fused=device.type in ("cpu", "cuda")),
@@ -51,15 +51,15 @@ def build_learner(
 
 
 def compile_alone(network: nn.Module) -> None:
-    """Compiles the network when it first runs, and forgets those before.
+    """Compile the network at its first call, and drop earlier compiled networks.
 
-    torch compiles a function in at most `recompile_limit` forms (8; timm raises it to 256) and then runs it
-    uncompiled. A network takes up to three, for training, evaluation and a last batch that is not full, so the last
-    networks of a long sweep would run as if nothing had been asked for.
+    torch compiles at most `recompile_limit` variants of a function (8; timm raises it to 256) and then runs it
+    uncompiled. A network needs up to three, for training, evaluation and a partial last batch, so the last networks
+    of a long sweep would silently run uncompiled.
 
-    Whole, as the compiler's own cache on disk then serves the next seed soonest: step 12 of resnet50, first update
-    and evaluation, 135 s and afterwards 13 s; block by block 94 s and 16 s; by stages it fails on the last batch
-    (n = 1, 2 cores of an Intel Xeon of 2.5 GHz, torch 2.14.1, 2026-11-26).
+    The whole network is compiled, since this uses the compiler's disk cache best for the next seed: step 12 of
+    resnet50, first update and evaluation, 135 s and then 13 s; block by block 94 s and 16 s; by stages it fails on
+    the last batch (n = 1, 2 cores of a 2.5 GHz Intel Xeon, torch 2.14.1, 2026-11-26).
     """
     torch.compiler.reset()
     network.compile()
@@ -68,6 +68,6 @@ def compile_alone(network: nn.Module) -> None:
 def _share_gradients(network: nn.Module, device: torch.device, group: Group) -> nn.Module:
     if group.place.size == 1:
         return network
-    # The strides of a 1x1 weight can be written in two ways, and its gradient has the other; both are copied alike.
+    # A 1x1 weight's strides can be written in two ways, and its gradient has the other; both are copied alike.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)

@@ -1,4 +1,4 @@
-"""This process's place among those that train one network together, as torchrun or SLURM tell it. No torch here."""
+"""Rank of this process and world size, as set by torchrun or SLURM. Does not import torch."""
 
 import os
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Which of how many processes this is; alone unless a launcher says otherwise."""
+    """Rank and world size; a single process unless a launcher sets them."""
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0  # on this machine; the number of its GPU
+    local_rank: int = 0  # rank on this machine; the index of its GPU
 
     @property
     def is_first(self) -> bool:
-        """Whether this one reports and writes."""
+        """True for rank 0, which reports and writes."""
         return self.rank == 0
 
 
 def find_place() -> Place:
-    """From torchrun's variables, or those of a SLURM step of several tasks.
+    """Read the place from torchrun's variables, or from those of a SLURM step of several tasks.
 
-    A SLURM allocation of several tasks in which one process was started by hand is no such step, so that
-    nobody waits there for processes that never come.
+    A process started by hand in a SLURM allocation of several tasks is no such step, so it does not wait for ranks
+    that never start.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         return Place(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))

@@ -1,4 +1,4 @@
-"""What a person sees while it trains: a live bar on a terminal, elsewhere a plain line an epoch."""
+"""Progress display of a training: a live bar on a terminal, elsewhere a plain line per epoch."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +20,7 @@ REFRESHES_PER_SECOND = 2
 
 
 class ProgressDisplay:
-    """Use as a context. `update` may be called after every update; it reads the loss only when it is shown."""
+    """Use as a context. `update` may be called after every update; it reads the loss only if it is shown."""
 
     def __init__(self, title: str, epochs: int, updates_per_epoch: int, console: Console | None = None):
         self.title = title
@@ -51,7 +51,7 @@ class ProgressDisplay:
         self.bar.stop()
 
     def update(self, done: int, loss: "Tensor", lr: float) -> None:
-        """After update number `done` (from 1, over the whole run)."""
+        """Show update number `done` (from 1, over the whole run)."""
         now = self.bar.get_time()
         if not self.console.is_terminal or now - self._shown_at < 1 / REFRESHES_PER_SECOND:
             return
@@ -61,7 +61,7 @@ class ProgressDisplay:
         self.bar.update(self.task, completed=done, status=status)
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
-        """After an epoch was evaluated."""
+        """Show the metrics of an evaluated epoch."""
         self._last_metrics = f"top-1 {metrics['top1']:.2f}  {metrics['images_per_s']:,.0f} images/s"
         if not self.console.is_terminal:
             self.console.print(
@@ -73,7 +73,7 @@ class ProgressDisplay:
 
 
 def counting_bar(console: Console) -> Progress:
-    """A bar that names the piece of work under way and counts those that are done; on a terminal only."""
+    """Return a bar that names the current item and counts finished ones; for terminals only."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),

@@ -1,4 +1,4 @@
-"""What the recipe says, as functions: learning rate, parameter groups, mixing, loss and moving average."""
+"""Functions of the recipe: learning rate, parameter groups, mixing, loss and moving average."""
 
 import math
 from collections.abc import Callable, Collection
@@ -18,7 +18,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> float:
-    """The learning rate of an update, counted from 0: linear from 0, then cosine or steps (table 5)."""
+    """Return the learning rate of an update, counted from 0: linear from 0, then cosine or steps (table 5)."""
     warmup = round(recipe.warmup_epochs * updates_per_epoch)
     total = recipe.epochs * updates_per_epoch
     if update < warmup:
@@ -30,9 +30,9 @@ def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> fl
 
 
 def build_optimizer(model: nn.Module, recipe: RecipeSpec, fused: bool = False) -> torch.optim.Optimizer:
-    """AdamW or SGD, with no weight decay on biases, 1-d parameters and what the model names, unless all decay.
+    """Build AdamW or SGD; weight decay skips biases, 1-d parameters and what the model names, unless all decay.
 
-    timm's Swin names its relative position biases (`no_weight_decay`), which the released code asks for, too.
+    timm's Swin names its relative position biases (`no_weight_decay`), as the released code requires.
     """
     if recipe.decay_all:
         groups = [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
@@ -45,7 +45,7 @@ def build_optimizer(model: nn.Module, recipe: RecipeSpec, fused: bool = False) -
 
 
 def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:
-    """Mixup or CutMix, one draw a batch: labels (N,) become targets (N, classes), smoothed. Or nothing.
+    """Build Mixup or CutMix, drawn per batch: labels (N,) become smoothed targets (N, classes). Or build nothing.
 
     Raises:
         ConfigError: a batch of an odd number of images, which timm's Mixup can't pair.
@@ -68,7 +68,7 @@ def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:
 
 
 def build_loss(recipe: RecipeSpec) -> Loss:
-    """Mean cross-entropy of logits (N, classes) with labels (N,), smoothed, or with targets (N, classes)."""
+    """Build the mean cross-entropy of logits (N, classes) with labels (N,), smoothed, or targets (N, classes)."""
     smoothing = recipe.label_smoothing if recipe.mixup == recipe.cutmix == 0 else 0.0
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -78,9 +78,9 @@ def build_loss(recipe: RecipeSpec) -> Loss:
 
 
 def build_ema(model: nn.Module, recipe: RecipeSpec) -> ModelEmaV3 | None:
-    """The moving average of the weights and of BatchNorm's statistics, or None where the recipe has none.
+    """Build the moving average of weights and BatchNorm statistics; None if the recipe has none.
 
-    It begins at the initial weights, as in the released code. torch's AveragedModel keeps its count on the host and
-    sends it to the device in each update, which waits for that.
+    It starts from the initial weights, as in the released code. torch's AveragedModel keeps its count on the host
+    and copies it to the device in each update, which waits for the copy.
     """
     return None if recipe.ema_decay is None else ModelEmaV3(model, recipe.ema_decay)

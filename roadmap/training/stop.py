@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: it finishes the update, saves, and only then ends."""
+"""Signals that stop a training: it finishes the update, saves a checkpoint, and then ends."""
 
 import signal
 import threading
@@ -13,12 +13,12 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.S
 
 
 class StopSignals:
-    """A context in which a signal ends the training: at once, or where `held` as soon as all is saved.
+    """Context in which a signal ends the training: at once, or inside `held` after the state is saved.
 
-    A second Ctrl-C ends it at once in any case.
+    A second Ctrl-C always ends it at once.
     """
 
-    active: ClassVar["StopSignals | None"] = None  # of the training under way in this process
+    active: ClassVar["StopSignals | None"] = None  # of the training that runs in this process
 
     def __init__(self) -> None:
         self._noted: list[signal.Signals] = []
@@ -26,7 +26,7 @@ class StopSignals:
         self._is_held = False
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python's condition for handlers
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
             heeded = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's
             self._outer = {number: signal.signal(number, self._note) for number in heeded}
         StopSignals.active = self
@@ -39,7 +39,7 @@ class StopSignals:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A signal is only noted inside, for a training that looks at `received` and saves."""
+        """Only note signals inside this context, for a training that checks `received` and saves."""
         outer, self._is_held = self._is_held, True
         try:
             yield
@@ -48,13 +48,13 @@ class StopSignals:
 
     @property
     def received(self) -> signal.Signals | None:
-        """The first signal, which the others may have followed."""
+        """The first signal received."""
         return self._noted[0] if self._noted else None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         is_second = number == signal.SIGINT and signal.SIGINT in self._noted
         self._noted.append(signal.Signals(number))
-        # torch answers to the end of a data worker, which the signal may have reached too, by an error at any line.
+        # The signal may also end a dataloader worker, and torch would then raise an error at any line.
         self._outer.setdefault(signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
         if is_second:
             raise KeyboardInterrupt
@@ -62,8 +62,8 @@ class StopSignals:
             raise self.stop()
 
     def stop(self) -> Interrupted:
-        """What ends the training. Call once all is saved."""
-        number = self.received or signal.SIGTERM  # another process of the group was asked
+        """Return the error that ends the training. Call it after everything is saved."""
+        number = self.received or signal.SIGTERM  # if another rank received it
         outer = self._outer.get(number)
         is_launchers = callable(outer) and outer is not signal.default_int_handler
         return Interrupted(number, outer if is_launchers else None)

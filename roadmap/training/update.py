@@ -27,11 +27,11 @@ DTYPES = {
 
 @dataclass
 class Learner:
-    """What an update changes, and what it needs for that."""
+    """State that an update changes, and everything that it needs."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler  # does nothing but in fp16
+    scaler: torch.amp.GradScaler  # active only in fp16
     ema: ModelEmaV3 | None
     mix: Mix
     loss: Loss
@@ -39,27 +39,27 @@ class Learner:
     precision: Precision
     memory_format: torch.memory_format
     clip_grad: float | None
-    group: Group  # of the processes that train this network together
+    group: Group  # process group that trains this network
 
     def autocast(self) -> Any:
         dtype = DTYPES[self.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype is not torch.float32)
 
     def hold_gradients(self, hold: bool) -> AbstractContextManager[Any]:
-        """Keeps gradients of several processes apart while an update still accumulates."""
+        """Skip the gradients' synchronization between ranks while an update accumulates."""
         is_shared = isinstance(self.model, DistributedDataParallel)
         return self.model.no_sync() if is_shared and hold else nullcontext()  # type: ignore[operator]
 
     def place(self, images: Tensor, labels: Tensor, seed: int | None = None) -> Batch:
-        """The batch on the device, without waiting for it."""
+        """Move the batch to the device without waiting for it."""
         images = images.to(self.device, memory_format=self.memory_format, non_blocking=True)
         return Batch(images, labels.to(self.device, non_blocking=True), seed)
 
 
 def train_update(learner: Learner, micro_batches: Sequence[Batch] | MicroBatches, lr: float) -> Tensor:
-    """One step of the optimizer over the micro-batches of images (N, 3, S, S) and labels (N,).
+    """Do one optimizer step over the micro-batches of images (N, 3, S, S) and labels (N,).
 
-    Returns this process's mean loss as a scalar on the device, so that nobody waits for it here.
+    Returns this rank's mean loss as a scalar on the device, so that nothing waits for it here.
     """
     for group in learner.optimizer.param_groups:
         group["lr"] = lr
@@ -72,7 +72,7 @@ def train_update(learner: Learner, micro_batches: Sequence[Batch] | MicroBatches
         with learner.hold_gradients(number < len(micro_batches)):
             with learner.autocast():
                 logits = learner.model(images)
-                # In fp32, since CUDA's autocast leaves cross_entropy in the precision of the logits.
+                # In fp32, since CUDA's autocast leaves cross_entropy in the logits' dtype.
                 loss = learner.loss(logits.float(), targets) / len(micro_batches)
             learner.scaler.scale(loss).backward()
         mean_loss += loss.detach()
@@ -91,15 +91,15 @@ def train_update(learner: Learner, micro_batches: Sequence[Batch] | MicroBatches
 class Evaluation:
     loss: float  # mean cross-entropy
     top1: float  # percent of the images
-    top5: float  # percent; 100 where there are at most five classes
+    top5: float  # percent; 100 for at most five classes
     images: int
 
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Iterable[Batch], learner: Learner) -> Evaluation:
-    """Loss and accuracy over all batches of all processes, each image counted once; summed on the device.
+    """Return loss and accuracy over all batches of all ranks, each image counted once; summed on the device.
 
-    All evaluate the network that the first of them saves.
+    All ranks evaluate the network that rank 0 saves.
     """
     learner.group.share_buffers(model)
     model.eval()
