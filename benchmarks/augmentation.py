@@ -30,7 +30,7 @@ from roadmap.data.transforms import build_timms_transform
 from roadmap.machine import keep_freed_memory
 from roadmap.script import positive
 
-BATCHES = 16  # in one timing, as an epoch makes them one after another
+BATCHES = 16  # per timing, one after another as in an epoch
 CPU = torch.device("cpu")
 
 
@@ -71,7 +71,7 @@ def make_pair(data: DataSpec, augment: AugmentSpec, batch: int) -> Pair:
 
 
 def make_photographs(n: int, size: int) -> np.ndarray:
-    """Smooth color with some noise, uint8 (N, S, S, 3): histograms and edges as photographs have."""
+    """Make smooth colors with some noise, uint8 (N, S, S, 3), with histograms and edges like photographs."""
     generator = torch.Generator().manual_seed(0)
     coarse = 255 * torch.rand(n, 3, 6, 6, generator=generator)
     images = interpolate(coarse, size=(size, size), mode="bicubic")

@@ -33,7 +33,7 @@ def make_pair(step: str, overrides: Sequence[str]) -> Pair:
 
 
 def make(step: str, overrides: Sequence[str]) -> tuple[Callable[[], float], int]:
-    """One update as a call, and its number of images."""
+    """Return one update as a call, and its number of images."""
     config = read_config(roadmap.compose(f"+roadmap={step}", *overrides))
     device = pick_device(config.hardware)
     size, batch = config.data.image_size, min(config.recipe.total_batch, config.hardware.per_device_batch)

@@ -31,7 +31,7 @@ from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.update import Learner
 
-PASSES = 10  # forward and backward, a call; one takes a millisecond or less
+PASSES = 10  # forward and backward passes per call; one takes a millisecond or less
 WORDS = ("+roadmap=step12_downsample",)
 Shape = tuple[int, int, int]  # channels, height and width of a map
 
@@ -52,7 +52,7 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 
 
 def find_layers(network: nn.Module, size: int) -> list[tuple[Shape, TunedConv2d]]:
-    """The first layer of each kind and size in the order of the network, with the maps that it gets."""
+    """Return the first layer of each kind and size in the network's order, with the shape of its input."""
     found: dict[tuple[Any, ...], tuple[Shape, TunedConv2d]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
@@ -72,7 +72,7 @@ def find_layers(network: nn.Module, size: int) -> list[tuple[Shape, TunedConv2d]
 
 
 def choose_peers(layer: TunedConv2d, device: torch.device) -> list[str]:
-    """By name: torch's own choice, and on a GPU those that it may make for a depthwise convolution."""
+    """Return the peers' names: torch's own choice, and on a GPU the depthwise kernels that it chooses from."""
     if device.type == "cpu" or layer.groups == 1:
         return ["nn.Conv2d"]
     return ["nn.Conv2d", "native", *(["cudnn"] if hasattr(cudnn, "depthwise_kernel") else [])]
@@ -100,7 +100,7 @@ def check_outputs(ours: nn.Module, plain: nn.Module, images: Tensor) -> None:
 
 
 def make_plain(network: nn.Module) -> nn.Module:
-    """The network with every convolution of ours as the nn.Conv2d that it is a form of; the weights stay."""
+    """Turn every custom convolution into the nn.Conv2d that it derives from; the weights stay."""
     for module in network.modules():
         if isinstance(module, TunedConv2d):
             module.__class__ = nn.Conv2d  # type: ignore[assignment]  # the same parameters; only forward differs
@@ -108,7 +108,7 @@ def make_plain(network: nn.Module) -> nn.Module:
 
 
 def choose_kernel(name: str) -> AbstractContextManager[Any]:
-    """torch takes this kernel for depthwise convolutions on a GPU; "nn.Conv2d" leaves it the choice."""
+    """Make torch use this kernel for depthwise convolutions on a GPU; "nn.Conv2d" leaves it the choice."""
     if name == "nn.Conv2d":
         return nullcontext()
     if not hasattr(cudnn, "depthwise_kernel"):
@@ -122,7 +122,7 @@ def make_passes(
     learner: Learner,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Callable[[], None]:
-    """Forward and backward passes as a call that returns when the device is done."""
+    """Return a call of forward and backward passes that returns when the device is done."""
     x = learner.place(images, torch.zeros(len(images)))[0].requires_grad_()
     with learner.autocast():
         grad = torch.randn_like(layer(x))

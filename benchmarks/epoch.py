@@ -41,8 +41,8 @@ from roadmap.training.recipe import learning_rate
 from roadmap.training.update import evaluate, train_update
 
 STEPS = ("step0_resnet", "step12_downsample")
-SIZE, CLASSES = 32, 10  # CIFAR-10's, where no other size is asked for
-VALIDATED = 5  # training images to a validation image, as in CIFAR-10
+SIZE, CLASSES = 32, 10  # CIFAR-10's, unless another size is given
+VALIDATED = 5  # training images per validation image, as in CIFAR-10
 
 
 def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
@@ -69,12 +69,12 @@ def make_pair(step: str, arguments: argparse.Namespace) -> Pair:
 
 
 def make_ours(config: Config, counts: tuple[int, int]) -> "OurEpoch":
-    """With training and validation images of these counts."""
+    """Build our epoch with these numbers of training and validation images."""
     return OurEpoch(build_network(config), config, *make_sets(config, counts))
 
 
 def make_synthetic(config: Config, counts: tuple[int, int]) -> "OurEpoch":
-    """The same with one batch over and over."""
+    """Build our epoch with one batch for every update."""
     epoch = make_ours(config, counts)
     epoch.train = OneBatch(epoch.train)
     return epoch
@@ -94,7 +94,7 @@ class OneBatch:
 def make_peer(
     config: Config, counts: tuple[int, int], device: torch.device, workers: int | None, prefetcher: bool
 ) -> "TimmEpoch":
-    """The same weights and images."""
+    """Build the peer with the same weights and images."""
     network = make_plain(build_network(config))
     return TimmEpoch(network, config, *make_sets(config, counts), device, workers, prefetcher)
 
@@ -109,7 +109,7 @@ def make_sets(config: Config, counts: tuple[int, int]) -> tuple[ImageArray, Imag
 
 
 def make_images(count: int, size: int) -> ImageArray:
-    """Smooth color patterns with some noise, so that no operation of RandAugment has nothing to do."""
+    """Make smooth color patterns with some noise, so that every operation of RandAugment has an effect."""
     rng = np.random.default_rng(count)
     coarse = rng.integers(256, size=(count, 4, 4, 3), dtype=np.uint8)
     patch = -(-size // 4)
@@ -119,7 +119,7 @@ def make_images(count: int, size: int) -> ImageArray:
 
 
 class OurEpoch:
-    """An epoch as `training/trainer.py` has it, without files and console."""
+    """An epoch as in `training/trainer.py`, without files and console."""
 
     def __init__(self, network: nn.Module, config: Config, train: ImageArray, val: ImageArray):
         self.config, self.network = config, network

@@ -34,7 +34,7 @@ from roadmap.script import positive
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4
-QUALITY = 90  # of the files; with the noise below about 100 KB each, as ImageNet's are
+QUALITY = 90  # of the files; with the noise below about 100 KB each, like ImageNet's
 CPU = torch.device("cpu")
 
 
@@ -56,7 +56,7 @@ def make_pairs(arguments: argparse.Namespace, folder: Path) -> Sequence[Callable
 
 
 def make_pair(arguments: argparse.Namespace, ours: Path, peers: Path, name: str) -> Pair:
-    """Reading the files of one folder, against timm reading those of another."""
+    """Pair reading of one folder's files with timm's reading of another's."""
     workers = count_cores() if arguments.workers is None else arguments.workers
     words = ("data=imagefolder", f"data.root={ours}", f"data.num_classes={CLASSES}", "recipe=paper")
     sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
@@ -71,7 +71,7 @@ def make_pair(arguments: argparse.Namespace, ours: Path, peers: Path, name: str)
 
 
 def write_photographs(folder: Path, count: int) -> None:
-    """Files of smooth patterns with noise, between 480x360 and 520x390 pixels."""
+    """Write files of smooth patterns with noise, between 480x360 and 520x390 pixels."""
     rng = np.random.default_rng(count)
     for number in range(count):
         width = int(rng.integers(480, 521))

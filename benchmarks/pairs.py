@@ -1,8 +1,7 @@
-"""Ours and a peer doing the same work in alternation, and the ratio of their times as a table and as JSON.
+"""Alternating timing of this project and a peer on the same work, with the ratio of times as a table and as JSON.
 
-A machine that is busy for a while slows both, and who goes first changes from round to round. A ratio is peer's
-seconds / our seconds of one round: above 1, ours is faster. Printed is the median over the rounds with its
-quartiles.
+A temporarily busy machine slows both, and the order changes from round to round. A ratio is peer's seconds / our
+seconds of one round: above 1, ours is faster. The table has the median over the rounds and its quartiles.
 """
 
 import argparse
@@ -35,26 +34,26 @@ from roadmap.runs.commit import find_commit
 from roadmap.script import whole_number
 
 FEWEST_REPEATS = 5
-PIPE_WIDTH = 160  # columns where the output is no terminal
+PIPE_WIDTH = 160  # columns if the output is no terminal
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same work twice; each call does it once and returns when the device is done."""
+    """The same work of both sides; each call does it once and returns when the device is done."""
 
     name: str
     peer_name: str
-    images: int  # that one call takes
+    images: int  # per call
     ours: Callable[[], object]
     peer: Callable[[], object]
 
 
 class InOwnProcess:
-    """A side that is built and works in a process of its own, where the other's settings of threads and memory end.
+    """A side that runs in its own process, where the other side's thread and memory settings do not apply.
 
     Args:
-        make: builds the side, `ours` or `peer` of a pair; what it raises is raised here.
+        make: builds the side, `ours` or `peer` of a pair; its exceptions are raised here.
     """
 
     def __init__(self, make: Callable[[], Callable[[], object]]):
@@ -62,7 +61,7 @@ class InOwnProcess:
         self._end, other_end = context.Pipe()
         context.Process(target=_serve, args=(make, other_end)).start()
         other_end.close()
-        # Also where this process ends by an error: it would wait for the other, which waits to be asked.
+        # Also if this process ends by an error: it would wait for the other, which waits for requests.
         Finalize(self, self._end.close, exitpriority=1)
         self._receive()
 
@@ -78,7 +77,7 @@ class InOwnProcess:
 
 
 def _serve(make: Callable[[], Callable[[], object]], end: Connection) -> None:
-    """Works whenever it is asked to, until nobody is there to ask."""
+    """Run once per request, until the other end closes."""
     try:
         run = make()
         end.send(None)
@@ -93,24 +92,24 @@ def _serve(make: Callable[[], Callable[[], object]], end: Connection) -> None:
 
 @dataclass(frozen=True)
 class Ratio:
-    """What came out of a pair."""
+    """Result of a pair."""
 
     name: str
     peer_name: str
     images: int
-    ours_seconds: list[float]  # of each round
+    ours_seconds: list[float]  # per round
     peer_seconds: list[float]
 
     @property
     def quartiles(self) -> tuple[float, float, float]:
-        """Of peer / ours, round by round."""
+        """Quartiles of peer / ours, round by round."""
         ratios = np.divide(self.peer_seconds, self.ours_seconds)
         low, median, high = np.percentile(ratios, (25, 50, 75)).tolist()
         return low, median, high
 
 
 def alternate(pair: Pair, repeats: int, warm_up: int = 1) -> Ratio:
-    """`repeats` rounds after some that are not counted."""
+    """Run `repeats` rounds after some warm-up rounds that are not counted."""
     ours: list[float] = []
     peers: list[float] = []
     for number in range(-warm_up, repeats):
@@ -125,7 +124,7 @@ def alternate(pair: Pair, repeats: int, warm_up: int = 1) -> Ratio:
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """Options that all benchmarks have; overrides are those of train.py."""
+    """Return a parser with the options of all benchmarks; overrides are those of train.py."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides as in train.py")
     parser.add_argument(
@@ -142,7 +141,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def run_benchmark(
     parser: argparse.ArgumentParser, make_pairs: Callable[[argparse.Namespace], Sequence[Callable[[], Pair]]]
 ) -> int:
-    """Builds and times one pair after the other, and prints them; the exit status.
+    """Build, time and print one pair after the other; return the exit status.
 
     Each pair is built when its turn comes, so that only two networks are in memory.
     """
@@ -182,7 +181,7 @@ def make_table(ratios: Sequence[Ratio]) -> Table:
 
 
 def describe_machine() -> dict[str, Any]:
-    """All that a reader needs to judge the figures."""
+    """Return everything that a reader needs to judge the numbers."""
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -207,7 +206,7 @@ def _name_processor() -> str:
 
 
 def describe(machine: dict[str, Any], repeats: int) -> str:
-    """The line below the table."""
+    """Return the line below the table."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return (
         f"{machine['gpu'] or machine['machine']}, {machine['cores']} cores, {machine['torch_threads']} torch "

@@ -1,8 +1,8 @@
-"""An epoch as timm has it, for epoch.py.
+"""An epoch of training and validation with timm's own parts, the peer in epoch.py.
 
-timm's train.py is not in its wheel, so it is made of timm's own pieces in the order of that script: create_loader
-with worker processes and the prefetcher (FastCollateMixup mixes in the workers; without the prefetcher it is Mixup
-in the loop), create_optimizer_v2, SoftTargetCrossEntropy, create_scheduler_v2 after each update, then validation.
+timm's train.py is not in its wheel, so this combines timm's parts in that script's order: create_loader with
+dataloader workers and the prefetcher (FastCollateMixup mixes in the workers; without the prefetcher, Mixup mixes in
+the loop), create_optimizer_v2, SoftTargetCrossEntropy, create_scheduler_v2 after each update, then validation.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ from roadmap.training.update import DTYPES
 
 
 class TimmImages(torch.utils.data.Dataset[tuple[Any, int]]):
-    """The same images as torchvision's CIFAR10 gives them: PIL, then the transform that create_loader sets."""
+    """The same images as torchvision's CIFAR10 returns them: PIL, then the transform that create_loader sets."""
 
     def __init__(self, images: ImageArray):
         self.images = images
@@ -146,7 +146,7 @@ class TimmEpoch:
         return top1.avg
 
     def _placed(self, loader: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
-        if self.prefetcher:  # it has moved and normalized them
+        if self.prefetcher:  # it moves and normalizes the images
             return loader
         return ((images.to(self.device), targets.to(self.device)) for images, targets in loader)
 

@@ -46,8 +46,8 @@ ATTO = ("regime.name=atto", "regime.depths.modern=[2,2,6,2]", "regime.width.mode
 class Case:
     peer_name: str
     build_peer: Callable[[], nn.Module]
-    words: tuple[str, ...]  # of our network
-    batch: int  # images, where none is given
+    words: tuple[str, ...]  # overrides of our network
+    batch: int  # images, by default
 
 
 RESNET = ("+roadmap=step0_resnet", "regime=resnet50", "model.layer_scale_init=null", "data.image_size=64")
@@ -69,7 +69,7 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 
 
 def make_pair(name: str, batch: int | None, overrides: Sequence[str], eager_peer: bool) -> Pair:
-    """The updates of both networks on the same images."""
+    """Return the updates of both networks on the same images."""
     case = CASES[name]
     batch = batch or case.batch
     config = read_case(case, batch, overrides)
@@ -88,14 +88,14 @@ def make_pair(name: str, batch: int | None, overrides: Sequence[str], eager_peer
 
 
 def read_case(case: Case, batch: int, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of our side: the paper's recipe, without stochastic depth."""
+    """Return the configuration of our side: the paper's recipe, without stochastic depth."""
     sizes = (f"recipe.total_batch={batch}", f"hardware.per_device_batch={batch}")
     words = ("data=imagenet", "recipe=paper", "model.drop_path=0", *sizes, *case.words)
     return read_config(roadmap.compose(*words, *overrides))
 
 
 def build_both(case: Case, config: Config) -> tuple[nn.Module, nn.Module]:
-    """Our network and the peer, with the peer's weights; LayerScale is 1, since at 1e-6 no block would count."""
+    """Build our network and the peer, with the peer's weights; LayerScale is 1, since at 1e-6 no block counts."""
     seed_everything(0)
     peer = case.build_peer()
     for name, parameter in peer.named_parameters():
@@ -114,7 +114,7 @@ def make_batch(batch: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def check_logits(ours: nn.Module, peer: nn.Module, images: torch.Tensor) -> None:
-    """Two networks that compute different things are not worth timing."""
+    """Raise ConfigError if the networks' logits differ, since timing different computations is pointless."""
     logits, expected = (network.eval()(images) for network in (ours, peer))
     error = ((logits - expected).abs().max() / expected.abs().max()).item()
     if not error <= TOLERANCE:
