@@ -95,7 +95,7 @@ def row_axis(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-LONGEST_LABEL = 26  # letters
+LONGEST_LABEL = 26  # characters
 
 
 def shortened(label: str) -> str:

@@ -31,7 +31,7 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     columns = list(worth.columns().values())
     for trace, found in zip(
         data, columns, strict=False
-    ):  # the average over orders comes after them, and is no test
+    ):  # the average over orders comes after them, and has no test
         is_decided = [answer for one, answer in zip(found, decide(found), strict=True) if one is not None]
         symbol = trace["marker"]["symbol"]
         trace["marker"]["symbol"] = [symbol if answer else f"{symbol}-open" for answer in is_decided]

@@ -1,7 +1,7 @@
 """The paper's figure 2, and the kernel sizes as a curve, drawn from rows.
 
-Each figure is written as PNG (200 dpi), SVG and PDF. Their text stays text, and their bytes depend only on the
-rows. RunError: there is nothing to draw.
+Each figure is written as PNG (200 dpi), SVG and PDF. Text stays text, and the files' bytes depend only on the rows.
+RunError: there is nothing to draw.
 """
 
 import textwrap

@@ -117,8 +117,8 @@ def write_report(
     """Write the page; `read_setup` returns the configuration of a run, or None if it left none.
 
     `best` shows the best epoch's accuracy, picked on the validation set, instead of the last one's. `axes` are
-    those of a factorial on `step`, if one is to be shown. RunError: the experiment does not exist, none of its runs
-    has finished, or the factorial is not complete.
+    those of a factorial on `step`, if one is to be shown.
+    RunError: the experiment does not exist, none of its runs has finished, or the factorial is not complete.
     """
     with _collect_warnings() as warnings:
         runs = read_finished_runs(experiment_dir)

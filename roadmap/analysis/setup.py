@@ -45,7 +45,7 @@ def training_commands(rows: Sequence[Row], setups: Sequence[Setup | None]) -> li
 def _find_sweeps(runs: Sequence[tuple[Row, Setup]]) -> tuple[list[list[str]], set[int]]:
     """Return the overrides of each of SWEEPS that ran completely, and the ids of rows that need no other command.
 
-    Its steps of the path may have more seeds, which the roadmap's command trains.
+    The path's steps may have more seeds than the sweep; the roadmap's command trains them.
     """
     settings: dict[tuple[str, ...], dict[str, Row]] = {}
     for row, setup in runs:

@@ -12,14 +12,14 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # before there is a group, which its functions' defaults would keep
+import torch.distributed.nn.functional  # before a group exists: its functions' defaults would keep it
 from torch import Tensor, nn
 
 from roadmap.errors import ResumableError, RoadmapError, RunError, TrainingError
 from roadmap.training.processes import Place, find_place
 
 TIMEOUT = timedelta(minutes=30)  # rank 0 may decode the data while the others wait
-ENDS = {"error": RunError, "interruption": ResumableError}  # store keys of a process's end: errors to raise
+ENDS = {"error": RunError, "interruption": ResumableError}  # key of what ended a process: its error
 ATTEMPT = "convnet-roadmap"  # keys in torchrun's store
 ASK_EVERY_S = 0.02
 PORTS = (20_000, 40_000)  # range from which a port is derived by the SLURM job's number

@@ -27,7 +27,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
-            heeded = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's
+            # A signal that is ignored, as under nohup, stays ignored.
+            heeded = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
             self._outer = {number: signal.signal(number, self._note) for number in heeded}
         StopSignals.active = self
         return self
@@ -48,7 +49,7 @@ class StopSignals:
 
     @property
     def received(self) -> signal.Signals | None:
-        """The first signal received."""
+        """The first signal received; others may have followed."""
         return self._noted[0] if self._noted else None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
