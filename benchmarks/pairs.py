@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.jobs import describe_device
 from roadmap.machine import count_cores

@@ -8,10 +8,10 @@ from typing import Any
 
 import timm
 import torch
-from rich.console import Console
 from torch import nn
 
 from roadmap.config import Config, advise_on_length
+from roadmap.console import Console
 from roadmap.data.open import LoadSpec, open_eval
 from roadmap.data.order import Share
 from roadmap.data.sources import open_validation

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
+
+    from roadmap.console import Console
 
 WIDEST = 1000  # columns
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import IO, Any, cast
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from roadmap.analysis.table import terminal_table
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import RunFolder
 from roadmap.training.processes import find_place

@@ -12,7 +12,6 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from roadmap.analysis.effect_table import MOST_PAIRS, effect_notes, effect_table, find_worth, group_table, show
@@ -26,6 +25,7 @@ from roadmap.analysis.factorial import (
 )
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import Row, aggregate
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.script import run_script
 

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +36,7 @@ from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run import Run
 from roadmap.analysis.table import step_name
 from roadmap.config import compose, read_config
+from roadmap.console import Console
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.folder import CONFIG
 from roadmap.runs.identity import describe_setting_differences, hash_setting

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +33,7 @@ from roadmap.analysis.run import DONE
 from roadmap.analysis.setting_figure import draw_setting
 from roadmap.analysis.transfer_figure import draw_transfer
 from roadmap.config.replay import flatten
+from roadmap.console import Console
 from roadmap.errors import RoadmapError, RunError
 from roadmap.script import print_table, run_script
 from roadmap.setups import find_recipe

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_sweep
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.script import positive, print_table, run_script
 from roadmap.sweep import expand

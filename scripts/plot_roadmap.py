@@ -9,11 +9,10 @@ import argparse
 import logging
 import sys
 
-from rich.console import Console
-
 from roadmap.analysis.curve import draw_curve
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import terminal_table
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.script import print_table, run_script
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from roadmap.config import PlannedRun, plan_runs
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.paper import PAPER_REGIMES
 from roadmap.script import positive, print_table, run_script

@@ -15,10 +15,10 @@ import textwrap
 from collections.abc import Sequence
 
 from omegaconf import OmegaConf
-from rich.console import Console
 from rich.text import Text
 
 from roadmap.config import CONF_DIR, Config, PlannedRun, plan_runs
+from roadmap.console import Console
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.describe import (
     HEADER,

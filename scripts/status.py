@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
+from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.runs.folder import State
 from roadmap.runs.ledger import Entry, ledger_table, read_ledger

@@ -1,6 +1,8 @@
 """Control characters in names and messages are shown, and not obeyed."""
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -9,6 +11,7 @@ from roadmap import console
 from roadmap.console import Console, warn
 from roadmap.errors import ConfigError, DataError, in_one_line, visible
 
+ROOT = Path(__file__).parents[1]
 HOSTILE = "cat\x1b]0;owned\x07\x1b[31m\x9b2J\udcff.jpg"
 SHOWN = r"cat\x1b]0;owned\x07\x1b[31m\x9b2J\xff.jpg"
 
@@ -51,3 +54,14 @@ def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeyp
         monkeypatch.setenv(name, value)
     warn("a warning of the second process")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("folder", ["roadmap", "scripts", "benchmarks"])
+def test_nothing_prints_on_another_console(folder: str) -> None:
+    """rich's own prints the escapes of a name."""
+    files = [path for path in (ROOT / folder).rglob("*.py") if path != ROOT / "roadmap/console.py"]
+    assert [
+        path
+        for path in files
+        if re.search(r"from rich\.console import .*Console\b|rich\.print\(", path.read_text())
+    ] == []

@@ -109,8 +109,9 @@ def _count(jobs: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:
     """The same, with a bar on a terminal where they are many."""
     if len(jobs) <= MANY or not find_place().is_first:
         return jobs
-    from rich.console import Console  # for which `import roadmap` need not wait
     from rich.progress import track
+
+    from roadmap.console import Console  # for which `import roadmap` need not wait
 
     console = Console(stderr=True)
     return track(jobs, "checking each run", console=console, transient=True, disable=not console.is_terminal)
