@@ -18,15 +18,15 @@ __version__ = "0.1.0"
 
 
 def build_model(cfg: "DictConfig") -> "nn.Module":
-    """The network of a composed configuration, images (N, 3, H, W) to logits (N, classes).
+    """Build the network of a composed configuration: images (N, 3, H, W) to logits (N, classes).
 
-    Touches no data; under `torch.device("meta")` it takes no memory either. Weights are drawn from torch's
-    global generator. `cfg.init_from` is left to the caller.
+    Reads no data; under `torch.device("meta")` it also uses no memory. Weights are drawn from torch's global
+    generator. Loading `cfg.init_from` is left to the caller.
 
     Raises:
-        roadmap.errors.ConfigError: a key, value or combination that cannot be used.
+        roadmap.errors.ConfigError: an unusable key, value or combination.
     """
-    from roadmap.config import read_config  # torch takes seconds to import; composing should not
+    from roadmap.config import read_config  # torch takes seconds to import, which compose() does not need
     from roadmap.model.build import build
 
     config = read_config(cfg)

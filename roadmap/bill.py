@@ -1,4 +1,4 @@
-"""What is left of the runs of a command, and what that costs on this device."""
+"""Remaining runs of a command, and their cost on this device."""
 
 import heapq
 import time
@@ -28,18 +28,18 @@ Row = dict[str, Any]
 
 @dataclass
 class Group:
-    """Runs that differ in nothing that costs time."""
+    """Runs that are equal in all that affects cost."""
 
     planned: PlannedRun
     epochs: list[int]  # left in each run
 
 
 def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[Group], list[str]]:
-    """The runs that have something left to do, seeds of a configuration together; and why each other has not.
+    """Return the runs with work left, grouped over the seeds of a configuration, and why each other run has none.
 
     Raises:
-        ConfigError: a run that trains nothing.
-        RunError: a folder holds another configuration's run, so that train.py would refuse this one.
+        ConfigError: a run does not train.
+        RunError: a folder holds another configuration's run, so train.py would refuse this one.
     """
     groups: dict[Config, Group] = {}
     left_out = []
@@ -63,11 +63,11 @@ def _count_epochs_left(run: PlannedRun, folder: RunFolder) -> int:
 
 
 def write_bill(groups: Sequence[Group], rounds: int, report: Callable[[str], None]) -> list[Row]:
-    """What each group costs, measured in `rounds` turns; `report` hears of each of `count_reports` pieces of work.
+    """Measure each group's cost in `rounds` rounds, and call `report` after each of `count_reports` pieces of work.
 
     Raises:
-        ConfigError: batch or device can't be used.
-        DataError: the images are not as configured, or not here and how many they are is not known.
+        ConfigError: the batch size or device is unusable.
+        DataError: the images are not as configured, or are missing and their number is unknown.
     """
     opened: dict[Any, OpenData] = {}
     subjects = [(make_subject(found.planned), open_shared(found.planned.config, opened)) for found in groups]
@@ -81,12 +81,12 @@ def write_bill(groups: Sequence[Group], rounds: int, report: Callable[[str], Non
 
 
 def count_reports(groups: Sequence[Group], rounds: int) -> int:
-    """How often `write_bill` reports."""
+    """Return how often `write_bill` reports."""
     return len(groups) * (rounds + 1)
 
 
 def _find_existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest existing parent."""
     return next(place for place in (path, *path.absolute().parents) if place.is_dir())
 
 
@@ -104,7 +104,7 @@ def make_subject(run: PlannedRun) -> Subject:
 
 
 def open_shared(config: Config, opened: dict[Any, OpenData]) -> OpenData:
-    """The data of a run, opened once for all runs that make the same batches of it."""
+    """Return a run's data, opened once for all runs that use the same batches."""
     hardware, device = config.hardware, pick_device(config.hardware)
     batch_size, accumulation = plan_accumulation(config.recipe.total_batch, hardware.per_device_batch)
     load = LoadSpec(batch_size, accumulation, config.seed, device, hardware.workers, hardware.resident)
@@ -148,14 +148,14 @@ def _make_row(found: Group, subject: Subject, data: OpenData, measured: Forecast
 
 
 def add_up(rows: Sequence[Row], start: float, devices: int, price: float | None, watts: float | None) -> Row:
-    """The whole command: device-hours are paid, hours are waited for, each device taking the next run when free.
+    """Sum up the command: paid device-hours, and elapsed hours, in which each free device takes the next run.
 
     Args:
         start: seconds before the first run.
-        price: of a device-hour.
-        watts: of one device.
+        price: per device-hour.
+        watts: per device.
     """
-    free = [0.0] * devices  # hours until each device is
+    free = [0.0] * devices  # hours until each device is free
     for row in rows:
         for hours in row["run_hours"]:
             heapq.heapreplace(free, free[0] + hours)

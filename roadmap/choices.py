@@ -1,7 +1,7 @@
-"""The roadmap's choices, one a step, as the files in `conf/` make them; and the networks that sweeps make of them.
+"""The roadmap's choices, one per step, as defined in `conf/`, and the networks that sweeps combine from them.
 
-A network is named by the step that is nearest to it and what differs from that, as its folder is. So the last step
-with `downsample` taken back is step 11, step 0 with `stage_ratio` added is step 1, and sweeps share their runs.
+A network, like its folder, is named by the nearest step and by what differs from it. So the last step with
+`downsample` reverted is step 11, step 0 with `stage_ratio` added is step 1, and sweeps share their runs.
 """
 
 import random
@@ -23,21 +23,21 @@ AXIS_GROUP = "model/"
 
 @dataclass(frozen=True)
 class Choice:
-    """A design axis of `conf/model/`, and the step of the roadmap that turns it."""
+    """A design axis of `conf/model/`, and the roadmap step that changes it."""
 
     axis: str
-    start: str  # ResNet's
-    end: str  # ConvNeXt's
-    step: str  # name of the step that goes from start to end
+    start: str  # ResNet's value
+    end: str  # ConvNeXt's value
+    step: str  # name of the step that changes start to end
 
 
-Network = frozenset[str]  # the axes that stand at their end; all others stand at their start
+Network = frozenset[str]  # the axes at their end value; all others are at their start value
 Design = dict[str, str]  # the value of every axis
 Order = tuple[str, ...]  # axes
 
 
 def _read_defaults(file: str, prefix: str) -> Design:
-    """The choices of `conf/model/` in a file's defaults list, by axis."""
+    """Return the choices of `conf/model/` in a file's defaults list, by axis."""
     with (CONF_DIR / f"{file}.yaml").open(encoding="utf-8") as stream:
         content: Mapping[str, Any] = yaml.safe_load(stream)
     entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
@@ -58,13 +58,13 @@ def _read_choices(steps: Sequence[str]) -> Iterable[Choice]:
         yield Choice(axis, starts[axis], end, step)
 
 
-# Those of the paper, 0 to 12; a user's own steps lie beside them.
+# The paper's steps, 0 to 12; a user's own steps are in the same folder.
 STEPS = tuple(
     row.config for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted
 )
 CHOICES = tuple(_read_choices(STEPS[1:]))
 AXES = tuple(choice.axis for choice in CHOICES)
-GROUPS = {  # of choices, as the paper's sections have them
+GROUPS = {  # of choices, by the paper's sections
     "macro": ("stage_ratio", "stem"),  # 2.2
     "depthwise": ("conv", "width"),  # 2.3
     "block": ("block", "position", "kernel_size"),  # 2.4 and 2.5
@@ -75,7 +75,7 @@ ALL: Network = frozenset(AXES)
 
 
 def path_network(step: int) -> Network:
-    """The choices of a step of the paper: the first `step` of them."""
+    """Return the choices of a step of the paper: the first `step` of them."""
     return frozenset(AXES[:step])
 
 
@@ -84,15 +84,15 @@ def design_of(network: Network) -> Design:
 
 
 def levels_of(axis: str) -> list[str]:
-    """Every choice of an axis, ResNet's first."""
+    """Return every value of an axis, ResNet's first."""
     (start,) = (choice.start for choice in CHOICES if choice.axis == axis)
     return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
 
 
 def name_of(design: Mapping[str, str]) -> str:
-    """The nearest step and what differs from it, such as step12_downsample,norm=batchnorm.
+    """Return the nearest step and what differs from it, such as step12_downsample,norm=batchnorm.
 
-    Of two steps as near, the one closer to an end of the roadmap, from which choices are taken back or added.
+    Of two equally near steps, take the one closer to an end of the roadmap, where sweeps revert or add choices.
     """
     last = len(STEPS) - 1
     differing = [_differences(design, design_of(path_network(step))) for step in range(len(STEPS))]
@@ -101,7 +101,7 @@ def name_of(design: Mapping[str, str]) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a name is one that a design may have: a step of the paper, with axes of the roadmap switched."""
+    """Return True if a design may have this name: a step of the paper, with roadmap axes overridden."""
     step, *switched = name.split(",")
     return step in STEPS and all(word.partition("=")[0] in AXES for word in switched)
 
@@ -111,7 +111,7 @@ def _differences(design: Mapping[str, str], base: Mapping[str, str]) -> Design:
 
 
 def check_axes(key: str, axes: Sequence[str]) -> None:
-    """ConfigError: an axis that does not exist, or is named twice, or none at all."""
+    """Raise ConfigError if an axis does not exist or is named twice, or if there is none."""
     for axis in axes:
         check_word(key, axis, AXES)
     if not axes or len(set(axes)) < len(axes):
@@ -119,41 +119,41 @@ def check_axes(key: str, axes: Sequence[str]) -> None:
 
 
 def check_word(key: str, word: str, known: Sequence[str]) -> None:
-    """ConfigError: a word that is none of the known ones."""
+    """Raise ConfigError if the word is not a known one."""
     if word not in known:
         raise ConfigError(f"{key}={word}: there is no {word}.{suggest(word, known)} Allowed: {', '.join(known)}")
 
 
 def leave_one_out(axes: Sequence[str] = AXES) -> list[Network]:
-    """The last step, and the last step with each choice taken back."""
+    """Return the last step, and the last step with each choice reverted."""
     return [ALL, *(ALL - {axis} for axis in axes)]
 
 
 def add_one_in(axes: Sequence[str] = AXES) -> list[Network]:
-    """Step 0, and step 0 with each choice made alone."""
+    """Return step 0, and step 0 with each single choice added."""
     return [NONE, *(frozenset({axis}) for axis in axes)]
 
 
 def join_groups(groups: Iterable[str]) -> Network:
-    """The choices of some of GROUPS."""
+    """Return the choices of the given GROUPS."""
     return frozenset(axis for group in groups for axis in GROUPS[group])
 
 
 def group_networks() -> list[Network]:
-    """Every combination of GROUPS, the fewest first."""
+    """Return every combination of GROUPS, smallest first."""
     return [join_groups(some) for size in range(len(GROUPS) + 1) for some in combinations(GROUPS, size)]
 
 
 def factorial(step: str, axes: Sequence[str]) -> list[Design]:
-    """A step with every combination of the choices of some axes; the last axis turns fastest."""
+    """Return a step with every combination of some axes' values; the last axis varies fastest."""
     base = design_of(path_network(STEPS.index(step)))
     return [base | dict(zip(axes, levels, strict=True)) for levels in product(*map(levels_of, axes))]
 
 
 def sample_orders(pairs: int, seed: int, axes: Sequence[str] = AXES) -> list[Order]:
-    """Random orders of the choices, each followed by its reverse; the same for the same seed.
+    """Draw random orders of the choices, each followed by its reverse; deterministic in the seed.
 
-    More pairs of one seed begin with the fewer.
+    A larger number of pairs starts with the orders of a smaller one.
     """
     generator = random.Random(seed)
     orders: list[Order] = []
@@ -164,11 +164,11 @@ def sample_orders(pairs: int, seed: int, axes: Sequence[str] = AXES) -> list[Ord
 
 
 def networks_along(order: Order) -> list[Network]:
-    """From no choice to all of the order's."""
+    """Return the networks from no choice to all choices of the order."""
     return [frozenset(order[:length]) for length in range(len(order) + 1)]
 
 
 def networks_needed(orders: Sequence[Order]) -> list[Network]:
-    """The distinct networks of some orders, smallest first."""
+    """Return the distinct networks of some orders, smallest first."""
     found = {network: None for order in orders for network in networks_along(order)}
     return sorted(found, key=lambda network: (len(network), [axis not in network for axis in AXES]))

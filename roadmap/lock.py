@@ -1,4 +1,4 @@
-"""One process at a time, by a lock that the operating system frees when the process ends."""
+"""Lock file that allows one process at a time; the operating system frees it when the process ends."""
 
 import errno
 import fcntl
@@ -9,15 +9,16 @@ UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Lock:
-    """A POSIX record lock on a file: none outlives its process, not even after SIGKILL, and children don't
-    inherit it. NFS passes it on between machines."""
+    """A POSIX record lock on a file: it ends with its process, even after SIGKILL, and child processes do not
+    inherit it. Over NFS it also works between machines.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         self._file: int | None = None
 
     def acquire(self, wait: bool = False) -> bool:
-        """False if another process holds it, unless it waits. A file system without locks grants it always."""
+        """Return False if another process holds it and `wait` is False. Always succeeds on a file system without locks."""
         if self._file is not None:
             return True
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -33,7 +34,7 @@ class Lock:
         return True
 
     def is_lost(self) -> bool:
-        """True if this process acquired it, and its file was removed or replaced since: others may have it too."""
+        """True if this process holds it and its file was removed or replaced since, so others may hold it too."""
         if self._file is None:
             return False
         try:
@@ -42,7 +43,7 @@ class Lock:
             return True
 
     def close(self) -> None:
-        """Lets other processes have it."""
+        """Release the lock."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -1,7 +1,7 @@
 """Tables 10 and 11 of "A ConvNet for the 2020s" (arXiv 2201.03545), as data.
 
-`paper.csv` holds the printed figures and, in `gmacs`, the multiply-accumulates that the definitions of the
-steps give at 224x224 with 1000 classes (convolutions and linear layers only, biases not counted).
+`paper.csv` holds the printed figures. Its column `gmacs` holds the multiply-accumulates computed from the steps'
+definitions at 224x224 with 1000 classes (convolutions and linear layers only, without biases).
 """
 
 import csv
@@ -17,29 +17,29 @@ SWIN_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One line of figure 2: a step, or a kernel size that was tried and not adopted."""
+    """One row of figure 2: a step, or a kernel size that was tried and not adopted."""
 
     regime: str  # resnet50 (table 10) or resnet200 (table 11)
     step: int | None  # 0 to 12; None for the original recipe and for Swin
     config: str  # name of the file in conf/roadmap, or "reference"
-    kernel_size: int | None  # of a variant that was tried and not adopted
+    kernel_size: int | None  # of a variant that was tried but not adopted
     label: str
     top1: float  # percent, ImageNet-1K validation set
-    top1_std: float | None  # percent, over 3 seeds; None where the paper ran one
-    gflops: float  # as printed; the paper counts a multiply-accumulate as one
-    gmacs: float | None  # as counted from the definitions; None for Swin
+    top1_std: float | None  # percent, standard deviation over 3 seeds; None if the paper ran one
+    gflops: float  # as printed; the paper counts a multiply-accumulate as one FLOP
+    gmacs: float | None  # computed from the definitions; None for Swin
     adopted: bool
 
 
 @cache
 def paper_rows() -> tuple[PaperRow, ...]:
-    """Every row of tables 10 and 11, in the order of the roadmap."""
+    """Return every row of tables 10 and 11, in the order of the roadmap."""
     with Path(__file__).with_name("paper.csv").open(newline="") as file:
         return tuple(_read_row(line) for line in csv.DictReader(file))
 
 
 def find_paper_row(regime: str, config: str, kernel_size: int | None = None) -> PaperRow | None:
-    """The paper's row for a step (or for one of its kernel sizes), or None where the paper has none."""
+    """Return the paper's row for a step (or for one of its kernel sizes), or None if the paper has none."""
     for row in paper_rows():
         if (row.regime, row.config, row.kernel_size) == (regime, config, kernel_size):
             return row
@@ -47,9 +47,9 @@ def find_paper_row(regime: str, config: str, kernel_size: int | None = None) -> 
 
 
 def match_paper_row(regime: str, step: str, variant: Mapping[str, str]) -> PaperRow | None:
-    """The paper's row for a run, by its step and what differs from it; Swin's for `swin_tiny` and `swin_base`.
+    """Return the paper's row for a run by its step and variant; Swin's for `swin_tiny` and `swin_base`.
 
-    A regime that the paper lacks, such as micro, is compared with table 10. Step 7 with kernel 3 is step 6.
+    A regime that the paper does not have, such as micro, is compared with table 10. Step 7 with kernel 3 is step 6.
     """
     if step in SWIN_REGIMES:
         return None if variant else find_paper_row(SWIN_REGIMES[step], "reference")

@@ -1,4 +1,4 @@
-"""What all scripts share: how they end, and numbers on their command line."""
+"""Shared parts of all scripts: exit status, tables, and numbers on the command line."""
 
 import signal
 import sys
@@ -15,9 +15,9 @@ WIDEST = 1000  # columns
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
-    """Ends with the status of `main`; without a trace on Ctrl-C, or where a reader such as head ends.
+    """Exit with the status of `main`; without a traceback on Ctrl-C, or if a reader such as head closes the pipe.
 
-    A `main` that writes to other processes or to a network takes SIGPIPE back: there a broken pipe is an error.
+    A `main` that writes to other processes or to a network restores SIGPIPE: there a broken pipe is an error.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
@@ -27,7 +27,7 @@ def run_script(main: Callable[[], int]) -> NoReturn:
 
 
 def print_table(console: "Console", table: "Table") -> None:
-    """As wide as it needs to be: a narrow terminal folds its lines, where cut cells could not be read."""
+    """Print at full width: a narrow terminal folds the lines, while truncated cells would be unreadable."""
     from rich.measure import Measurement  # not all scripts need rich
 
     widest = console.options.update(width=WIDEST)
@@ -36,7 +36,7 @@ def print_table(console: "Console", table: "Table") -> None:
 
 
 def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
-    """A type for argparse: a whole number, at least the lowest and at most the highest."""
+    """Return an argparse type: an integer of at least `lowest` and at most `highest`."""
 
     def number(text: str) -> int:
         value = int(text)

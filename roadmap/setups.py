@@ -1,4 +1,4 @@
-"""What runs were configured as: from the config.yaml that each leaves, or from what was published of them."""
+"""Configurations of runs, from the config.yaml of each run or from a published experiment."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from roadmap.model.spec import Form, ModelSpec, RegimeSpec
 from roadmap.runs.folder import CONFIG
 from roadmap.runs.identity import hash_config
 
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is the faster
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
 UNREADABLE = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 OWN = (
     "seed",
@@ -39,12 +39,12 @@ OWN = (
     "init_from",
     "mode",
 )
-RECIPE = "recipe.yaml"  # of a published experiment: every setting that its finished runs share
+RECIPE = "recipe.yaml"  # of a published experiment: every setting shared by its finished runs
 PLACES = ("root", "cache")  # of the data, on the machine that trained
 
 
 def read_setup(run: Run) -> Setup | None:
-    """The configuration of a run; None where it has left none yet."""
+    """Return the configuration of a run; None if it has written none yet."""
     try:
         values = read_config_of(run)
         if values is None:
@@ -57,10 +57,10 @@ def read_setup(run: Run) -> Setup | None:
 
 
 def read_config_of(run: Run) -> dict[str, Any] | None:
-    """The values of a run's configuration: as it left them, or as its published experiment tells them.
+    """Return a run's configuration values, from its config.yaml or from its published experiment.
 
     Raises:
-        ConfigError: what is published composes another configuration than the one that was trained.
+        ConfigError: the published recipe composes a configuration that differs from the trained one.
     """
     path = run.path / CONFIG
     if path.exists():
@@ -73,7 +73,7 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
     cfg = compose_again(run.step, run.reference, run.variant, setting, read_values(recipe), own)
     cfg.seed, cfg.experiment = run.seed, run.experiment
     for place in PLACES:
-        if OmegaConf.is_missing(cfg.data, place):  # on the machine that trained, and not published
+        if OmegaConf.is_missing(cfg.data, place):  # a path on the machine that trained, not published
             cfg.data[place] = None
     config_hash = hash_config(asdict(read_config(cfg)))
     if run.config_hash not in (None, config_hash):
@@ -86,7 +86,7 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
 
 
 def read_setup_anywhere(run: Run) -> Setup | None:
-    """The configuration of a run, but for the places on the machine that trained it."""
+    """Return the configuration of a run, without the paths of the machine that trained it."""
     setup = read_setup(run)
     if setup is None:
         return None
@@ -98,10 +98,10 @@ def read_setup_anywhere(run: Run) -> Setup | None:
 
 
 def read_network(values: Mapping[str, Any]) -> tuple[Network | None, str | None]:
-    """The layers of a step; or None and why, where another version of this project wrote the configuration."""
+    """Return the layers of a step, or None and why: another version of this project wrote the configuration."""
     if values["reference"] is not None:
         return None, None
-    # How a block is computed is not drawn, so a word for it that is no longer known does no harm.
+    # The implementation of a block is not drawn, so an unknown value of it does no harm.
     design = values["model"] | dict.fromkeys(NO_DESIGN, Form.conv)
     try:
         plan = plan_network(convert(ModelSpec, design, "model"), convert(RegimeSpec, values["regime"], "regime"))
@@ -111,9 +111,10 @@ def read_network(values: Mapping[str, Any]) -> tuple[Network | None, str | None]
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """A configuration as plain values: it was resolved when it was written.
+    """Read a configuration as plain values; it was resolved when it was written.
 
-    RunError: the file is damaged.
+    Raises:
+        RunError: the file is damaged.
     """
     try:
         values: Any = yaml.load(path.read_text(encoding="utf-8"), YAML)
@@ -125,7 +126,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
-    """The settings that all finished runs share, as a configuration has them."""
+    """Return the settings shared by all finished runs, nested as in a configuration."""
     done = [run.path for run in runs if run.state == DONE]
     paths = (path / CONFIG if (path / CONFIG).exists() else path.parents[1] / RECIPE for path in done)
     configs = [read_values(path) for path in dict.fromkeys(paths) if path.exists()]
@@ -139,7 +140,7 @@ def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def add_own_settings(runs: Iterable[Run], recipe: Mapping[str, Any]) -> list[Run]:
-    """The runs, each with the words of its command for what `recipe`, which is shared, does not have."""
+    """Return the runs, each with the overrides for its settings that are not in the shared `recipe`."""
     shared = flatten(recipe)
     found = []
     for run in runs:
@@ -153,7 +154,7 @@ def add_own_settings(runs: Iterable[Run], recipe: Mapping[str, Any]) -> list[Run
 
 
 def _is_own(run: Run, word: str) -> bool:
-    """Whether a word of a run's command is not told by its regime, data, recipe and variant."""
+    """Return True if an override is not implied by the run's regime, data, recipe and variant."""
     key, _, value = word.partition("=")
     if is_group_word(word):
         return value != getattr(run, key)
@@ -161,7 +162,7 @@ def _is_own(run: Run, word: str) -> bool:
 
 
 def keep_shared(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """What two configurations have alike."""
+    """Return the values that two configurations share."""
     shared: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(others.get(key), Mapping):

@@ -1,7 +1,7 @@
-"""How fast several runs are together on one device, and so how many of a sweep to start at once.
+"""Combined speed of several runs on one device, to choose how many runs of a sweep to start at once.
 
-A small network leaves most of a GPU, or of several cores, idle; runs beside each other may use it. Each trains in a
-process of its own, as hydra/launcher=processes has it, and all are timed over the same seconds.
+A small network leaves most of a GPU, or of several cores, idle; concurrent runs may use it. Each trains in its own
+process, as with hydra/launcher=processes, and all are timed over the same interval.
 """
 
 import multiprocessing
@@ -25,30 +25,30 @@ from roadmap.training.profile import NO_LR, SEED
 from roadmap.training.profile import wait as wait_for_device
 from roadmap.training.update import train_update
 
-SECONDS = 5.0  # of a timing
+SECONDS = 5.0  # length of a timing
 WARM_UP = 3  # updates
-WAIT_EVERY = 20  # updates: a training does not wait for the device after each, and the clock has to know
+WAIT_EVERY = 20  # updates: a training does not synchronize with the device after each, but the timing must
 PATIENCE = 300.0  # seconds for all to be ready
-CONTEXT = multiprocessing.get_context("spawn")  # a forked process can't use a GPU
+CONTEXT = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
 
 
 @dataclass(frozen=True)
 class Together:
-    """Some runs beside each other."""
+    """Measurement of several concurrent runs."""
 
     runs: int
-    images_per_s: float | None  # of all together; None where they do not fit
-    obstacle: str | None = None  # why they do not
+    images_per_s: float | None  # sum over the runs; None if they do not fit
+    obstacle: str | None = None  # why they do not fit
 
 
 def measure_together(planned: PlannedRun, counts: Sequence[int], seconds: float = SECONDS) -> list[Together]:
-    """The rate of each number of processes that train this run, which share the processor's cores evenly."""
+    """Measure each number of processes that train this run, with the processor's cores shared evenly."""
     threads = torch.get_num_threads()
     return [_measure(planned, count, max(1, threads // count), seconds) for count in counts]
 
 
 def find_best(measured: Sequence[Together]) -> Together | None:
-    """The fastest; None where nothing fits."""
+    """Return the fastest; None if nothing fits."""
     fitting = [one for one in measured if one.images_per_s is not None]
     return max(fitting, key=lambda one: one.images_per_s or 0.0, default=None)
 
@@ -59,7 +59,7 @@ def _measure(planned: PlannedRun, count: int, threads: int, seconds: float) -> T
     processes = [CONTEXT.Process(target=_train, args=(planned, threads, seconds, barrier, end)) for _, end in pairs]
     for process, (_, end) in zip(processes, pairs, strict=True):
         process.start()
-        end.close()  # so that a dead process is an end of file here
+        end.close()  # so that a dead process is seen as an end of file here
     try:
         answers = [_receive(process, start) for process, (start, _) in zip(processes, pairs, strict=True)]
     finally:
@@ -70,7 +70,7 @@ def _measure(planned: PlannedRun, count: int, threads: int, seconds: float) -> T
 
 
 def combine(answers: Sequence[float | str | None]) -> Together:
-    """From images a second of each process, or what went wrong in it; None where it waited for another in vain."""
+    """Combine each process's images per second, error text, or None if it waited for another in vain."""
     rates = [answer for answer in answers if isinstance(answer, float)]
     if len(rates) == len(answers):
         return Together(len(answers), sum(rates))
@@ -79,7 +79,7 @@ def combine(answers: Sequence[float | str | None]) -> Together:
 
 
 def _receive(process: BaseProcess, start: Connection) -> float | str | None:
-    """What a process sends, or how it has ended without."""
+    """Return what a process sends, or how it ended without sending."""
     if not wait([start], 2 * PATIENCE):
         return None
     try:
@@ -91,8 +91,8 @@ def _receive(process: BaseProcess, start: Connection) -> float | str | None:
 
 
 def _train(planned: PlannedRun, threads: int, seconds: float, barrier: Barrier, end: Connection) -> None:
-    """In a process of its own: sends images a second, what went wrong, or None where that was elsewhere."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C, which goes to all processes, ends it without a word
+    """Time one run in its own process. Sends images per second, an error, or None if another process failed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C goes to all processes; this one ends silently
     try:
         end.send(_time_updates(planned, threads, seconds, barrier))
     except BrokenBarrierError:

@@ -1,4 +1,4 @@
-"""A sweep's networks under the names that their runs have already, so that none is trained twice."""
+"""A sweep's networks, under the names that their runs already have, so that none is trained twice."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,15 +11,15 @@ from roadmap.runs.identity import hash_config
 from roadmap.runs.neighbours import find_runs
 from roadmap.terminal import say
 
-Held = tuple[str, bool]  # the name of a run's network, and whether it is done
+Held = tuple[str, bool]  # the name of a run's network, and True if it is done
 
 
 def expand(sweep: Sweep) -> list[str]:
-    """The words of a sweep's command, as Hydra takes them; says how many networks they are.
+    """Return the overrides of a sweep's command in Hydra's form, and report the number of networks.
 
-    A network may have run under another name, as that of step 11 by step 12 with model/downsample=block. It keeps
-    the name under which its experiment has most of the runs that are asked for. Only the roadmap's sweep trains it
-    anew, since the figure shows the steps by their own names.
+    A network may have run under another name, such as step 11 as step 12 with model/downsample=block. It keeps the
+    name under which its experiment has most of the requested runs. Only the roadmap's sweep trains it again, since
+    the figure shows the steps by their own names.
 
     Raises:
         ConfigError: as plan_runs.

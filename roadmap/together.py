@@ -1,4 +1,4 @@
-"""What the processes that train one network together decide and record as one: the first speaks for all."""
+"""Decisions and records that a process group makes as one: rank 0 acts for all ranks."""
 
 import signal
 from collections.abc import Callable
@@ -11,7 +11,7 @@ PLACE = find_place()
 
 
 def decide_together(decide: Callable[[], str | None]) -> str | None:
-    """What the first process of a group decides, in all of them."""
+    """Return rank 0's decision in all ranks."""
     if PLACE.size == 1:
         return decide()
     from roadmap.training.group import join_group
@@ -29,13 +29,13 @@ def decide_together(decide: Callable[[], str | None]) -> str | None:
 
 
 def record_failure(folder: RunFolder, error: Exception, text: str) -> None:
-    """Marks the run as failed, or as interrupted if the same command resumes it after such an error.
+    """Mark the run as failed, or as interrupted if the same command resumes it after such an error.
 
-    Of a group the first process does, which the others tell their errors.
+    In a process group rank 0 does this; the other ranks send it their errors.
 
     Raises:
-        RunError, ResumableError: in the first process, if another one's error is the cause.
-        Interrupted: there too, where another process is gone without a word, as when it was killed.
+        RunError, ResumableError: on rank 0, if another rank's error is the cause.
+        Interrupted: on rank 0, if another rank died without an error, for example because it was killed.
     """
     if PLACE.size == 1:
         _record(folder, error, text)
@@ -44,7 +44,7 @@ def record_failure(folder: RunFolder, error: Exception, text: str) -> None:
 
     group = join_group()
     if not PLACE.is_first:
-        if not group.is_broken(error):  # whose cause another one tells
+        if not group.is_broken(error):  # otherwise another rank reports the cause
             group.tell(text, error)
         return
     if not group.is_broken(error):

@@ -1,4 +1,4 @@
-"""Checkpoints: never half-written, checked when they are read, and with one before them to fall back to."""
+"""Checkpoints: written atomically, verified when read, with the previous one kept as a fallback."""
 
 import contextlib
 import os
@@ -10,20 +10,20 @@ from roadmap.errors import RunError
 from roadmap.model.torch_file import UnusableFile, read_torch_file, write_sealed
 from roadmap.runs.files import replace_file
 
-FORMAT = 2  # 1 had neither a digest nor this number
+FORMAT = 2  # version 1 had neither a digest nor this number
 
-# What is wrong with a checkpoint's content for the run that would go on with it; None if nothing is.
+# Returns why a checkpoint's content cannot be resumed by the run; None if it can.
 Check = Callable[[dict[str, Any]], str | None]
 
 
 def save_checkpoint(path: Path, previous: Path, content: dict[str, Any]) -> None:
-    """Replaces the checkpoint at `path` in one step; what was there goes to `previous`.
+    """Replace the checkpoint at `path` atomically; the old one is moved to `previous`.
 
-    `content` holds tensors, numbers, words and containers. The file is one that torch.load reads, with a digest of
-    all its bytes at its end.
+    `content` holds tensors, numbers, strings and containers. torch.load can read the file, which ends with a digest
+    of all its bytes.
 
     Raises:
-        RunError: the disk is full; names the path and the bytes. Both files are as they were.
+        RunError: the disk is full; names the path and the bytes. Both files are unchanged.
     """
     replace_file(path, write_sealed({"format": FORMAT, **content}), previous)
 
@@ -31,17 +31,17 @@ def save_checkpoint(path: Path, previous: Path, content: dict[str, Any]) -> None
 def load_checkpoint(
     path: Path, previous: Path, config_hash: str, check: Check = lambda content: None
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """The newest checkpoint that is whole and of this run, on the CPU, and a warning if it is `previous`.
+    """Return the newest intact checkpoint of this run, on the CPU, and a warning if it is `previous`.
 
-    None, where there is none at all.
+    Returns None if there is no checkpoint.
 
     Raises:
-        RunError: there are files, but none that can be used.
+        RunError: there are files, but none is usable.
     """
     problems = []
     for file in (path, previous):
         if not file.exists():
-            continue  # between the two renames of a save, only the previous one is there
+            continue  # between the two renames of a save, only the previous one exists
         try:
             content = _read(file, config_hash, check)
         except RunError as error:
@@ -56,7 +56,7 @@ def load_checkpoint(
 
 
 def set_aside(path: Path, place: Path) -> None:
-    """Moves a checkpoint that can't be used out of the way: the next save would put it in place of the good one."""
+    """Move an unusable checkpoint away, since the next save would otherwise replace the good one with it."""
     with contextlib.suppress(FileNotFoundError):
         os.replace(path, place)
 

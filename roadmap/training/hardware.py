@@ -1,4 +1,4 @@
-"""The device, and what makes it fast and its numbers repeat."""
+"""Choice of the device, its algorithms and precision, and the random seeds."""
 
 import os
 import random
@@ -15,18 +15,18 @@ OUT_OF_MEMORY = ("you tried to allocate", "STATUS_ALLOC_FAILED", "CUDA error: ou
 
 
 def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
-    """The device that the configuration names; `auto` is CUDA, else Apple's GPU, else the CPU.
+    """Return the device that the configuration names; `auto` is CUDA, else Apple's GPU, else the CPU.
 
-    Of several GPUs, the processes of a group take one each, by their number on this machine. A GPU becomes torch's
-    current one; on a CPU the process keeps freed memory from here on.
+    Of several GPUs, each rank takes the one of its local rank. A GPU becomes torch's current device; on a CPU the
+    process keeps freed memory from here on.
 
     Raises:
-        ConfigError: there is no such device here, or it can't compute in the precision.
+        ConfigError: there is no such device here, or it does not support the precision.
     """
     name = hardware.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cuda":  # SLURM may show each process a GPU of its own
+    if name == "cuda":  # SLURM may show each process only its own GPU
         name = "cuda:0" if torch.cuda.device_count() == 1 else f"cuda:{local_rank}"
     try:
         device = torch.device(name)
@@ -41,20 +41,20 @@ def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     elif device.type == "cuda":
-        torch.cuda.set_device(device)  # pinned memory is of the current one
+        torch.cuda.set_device(device)  # pinned memory belongs to the current device
     return device
 
 
 def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
-    """Those that repeat, so that the same command gives the same numbers on the same machine; or the fastest.
+    """Select deterministic or fastest algorithms, for the same numbers from the same command on the same machine.
 
-    On a CPU they repeat without any setting. On a GPU, cuDNN's and cuBLAS's choices are fixed, and an operation
-    that has no repeatable form warns; or cuDNN tries its algorithms on each new shape and takes the fastest. There,
-    convolutions and matrix products are both of fp32 or both of TF32, where torch's default is one of each, and a
-    network takes its kernels for a GPU, which repeat.
+    A CPU is deterministic without any setting. On a GPU, deterministic mode fixes the choices of cuDNN and cuBLAS,
+    and an operation without a deterministic form warns; the other mode lets cuDNN benchmark its algorithms on each
+    new shape. On a GPU, convolutions and matrix products both use fp32 or both TF32, while torch's default is one
+    of each, and networks use their own GPU kernels, which are deterministic.
     """
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch's notes on reproducibility ask
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by torch's notes on reproducibility
         torch.backends.cudnn.benchmark = not hardware.deterministic
         torch.use_deterministic_algorithms(hardware.deterministic, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -64,22 +64,22 @@ def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """torch's allocator on a GPU has an error of its own; the CPU's and those of CUDA are known by their words."""
+    """Return True if memory ran out. torch has an error class for its GPU allocator; others match by message."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def seed_everything(seed: int) -> None:
-    """Python's, numpy's and torch's generators, on every device."""
+    """Seed the generators of Python, numpy and torch, on every device."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002, timm's Mixup draws from it
     torch.manual_seed(seed)
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """What `seed_everything` does, for the host and this device alone: in 11 us where that takes 170 to 450.
+    """Seed as `seed_everything`, but only the host and this device: in 11 us instead of 170 to 450 us.
 
-    torch.manual_seed writes down where it was called from for each kind of device that is not in use (medians of
-    n = 200, one core of an Intel Xeon of 2.5 GHz, torch 2.14.1, 2026-11-27).
+    torch.manual_seed records its call stack for each kind of device that is not in use (medians of n = 200, one
+    core of a 2.5 GHz Intel Xeon, torch 2.14.1, 2026-11-27).
     """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002

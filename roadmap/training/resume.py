@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a training, whether it fits one, and how that goes on from it."""
+"""Content of a checkpoint: collecting it, checking that it fits a training, and restoring it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ METRICS = ("epoch", "update", "train_loss", "loss", "top1", "top5", "images_per_
 
 @dataclass
 class Position:
-    """How far a training has come: the metrics of its epochs, and the part of the epoch that is under way."""
+    """Progress of a training: the metrics of its finished epochs, and the state of the current epoch."""
 
     history: list[dict[str, Any]]
-    losses: Tensor  # (updates of an epoch,), this process's; those from `update` on are still zero
-    update: int = 0  # of the epoch, the next one
-    seconds: float = 0.0  # spent on updates of the epoch
+    losses: Tensor  # (updates of an epoch,), this process's; still zero from `update` on
+    update: int = 0  # the epoch's next one
+    seconds: float = 0.0  # time spent on the epoch's updates
 
     @property
     def epoch(self) -> int:
-        """The epoch under way, from 0."""
+        """Index of the current epoch, from 0."""
         return len(self.history)
 
 
 def collect(position: Position, losses: Tensor, network: nn.Module, learner: Learner) -> dict[str, Any]:
-    """The content of a checkpoint.
+    """Return the content of a checkpoint.
 
     Args:
-        losses: of the updates of the epoch under way that are done, averaged over the processes, on the CPU.
+        losses: of the current epoch's finished updates, averaged over the ranks, on the CPU.
     """
     return {
         "epochs": position.epoch,
@@ -47,10 +47,10 @@ def collect(position: Position, losses: Tensor, network: nn.Module, learner: Lea
 
 
 def restore(content: dict[str, Any], position: Position, network: nn.Module, learner: Learner) -> None:
-    """Puts a content that `find_misfit` has passed into a training that is at its start."""
+    """Load a content that passed `find_misfit` into a training at its start."""
     network.load_state_dict(content["model"])
     learner.optimizer.load_state_dict(content["optimizer"])
-    if content["scaler"]:  # empty where the run was not in fp16 before
+    if content["scaler"]:  # empty if the run did not use fp16 before
         learner.scaler.load_state_dict(content["scaler"])
     if learner.ema is not None:
         learner.ema.load_state_dict(content["ema"])
@@ -63,9 +63,9 @@ def restore(content: dict[str, Any], position: Position, network: nn.Module, lea
 def find_misfit(
     content: Mapping[str, Any], position: Position, epochs: int, network: nn.Module, learner: Learner
 ) -> str | None:
-    """Why a content can't be restored into a training at its start, by the first key; None if it can.
+    """Return why a content cannot be restored into a training at its start, by the first key; None if it can.
 
-    Without it torch would end with a trace, some of its state taken over, or at the next update.
+    Without this check torch would fail with a traceback, after loading part of the state, or at the next update.
     """
     try:
         _check(content, position, epochs, network, learner)
@@ -108,7 +108,7 @@ def _check_kind(content: Any, name: str, kind: Any, prefix: str = "") -> None:
 
 
 def _check_state(content: Mapping[str, Any], name: str, expected: Mapping[str, Tensor]) -> None:
-    """Weights and buffers, with the names, shapes and types of a network's."""
+    """Check weights and buffers for the names, shapes and types of a network's."""
     _check_kind(content, name, Mapping)
     if unexpected := [key for key in content[name] if key not in expected]:
         raise _MisfitError(f"it has {name}.{unexpected[0]}, which this network has not")
@@ -120,7 +120,7 @@ def _check_state(content: Mapping[str, Any], name: str, expected: Mapping[str, T
 
 
 def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Groups of the same parameters, and of each parameter what this kind of optimizer keeps, in its shape."""
+    """Check that the parameter groups match, and that each parameter has this optimizer's state in its shape."""
     _check_kind(content, "optimizer", dict)
     saved, expected = content["optimizer"], optimizer.state_dict()
     _check_kind(saved, "state", dict, "optimizer.")
@@ -130,7 +130,7 @@ def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimize
     for found, group in zip(saved["param_groups"], expected["param_groups"], strict=True):
         _check_kind(found, "params", list, "optimizer.param_groups.")
         for name, value in group.items():
-            if value is not None and name in found:  # torch fills in an option that is newer than the file
+            if value is not None and name in found:  # torch sets options that are newer than the file
                 kind = Real if isinstance(value, float | int) else type(value)
                 _check_kind(found, name, kind, "optimizer.param_groups.")
         if found["params"] != group["params"]:

@@ -1,4 +1,4 @@
-"""How a network is trained: the recipe, and the hardware that it runs on."""
+"""Training settings: the recipe, and the hardware."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,41 +14,41 @@ class Optimizer(StrEnum):
 
 
 class Schedule(StrEnum):
-    cosine = "cosine"  # after the warm-up, half a cosine from lr to min_lr
+    cosine = "cosine"  # after the warm-up, half a cosine period from lr to min_lr
     step = "step"  # divided by 10 after each third of the training (90 epochs: every 30)
 
 
 class Precision(StrEnum):
     fp32 = "fp32"
-    tf32 = "tf32"  # of a GPU: products of fp32 numbers that are rounded to 10 bits
+    tf32 = "tf32"  # on a GPU: products of fp32 numbers, rounded to 10 bits
     bf16 = "bf16"
     fp16 = "fp16"
 
 
 @dataclass(frozen=True)
 class RecipeSpec:
-    """Everything about training that is the same for all steps (table 5). Results depend on each field."""
+    """Training settings that are the same for all steps (table 5). Every field affects results."""
 
     name: str
     epochs: int
-    total_batch: int  # images an update: devices x per-device batch x accumulation
+    total_batch: int  # images per update: devices x per-device batch x accumulation
     optimizer: Optimizer
     lr: float  # peak learning rate at this total batch; absolute, never scaled
     momentum: float  # SGD's momentum, AdamW's beta1
     beta2: float  # AdamW's
     weight_decay: float
-    decay_all: bool  # False: none on biases and 1-d parameters (norms, LayerScale)
+    decay_all: bool  # False: no decay of biases and 1-d parameters (norms, LayerScale)
     schedule: Schedule
     warmup_epochs: float  # linear from 0
-    min_lr: float  # end of the cosine
-    label_smoothing: float  # inside the mixed targets, where Mixup or CutMix is on
+    min_lr: float  # at the end of the cosine
+    label_smoothing: float  # also applied to the mixed targets of Mixup and CutMix
     mixup: float  # alpha of the Beta distribution; 0 is off
-    cutmix: float  # alpha of the Beta distribution; 0 is off; with both on, one is drawn, half and half
+    cutmix: float  # alpha of the Beta distribution; 0 is off; if both are on, each is drawn with probability 1/2
     drop_path: float  # stochastic depth of the last block
     layer_scale_init: float | None
     init: Init
     ema_decay: float | None  # moving average of the weights; "severely hurts models with BatchNorm" (app. A.1)
-    clip_grad: float | None  # largest norm of the gradient of an update
+    clip_grad: float | None  # maximum norm of an update's gradient
     augment: AugmentSpec
 
     def __post_init__(self) -> None:
@@ -79,21 +79,21 @@ class RecipeSpec:
 
 @dataclass(frozen=True)
 class HardwareSpec:
-    """Where and how fast, no part of a run's identity.
+    """Device and speed settings, which are not part of a run's identity.
 
-    Results differ by rounding, with `resident` by the random draws of the same augmentation, and with the number of
-    images at once by those of augmentation, mixing and stochastic depth, and by what BatchNorm takes together.
+    They change results by rounding. `resident` also changes the random draws of the same augmentation. The
+    micro-batch size changes the random draws of augmentation, mixing and stochastic depth, and BatchNorm's batches.
     """
 
-    device: str  # auto (the best there is), cpu, cuda, cuda:1, mps
-    per_device_batch: int  # most images at once on a device; the accumulation follows from recipe.total_batch
+    device: str  # auto (the best available), cpu, cuda, cuda:1, mps
+    per_device_batch: int  # maximum images at once per device; the accumulation follows from recipe.total_batch
     precision: Precision  # of the forward and backward pass; weights stay fp32
     channels_last: bool  # memory format of images and weights
-    compile: bool  # torch.compile; measured to lose on CPU
-    workers: int | None  # data processes; None: one a core but one, and none where a data set is tiny
-    resident: bool | None  # the images stay on the device, augmented in batches; None: in a quarter of its memory
+    compile: bool  # torch.compile; measured to be slower on CPU
+    workers: int | None  # dataloader workers; None: the number of cores minus one, and none if the data set is tiny
+    resident: bool | None  # keep the images on the device, augmented in batches; None: if a quarter of its memory fits them
     deterministic: bool  # the same command gives the same numbers on the same machine
-    checkpoint_minutes: float  # within an epoch too, a checkpoint is written after so many minutes
+    checkpoint_minutes: float  # maximum time between checkpoints, also within an epoch
 
     def __post_init__(self) -> None:
         if self.per_device_batch < 1:
@@ -105,12 +105,12 @@ class HardwareSpec:
 
 
 def plan_accumulation(total_batch: int, per_device_batch: int, devices: int = 1) -> tuple[int, int]:
-    """The micro-batch on each device and the number of them that make one update.
+    """Return the micro-batch size per device, and the number of micro-batches per update.
 
-    The micro-batch is the largest that divides the device's share of the total batch.
+    The micro-batch size is the largest one that divides the device's share of the total batch.
 
     Raises:
-        ConfigError: the devices can't share the batch evenly.
+        ConfigError: the batch cannot be divided evenly between the devices.
     """
     if total_batch % devices:
         raise ConfigError(
