@@ -9,8 +9,9 @@ UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Lock:
-    """A POSIX record lock on a file: it ends with its process, even after SIGKILL, and child processes do not
-    inherit it. Over NFS it also works between machines.
+    """A POSIX record lock on a file. It works between machines over NFS.
+
+    It ends with its process, even after SIGKILL, and child processes do not inherit it.
     """
 
     def __init__(self, path: Path):
@@ -18,7 +19,7 @@ class Lock:
         self._file: int | None = None
 
     def acquire(self, wait: bool = False) -> bool:
-        """Return False if another process holds it and `wait` is False. Always succeeds on a file system without locks."""
+        """Return False if another process holds it, unless `wait`. A file system without locks always grants it."""
         if self._file is not None:
             return True
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
