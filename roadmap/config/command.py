@@ -64,7 +64,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
             "choose one of them, by +roadmap or by +reference"
         )
     if config.reference is None:
-        check_image_size(config.model, config.data.image_size)
+        check_image_size(config.model, config.regime, config.data.image_size)
     if config.mode is Mode.train:
         plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch, find_place().size)
     return PlannedRun(config, find_variant(cfg))

@@ -16,5 +16,5 @@ def build(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_siz
     """
     if reference is not None:
         return build_reference(reference, model, image_size)
-    check_image_size(model, image_size)
+    check_image_size(model, regime, image_size)
     return build_network(model, regime)

@@ -70,7 +70,7 @@ class Line:
 
 
 def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
-    """Describe stem, four stages and head, each with its output size for square images."""
+    """Describe stem, stages and head, each with its output size for square images."""
     size = _output_size(plan.stem, image_size)
     sections = [Section("stem", f"stem: {size} x {size}", _describe_layers(plan.stem))]
     for number, stage in enumerate(plan.stages, start=1):

@@ -111,7 +111,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """Stem, four stages, global average pooling, the head's norm (if any) and the linear classifier."""
+    """Stem, stages, global average pooling, the head's norm (if any) and the linear classifier."""
 
     stem: tuple[Layer, ...]
     stages: tuple[StagePlan, ...]
@@ -144,20 +144,20 @@ def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
     return NetworkPlan(_plan_stem(model, width), tuple(stages), head_norm, channels, model.num_classes)
 
 
-def check_image_size(model: ModelSpec, image_size: int) -> None:
+def check_image_size(model: ModelSpec, regime: RegimeSpec, image_size: int) -> None:
     """Check that neither the stem nor the 2x2 downsampling of step 12 reduces the image to nothing.
 
     Raises:
         ConfigError: a stage would see no pixels; the message has the size after each stage.
     """
     sizes = [_stem_output(model, image_size)]
-    for _ in range(3):
+    for _ in regime.depths.resnet[1:]:
         sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
     if min(sizes) < 1:
         stages = ", ".join(map(str, sizes))
         raise ConfigError(
-            f"data.image_size={image_size} with model.stem_stride={model.stem_stride}: the four stages would "
-            f"see {stages} pixels; enlarge the image or lower the stride of the stem (4, 2 or 1)"
+            f"data.image_size={image_size} with model.stem_stride={model.stem_stride}: the {len(sizes)} stages "
+            f"would see {stages} pixels; enlarge the image or lower the stride of the stem (4, 2 or 1)"
         )
 
 

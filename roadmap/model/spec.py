@@ -10,7 +10,7 @@ from roadmap.errors import ConfigError
 
 
 class StageRatio(StrEnum):
-    """Distribution of the blocks over the four stages (section 2.2)."""
+    """Distribution of the blocks over the stages (section 2.2)."""
 
     resnet = "resnet"
     modern = "modern"
@@ -130,15 +130,19 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Depths:
-    """Blocks in each of the four stages, by `stage_ratio`."""
+    """Blocks in each stage, by `stage_ratio`: four stages as in the paper, or three for small images."""
 
     resnet: tuple[int, ...]
     modern: tuple[int, ...]
 
     def __post_init__(self) -> None:
         for name, depths in (("resnet", self.resnet), ("modern", self.modern)):
-            if len(depths) != 4 or min(depths) < 1:
-                raise ConfigError(f"regime.depths.{name}={depths}: must be four numbers of at least 1")
+            if len(depths) not in (3, 4) or min(depths) < 1:
+                raise ConfigError(f"regime.depths.{name}={depths}: must be three or four numbers of at least 1")
+        if len(self.resnet) != len(self.modern):
+            raise ConfigError(
+                f"regime.depths.resnet={self.resnet} and modern={self.modern}: must have the same number of stages"
+            )
 
 
 @dataclass(frozen=True)

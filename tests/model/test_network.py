@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 import roadmap
-from roadmap.config import CONF_DIR, read_config
+from roadmap.config import CONF_DIR, plan_run, read_config
 from roadmap.config.convert import convert
 from roadmap.errors import ConfigError
 from roadmap.model.build import build as build_any
@@ -156,3 +156,28 @@ def test_an_unknown_reference_names_its_neighbors() -> None:
 def test_a_layer_that_has_no_module_is_not_built_as_another(layer: Layer) -> None:
     with pytest.raises(ConfigError, match=r"(groupnorm|silu).*layers\.py has no module for it"):
         build_layer(layer)
+
+
+THREE = ("regime.depths.resnet=[1,1,2]", "regime.depths.modern=[1,1,3]")
+
+
+@pytest.mark.parametrize("step", ["step0_resnet", "step1_stage_ratio", "step12_downsample"])
+def test_a_regime_of_three_stages_is_the_first_three_of_four(step: str, build: Build) -> None:
+    """The last stage then sees 4 pixels at stem stride 2, where the fourth would see 2."""
+    words = (f"+roadmap={step}", "data=cifar10")
+    three, four = build(*words, *THREE), build(*words)
+    assert [len(stage.blocks) for stage in three.stages] == [len(stage.blocks) for stage in four.stages[:3]]
+    shapes = {name: tensor.shape for name, tensor in three.state_dict().items()}
+    missing = {name for name, tensor in four.state_dict().items() if shapes.get(name) != tensor.shape}
+    assert {name.rpartition(".")[0].partition(".")[0] for name in missing} == {"stages", "head"}
+    assert all(name.startswith(("stages.3.", "head.")) for name in missing)
+    features = three.stages(three.stem(torch.randn(2, 3, 32, 32)))
+    assert features.shape[2:] == (4, 4)
+    assert three(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_three_stages_take_smaller_images() -> None:
+    words = ("+roadmap=step12_downsample", "data=cifar10", "data.image_size=8")
+    with pytest.raises(ConfigError, match="the 4 stages would see 4, 2, 1, 0 pixels"):
+        plan_run(roadmap.compose(*words))
+    plan_run(roadmap.compose(*words, *THREE))

@@ -194,3 +194,14 @@ def test_no_network_is_said(build: Build, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("timm.create_model", refuse)
     with pytest.raises(WeightsError, match=r"Name or service not known.*copy the file here and give its path"):
         load_weights(build(*STEP12, "regime=resnet50"), "convnext_tiny.fb_in1k")
+
+
+def test_weights_of_three_stages_fit_three_stages_alone(build: Build, tmp_path: Path) -> None:
+    words = ("+roadmap=step12_downsample", "data=cifar10")
+    three = ("regime.depths.resnet=[1,1,2]", "regime.depths.modern=[1,1,3]")
+    trained, other = build(*words, *three), build(*words, *three, "model.init=trunc_normal")
+    torch.save(trained.state_dict(), tmp_path / "three.pt")
+    load_weights(other, str(tmp_path / "three.pt"))
+    assert all(map(torch.equal, trained.parameters(), other.parameters()))
+    with pytest.raises(WeightsError, match=r"another architecture.*missing stages\.3\."):
+        load_weights(build(*words), str(tmp_path / "three.pt"))
