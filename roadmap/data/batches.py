@@ -1,4 +1,4 @@
-"""Batches that worker processes read and transform, each with random numbers of its own (order.py)."""
+"""Batches that dataloader workers read and transform, each with its own random seeds (order.py)."""
 
 import os
 import random
@@ -22,19 +22,19 @@ from roadmap.data.worker_ends import explain_worker_ends, watch_workers
 from roadmap.errors import DataError
 from roadmap.machine import count_own_cores, keep_freed_memory
 
-TINY = 5_000  # images; below it, worker processes take longer to start than they save
+TINY = 5_000  # images; below it, starting dataloader workers takes longer than they save
 
 
 class BatchDataset(Dataset[Batch | DataError]):
-    """Whole batches by their plan, read and transformed where they are asked for.
+    """Whole batches by their plan, read and transformed on access.
 
-    An error is a value here, and raised by `_deliver`: what DataLoader raises for a worker carries its traceback.
+    An error is a value here, and `_deliver` raises it, since DataLoader adds a worker's traceback to its errors.
     """
 
     def __init__(self, images: CheckedImages, transform: Transform, keep_size: bool):
         self.images = images
         self.transform = transform
-        self.keep_size = keep_size  # the next image takes the place of one that is skipped
+        self.keep_size = keep_size  # replace a skipped image by the next one
         self.shared = SharedBatches()
 
     def __getitem__(self, plan: BatchPlan) -> Batch | DataError:
@@ -50,7 +50,7 @@ class BatchDataset(Dataset[Batch | DataError]):
 
 
 class TrainBatches:
-    """The batches of an order, augmented by worker processes and finished where they are trained on."""
+    """The batches of an order, augmented by dataloader workers and finished on the device that trains."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class TrainBatches:
         self.in_advance = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
-        """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
+        """Yield this rank's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         self._plans[:] = self.order.plans(epoch, start)
         batches = _deliver(self._loader, self._plans, self.finish)
         for _ in range(start, self.updates):
@@ -77,7 +77,7 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """This process's share of the images, each once, in order."""
+    """This rank's share of the images, each once, in order."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class EvalBatches:
 
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
-    """Python's, numpy's and torch's CPU generators start at `seed` inside and are put back afterwards."""
+    """Seed the generators of Python, numpy and torch's CPU inside the context, and restore them afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002, timm draws from it
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
@@ -113,10 +113,10 @@ def own_random_state(seed: int) -> Iterator[None]:
 
 
 def _deliver(loader: DataLoader[Batch | DataError], plans: Sequence[BatchPlan], finish: Finish) -> Iterator[Batch]:
-    """The loader's batches, one for each plan, finished.
+    """Yield the loader's batches, one for each plan, finished.
 
     Raises:
-        DataError: an image can't be read, or a worker process died.
+        DataError: an image cannot be read, or a dataloader worker died.
     """
     with explain_worker_ends():
         for batch, plan in zip(loader, list(plans), strict=True):
@@ -145,24 +145,24 @@ def _build_loader(
 
 
 def _tell_the_end() -> Tensor:
-    """A number in shared memory that is 0 until this process ends."""
+    """Return a number in shared memory that is 0 until this process ends."""
     ending = torch.zeros(1, dtype=torch.uint8).share_memory_()
-    # Before multiprocessing ends the workers and waits for them.
+    # Runs before multiprocessing ends the workers and waits for them.
     Finalize(None, ending.fill_, args=(1,), exitpriority=0)
     return ending
 
 
 def prepare_worker(ending: Tensor, _: int) -> None:
-    """In a process that reads images, before the first; `ending` is not 0 once the process that trains ends."""
+    """Prepare a dataloader worker before its first image; `ending` is nonzero once the training process ends."""
     keep_freed_memory()
     outlive_signals(ending)
 
 
 def outlive_signals(ending: Tensor) -> None:
-    """A signal that goes to all processes, as Ctrl-C and a cluster's do, is for the one that trains: it saves.
+    """Ignore signals that go to all processes, such as Ctrl-C and a cluster's: the training process handles them.
 
-    That one ends its workers by SIGTERM, at its own end or where they don't end by themselves, so a second SIGTERM
-    ends them, too.
+    That process sends its workers SIGTERM at its own end, or if they do not end by themselves. So a second SIGTERM
+    also ends a worker.
     """
 
     def end(*_: object) -> None:

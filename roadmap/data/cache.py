@@ -1,9 +1,9 @@
-"""Decoded images on disk, so that a sweep decodes a set once.
+"""Disk cache of decoded images, so that a sweep decodes a set once.
 
-A file holds a set's labels and its pixels, uint8 (N, 3, S, S), behind a line of JSON. Its name is a digest of what
-the pixels depend on: names, sizes and times of the files, image size, filter. So a set that changed gets
-another file, and the old one can be deleted at any time. It is written beside and renamed, and checked when it is
-opened, header and all; a damaged one, or one of another version, is made again. One process writes, others wait.
+A file holds a set's labels and its pixels, uint8 (N, 3, S, S), after one line of JSON. Its name is a digest of what
+the pixels depend on: names, sizes and times of the files, image size, filter. So a changed set gets another file,
+and the old one can be deleted at any time. It is written to a temporary file and renamed, and all of it is verified
+when it is opened. A damaged file, or one of another version, is made again. One process writes while others wait.
 """
 
 import errno
@@ -24,14 +24,14 @@ from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.lock import Lock
 
-VERSION = 2  # of this layout, and of how pixels are made
-HEADER = 4096  # bytes; pixels begin on a page
-BLOCK = 1 << 24  # bytes written at a time
+VERSION = 2  # of this layout, and of the pixels' computation
+HEADER = 4096  # bytes; pixels start on a page
+BLOCK = 1 << 24  # bytes per write
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded set: pixels uint8 (N, 3, S, S), labels int64 (N,), and the places that were left out of it."""
+    """A decoded set: pixels uint8 (N, 3, S, S), labels int64 (N,), and the places of skipped images."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -40,10 +40,10 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Header:
-    """What is needed to read a cache, and to notice that it is not whole."""
+    """Everything needed to read a cache file and to detect an incomplete one."""
 
     version: int
-    key: str  # of the set, the file's name: another set's cache that was renamed is damaged, too
+    key: str  # of the set, the file's name: so a renamed cache of another set counts as damaged
     images: int
     size: int
     skipped: list[int]
@@ -58,7 +58,7 @@ class Header:
 
 
 def find_folder(data: DataSpec) -> Path | None:
-    """Where the set's cache is kept; None: nowhere."""
+    """Return the folder of the set's cache; None if it is not cached."""
     if data.cache is None:
         return None
     if data.cache != "auto":
@@ -68,29 +68,29 @@ def find_folder(data: DataSpec) -> Path | None:
 
 
 def fingerprint(images: Images, data: DataSpec) -> str | None:
-    """A digest of what decoded pixels depend on; None for images that are in memory already."""
+    """Return a digest of what decoded pixels depend on; None if the images are already in memory."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([data.image_size, data.interpolation, data.on_error]).encode())
     for index in range(len(images)):
         try:
             origin = origin_of(images, index)
         except OSError:
-            return None  # reading it will say what is wrong
+            return None  # reading it will raise a clear error
         if origin is None:
             return None
-        digest.update(origin.encode(errors="surrogatepass"))  # a name may hold bytes that are no UTF-8
+        digest.update(origin.encode(errors="surrogatepass"))  # a name may hold bytes that are not UTF-8
     return digest.hexdigest()
 
 
 def load_or_make(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarray], list[int]]) -> Decoded:
-    """The cache at `path`, made by `decode` where it is not there, or not whole.
+    """Return the cache at `path`; if it is missing or incomplete, make it with `decode`.
 
     Args:
         n: images.
         decode: fills pixels (N, 3, S, S) and labels (N,) of all images, and returns the places that it skipped.
 
     Raises:
-        DataError: the cache can't be written; names folder, bytes and cause. Nothing half-written stays.
+        DataError: the cache cannot be written; names folder, bytes and cause. No partial file remains.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def load_or_make(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np
 
 
 def read_cache(path: Path) -> Decoded | None:
-    """The cache, memory-mapped; None where there is none, or it is damaged or of another version."""
+    """Return the cache, memory-mapped; None if it is missing, damaged or of another version."""
     try:
         with path.open("rb") as file:
             header = Header(**json.loads(file.read(HEADER).split(b"\n", 1)[0]))
@@ -135,7 +135,7 @@ def _write(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarr
     free = shutil.disk_usage(path.parent).free
     if free < HEADER + body:
         raise OSError(errno.ENOSPC, f"it needs {HEADER + body:,} bytes and {free:,} are free")
-    for abandoned in path.parent.glob(f".{path.name}.*"):  # of a process that was killed: the lock is ours
+    for abandoned in path.parent.glob(f".{path.name}.*"):  # from a killed process, since this one holds the lock
         abandoned.unlink(missing_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -156,7 +156,7 @@ def _write(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarr
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Zeros: a full disk is an error here, where later, in mapped memory, it would end the process by SIGBUS."""
+    """Write zeros, so that a full disk is an error here; in mapped memory, it would end the process by SIGBUS."""
     zeros = bytes(BLOCK)
     for start in range(0, size, BLOCK):
         file.write(zeros[: size - start])
@@ -164,7 +164,7 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 
 def _encode(header: Header) -> bytes:
-    """One line of JSON in HEADER bytes."""
+    """Return one line of JSON, padded to HEADER bytes."""
     line = _line(header)
     if len(line) > HEADER:
         raise DataError(
@@ -182,7 +182,7 @@ def _split(content: Any, n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _digest(header: Header, content: np.ndarray) -> str:
-    """Of all that a file holds, but the digest itself."""
+    """Return the digest of everything in a file except the digest."""
     digest = hashlib.blake2b(_line(replace(header, digest="")), digest_size=16)
     digest.update(content.data)
     return digest.hexdigest()

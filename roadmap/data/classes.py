@@ -1,4 +1,4 @@
-"""Classes by name: which a set has, and the numbers that another set or a checkpoint gives them."""
+"""Class names: matching a set's classes to the indices of another set or of a checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from roadmap.console import warn
 from roadmap.data.pixels import Pixels
 from roadmap.errors import DataError, in_one_line
 
-LISTED = 20  # classes that a message names
+LISTED = 20  # maximum number of classes in a message
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Names in the order of their numbers, and what gives them these numbers, for errors."""
+    """Class names by index, and the source of these indices, for errors."""
 
     names: Sequence[str]
     source: str
 
 
 class ClassedImages(Protocol):
-    """Images with named classes, and the place that errors name."""
+    """Images with named classes, and their location, for errors."""
 
     classes: list[str]
     root: str
@@ -33,22 +33,22 @@ class ClassedImages(Protocol):
 
     @property
     def labels(self) -> Sequence[int] | np.ndarray:
-        """The class number of each image."""
+        """The class index of each image."""
 
     def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """Gives the images of each class another number: numbers[old] is the new one, classes[new] its name."""
+        """Change the class indices: numbers[old] is the new index, classes[new] its name."""
 
 
 def are_numbers(names: Sequence[str]) -> bool:
-    """Whether nothing is known of classes but their numbers, as in many a WebDataset."""
+    """Return True if classes have only numbers and no names, as in many WebDatasets."""
     return list(names) == [str(number) for number in range(len(names))]
 
 
 def match_classes(images: ClassedImages, known: Classes) -> None:
-    """Numbers a set's classes as `known` does, by name; the set may lack some of them.
+    """Renumber a set's classes as in `known`, by name; the set may lack some of them.
 
     Raises:
-        DataError: it has images of other classes; names these.
+        DataError: it has images of other classes; names them.
     """
     if unknown := find_unknown(images, known):
         raise DataError(
@@ -61,9 +61,9 @@ def match_classes(images: ClassedImages, known: Classes) -> None:
 
 
 def match_recorded(images: ClassedImages, recorded: Classes | None) -> bool:
-    """As match_classes, with the classes that weights were trained on; returns whether there were names to match.
+    """As match_classes, with the classes that weights were trained on; return True if there are names to match.
 
-    If one side has names and the other only numbers, these are taken as they are, with a warning.
+    If only one side has names, the class numbers are taken unchanged, with a warning.
     """
     if recorded is None:
         return False
@@ -81,14 +81,14 @@ def match_recorded(images: ClassedImages, recorded: Classes | None) -> bool:
 
 
 def find_unknown(images: ClassedImages, known: Classes) -> list[str]:
-    """The classes that a set has images of and that are not known."""
+    """Return the classes that a set has images of but that are not in `known`."""
     names = set(known.names)
     counts = np.bincount(images.labels, minlength=len(images.classes))
     return [name for name, count in zip(images.classes, counts, strict=True) if count and name not in names]
 
 
 def warn_of_empty(images: ClassedImages) -> None:
-    """Warns if a set has no image of some of its classes."""
+    """Warn if a set has no images of some of its classes."""
     counts = np.bincount(images.labels, minlength=len(images.classes))
     empty = [name for name, count in zip(images.classes, counts, strict=True) if not count]
     if empty:
@@ -96,6 +96,6 @@ def warn_of_empty(images: ClassedImages) -> None:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """The first of the names, and how many more there are."""
+    """Return the first names, and the number of the others."""
     shown = ", ".join(in_one_line(name) or "(no name)" for name in names[:LISTED]) or "none"
     return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

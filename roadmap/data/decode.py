@@ -1,4 +1,4 @@
-"""A small set, decoded to whole arrays: from the cache, or once by several threads."""
+"""Decoding of a small set to whole arrays: from the cache, or once in several threads."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +20,20 @@ from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.machine import count_cores
 
-LONG = 20_000  # images; decoding more is shown
-PIECE = 256  # images that a thread takes at a time
+LONG = 20_000  # images; a longer decoding shows progress
+PIECE = 256  # images per task of a thread
 
 
 class SizesDifferError(DataError):
-    """Images of several sizes, which no single array holds."""
+    """Images of different sizes, which do not fit a single array."""
 
 
 def decode(images: CheckedImages, data: DataSpec) -> Decoded:
-    """All images of a set at the network's size.
+    """Return all images of a set at the network's size.
 
     Raises:
-        SizesDifferError: an image has another size than the first one; names both.
-        DataError: an image can't be read, or the cache can't be written.
+        SizesDifferError: an image's size differs from the first one's; names both.
+        DataError: an image cannot be read, or the cache cannot be written.
     """
     n, size = len(images), data.image_size
     folder, key = find_folder(data), fingerprint(images.images, data)
@@ -50,9 +50,9 @@ def decode(images: CheckedImages, data: DataSpec) -> Decoded:
 
 
 def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.ndarray) -> list[int]:
-    """Writes every image and its label to its place, and returns the places of those that are skipped.
+    """Write every image and label to its place, and return the places of skipped images.
 
-    Images are enlarged or shrunk as the per-image transforms do.
+    Images are resized as in the per-image transforms.
     """
     size = data.image_size
     resize = Resize((size, size), InterpolationMode(data.interpolation.value))
@@ -78,7 +78,7 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
         return skipped
 
     pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
-    # Side by side, since a decoder frees the interpreter meanwhile; but other readers may share a file.
+    # In threads, since a decoder releases the GIL; but other readers may share a file.
     whole = images.images.images if isinstance(images.images, PartOfImages) else images.images
     opens_files = isinstance(whole, FolderImages | TarImages)
     threads = ThreadPoolExecutor(count_cores() if opens_files else 1)
@@ -90,12 +90,12 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
 
 
 def _size(image: Pixels) -> str:
-    """Width and height."""
+    """Return width and height."""
     return f"{image.shape[1]}x{image.shape[0]}"
 
 
 def _show(pieces: Iterator[list[int]], n: int, name: str) -> Iterator[list[int]]:
-    """The pieces as they are done, with a bar on a terminal; elsewhere a long decoding is announced by a line."""
+    """Yield finished pieces, with a progress bar on a terminal; otherwise print a line before a long decoding."""
     console = Console(stderr=True)
     if n > LONG and not console.is_terminal:
         console.print(f"decoding {n:,} images of {name}", highlight=False, soft_wrap=True)

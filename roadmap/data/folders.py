@@ -1,4 +1,4 @@
-"""Images in class folders, CLASS/**/*.jpg: torchvision's ImageFolder, but for what that takes by mistake."""
+"""Images in class folders, CLASS/**/*.jpg: as torchvision's ImageFolder, without files that it takes by mistake."""
 
 import os
 from collections import Counter
@@ -21,12 +21,12 @@ from roadmap.errors import DataError
 
 
 class FolderImages:
-    """The images of class folders: classes in plain order of their names, in each the files by folder and name.
+    """Images of class folders: classes sorted by name, and in each class the files by folder and name.
 
-    Hidden files and folders are ignored; other files that are not read are counted in a warning.
+    Hidden files and folders are ignored; a warning counts other files that are not read.
 
     Raises:
-        DataError: there are no class folders, or no images in them. A class may be empty.
+        DataError: there are no class folders, or no images in them. Single classes may be empty.
     """
 
     def __init__(self, root: Path):

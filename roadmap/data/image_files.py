@@ -1,4 +1,4 @@
-"""Which files are images: one answer for folders, archives and `scripts/shrink_images.py`. No torch here."""
+"""Definition of an image file, for folders, archives and `scripts/shrink_images.py`. Does not import torch."""
 
 import os
 import unicodedata
@@ -7,34 +7,34 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
-SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS's archives and of Synology's disks, with thumbnails
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS archives and Synology disks, with thumbnails
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image by its ending, in small or capital letters."""
+    """Return True if the file's ending is an image's, in any case."""
     return name.lower().endswith(ENDINGS)
 
 
 def is_ignored(path: str) -> bool:
-    """Whether a part of a relative path is hidden, such as ._1.jpg or .ipynb_checkpoints, or a system's folder."""
+    """Return True if part of a path is hidden, such as ._1.jpg or .ipynb_checkpoints, or is a system folder."""
     parts = PurePosixPath(path).parts
     return any((part.startswith(".") and part != "..") or part in SYSTEM_FOLDERS for part in parts)
 
 
 def ending_of(name: str) -> str:
-    """In small letters, for counts."""
+    """Return the ending in lower case, for counts."""
     return os.path.splitext(name)[1].lower() or "without an ending"
 
 
 def class_name(name: str) -> str:
-    """A class by its composed name, since one system writes é as one character and another as two."""
+    """Normalize a class name to composed Unicode, since some systems write é as one character and others as two."""
     return unicodedata.normalize("NFC", name)
 
 
 def walk_images(folder: str | Path) -> tuple[list[str], Counter[str]]:
-    """The images of a folder and those below it, in torchvision's order; and the endings of its other files.
+    """Return the images in a folder and below it, in torchvision's order, and the endings of its other files.
 
-    Links are followed, but not to a folder that they lie in, which would never end.
+    Follows links, except to a folder that contains the link, which would never end.
     """
     images: list[str] = []
     left_out: Counter[str] = Counter()
@@ -50,7 +50,7 @@ def walk_images(folder: str | Path) -> tuple[list[str], Counter[str]]:
 
 
 def describe_left_out(place: str | Path, left_out: Counter[str]) -> str:
-    """A line for files that are no images by their ending."""
+    """Return a line about files that are no images by their ending."""
     counts = ", ".join(f"{count:,} {ending}" for ending, count in left_out.most_common())
     return f"{place}: {left_out.total():,} files are left out: {counts}. Images are {', '.join(ENDINGS)}"
 
@@ -62,7 +62,7 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _is_loop(parent: str, name: str) -> bool:
-    """Whether a folder is a link to one that it lies in."""
+    """Return True if a folder is a link to one that contains it."""
     path = os.path.join(parent, name)
     if not os.path.islink(path):
         return False

@@ -1,4 +1,4 @@
-"""Labels in files beside the images of a WebDataset: numbers, or names of classes."""
+"""Labels in files beside the images of a WebDataset: class numbers or class names."""
 
 import json
 import re
@@ -15,7 +15,7 @@ Label = int | str
 
 
 def parse_label(content: bytes, ending: str) -> Label | None:
-    """The label in a `.cls` file, or under `label` in a `.json` file; None if the latter has none.
+    """Parse the label in a `.cls` file, or under `label` in a `.json` file; None if the latter has none.
 
     A numeric string is a number.
 
@@ -42,11 +42,11 @@ def _find_label(description: Any) -> Any:
 def number_labels(
     labels: Sequence[Label | None], name_of: Callable[[int], str], num_classes: int
 ) -> tuple[list[str], list[int]] | None:
-    """The classes by number, and the number of each sample; None if no sample has a label.
+    """Return the class names by index and each sample's class index; None if no sample has a label.
 
     Args:
-        labels: one a sample. Numbers are their classes' names, too.
-        name_of: names a sample, for errors.
+        labels: one per sample. Numeric labels also serve as class names.
+        name_of: returns a sample's name, for errors.
 
     Raises:
         DataError: a sample has no label or a number outside 0 to num_classes - 1, or some labels are numbers and
@@ -75,7 +75,7 @@ def number_labels(
 
 
 def number_names(names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The classes in plain order of their names, and the number of each sample."""
+    """Return the classes sorted by name, and the class index of each sample."""
     names = [class_name(name) for name in names]
     classes = sorted(set(names))
     places = {name: number for number, name in enumerate(classes)}
@@ -83,7 +83,7 @@ def number_names(names: Sequence[str]) -> tuple[list[str], list[int]]:
 
 
 def check_numbers(numbers: Sequence[int], name_of: Callable[[int], str], num_classes: int) -> None:
-    """Checks that all are numbers of classes.
+    """Check that all class numbers are in range.
 
     Raises:
         DataError: one is not; names its sample.

@@ -1,4 +1,4 @@
-"""Which of the two ways a data set takes to the network: kept on the device, or read by worker processes."""
+"""Opening a data set in one of two ways: resident on the device, or read by dataloader workers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,35 +25,35 @@ from roadmap.errors import ConfigError
 
 
 class TrainData(Protocol):
-    """Batches to train on."""
+    """Training batches."""
 
-    updates: int  # of an epoch
-    in_advance: int  # micro-batches that may be made before they are asked for
+    updates: int  # per epoch
+    in_advance: int  # micro-batches that may be made before they are requested
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]: ...
 
 
 class EvalData(Protocol):
-    """Batches to evaluate on, each image once."""
+    """Evaluation batches, with each image once."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """How batches are made and brought to the device."""
+    """Settings for making batches and moving them to the device."""
 
-    batch_size: int  # images of a micro-batch
-    accumulation: int  # micro-batches of an update
+    batch_size: int  # images per micro-batch
+    accumulation: int  # micro-batches per update
     seed: int
     device: torch.device
-    workers: int | None  # processes; None: by the size of the set
-    resident: bool | None  # kept on the device; None: where it can be
+    workers: int | None  # dataloader workers; None: by the size of the set
+    resident: bool | None  # keep the images on the device; None: if possible
     share: Share = ALONE
 
 
 def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> TrainData:
-    """Training batches of the images, augmented."""
+    """Open the images as augmented training batches."""
     images = checked(images, data.on_error)
     order = Order(len(images), load.batch_size, load.accumulation, load.seed, load.share)
     resident = _keep_on_device(images, data, augment, load)
@@ -69,7 +69,7 @@ def open_train(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadS
 
 
 def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> EvalData:
-    """Batches of the images, each once and as it is."""
+    """Open the images as evaluation batches, each image once and unaugmented."""
     images = checked(images, data.on_error)
     resident = _keep_on_device(images, data, augment, load)
     if resident is not None:
@@ -87,7 +87,7 @@ def open_eval(images: Images, data: DataSpec, augment: AugmentSpec, load: LoadSp
 def _keep_on_device(
     images: CheckedImages, data: DataSpec, augment: AugmentSpec, load: LoadSpec
 ) -> ResidentImages | None:
-    """The images on the device; None where worker processes are to read them."""
+    """Return the images on the device; None if dataloader workers must read them."""
     if load.resident is False:
         return None
     obstacle = find_obstacle(images, data, augment, load.device, 1.0 if load.resident else BUDGET)

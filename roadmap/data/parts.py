@@ -1,4 +1,4 @@
-"""Where the training or the validation images of a folder are: in a folder of their own, or in archives."""
+"""Location of the training or validation images of a folder: in their own folder, or in archives."""
 
 import os
 import re
@@ -14,12 +14,12 @@ VALIDATION_NAMES = ("val", "test", "validation")
 
 
 def find_part(root: Path, names: Sequence[str]) -> Path | list[Path]:
-    """The folder or the archives of the first of the names that is there.
+    """Return the folder or the archives of the first of the names that exists.
 
     Archives are train.tar, train/*.tar, or shards such as imagenet1k-train-0001.tar.
 
     Raises:
-        DataError: none is there, or one is there in several forms, as after an archive was unpacked.
+        DataError: none exists, or one exists in several forms, for example after an archive was unpacked.
     """
     there = [name for name in names if _find_forms(root, name)]
     if not there:
@@ -39,13 +39,13 @@ def find_part(root: Path, names: Sequence[str]) -> Path | list[Path]:
 
 
 def note_choice(root: str, there: Sequence[str]) -> None:
-    """Warns where the first of the names that are there is not the one that everybody would take."""
+    """Warn if the first existing name may not be the expected one."""
     if "validation" in there[1:]:
         warn(f"{root}: {there[0]} is evaluated, though there is validation, too")
 
 
 def _find_forms(root: Path, name: str) -> list[Path | list[Path]]:
-    """The ways in which a part is there."""
+    """Return the forms in which a part exists."""
     shard = re.compile(rf"((.*-)?{name}-\d+|.*-{name})\.tar", re.IGNORECASE)
     beside, inside = _list_archives(root), _list_archives(root / name)
     archives = (

@@ -1,4 +1,4 @@
-"""Images as arrays: what every source gives, and how a file becomes one."""
+"""Images as arrays: the common form of all sources, and decoding of files to it."""
 
 import io
 import os
@@ -14,47 +14,47 @@ from PIL import Image
 from roadmap.data.modes import as_rgb
 
 Pixels = np.ndarray  # an RGB image, uint8 (H, W, 3)
-JPEG = b"\xff\xd8\xff"  # what a file of it begins with
+JPEG = b"\xff\xd8\xff"  # first bytes of a JPEG file
 BEFORE_A_FRAME = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # its markers, such as of tables and comments
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those that height and width follow
-PPM = re.compile(rb"P6\n(\d+) (\d+)\n255\n")  # an uncompressed RGB image's, as Pillow writes it: width and height
-# torchvision 0.29 announces that its decoder will go; then Pillow reads all files, to the same pixels.
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # its markers that height and width follow
+PPM = re.compile(rb"P6\n(\d+) (\d+)\n255\n")  # header of an RGB image, as Pillow writes it: width and height
+# torchvision 0.29 deprecates its decoder. Without it, Pillow reads all files, to the same pixels.
 DECODE_JPEG = getattr(torchvision.io, "decode_jpeg", None)
 
 
 def read_image(path: str | Path) -> Pixels:
-    """The image of a file.
+    """Read the image of a file.
 
     Raises:
-        OSError: it can't be opened, or it is damaged or of no known format; Pillow has other exceptions, too.
+        OSError: it cannot be opened, or is damaged or of an unknown format; Pillow also raises other exceptions.
     """
     with open(path, "rb") as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)  # 0 on some file systems, whatever is in the file
+        content = bytearray(os.fstat(file.fileno()).st_size)  # 0 on some file systems, whatever the file holds
         del content[file.readinto(content) :]
         content += file.read()
     return decode_image(content)
 
 
 def decode_image(content: bytearray) -> Pixels:
-    """The image of a file's content; the same pixels as by Pillow, which reads what is no RGB JPEG or PPM.
+    """Decode a file's content, to the same pixels as Pillow, which reads all but RGB JPEG and PPM.
 
     torchvision's decoder takes 0.87 ms for a JPEG of 500x375 pixels, Pillow 1.02 and 0.1 for the array (medians of
     64 files, 1 thread of an AMD EPYC, torchvision 0.29, Pillow 12, 2026-11-25). A PPM file of 341x256 is read in
-    0.09 ms, by Pillow in 0.96 (256 files, 1 thread of an Intel Xeon of 2.5 GHz, 2026-11-26).
+    0.09 ms, by Pillow in 0.96 (256 files, 1 thread of a 2.5 GHz Intel Xeon, 2026-11-26).
 
     Args:
-        content: memory that may be written to, since torch warns of other; an uncompressed image stays in it.
+        content: writable memory, since torch warns of other; an uncompressed image stays in it.
 
     Raises:
-        OSError: it is damaged or of no known format; Pillow has other exceptions, too.
+        OSError: it is damaged or of an unknown format; Pillow also raises other exceptions.
     """
     if DECODE_JPEG is not None and content.startswith(JPEG) and _is_moderate(content):
         try:
             decoded = DECODE_JPEG(torch.frombuffer(content, dtype=torch.uint8))
-        except RuntimeError:  # Pillow says in words what is wrong, or can read it
+        except RuntimeError:  # Pillow can read it, or explains what is wrong
             pass
         else:
-            if len(decoded) == 3:  # one channel is gray, four are inks
+            if len(decoded) == 3:  # 1 channel is grayscale, 4 are CMYK
                 return decoded.permute(1, 2, 0).numpy()
     header = PPM.match(content)
     if header:
@@ -66,10 +66,10 @@ def decode_image(content: bytearray) -> Pixels:
 
 
 def _is_moderate(content: bytearray) -> bool:
-    """Whether a JPEG says to have no more pixels than Pillow takes without a warning.
+    """Return True if a JPEG's header states no more pixels than Pillow reads without a warning.
 
-    torchvision's decoder knows no bound, so Pillow reads the others: those with more, and those in which the size
-    is not where it is looked for.
+    torchvision's decoder has no limit. So Pillow reads the others: those with more pixels, and those whose size is
+    elsewhere in the file.
     """
     position = len(JPEG) - 1
     while position + 9 <= len(content) and content[position] == 0xFF:

@@ -1,4 +1,4 @@
-"""Reading images that may be damaged: each failure names its file, and stops the run or is counted."""
+"""Reading of possibly damaged images: each failure names its file, and stops the run or is counted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from roadmap.data.spec import OnError
 from roadmap.errors import DataError, first_line, in_one_line
 
 Sample = tuple[Pixels, int]
-LISTED = 5  # skipped files that a report names
+LISTED = 5  # maximum number of skipped files in a report
 
 
 class Images(Protocol):
-    """Images by number: an image of any size, and its class from 0."""
+    """Images by index: an image of any size, and its class index."""
 
     def __len__(self) -> int: ...
 
@@ -29,7 +29,7 @@ class Skipped:
     """Images that could not be read under data.on_error=skip."""
 
     names: list[str]
-    images: int  # of the whole set
+    images: int  # in the whole set
 
     def __str__(self) -> str:
         more = f" and {len(self.names) - LISTED} more" if len(self.names) > LISTED else ""
@@ -37,9 +37,9 @@ class Skipped:
 
 
 class CheckedImages:
-    """Images whose failures are told with their file.
+    """Images whose errors name their file.
 
-    Which ones were skipped is kept in shared memory, so that a worker process's failures are counted too.
+    Skipped images are recorded in shared memory, so that failures in dataloader workers are counted too.
     """
 
     def __init__(self, images: Images, on_error: OnError):
@@ -51,10 +51,10 @@ class CheckedImages:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        """The image, whatever on_error says.
+        """Return the image, regardless of on_error.
 
         Raises:
-            DataError: it can't be read; names its file and the cause.
+            DataError: it cannot be read; names its file and the cause.
         """
         try:
             return self.images[index]
@@ -71,10 +71,10 @@ class CheckedImages:
         return ". Replace it, or go on without such images by data.on_error=skip"
 
     def read(self, index: int) -> Sample | None:
-        """The image, or None where it can't be decoded under data.on_error=skip.
+        """Return the image, or None if it cannot be decoded under data.on_error=skip.
 
         Raises:
-            DataError: it can't be decoded under `raise`, or the file system fails, which no skipping mends.
+            DataError: it cannot be decoded under `raise`, or the file system fails, which skipping cannot fix.
         """
         try:
             return self[index]
@@ -87,7 +87,7 @@ class CheckedImages:
             return None
 
     def read_from(self, index: int) -> Sample:
-        """The image, or where it is skipped the next one that can be read, so that a batch keeps its size."""
+        """Return the image, or if it is skipped the next readable one, so that a batch keeps its size."""
         for step in range(len(self)):
             sample = self.read((index + step) % len(self))
             if sample is not None:
@@ -95,42 +95,42 @@ class CheckedImages:
         raise DataError(f"none of the {len(self):,} images can be read, such as {name_of(self.images, index)}")
 
     def skipped(self, join: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
-        """What this process and its workers skipped until now.
+        """Return what this process and its dataloader workers have skipped so far.
 
         Args:
-            join: of the flags of several processes, uint8 (images,), makes those of all.
+            join: combines the flags of several ranks, uint8 (images,).
         """
         places = join(self._skipped).nonzero().flatten().tolist()
         return Skipped([name_of(self.images, index) for index in places], len(self))
 
     def mark_skipped(self, places: list[int]) -> None:
-        """Counts what an earlier process skipped when it made a cache of this set."""
+        """Count images that an earlier process skipped when it cached this set."""
         self._skipped[places] = 1
 
 
 def checked(images: Images, on_error: OnError) -> CheckedImages:
-    """The images, whose failures are told with their file."""
+    """Return the images with errors that name their file."""
     return images if isinstance(images, CheckedImages) else CheckedImages(images, on_error)
 
 
 def name_of(images: Images, index: int) -> str:
-    """The file of an image, or its number where there is none."""
-    name = getattr(images, "name_of", None)  # files
+    """Return the file of an image, or its index if there is none."""
+    name = getattr(images, "name_of", None)  # of files
     return in_one_line(name(index)) if callable(name) else f"image {index}"
 
 
 def origin_of(images: Images, index: int) -> str | None:
-    """All that an image and its class come from, to notice a change; None for one that is in no file.
+    """Return everything that an image and its class depend on, to detect a change; None if it is in no file.
 
     Raises:
-        OSError: its file can't be found.
+        OSError: its file cannot be found.
     """
-    origin = getattr(images, "origin_of", None)  # files, and parts of sets
+    origin = getattr(images, "origin_of", None)  # of files, and parts of sets
     return origin(index) if callable(origin) else None
 
 
 def _is_system_error(error: BaseException | None) -> bool:
-    """Such as no permission, no such file, or too many open ones; what a decoder raises has no number."""
+    """Return True for errors such as no permission or too many open files; decoders' errors have no errno."""
     return isinstance(error, OSError) and error.errno is not None
 
 

@@ -1,4 +1,4 @@
-"""Small data on the device: decoded once to uint8, augmented in batches, with nothing to wait for."""
+"""Small data sets on the device: decoded once to uint8, augmented in batches, without waiting for data."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from roadmap.data.reading import CheckedImages
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 from roadmap.machine import count_memory
 
-BUDGET = 0.25  # of the device's memory, where it was not asked for
-TOGETHER = 512 * 64 * 64  # pixels that are augmented in one go: calls cost more than the pixels of a small batch
-TOGETHER_ON_GPU = 8192 * 64 * 64  # where to start the 560 kernels takes as long as an update of a small network
-MOST_PRODUCTS = 2**15  # images; cuBLAS takes up to 65,535 products of matrices in one go
-AUGMENTING = 1 / 32  # of a GPU's memory
-BYTES_A_PIXEL = 50  # at the peak of augmenting, of all three channels
+BUDGET = 0.25  # part of the device's memory, if residence was not requested
+TOGETHER = 512 * 64 * 64  # pixels augmented at once: for a small batch, the calls cost more than the pixels
+TOGETHER_ON_GPU = 8192 * 64 * 64  # launching the 560 kernels takes as long there as an update of a small network
+MOST_PRODUCTS = 2**15  # images; cuBLAS takes up to 65,535 matrix products in one call
+AUGMENTING = 1 / 32  # part of a GPU's memory
+BYTES_A_PIXEL = 50  # at the peak of augmentation, for all three channels
 
 
 class ResidentImages:
-    """All images of a set, uint8 (N, 3, S, S), and labels (N,), on the device."""
+    """All images of a set, uint8 (N, 3, S, S), and their labels (N,), on the device."""
 
     def __init__(self, images: CheckedImages, data: DataSpec, device: torch.device):
         decoded = decode(images, data)
@@ -40,13 +40,13 @@ class ResidentImages:
         return len(self.labels)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Levels float32 (N, 3, S, S), which are changed, to mean 0 and deviation 1 a channel."""
+        """Normalize levels, float32 (N, 3, S, S), in place to mean 0 and standard deviation 1 per channel."""
         return images.sub_(self.mean).div_(self.std)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Micro-batches that are made together."""
+    """Micro-batches that are made at once."""
 
     plans: Sequence[BatchPlan]
     draws: BatchDraws
@@ -54,18 +54,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which of an order's micro-batches are made together, and what is drawn for them.
+    """Groups of an order's micro-batches, with their random draws.
 
-    It does not refer to the batches that may hold its groups: such a cycle would keep the images on the device.
+    Holds no reference to the batches that may hold its groups: such a cycle would keep the images on the device.
     """
 
     order: Order
     augment: BatchAugment
     size: int  # of the images, in pixels
-    together: int  # micro-batches
+    together: int  # micro-batches per group
 
     def draw(self, epoch: int, start: int) -> Iterator[Group]:
-        """The groups of `epoch` (from 0), from micro-batch `start` on, which begins one."""
+        """Yield the groups of `epoch` (from 0), from micro-batch `start` on, which must begin a group."""
         plans = self.order.plans(epoch)
         for first in range(start, len(plans), self.together):
             some = plans[first : first + self.together]
@@ -76,8 +76,8 @@ class Grouping:
 class ResidentTrainBatches:
     """The batches of an order, augmented on the device; the counterpart of batches.TrainBatches.
 
-    They are the same however many are made at once. Wherever an epoch starts, those are made together that are from
-    its beginning, since a GPU may take another kernel for another number of images.
+    The batches do not depend on how many are made at once. Groups are counted from the epoch's beginning, wherever
+    it is resumed, since a GPU may use another kernel for another number of images.
     """
 
     def __init__(self, images: ResidentImages, data: DataSpec, augment: AugmentSpec, order: Order):
@@ -89,10 +89,10 @@ class ResidentTrainBatches:
         self.in_advance = 0
         together = max(count_together(images.pixels) // order.batch_size, 1)
         self.grouping = Grouping(order, self.augment, images.pixels.shape[3], together)
-        self._following: tuple[int, Iterable[Group]] | None = None  # the groups of the epoch that may come next
+        self._following: tuple[int, Iterable[Group]] | None = None  # the groups of the probable next epoch
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
-        """This process's micro-batches of each update of `epoch` (from 0), from update `start` on."""
+        """Yield this rank's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         first = start * self.order.accumulation
         batches = islice(self._make(self._open(epoch, first)), first % self.grouping.together, None)
         for _ in range(start, self.updates):
@@ -101,7 +101,7 @@ class ResidentTrainBatches:
             self._following = epoch + 1, Ahead(self.grouping.draw(epoch + 1, 0))
 
     def _open(self, epoch: int, first: int) -> Iterable[Group]:
-        """The groups from that of micro-batch `first` on."""
+        """Return the groups from that of micro-batch `first` on."""
         following, self._following = self._following, None
         if following is not None and (following[0], 0) == (epoch, first):
             return following[1]
@@ -118,12 +118,12 @@ class ResidentTrainBatches:
 
 
 def works_ahead(device: torch.device) -> bool:
-    """Whether the host draws while the device computes; a CPU has its cores at work already."""
+    """Return True if the host draws while the device computes; on a CPU all cores are busy already."""
     return device.type == "cuda"
 
 
 def count_together(pixels: Tensor) -> int:
-    """How many of the images (M, 3, S, S) are augmented in one go."""
+    """Return how many of the images (M, 3, S, S) are augmented at once."""
     device = pixels.device
     if device.type != "cuda":
         return TOGETHER // pixels.shape[3] ** 2
@@ -132,7 +132,7 @@ def count_together(pixels: Tensor) -> int:
 
 
 class ResidentEvalBatches:
-    """This process's share of the images, each once, in order."""
+    """This rank's share of the images, each once, in order."""
 
     def __init__(self, images: ResidentImages, batch_size: int, share: Share):
         self.images = images
@@ -148,12 +148,12 @@ class ResidentEvalBatches:
 def find_obstacle(
     images: CheckedImages, data: DataSpec, augment: AugmentSpec, device: torch.device, budget: float = BUDGET
 ) -> str | None:
-    """Why a set can't be kept on the device with the same distribution of training images; None if it can.
+    """Return why a set cannot stay on the device with the same distribution of training images; None if it can.
 
-    The first image speaks for the size of all; `decode` checks the others.
+    The first image stands for the size of all; `decode` checks the others.
 
     Args:
-        budget: the part of the device's memory that it may take.
+        budget: the part of the device's memory that it may use.
     """
     size = data.image_size
     height, width, _ = images.read_from(0)[0].shape
@@ -169,7 +169,7 @@ def find_obstacle(
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes of the device, or of the machine."""
+    """Return the bytes of memory of the device, or of the machine."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return count_memory()

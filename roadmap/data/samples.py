@@ -1,4 +1,4 @@
-"""The images of a tar archive, and in a WebDataset the labels beside them: KEY.jpg, KEY.cls, KEY.json."""
+"""Images of a tar archive, and in a WebDataset their labels: KEY.jpg, KEY.cls, KEY.json."""
 
 import os
 from collections import Counter
@@ -17,16 +17,16 @@ LONGEST_LABEL = 1 << 24  # bytes; a description may hold more than a label
 
 @dataclass
 class Samples:
-    """An archive's images, its labels by the samples' keys, and the endings of its other files."""
+    """An archive's images, its labels by sample key, and the endings of its other files."""
 
     images: list[Entry]
     labels: dict[str, Label]
     left_out: Counter[str]
 
     def drop_parts(self) -> Counter[str]:
-        """Keeps one image of each sample of a WebDataset, and returns the endings of the others.
+        """Keep one image of each WebDataset sample, and return the endings of the others.
 
-        That is KEY with the first of the images' endings, jpg before png, as timm has it: KEY.seg.png is a mask.
+        As in timm, this is KEY with the first of the image endings, jpg before png: KEY.seg.png is a mask.
         """
         order = {ending: place for place, ending in enumerate(image_files.ENDINGS)}
         chosen: dict[str, Entry] = {}
@@ -40,10 +40,10 @@ class Samples:
 
 
 def list_samples(path: Path) -> Samples:
-    """What of an archive can be trained on.
+    """Return the images and labels of an archive.
 
     Raises:
-        DataError: it can't be read, or a label in it can't.
+        DataError: the archive or a label in it cannot be read.
     """
     entries, others = list_files(path)
     images: list[Entry] = []
@@ -66,13 +66,13 @@ def list_samples(path: Path) -> Samples:
 
 
 def key_of(name: str) -> str:
-    """What the files of one WebDataset sample share: everything up to the first dot of the last part."""
+    """Return the common part of the files of a WebDataset sample: all up to the first dot of the file name."""
     folder, base = os.path.split(name)
     return os.path.join(folder, base.split(".", 1)[0])
 
 
 def _ending_of(name: str) -> str:
-    """The rest, in small letters."""
+    """Return the rest of the name, in lower case."""
     return name[len(key_of(name)) :].lower()
 
 
@@ -82,12 +82,12 @@ def _read_label(path: Path, entry: Entry, file: IO[bytes], ending: str) -> Label
             raise ValueError(f"it has {entry.size:,} bytes")
         file.seek(entry.offset)
         return parse_label(file.read(entry.size), ending)
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or no label
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or no label
         raise DataError(f"{path}: {entry.name} can't be read as a label: {first_line(error)}") from error
 
 
 def _join_labels(path: Path, plain: dict[str, Label], described: dict[str, Label]) -> dict[str, Label]:
-    """Those of .cls files and of .json files, which may name the class that the former number."""
+    """Merge the labels of .cls and .json files; the latter may name the class that the former number."""
     for key in sorted(plain.keys() & described.keys()):
         if type(plain[key]) is type(described[key]) and plain[key] != described[key]:
             raise DataError(f"{path}: {key}.cls has the label {plain[key]}, {key}.json {described[key]}")

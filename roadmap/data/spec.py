@@ -1,4 +1,4 @@
-"""What the images are, and how they are varied while training."""
+"""Settings of the images and of their augmentation."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from roadmap.errors import ConfigError
 
 
 class Source(StrEnum):
-    """Where images come from (sources.py)."""
+    """Source of the images (sources.py)."""
 
     digits = "digits"
     cifar10 = "cifar10"
@@ -22,39 +22,39 @@ class Interpolation(StrEnum):
 
 
 class OnError(StrEnum):
-    """What an image that can't be decoded does."""
+    """Action on an image that cannot be decoded."""
 
     stop = "raise"  # ends the run with the image's path
-    skip = "skip"  # is left out, counted and reported
+    skip = "skip"  # leaves the image out, counts and reports it
 
 
 class Crop(StrEnum):
-    """How a training image is cut."""
+    """Crop of a training image."""
 
     resized = "resized"  # random resized crop: a part of `scale` of the area, ratio 3/4 to 4/3
-    padded = "padded"  # zeros around (an eighth of the size), then a crop of the image's own size
+    padded = "padded"  # zero padding (an eighth of the size), then a crop of the image's own size
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A data set: its images, classes and statistics. The network takes them from here."""
+    """A data set: its images, classes and statistics. The network takes its input size and classes from here."""
 
     name: str
     source: Source
     root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/), or with archives (archives.py), or
     #   hfds/NAME of Hugging Face; None: the source's own place
     num_classes: int
-    mean: tuple[float, ...]  # a channel, of pixels in 0..1
-    std: tuple[float, ...]  # a channel, of pixels in 0..1
-    image_size: int  # pixels, height and width into the network
+    mean: tuple[float, ...]  # per channel, of pixels in 0..1
+    std: tuple[float, ...]  # per channel, of pixels in 0..1
+    image_size: int  # height and width of the network's input, in pixels
     stem_stride: int  # total stride of the stem that suits this size
     crop_pct: float  # evaluation resizes the short side to image_size / crop_pct, then crops the center
     interpolation: Interpolation
-    on_error: OnError  # of an image that can't be decoded
+    on_error: OnError  # if an image cannot be decoded
     cache: str | None  # folder of decoded images, for sets that stay on the device; "auto": the user's; None: none
     holdout: int  # training images, drawn once and for all, that are evaluated in place of the validation images:
     #   what a recipe is chosen on, so that the validation images stay unseen; 0: none
-    mirror: bool  # a mirrored image keeps its class; False forbids the recipe's flip
+    mirror: bool  # True if a mirrored image keeps its class; False forbids the recipe's flip
     note: str | None  # what a curve on this data can and cannot show; printed below it
 
     def __post_init__(self) -> None:
@@ -73,13 +73,13 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """Variation of single training images; a part of the recipe (table 5)."""
+    """Augmentation of single training images; part of the recipe (table 5)."""
 
     crop: Crop
-    scale: tuple[float, ...]  # smallest and largest part of the area that a resized crop takes
+    scale: tuple[float, ...]  # smallest and largest part of the area in a resized crop
     rand_augment: str | None  # in timm's notation, such as rand-m9-mstd0.5-inc1
     erasing: float  # probability of random erasing, per-pixel noise, after normalization
-    flip: float  # probability of a horizontal flip, where data.mirror allows one
+    flip: float  # probability of a horizontal flip, if data.mirror allows one
 
     def __post_init__(self) -> None:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:

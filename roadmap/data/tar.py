@@ -1,7 +1,7 @@
-"""What is in an uncompressed tar archive, and where. Nothing is unpacked, and no header is believed.
+"""Contents of an uncompressed tar archive, with their offsets. Unpacks nothing, and trusts no header.
 
-Python's tarfile goes back for ever where a size is negative (CVE-2025-8194), takes a broken header for the end of
-the archive, and reads a name of any length.
+Python's tarfile loops forever if a size is negative (CVE-2025-8194), takes a damaged header for the archive's end,
+and reads names of any length.
 """
 
 import posixpath
@@ -13,14 +13,14 @@ from typing import IO, Any, cast
 
 from roadmap.errors import DataError, first_line
 
-LONGEST_HEADER = 1 << 17  # bytes of a name, or of what else is said of a file
-BEHIND = 1 << 20  # bytes behind the end that are looked at; writers pad with zeros
-LINKS = 40  # one behind the other, as many as Linux follows
+LONGEST_HEADER = 1 << 17  # bytes of a name, or of other metadata of a file
+BEHIND = 1 << 20  # bytes after the end that are checked; writers pad with zeros
+LINKS = 40  # maximum length of a chain, as in Linux
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file in an archive: a stretch of its bytes."""
+    """A file in an archive: a range of its bytes."""
 
     name: str
     offset: int
@@ -28,12 +28,12 @@ class Entry:
 
 
 def list_files(path: Path) -> tuple[list[Entry], list[str]]:
-    """The files that would be unpacked, and the names of what else there is but folders, such as a broken link.
+    """Return the files that would be unpacked, and the names of other non-folder entries, such as broken links.
 
-    A link to a file of the archive is that file. Of several files of one name the last counts.
+    A link to a file of the archive counts as that file. Of several files with one name, the last counts.
 
     Raises:
-        DataError: it is no uncompressed tar archive, or not a whole one, or it says what can't be.
+        DataError: it is no uncompressed tar archive, or it is truncated or inconsistent.
     """
     files: dict[str, Entry] = {}
     links: dict[str, str] = {}
@@ -55,7 +55,7 @@ def list_files(path: Path) -> tuple[list[Entry], list[str]]:
             _check_end(file, archive.offset)
     except (
         Exception
-    ) as error:  # tarfile raises ValueError, RecursionError, OverflowError and others of damaged ones
+    ) as error:  # tarfile raises ValueError, RecursionError, OverflowError and others for damaged archives
         raise DataError(f"{path} can't be read as an uncompressed tar archive: {first_line(error)}") from error
     for name in links:
         target = _follow(name, links, files)
@@ -67,7 +67,7 @@ def list_files(path: Path) -> tuple[list[Entry], list[str]]:
 
 
 class _Bounded:
-    """A file of which tarfile reads headers alone."""
+    """A file from which tarfile reads only headers."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -82,7 +82,7 @@ class _Bounded:
 def _read_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     end = -1
     while (member := archive.next()) is not None:
-        cast(Any, archive).members.clear()  # or those of millions of files would stay in memory
+        cast(Any, archive).members.clear()  # otherwise millions of entries would stay in memory
         if member.issparse():
             raise tarfile.ReadError(f"{member.name} has holes: pack it without --sparse")
         stop = member.offset_data + (member.size if member.isreg() else 0)
@@ -95,7 +95,7 @@ def _read_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _check_end(file: IO[bytes], end: int) -> None:
-    """An archive ends with an empty block; behind it another one may have been joined, which tarfile ignores."""
+    """Check for the empty final block; another archive may be appended after it, which tarfile ignores."""
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:

@@ -1,4 +1,4 @@
-"""Why a dataloader worker ended: killed from outside, out of memory, or by a crash of its own."""
+"""Cause of a dataloader worker's end: killed from outside, out of memory, or crashed."""
 
 import signal
 import threading
@@ -15,19 +15,19 @@ from roadmap.errors import DataError, RoadmapError, WorkerLostError, WorkerMemor
 from roadmap.machine import CRASHES, MemoryKills
 
 LESS = "Fewer workers by hardware.workers=N need less, and 0 reads in this process"
-NO_MEMORY = (  # what torch and Python raise in a worker
+NO_MEMORY = (  # raised by torch and Python in a worker
     "Caught MemoryError in DataLoader worker",
     "unable to allocate shared memory",
     "unable to write to file </torch_",
 )
-PATIENCE_S = 0.5  # a pipe breaks a moment before the exit code can be read
+PATIENCE_S = 0.5  # a pipe breaks shortly before the exit code can be read
 
 _watched: "WeakKeyDictionary[DataLoader[Any], MemoryKills]" = WeakKeyDictionary()
 _pin_errors: list[BaseException] = []
 
 
 def watch_workers(loader: DataLoader[Any]) -> None:
-    """Lets `explain_worker_ends` find the loader's workers."""
+    """Register the loader's workers for `explain_worker_ends`."""
     if loader.num_workers:
         _watched[loader] = MemoryKills()
     if loader.pin_memory:
@@ -36,18 +36,18 @@ def watch_workers(loader: DataLoader[Any]) -> None:
 
 @contextmanager
 def explain_worker_ends() -> Iterator[None]:
-    """Replaces what torch raises inside if a worker died, at whatever line its SIGCHLD handler does so.
+    """Replace torch's internal error if a worker died; its SIGCHLD handler raises at any line.
 
     Raises:
         WorkerLostError: the worker was killed from outside.
-        WorkerMemoryError: there was no memory for it.
-        DataError: it crashed.
+        WorkerMemoryError: the worker ran out of memory.
+        DataError: the worker crashed.
     """
     try:
         yield
     except RoadmapError:
         raise
-    except Exception as error:  # a pipe that breaks at any byte raises errors of many kinds
+    except Exception as error:  # a pipe that breaks at any byte raises errors of many types
         ended = _find_end(error)
         if ended is None:
             if _pin_errors and "Pin memory thread" in str(error):
@@ -82,7 +82,7 @@ def _find_end(error: Exception) -> DataError | None:
 
 
 def _wait_for_a_dead_worker() -> tuple[DataLoader[Any] | None, int]:
-    """The loader of a worker that ended badly, and its exit code."""
+    """Return the loader of a worker that failed, and the worker's exit code."""
     end = time.monotonic() + PATIENCE_S
     while _watched:
         for loader in list(_watched):
@@ -101,7 +101,7 @@ def _last_line(error: Exception) -> str:
 
 @cache
 def _hold_pin_errors() -> None:
-    """Keeps the error of torch's thread that pins memory, for the one that the process raises after it."""
+    """Keep the error of torch's pin-memory thread, for the error that the process raises after it."""
     outer = threading.excepthook
 
     def hold(args: Any) -> None:

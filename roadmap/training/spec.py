@@ -91,9 +91,7 @@ class HardwareSpec:
     channels_last: bool  # memory format of images and weights
     compile: bool  # torch.compile; measured to be slower on CPU
     workers: int | None  # dataloader workers; None: the number of cores minus one, and none if the data set is tiny
-    resident: (
-        bool | None
-    )  # images stay on the device, augmented in batches; None: if they fit a quarter of its memory
+    resident: bool | None  # images stay on the device, augmented in batches; None: if they fit in 1/4 of it
     deterministic: bool  # the same command gives the same numbers on the same machine
     checkpoint_minutes: float  # maximum time between checkpoints, also within an epoch
 
