@@ -7,6 +7,7 @@ Every image below the first folder gets a file of the same path below the second
 decode: without JPEG's losses, in about 260 KB an image, 335 GB for ImageNet's 1.28 million. Stopped and started
 again, it goes on. At the end every original is accounted for: shrunk, copied, done before, or failed and listed in
 failed.txt; the exit status is 1 if any failed. Files that are no images by their ending are counted in a warning.
+Training ignores the orientation in an image's EXIF data; --upright turns images by it once and for all.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.progress import track
 
 from roadmap.console import Console, warn
@@ -35,9 +36,10 @@ from roadmap.script import positive, run_script, whole_number
 
 SETTINGS = "shrunk.json"
 FAILED = "failed.txt"
-OUTCOMES = ("shrunk", "copied", "done before")
+OUTCOMES = ("shrunk", "turned", "copied", "done before")
 LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # what Pillow calls a format, and what is written for it
 LOSSLESS = {"PNG", "PPM", "BMP", "TIFF"}
+ORIENTATION = 274  # EXIF's tag; 1 is upright
 PIECE = 64  # images that a process takes at a time
 
 
@@ -51,6 +53,7 @@ def main() -> int:
         "--quality", type=whole_number(1, 95), default=95, metavar="Q", help="of JPEG, 1 to 95; default: 95"
     )
     form.add_argument("--uncompressed", action="store_true", help="PPM files, larger and faster to read")
+    parser.add_argument("--upright", action="store_true", help="turn images by the orientation in their EXIF data")
     cores = count_cores()
     parser.add_argument("--workers", type=positive, default=cores, metavar="N", help=f"processes; default: {cores}")
     arguments = parser.parse_args()
@@ -62,6 +65,7 @@ def main() -> int:
             short_side=arguments.short_side,
             quality=None if arguments.uncompressed else arguments.quality,
             workers=arguments.workers,
+            upright=arguments.upright,
         )
     except RoadmapError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,7 +82,7 @@ def main() -> int:
 
 
 def shrink_folder(
-    source: Path, target: Path, *, short_side: int, quality: int | None, workers: int
+    source: Path, target: Path, *, short_side: int, quality: int | None, workers: int, upright: bool = False
 ) -> tuple[Counter[str], list[str]]:
     """How many images were shrunk, copied, done before or failed; and each failure with its cause.
 
@@ -97,9 +101,11 @@ def shrink_folder(
         warn(describe_left_out(source, left_out))
     if not paths:
         raise DataError(f"{source.absolute()} has no images ({', '.join(ENDINGS)}) in it")
-    form = {"uncompressed": True} if quality is None else {"quality": quality}
+    form: dict[str, object] = {"uncompressed": True} if quality is None else {"quality": quality}
+    if upright:
+        form["upright"] = True
     _check_settings(target, {"source": str(source.resolve()), "short_side": short_side, **form})
-    shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality)
+    shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality, upright=upright)
     ignore = signal.SIGINT, signal.SIG_IGN  # for this process alone: the others finish the files that they are at
     processes = ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore)
     try:
@@ -121,7 +127,9 @@ def shrink_folder(
     return Counter(outcome if outcome in OUTCOMES else "failed" for outcome in results.values()), failures
 
 
-def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, quality: int | None) -> str:
+def shrink_image(
+    source: Path, target: Path, path: Path, *, short_side: int, quality: int | None, upright: bool
+) -> str:
     """One of OUTCOMES, or why it failed. A file is there only when it is whole; without a quality it is a PPM.
 
     Raises:
@@ -135,11 +143,14 @@ def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, qua
         result.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(source / path) as image:
             scale = short_side / min(image.size)
+            is_turned = upright and image.getexif().get(ORIENTATION, 1) != 1
+            if is_turned:
+                ImageOps.exif_transpose(image, in_place=True)
             colors = as_rgb(image)  # reads it, or a truncated one would be copied
-            if scale >= 1 and quality is not None:
+            if scale >= 1 and quality is not None and not is_turned:
                 shutil.copyfile(source / path, unfinished)
             else:
-                width, height = (round(side * min(scale, 1)) for side in image.size)
+                width, height = (round(side * min(scale, 1)) for side in colors.size)
                 small = colors.resize((width, height), Image.Resampling.BICUBIC)
                 _save(small, unfinished, image.format, quality)
         os.replace(unfinished, result)
@@ -151,7 +162,7 @@ def shrink_image(source: Path, target: Path, path: Path, *, short_side: int, qua
         return visible(first_line(error))
     finally:
         unfinished.unlink(missing_ok=True)
-    return "copied" if scale >= 1 else "shrunk"
+    return "shrunk" if scale < 1 else "turned" if is_turned else "copied"
 
 
 def _save(image: Image.Image, path: Path, kind: str | None, quality: int | None) -> None:

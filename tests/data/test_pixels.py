@@ -198,6 +198,16 @@ def test_of_several_frames_the_first_is_read(kind: str) -> None:
     np.testing.assert_allclose(decode_image(content), np.asarray(frames[0]), atol=3)
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_an_orientation_is_not_obeyed(kind: str, mode: str) -> None:
+    """As by torchvision's ImageFolder and by timm; in TIFF alone Pillow obeys it for them and for us."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.open(io.BytesIO(encode(mode, "png")))
+    np.testing.assert_array_equal(decode_image(save(image, kind, exif=exif)), decode_image(save(image, kind)))
+
+
 def test_a_format_that_another_program_draws_is_refused() -> None:
     """Pillow would start Ghostscript for a file that a data set brought."""
     with pytest.raises(ValueError, match="its format is EPS"):

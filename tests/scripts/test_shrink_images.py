@@ -251,6 +251,32 @@ def test_what_is_shrunk_is_what_is_trained_on(
     assert "2 files are left out: 1 .gif, 1 .csv. Images are" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["RGB", "16 bits"])
+def test_an_orientation_is_obeyed_where_asked(tmp_path: Path, shrink_folder: Callable[..., Any], kind: str) -> None:
+    """Each that a camera writes which is held sideways, or upside down; training never obeys it."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    levels = np.arange(24 * 16).reshape(16, 24).astype(np.uint16) * 160
+    image = Image.fromarray(levels) if kind == "16 bits" else Image.fromarray((levels >> 8).astype(np.uint8))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image.save(folder / f"{orientation}.png", exif=exif)
+    options = {"short_side": 16, "quality": 95, "workers": 1}
+    assert shrink_folder(folder, tmp_path / "as-it-is", **options) == ({"copied": 8}, [])
+    assert shrink_folder(folder, tmp_path / "upright", **options, upright=True) == ({"copied": 1, "turned": 7}, [])
+    stored = read_image(folder / "1.png")
+    turned = stored.transpose(1, 0, 2)
+    upright = [stored, stored[:, ::-1], stored[::-1, ::-1], stored[::-1]]
+    upright += [turned, turned[:, ::-1], turned[::-1, ::-1], turned[::-1]]
+    for orientation, expected in enumerate(upright, 1):
+        name = f"{orientation}.png"
+        np.testing.assert_array_equal(read_image(tmp_path / "as-it-is" / name), stored)
+        np.testing.assert_array_equal(read_image(tmp_path / "upright" / name), expected)
+    with pytest.raises(DataError, match=r"was made with .*'upright': True"):
+        shrink_folder(folder, tmp_path / "upright", **options)
+
+
 def test_names_reach_the_terminal_and_the_list_as_text(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
     folder = tmp_path / "photographs"
     folder.mkdir()
