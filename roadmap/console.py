@@ -1,4 +1,4 @@
-"""Printing what came from elsewhere, such as names of files and classes, so that the terminal obeys none of it."""
+"""Console that prints outside text, such as names of files and classes, without passing control characters on."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ _warned: set[str] = set()
 
 
 class Console(rich.console.Console):
-    """rich's, which prints control characters as text: those of its own colors and cursor alone are in force."""
+    """rich's console, which escapes control characters other than those of its own colors and cursor."""
 
     def render(
         self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
@@ -23,7 +23,7 @@ class Console(rich.console.Console):
 
 
 def warn(text: str) -> None:
-    """Prints a warning of the data, once, by the first of several processes."""
+    """Print a warning about the data, once, on rank 0."""
     if text not in _warned and find_place().is_first:
         _warned.add(text)
         Console(stderr=True).print(Text.assemble(("warning:", "bold yellow"), f" {visible(text)}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What `train.py` says on the terminal. Only the first of several processes speaks."""
+"""Terminal output of `train.py`. Only rank 0 prints."""
 
 import errno
 import multiprocessing
@@ -17,10 +17,10 @@ from roadmap.training.processes import find_place
 
 
 class Patient:
-    """A file whose loss stops nothing.
+    """A file whose loss does not stop a training.
 
-    It falls silent once nobody reads it any more, as in `train.py ... | head` or a closed terminal. Lines that
-    do not fit on a full disk are lost, and later ones are written if there is room again.
+    It becomes silent once nobody reads it, as in `train.py ... | head` or after the terminal was closed. Lines that
+    do not fit on a full disk are lost, and later ones are written if there is space again.
     """
 
     def __init__(self, file: IO[str]):
@@ -40,7 +40,7 @@ class Patient:
             self._drop(error)
 
     def _drop(self, error: OSError) -> None:
-        """Discards what Python still holds of the file, which it would write again at its end."""
+        """Discard Python's buffer of the file, which it would write again at exit."""
         number = self._file.fileno()
         nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(number)
         os.dup2(nowhere, number)
@@ -55,7 +55,7 @@ class Patient:
 
 
 class Terminal(Console):
-    """A console whose reader may go: the training goes on."""
+    """A console that survives the loss of its reader."""
 
     @property
     def file(self) -> IO[str]:
@@ -66,31 +66,31 @@ class Terminal(Console):
         self._file = new_file
 
 
-# A process of a launcher's shares the terminal with others, so it prints lines and no live display.
+# A launcher's process shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
 QUIET = not find_place().is_first
 OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
 ERR = Terminal(stderr=True, quiet=QUIET)
 
-errors: list[str] = []  # that this process has shown
-_warnings: set[str] = set()  # that this process has shown
+errors: list[str] = []  # printed by this process
+_warnings: set[str] = set()  # printed by this process
 
 
 def forget() -> None:
-    """A new command begins in this process."""
+    """Reset the printed errors and warnings for a new command in this process."""
     errors.clear()
     _warnings.clear()
 
 
 def warn(text: str) -> None:
-    """Prints a warning, unless this process has done so."""
+    """Print a warning, unless this process has already printed it."""
     if text not in _warnings:
         _warnings.add(text)
         ERR.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Prints a line as it is: a name or path in it may hold brackets, which rich would take for markup."""
+    """Print a line verbatim: a name or path in it may contain brackets, which rich would parse as markup."""
     OUT.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -100,7 +100,7 @@ def show_error(error: Exception) -> None:
 
 
 def show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
-    """A line of a run that is done."""
+    """Print one line about a finished run."""
     say(
         f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
         f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
@@ -110,8 +110,8 @@ def show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
 
 
 def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
-    """The table and the figures of the experiments, and every run of the command that is not done."""
-    from roadmap.analysis.curve import draw_curve  # takes half a second, for which a mistyped command need not wait
+    """Print the table of each experiment, draw its figures, and list every run of the command that is not done."""
+    from roadmap.analysis.curve import draw_curve  # takes half a second, which a mistyped command need not wait for
 
     for experiment in sorted({folder.path.parents[1] for folder in folders}):
         try:
@@ -133,15 +133,15 @@ def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
 
 
 def is_done(folder: RunFolder) -> bool:
-    """Whether a run is done; not so where its folder holds something else."""
+    """Return True if a run is done; False if its folder holds something else."""
     try:
         return folder.is_done()
-    except RoadmapError:  # told when the run was refused
+    except RoadmapError:  # reported when the run was refused
         return False
 
 
 def _describe_state(folder: RunFolder) -> tuple[str, Text]:
-    """How a run that is not done stands, and its error; "refused" where its folder holds something else."""
+    """Return the state of an unfinished run, and its error; "refused" if its folder holds something else."""
     try:
         folder.is_done()
         state = folder.state()

@@ -1,10 +1,10 @@
-"""Says what each choice of the roadmap is worth, from the runs of an experiment.
+"""Report the effect of each choice of the roadmap, from the runs of an experiment.
 
     python scripts/attribute.py [EXPERIMENT] [--best]
     python scripts/attribute.py [EXPERIMENT] --axes kernel_size,norm
 
 The runs are those of `python train.py -m +sweep=roadmap`, leave_one_out, add_one_in, shapley or groups; with --axes
-those of +sweep=factorial. An error is one message and exit status 1.
+those of +sweep=factorial. An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.script import run_script
 
-PIPE_WIDTH = 160  # columns where the output is no terminal
+PIPE_WIDTH = 160  # columns if the output is no terminal
 
 
 def main(words: Sequence[str] | None = None) -> int:

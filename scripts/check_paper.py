@@ -1,12 +1,12 @@
-"""Checks an experiment against tables 10 and 11 of the paper.
+"""Check an experiment against tables 10 and 11 of the paper.
 
     python scripts/check_paper.py [EXPERIMENT] [--tolerance 0.3] [--output-dir outputs] [--best]
 
-A row that ran on ImageNet, at the paper's size and with all of its settings claims a reproduction: it passes if its
-mean top-1 is within the tolerance. With other data or settings, as recipe.epochs=100, accuracies can't be compared,
-and only the order of the steps is.
+A row that ran on ImageNet, at the paper's size and with all of its settings, claims a reproduction: it passes if
+its mean top-1 is within the tolerance. With other data or settings, such as recipe.epochs=100, accuracies are not
+comparable, and only the order of the steps is compared.
 
-Exit status: 0 where no claim fails, also where there is none; 1 where one fails; 2 where nothing can be read.
+Exit status: 0 if no claim fails or there is none; 1 if one fails; 2 if nothing can be read.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def read_tolerance(text: str) -> float:
 
 
 def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
+    """Return the configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
     claimed = dict.fromkeys((row.regime, row.recipe) for row in rows if is_called_paper(row))
     return {
         (regime, recipe): asdict(read_config(compose("setting=paper", f"regime={regime}", f"recipe={recipe}")))
@@ -117,7 +117,7 @@ def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]
 def explain_others(
     rows: Sequence[Row], runs: Sequence[Run], papers: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> dict[str, list[str]]:
-    """Why rows that are called as the paper's are no reproductions of it, and their names."""
+    """Return why rows with the paper's names are not reproductions of it, and the rows' names."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         reason = "other settings" if row.setting_hashes else "its runs don't tell their settings"

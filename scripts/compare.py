@@ -1,12 +1,12 @@
-"""Sets experiments beside each other: the settings that differ, and each step's accuracy under them.
+"""Compare experiments: the settings that differ, and each step's accuracy under them.
 
     python scripts/compare.py EXPERIMENT ... [--along recipe.lr] [--transfer] [--output-dir outputs] [--to FOLDER]
 
-One experiment a recipe, all with the same steps, is how a recipe is chosen; train them with data.holdout, so that
-the validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a
-row a run); with --along, a figure of each step against one setting, from the experiments that differ in it alone;
-with --transfer, a figure of each change in the paper beside those of the experiments (transfer.*).
-An error is one message and exit status 1.
+To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
+validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a row
+per run); with --along, a figure of each step against one setting, from the experiments that differ only in it; with
+--transfer, a figure of each change in the paper beside those of the experiments (transfer.*).
+An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from roadmap.setups import find_recipe
 
 logger = logging.getLogger(__name__)
 
-PIPE_WIDTH = 1000  # columns where the output is no terminal: nothing is folded
+PIPE_WIDTH = 1000  # columns if the output is no terminal: nothing is folded
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -80,9 +80,10 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read_finished(folders: Sequence[Path]) -> list[Candidate]:
-    """The experiments in which a run has finished; the others are named in a warning.
+    """Return the experiments with a finished run; warn of the others.
 
-    RunError: there is none, or a folder can't be read.
+    Raises:
+        RunError: there is none, or a folder cannot be read.
     """
     candidates = []
     for folder in folders:

@@ -1,9 +1,9 @@
-"""What a command of train.py will cost on this device, before it is paid: hours, memory, money and energy.
+"""Estimate the cost of a train.py command on this device before it runs: hours, memory, money and energy.
 
     python scripts/plan_roadmap.py -m +sweep=roadmap seed=0,1,2
     python scripts/plan_roadmap.py -m +sweep=roadmap setting=paper --price-per-hour 2.5 --devices 8
 
-An error is one message and exit status 1.
+An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from roadmap.script import positive, print_table, run_script
 from roadmap.sweep import expand
 from roadmap.training.progress import counting_bar
 
-PIPE_WIDTH = 180  # columns where the output is no terminal
+PIPE_WIDTH = 180  # columns if the output is no terminal
 CLOSING = "measured on this machine as busy as it is now; --help explains the columns"
 DESCRIPTION = """\
 Predicts what `python train.py ...` costs on this device. Give it the words of that command, -m included. Every
@@ -69,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
         sweep = read_sweep(overrides, arguments.multirun)
         runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
         for path in filter(None, (arguments.csv, arguments.json)):
-            path.touch()  # a path that can't be written should not cost a measurement
+            path.touch()  # an unwritable path should not cost a measurement
         rows, total, machine = plan(runs, arguments, console)
         if arguments.csv is not None:
             write_csv(arguments.csv, rows)
@@ -124,14 +124,14 @@ def several(text: str) -> list[int]:
 
 
 def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Console) -> tuple[list[Row], Row, Row]:
-    """The bill by rows and in total, and the machine that it was measured on."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler writes of its start and stop to stderr
+    """Return the bill by rows and in total, and the machine that it was measured on."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
     started = time.perf_counter()
     from roadmap.bill import add_up, count_reports, group, write_bill
     from roadmap.jobs import describe_device, find_versions
     from roadmap.training.hardware import pick_device
 
-    start = time.perf_counter() - started  # each command of train.py imports the same
+    start = time.perf_counter() - started  # each command of train.py has the same imports
     groups, left_out = group(runs, arguments.multirun)
     with counting_bar(console) as bar:
         task = bar.add_task("", total=count_reports(groups, arguments.rounds), completed=-1)
@@ -150,7 +150,7 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
 
 
 def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence[int]) -> Row | None:
-    """How fast so many runs of the most expensive step are beside each other, and which number is the fastest."""
+    """Measure each number of concurrent runs of the most expensive step, and find the fastest number."""
     if not rows or not counts:
         return None
     from roadmap.side_by_side import find_best, measure_together
@@ -197,14 +197,14 @@ def make_table(rows: Sequence[Row]) -> Table:
 
 
 def format_time(hours: float) -> str:
-    """Of two or three digits, in the unit that suits."""
+    """Format with two or three digits, in a suitable unit."""
     if hours < 1 / 30:
         return f"{3600 * hours:.0f} s"
     return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:,.3g} h"
 
 
 def describe(rows: Sequence[Row], total: Row) -> list[str]:
-    """The lines below the table."""
+    """Return the lines below the table."""
     left_out = "; ".join(f"{count} {reason}" for reason, count in total["left_out"].items())
     if not rows:
         return [f"nothing is left to run: {left_out}"]
@@ -230,7 +230,7 @@ def describe(rows: Sequence[Row], total: Row) -> list[str]:
 def describe_at_once(
     run: str, images_per_s: dict[int, float | None], obstacles: dict[int, str], best: int | None
 ) -> str:
-    """The rates of runs beside each other in a line, and the words that start so many."""
+    """Return one line with the rates of concurrent runs, and the overrides that start the fastest number."""
     rates = [
         f"{count}: {obstacles[count] if rate is None else f'{rate:,.0f} images/s'}"
         for count, rate in images_per_s.items()

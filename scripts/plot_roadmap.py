@@ -1,8 +1,8 @@
-"""Draws an experiment's roadmap and prints its table.
+"""Draw an experiment's roadmap and print its table.
 
     python scripts/plot_roadmap.py [EXPERIMENT] [--output-dir outputs] [--best]
 
-Writes into EXPERIMENT/figures/. An error is one message and exit status 1.
+Writes into EXPERIMENT/figures/. An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.script import print_table, run_script
 
-PIPE_WIDTH = 160  # columns where the output is no terminal
+PIPE_WIDTH = 160  # columns if the output is no terminal
 
 
 def main() -> int:

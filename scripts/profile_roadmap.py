@@ -1,10 +1,10 @@
-"""Cost, speed and memory of every step on this device, beside the paper's GFLOPs.
+"""Measure cost, speed and memory of every step on this device, beside the paper's GFLOPs.
 
     python scripts/profile_roadmap.py
     python scripts/profile_roadmap.py --steps step0_resnet,step12_downsample --csv profile.csv
     python scripts/profile_roadmap.py regime=resnet50 data=imagenet --batch 8 +reference=swin_tiny
 
-An error is one message and exit status 1.
+An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from roadmap.paper import PAPER_REGIMES
 from roadmap.script import positive, print_table, run_script
 from roadmap.training.progress import counting_bar
 
-if TYPE_CHECKING:  # torch takes seconds to import; a typo should not wait for it
+if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
     from roadmap.training.profile import Measurement, Subject
 
-PIPE_WIDTH = 160  # columns where the output is no terminal
+PIPE_WIDTH = 160  # columns if the output is no terminal
 DESCRIPTION = """\
 Prints cost, speed and memory of every step of the roadmap on this device, at the size that the overrides
 name (default: setting=laptop, the micro network on digits). Images are synthetic; none is read."""
@@ -65,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         runs = plan(arguments.overrides, arguments.steps)
         if arguments.csv is not None:
-            arguments.csv.touch()  # a path that can't be written should not cost a measurement
+            arguments.csv.touch()  # an unwritable path should not cost a measurement
         rows = profile(runs, arguments.batch, arguments.rounds, console)
         if arguments.csv is not None:
             write_csv(arguments.csv, rows)
@@ -96,22 +96,22 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def plan(overrides: Sequence[str], steps: str | None) -> list[PlannedRun]:
-    """The runs to measure, in the order of the roadmap or as named; references come last.
+    """Return the runs to measure, in the order of the roadmap or as named, with references last.
 
     Raises:
-        ConfigError: a word that means nothing.
+        ConfigError: an override is unknown.
     """
     references = [word for word in overrides if word.startswith("+reference=")]
     common = [word for word in overrides if word not in references]
     runs = plan_runs([*common, f"+roadmap={steps or 'glob(*, exclude=original)'}"], is_sweep=True)
-    if steps is None:  # steps that are not on the paper's way have no index
+    if steps is None:  # steps that are not in the paper have no index
         runs.sort(key=lambda run: (run.config.step.index is None, run.config.step.index or 0))
     return runs + [run for word in references for run in plan_runs([*common, word], is_sweep=True)]
 
 
 def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console: Console) -> list[Profile]:
-    """Measures all runs, with a bar on a terminal."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler writes of its start and stop to stderr
+    """Measure all runs, with a progress bar on a terminal."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
     from roadmap.training.profile import measure
 
     subjects = [make_subject(run, batch) for run in runs]
@@ -145,7 +145,7 @@ def make_subject(run: PlannedRun, batch: int | None) -> "Subject":
 
 
 def count(run: PlannedRun) -> Profile:
-    """What is known without a measurement."""
+    """Return the columns that need no measurement."""
     from roadmap.command import open_folder
     from roadmap.jobs import collect_facts
 
@@ -177,7 +177,7 @@ def describe(subject: "Subject") -> Profile:
 
 
 def summarize(measurement: "Measurement") -> Profile:
-    """Median and quartiles of the rounds; None for what ran out of memory."""
+    """Return median and quartiles of the rounds; None for what ran out of memory."""
     row: Profile = {}
     for name, rates in (("forward", measurement.forward), ("update", measurement.update)):
         is_known = rates and not measurement.out_of_memory
@@ -224,7 +224,7 @@ def format_rate(row: Profile, name: str) -> str:
 
 
 def describe_setting(row: Profile, rounds: int) -> str:
-    """The line below the table."""
+    """Return the line below the table."""
     return (
         f"{row['device']}, {row['precision']}, batches of {row['batch']} images of {row['image_size']} pixels; "
         f"regime {row['regime']}, data {row['data']}, recipe {row['recipe']}; median of {rounds} rounds "

@@ -1,17 +1,18 @@
-"""Writes what is worth keeping of an experiment into a folder for a repository: results without checkpoints.
+"""Write the publishable part of an experiment into a folder of a repository: results without checkpoints.
 
     python scripts/publish.py [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT] [--anew]
 
-    runs.csv      a row a run: step, variant, seed, accuracies, cost, speed, commit, hash of its configuration
-    epochs.csv    a row an epoch of a run: its metrics
-    recipe.yaml   every setting that all runs share
+    runs.csv      a row per run: step, variant, seed, accuracies, cost, speed, commit, hash of its configuration
+    epochs.csv    a row per epoch of a run: its metrics
+    recipe.yaml   every setting shared by all runs
     figures/      the table and the figures
     report.html   the report, with training curves and networks
-    README.md     the commands that trained it, the table and what it says; what you write below that stays
+    README.md     the commands that trained it, the table and its verdicts; text that you add below them is kept
 
-All else is made from the first three, so scripts that read an experiment read such a folder too: python
-scripts/plot_roadmap.py results/EXPERIMENT draws the same again. Runs that were published before and are not on this
-machine stay, if the settings are the same; --anew leaves them out. An error is one message and exit status 1.
+All else is made from the first three files, so scripts that read an experiment also read such a folder: python
+scripts/plot_roadmap.py results/EXPERIMENT draws the same figures. Previously published runs that are not on this
+machine are kept if their settings are the same; --anew drops them. An error prints one message and exits with
+status 1.
 """
 
 import argparse
@@ -77,10 +78,11 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path]:
-    """Writes the files into `target` and returns them.
+    """Write the files into `target` and return their paths.
 
-    RunError: the experiment does not exist, none of its runs has finished, it is a published one, or what was
-    published before has other settings.
+    Raises:
+        RunError: the experiment does not exist, has no finished run or is a published one, or what was published
+            before has other settings.
     """
     runs = read_finished_runs(experiment_dir)
     if (experiment_dir / RUN_TABLE).exists():
@@ -104,9 +106,10 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
 
 
 def add_published(results: Results, recipe: Mapping[str, Any], target: Path) -> tuple[Results, Mapping[str, Any]]:
-    """With the runs that were published before and are not here, and the settings that these share too.
+    """Add published runs that are not here, and reduce the recipe to the settings that they share too.
 
-    RunError: they were trained with other settings.
+    Raises:
+        RunError: they were trained with other settings.
     """
     published = read_results(target)
     kept = find_kept(published.runs, results.runs)
@@ -124,7 +127,7 @@ def add_published(results: Results, recipe: Mapping[str, Any], target: Path) -> 
 
 
 def find_differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The settings of a result that differ where both have one, such as "recipe.lr 0.008 there, 0.004 here"."""
+    """Return the settings that both results have and that differ, such as "recipe.lr 0.008 there, 0.004 here"."""
     before, after = flatten(old), flatten(new)
     return [
         f"{key} {before[key]} there, {after[key]} here"
@@ -134,13 +137,13 @@ def find_differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def read_own_text(page: Path) -> str:
-    """What somebody wrote below the generated text, with the line that marks its beginning."""
+    """Return the text that a user added below the generated part, with the line that marks its beginning."""
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     return "\n" + YOURS + before.partition(YOURS)[2]
 
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
-    """The folder's README: commands, figures and the table with its notes."""
+    """Return the folder's README: commands, figures and the table with its notes."""
     done = [run for run in runs if run.state == DONE]
     members = [runs_of(row, done) for row in rows]
     setups = [read_setup_anywhere(some[0]) if some else None for some in members]

@@ -1,9 +1,9 @@
-"""Writes one HTML file that answers what an experiment shows.
+"""Write one HTML file with the results of an experiment.
 
     python scripts/report.py [EXPERIMENT] [--output-dir outputs] [--best] [--axes A,B] [--to FILE]
 
-The file is EXPERIMENT/figures/report.html; it needs no network and no server. A sweep that is still running can be
-reported: what is missing is shown as missing. An error is one message and exit status 1.
+The file is EXPERIMENT/figures/report.html; it needs no network and no server. A running sweep can be reported, with
+missing results shown as missing. An error prints one message and exits with status 1.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Shows the layers of a step as text, or what differs between two steps.
+"""Print the layers of a step as text, or the differences between two steps.
 
     python scripts/show_step.py
     python scripts/show_step.py step5_inverted
     python scripts/show_step.py step5_inverted step6_move_up --stage 2
     python scripts/show_step.py step7_kernel regime=resnet200 model/kernel_size=9
 
-An error is one message and exit status 1.
+An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from roadmap.paper import PAPER_REGIMES, PaperRow, match_paper_row
 from roadmap.script import run_script
 
 WIDTH = 100  # columns, for a projector
-PAPER_SETTING = "setting=paper"  # so that the paper's numbers appear
+PAPER_SETTING = "setting=paper"  # so that the paper's numbers are shown
 FROM_RECIPE = (
     "model.layer_scale_init",
     "model.drop_path",
@@ -95,7 +95,7 @@ def is_override(word: str) -> bool:
 
 
 def load(step: str, overrides: Sequence[str]) -> PlannedRun:
-    """The step at the paper's size, or at the one that the overrides name."""
+    """Compose the step at the paper's size, or at the one given by the overrides."""
     setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
     words = [*setting, f"+roadmap={step}", *overrides]
     (run,) = plan_runs(words, is_sweep=False)
@@ -109,7 +109,7 @@ def plan(config: Config) -> NetworkPlan:
 
 
 def list_steps(console: Console, overrides: Sequence[str]) -> None:
-    """One line a step, as soon as it is composed."""
+    """Print one line per step, as soon as it is composed."""
     files = [file.stem for file in (CONF_DIR / "roadmap").glob("*.yaml")]
     names = sorted(files, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
     loaded: dict[str, Config] = {}
@@ -125,7 +125,7 @@ def list_steps(console: Console, overrides: Sequence[str]) -> None:
 
 
 def find_base(name: str, index: int | None) -> str | None:
-    """The step that a step's file starts from; the first step is compared with the original recipe."""
+    """Return the step on which a step's file is based; the first step is compared with the original recipe."""
     values = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "roadmap" / f"{name}.yaml"))
     assert isinstance(values, dict)
     bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
@@ -135,7 +135,7 @@ def find_base(name: str, index: int | None) -> str | None:
 
 
 def find_changes(before: Config, after: Config) -> list[str]:
-    """What differs, such as "model.block bottleneck -> inverted"; of the recipe its name alone."""
+    """Return the differences, such as "model.block bottleneck -> inverted"; for the recipe only its name."""
     changes = describe_changes(before.model, after.model)
     if before.recipe.name != after.recipe.name:
         own = [change for change in changes if not change.startswith(FROM_RECIPE)]
@@ -144,7 +144,7 @@ def find_changes(before: Config, after: Config) -> list[str]:
 
 
 def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> None:
-    """The description of one step, or the comparison of two."""
+    """Print the description of one step, or the comparison of two."""
     configs = [run.config for run in runs]
     chosen = [pick(describe_network(plan(config), config.data.image_size), stage) for config in configs]
     lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
@@ -168,7 +168,7 @@ def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:
 
 
 def find_printed(run: PlannedRun) -> PaperRow | None:
-    """The paper's row for a step, where its size is the paper's."""
+    """Return the paper's row for a step, if its size is the paper's."""
     config = run.config
     sizes = config.data.image_size, config.data.num_classes, config.model.stem_stride
     if sizes != (224, 1000, 4) or config.regime.name not in PAPER_REGIMES:

@@ -1,13 +1,13 @@
-"""Shrink an image folder once, so that training need not decode full photographs in every epoch.
+"""Shrink an image folder once, so that training does not decode full photographs in every epoch.
 
     python scripts/shrink_images.py /data/imagenet /data/imagenet-256 [--short-side 256] [--uncompressed]
 
-Every image below the first folder gets a file of the same path below the second: shrunk to the short side
-(bicubic), or copied where it is not larger. With --uncompressed it is a PPM file, NAME.jpg.ppm, which nothing need
-decode: without JPEG's losses, in about 260 KB an image, 335 GB for ImageNet's 1.28 million. Stopped and started
-again, it goes on. At the end every original is accounted for: shrunk, copied, done before, or failed and listed in
-failed.txt; the exit status is 1 if any failed. Files that are no images by their ending are counted in a warning.
-Training ignores the orientation in an image's EXIF data; --upright turns images by it once and for all.
+For every image in the first folder, writes a file of the same path in the second: shrunk to the short side
+(bicubic), or copied if it is not larger. With --uncompressed, writes PPM files, NAME.jpg.ppm, which need no
+decoding: without JPEG's losses, about 260 KB per image, 335 GB for ImageNet's 1.28 million. A stopped command can
+be started again to continue. At the end every original is counted: shrunk, copied, done before, or failed and
+listed in failed.txt; the exit status is 1 if any failed. A warning counts files that are no images by their ending.
+Training ignores the orientation in an image's EXIF data; --upright rotates images by it once and for all.
 """
 
 import argparse
@@ -37,10 +37,10 @@ from roadmap.script import positive, run_script, whole_number
 SETTINGS = "shrunk.json"
 FAILED = "failed.txt"
 OUTCOMES = ("shrunk", "turned", "copied", "done before")
-LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # what Pillow calls a format, and what is written for it
+LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # Pillow's name of a format: the one that is written
 LOSSLESS = {"PNG", "PPM", "BMP", "TIFF"}
-ORIENTATION = 274  # EXIF's tag; 1 is upright
-PIECE = 64  # images that a process takes at a time
+ORIENTATION = 274  # EXIF tag; 1 is upright
+PIECE = 64  # images per task of a process
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def main() -> int:
     cores = count_cores()
     parser.add_argument("--workers", type=positive, default=cores, metavar="N", help=f"processes; default: {cores}")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a process of the pool that dies is told of
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a pool process that dies raises an error
     try:
         counts, failures = shrink_folder(
             arguments.source,
@@ -84,7 +84,7 @@ def main() -> int:
 def shrink_folder(
     source: Path, target: Path, *, short_side: int, quality: int | None, workers: int, upright: bool = False
 ) -> tuple[Counter[str], list[str]]:
-    """How many images were shrunk, copied, done before or failed; and each failure with its cause.
+    """Shrink all images; return the count of each outcome, and each failure with its cause.
 
     Without a quality, files are uncompressed.
 
@@ -106,7 +106,7 @@ def shrink_folder(
         form["upright"] = True
     _check_settings(target, {"source": str(source.resolve()), "short_side": short_side, **form})
     shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality, upright=upright)
-    ignore = signal.SIGINT, signal.SIG_IGN  # for this process alone: the others finish the files that they are at
+    ignore = signal.SIGINT, signal.SIG_IGN  # not in this process; the workers finish their current files
     processes = ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore)
     try:
         outcomes = processes.map(shrink, paths, chunksize=PIECE)
@@ -130,7 +130,9 @@ def shrink_folder(
 def shrink_image(
     source: Path, target: Path, path: Path, *, short_side: int, quality: int | None, upright: bool
 ) -> str:
-    """One of OUTCOMES, or why it failed. A file is there only when it is whole; without a quality it is a PPM.
+    """Shrink one image; return one of OUTCOMES, or why it failed. Without a quality it becomes a PPM file.
+
+    A file appears only when it is complete.
 
     Raises:
         DataError: the disk is full.
@@ -146,7 +148,7 @@ def shrink_image(
             is_turned = upright and image.getexif().get(ORIENTATION, 1) != 1
             if is_turned:
                 ImageOps.exif_transpose(image, in_place=True)
-            colors = as_rgb(image)  # reads it, or a truncated one would be copied
+            colors = as_rgb(image)  # loads all pixels, so that no truncated image is copied
             if scale >= 1 and quality is not None and not is_turned:
                 shutil.copyfile(source / path, unfinished)
             else:
@@ -166,7 +168,7 @@ def shrink_image(
 
 
 def _save(image: Image.Image, path: Path, kind: str | None, quality: int | None) -> None:
-    """In the original's format, or as PNG where that has fewer colors; without a quality as PPM."""
+    """Save in the original's format, or as PNG if that format has fewer colors; without a quality as PPM."""
     if quality is None:
         image.save(path, format="PPM")
     elif kind in LOSSY:

@@ -1,8 +1,8 @@
-"""Shows how the runs of an experiment stand: state, epoch, top-1, time left, last error.
+"""Print the status of an experiment's runs: state, epoch, top-1, time left, last error.
 
     python scripts/status.py [EXPERIMENT] [--watch [SECONDS]] [--output-dir outputs]
 
-The exit status is 0 if every run is done, 1 if any is not, 2 where there is no experiment.
+The exit status is 0 if every run is done, 1 if any is not, 2 if there is no experiment.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from roadmap.runs.folder import State
 from roadmap.runs.ledger import Entry, ledger_table, read_ledger
 from roadmap.script import print_table, run_script
 
-PIPE_WIDTH = 160  # columns where the output is no terminal
+PIPE_WIDTH = 160  # columns if the output is no terminal
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def watch(experiment: Path, seconds: float, console: Console) -> list[Entry]:
-    """Refreshes the table until nothing runs or waits any more, or Ctrl-C."""
+    """Refresh the table until no run is running or pending, or until Ctrl-C."""
     entries = read_ledger(experiment)
     with Live(ledger_table(entries, str(experiment)), console=console, auto_refresh=False) as live:
         try:

@@ -1,9 +1,9 @@
-"""Saves workspaces and a report on Weights & Biases that compare the steps of the runs which `logger=wandb` sent.
+"""Save workspaces and a report on Weights & Biases that compare the steps of runs with `logger=wandb`.
 
     python scripts/wandb_dashboard.py ENTITY/PROJECT [--experiment NAME] [--print]
 
-Each call saves new ones and prints where they are. `--print` writes what would be saved, as JSON, without account
-or network. An error is one message and exit status 1.
+Each call saves new ones and prints their addresses. `--print` prints what would be saved, as JSON, without account
+or network. An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -25,15 +25,15 @@ try:
 except ImportError as problem:
     sys.exit(f"error: {sys.argv[0]} needs the package wandb-workspaces: pip install wandb-workspaces ({problem})")
 
-# Keys of what roadmap/runs/loggers/wandb.py logs.
-NAME = "identity.name"  # in a run's config: the step with its variant, one for all seeds
+# Keys logged by roadmap/runs/loggers/wandb.py.
+NAME = "identity.name"  # in a run's config: the step with its variant, equal for all seeds
 KERNEL_SIZE = "model.kernel_size"
 KERNEL_STEP = "step7_kernel"
-ORDER = "step_index"  # in a run's summary, as are the columns of the run table
+ORDER = "step_index"  # in a run's summary, like the columns of the run table
 COLUMNS = (ORDER, "seed", "top1", "best_top1", "top5", "gmacs", "parameters", "images_per_s", "paper_top1")
 EPOCH = "epoch"
 
-MANY = 100  # W&B draws 10 runs, groups or bars unless told otherwise, and there are thirteen steps
+MANY = 100  # W&B's default is to draw 10 runs, groups or bars, and there are 13 steps
 LONGEST_TITLE = 128  # of a report
 
 Panel = wr.interface.PanelTypes  # the union of all kinds
@@ -77,7 +77,7 @@ def read_path(path: str) -> tuple[str, str]:
 
 
 def check_experiment(name: str | None) -> None:
-    """The library takes symbols in a title for emojis, and reads a filter's value as an expression."""
+    """Refuse names that the library misreads: title symbols become emojis, and filter values are expressions."""
     odd = [one for one in name or "" if unicodedata.category(one).startswith("S") or one in "'\\"]
     if odd:
         raise ConfigError(
@@ -87,16 +87,17 @@ def check_experiment(name: str | None) -> None:
 
 
 def save(report: wr.Report, workspaces: Sequence[ws.Workspace]) -> None:
-    """W&B's library prints the address of each.
+    """Save all pages; W&B's library prints their addresses.
 
-    RunError: no account, no network, no such entity, or no right to write there.
+    Raises:
+        RunError: no account, no network, no such entity, or no permission to write there.
     """
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a broken connection raises an error
     try:
-        report.save()  # first, since it makes the project where there is none yet
+        report.save()  # first, since it creates a missing project
         for workspace in workspaces:
             workspace.save()
-    except Exception as error:  # whatever a service and its library may raise
+    except Exception as error:  # the service and its library may raise any error
         raise RunError(
             f"{report.entity}/{report.project}: not saved ({type(error).__name__}: {first_line(error)}); "
             "it takes a network and an account that may write there, see `wandb login`; --print takes neither"
@@ -104,12 +105,12 @@ def save(report: wr.Report, workspaces: Sequence[ws.Workspace]) -> None:
 
 
 def dump(page: wr.Report | ws.Workspace) -> dict[str, Any]:
-    """What is sent to W&B."""
+    """Return the content that is sent to W&B."""
     return page._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def make_workspaces(entity: str, project: str, experiment: str | None) -> list[ws.Workspace]:
-    """One of all runs, and one of step 7 alone, since the panels of a workspace show the same runs."""
+    """Make a workspace of all runs, and one of only step 7, since all panels of a workspace show the same runs."""
 
     def workspace(text: str, key: str, sections: list[ws.Section], *filters: ws.FilterExpr) -> ws.Workspace:
         return ws.Workspace(
@@ -138,7 +139,7 @@ def make_workspaces(entity: str, project: str, experiment: str | None) -> list[w
 
 
 def make_report(entity: str, project: str, experiment: str | None) -> wr.Report:
-    """Of finished runs alone, since the accuracy of one that still trains is no result."""
+    """Make a report of finished runs only, since the accuracy of a training run is no result yet."""
     finished = [*choose_runs(experiment), ws.Metric("State") == "finished"]
     kernels = [*finished, ws.Summary("step") == KERNEL_STEP]
     return wr.Report(
@@ -170,13 +171,13 @@ def make_title(text: str, experiment: str | None) -> str:
 
 
 def choose_runs(experiment: str | None) -> list[ws.FilterExpr]:
-    """Runs that trained, not those of scripts/wandb_experiment.py; a run's group is its experiment."""
+    """Select training runs, not those of scripts/wandb_experiment.py; a run's group is its experiment."""
     trained = [ws.Metric("JobType") == JOB_TYPE]
     return [*trained, ws.Metric("Group") == experiment] if experiment else trained
 
 
 def make_runset(name: str, key: str, filters: Sequence[ws.FilterExpr]) -> wr.Runset:
-    """Runs of the report's own project: to name it here would take a network."""
+    """Make a set of the report's own project, which is not named here since that would need a network."""
     return wr.Runset(
         name=name,
         filters=ws.And(*filters),

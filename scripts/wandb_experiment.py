@@ -1,11 +1,11 @@
-"""Logs what an experiment came to, its table, figures and HTML report, as a run of its own on Weights & Biases.
+"""Log an experiment's results, its table, figures and HTML report, as a separate run on Weights & Biases.
 
     python scripts/wandb_experiment.py [EXPERIMENT] [--output-dir outputs] [--online]
 
-It has the project and the group of the experiment's runs. Offline unless asked otherwise; then the last line is
-the command that sends it and them. Type that on the same machine: until it is sent, W&B keeps the artifact's files
-in ~/.local/share/wandb. Each call is a new run; the artifact keeps the versions. An error is one message and exit
-status 1.
+The run has the project and group of the experiment's runs. It is offline by default; then the last line is the
+command that uploads it and them. Run that on the same machine: until then, W&B keeps the artifact's files in
+~/.local/share/wandb. Each call makes a new run; the artifact keeps the versions. An error prints one message and
+exits with status 1.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
-    """Project and entity to which the runs were logged; where they were not, those of conf/logger/wandb.yaml."""
+    """Return the project and entity that the runs were logged to, or else those of conf/logger/wandb.yaml."""
     for run in runs:
         if (run.path / CONFIG).exists():
             logger = read_values(run.path / CONFIG)["logger"]
@@ -92,13 +92,14 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
 def log_aggregate(
     experiment_dir: Path, curve: Curve, report: Path, project: str, entity: str | None, online: bool
 ) -> wandb.Run:
-    """Logs the table, the figures and the report, and all their files as an artifact.
+    """Log the table, the figures and the report, and all their files as an artifact.
 
-    RunError: W&B failed; online, that is mostly an account or a network that is missing.
+    Raises:
+        RunError: W&B failed; online, mostly because an account or network is missing.
     """
     first = curve.rows[0]
     figures = [path for path in curve.paths if path.suffix == ".png"]
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a broken connection raises an error
     try:
         run = wandb.init(
             project=project,
@@ -117,12 +118,12 @@ def log_aggregate(
             {
                 TABLE: make_table(curve),
                 **{f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
-                "report": wandb.Html(str(report), inject=False),  # as it is: its policy lets in no other styles
+                "report": wandb.Html(str(report), inject=False),  # unchanged: its policy allows no other styles
             }
         )
         run.log_artifact(make_artifact(first.experiment, [*curve.paths, report]))
         run.finish()
-    except Exception as error:  # whatever a service and its library may raise
+    except Exception as error:  # the service and its library may raise any error
         raise RunError(
             f"{experiment_dir}: not logged to W&B ({type(error).__name__}: {first_line(error)}); --online takes a "
             "network and an account that may write there, see `wandb login`; without it, neither is needed"
@@ -131,14 +132,14 @@ def log_aggregate(
 
 
 def make_table(curve: Curve) -> wandb.Table:
-    """The rows of roadmap.csv."""
+    """Return the rows of roadmap.csv."""
     table = columns(curve.rows)
     rows = [[column.value(one) for column in table] for one in judge(curve.rows)]
     return wandb.Table(columns=[column.key for column in table], data=rows)
 
 
 def make_artifact(experiment: str, paths: Sequence[Path]) -> wandb.Artifact:
-    """The files, under a name of the letters that W&B takes."""
+    """Return the files as an artifact, with a name of the characters that W&B allows."""
     artifact = wandb.Artifact(f"roadmap-{re.sub(r'[^A-Za-z0-9_.-]', '-', experiment)}", type="results")
     for path in paths:
         artifact.add_file(str(path))
