@@ -1,11 +1,13 @@
 """Compare experiments: the settings that differ, and each step's accuracy under them.
 
     python scripts/compare.py EXPERIMENT ... [--along recipe.lr] [--transfer] [--output-dir outputs] [--to FOLDER]
+    python scripts/compare.py EXPERIMENT ... --gap step1_stage_ratio step12_downsample
 
 To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
 validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a row
 per run); with --along, a figure of each step against one setting, from the experiments that differ only in it; with
---transfer, a figure of each change in the paper beside those of the experiments (transfer.*).
+--transfer, a figure of each change in the paper beside those of the experiments (transfer.*); with --gap, how far
+one network is above another in each experiment, and how far that differs from the first experiment (gaps.md).
 An error prints one message and exits with status 1.
 """
 
@@ -28,14 +30,16 @@ from roadmap.analysis.comparison import (
     write_candidates,
 )
 from roadmap.analysis.folders import choose_experiment, count_states, read_runs
+from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.run import DONE
 from roadmap.analysis.setting_figure import draw_setting
+from roadmap.analysis.statistics import Spread
 from roadmap.analysis.transfer_figure import draw_transfer
 from roadmap.config.replay import flatten
 from roadmap.console import Console
 from roadmap.errors import RoadmapError, RunError
-from roadmap.script import print_table, run_script
+from roadmap.script import positive, print_table, run_script
 from roadmap.setups import find_recipe
 
 logger = logging.getLogger(__name__)
@@ -55,6 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
         paths = write(candidates, arguments.to, arguments.along)
         if arguments.transfer:
             paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
+        if arguments.gap:
+            paths += report_gaps(console, candidates, arguments)
         for path in paths:
             print(path)
     except (RoadmapError, OSError) as error:
@@ -71,6 +77,11 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")
     parser.add_argument("--transfer", action="store_true", help="draw each change beside the paper's")
+    parser.add_argument("--gap", nargs=2, metavar=("FIRST", "LAST"), help="top-1 of LAST less that of FIRST")
+    parser.add_argument(
+        "--std", type=float, help="standard deviation of a run for --gap; default: pooled over all runs"
+    )
+    parser.add_argument("--dof", type=positive, default=52, help="degrees of freedom of --std; default: 52")
     parser.add_argument("--to", type=Path, help="the folder to write into; needed with --along and --transfer")
     arguments = parser.parse_args(words)
     for option, value in (("--along", arguments.along), ("--transfer", arguments.transfer)):
@@ -95,6 +106,22 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
     if not candidates:
         raise RunError("none of these experiments has a finished run")
     return candidates
+
+
+def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: argparse.Namespace) -> list[Path]:
+    """Prints the gaps, and writes them where --to names a folder."""
+    first, last = arguments.gap
+    given = arguments.std is not None
+    spread = Spread(arguments.std, arguments.dof) if given else pool_experiments(candidates)
+    table = gap_table(find_gaps(candidates, first, last, spread))
+    notes = gap_notes(first, last, spread)
+    print_table(console, show(table))
+    console.print(notes, highlight=False)
+    if arguments.to is None:
+        return []
+    path = arguments.to / "gaps.md"
+    path.write_text(f"{to_markdown(table)}\n\n{notes}\n", encoding="utf-8")
+    return [path]
 
 
 def show(table: Sequence[Sequence[str]]) -> Table:

@@ -131,6 +131,19 @@ def contrast(
     return _difference(fmean(sums), error, spread.freedom, paired=True, n=(n, n))
 
 
+def compare_differences(before: Difference, after: Difference, spread: Spread | None) -> Difference:
+    """Return how far one paired difference is above another of other networks or settings; they share no run.
+
+    Without a pooled `spread` there is no interval.
+    """
+    n = before.n[0], after.n[0]
+    change = after.mean - before.mean
+    if spread is None:
+        return Difference(change, paired=False, n=n)
+    error = spread.deviation * math.sqrt(2 / n[0] + 2 / n[1])
+    return _difference(change, error, spread.freedom, paired=False, n=n)
+
+
 def _paired(differences: Sequence[float], alpha: float = ALPHA) -> Difference:
     n = len(differences)
     return _difference(

@@ -56,6 +56,20 @@ def test_each_change_is_drawn_beside_the_papers(
     assert "--transfer draws a figure; name its folder by --to" in capsys.readouterr().err
 
 
+def test_the_gap_of_two_networks_is_printed_and_written(
+    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lr1e-3", "lr4e-3", "--output-dir", str(output_dir), "--gap", "step0_resnet", "step12_downsample"]
+    assert load_script("compare").main([*words, "--std", "0.83", "--to", str(output_dir / "to")]) == 0
+    shown = capsys.readouterr().out
+    assert str(output_dir / "to/gaps.md") in shown
+    table, notes = (output_dir / "to/gaps.md").read_text().split("\n\n")
+    assert "| lr4e-3 | 1 | -4.00 (-6.36 to -1.64) | +0.00 (-3.33 to +3.33) | 1.000 |" in table
+    assert "standard deviation of 0.83 points (52 dof)" in notes
+    assert load_script("compare").main([*words[:-1], "step9_fewer_acts"]) == 1
+    assert "finished runs of step0_resnet and step9_fewer_acts" in capsys.readouterr().err
+
+
 def test_an_experiment_that_has_just_begun_is_left_out(
     output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:

@@ -1,0 +1,94 @@
+"""How a setting moves the gap between two networks, such as the ends of the roadmap: one experiment per setting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from roadmap.analysis.changes import interval_text
+from roadmap.analysis.comparison import Candidate, Table
+from roadmap.analysis.statistics import (
+    ALPHA,
+    Difference,
+    Spread,
+    compare_differences,
+    contrast,
+    correct_by_holm,
+    pool,
+)
+from roadmap.errors import RunError
+
+BLOCK = 2**32  # seeds are below it, so that no two experiments share a block
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Top-1 of one network less that of another, in one experiment."""
+
+    experiment: str
+    difference: Difference
+    effect: Difference | None  # this gap less that of the first experiment
+    p: float | None  # of the effect, Holm-corrected over all effects
+
+
+def pool_experiments(candidates: Sequence[Candidate]) -> Spread | None:
+    """Return the standard deviation pooled over all networks of all experiments, with their seeds as blocks."""
+    networks: list[dict[int, float]] = []
+    for number, one in enumerate(candidates):
+        names = {run.name for run in one.runs}
+        networks += [{number * BLOCK + seed: top1 for seed, top1 in by_seed(one, name).items()} for name in names]
+    return pool(networks)
+
+
+def by_seed(candidate: Candidate, network: str) -> dict[int, float]:
+    """Return top-1 in percent after the last epoch, by seed."""
+    return {run.seed: run.top1 for run in candidate.runs if run.name == network and run.top1 is not None}
+
+
+def find_gaps(candidates: Sequence[Candidate], first: str, last: str, spread: Spread | None) -> list[Gap]:
+    """Return the gap of each experiment that has both networks with the same seed.
+
+    Raises:
+        RunError: no experiment has both.
+    """
+    gaps = []
+    for one in candidates:
+        found = contrast([by_seed(one, first), by_seed(one, last)], (-1.0, 1.0), spread)
+        if found is not None:
+            gaps.append((one.name, found))
+    if not gaps:
+        raise RunError(f"none of these experiments has finished runs of {first} and {last} with the same seed")
+    base = gaps[0][1]
+    effects = [compare_differences(base, gap, spread) for _, gap in gaps[1:]]
+    tested = [effect.p for effect in effects if effect.p is not None]
+    corrected = iter(correct_by_holm(tested))
+    return [
+        Gap(gaps[0][0], base, None, None),
+        *(
+            Gap(name, gap, effect, None if effect.p is None else next(corrected))
+            for (name, gap), effect in zip(gaps[1:], effects, strict=True)
+        ),
+    ]
+
+
+def gap_table(gaps: Sequence[Gap]) -> Table:
+    """Return a heading, and a line per experiment."""
+    covered = f"({1 - ALPHA:.0%} interval)"
+    table = [["experiment", "n", f"gap {covered}", f"less that of {gaps[0].experiment} {covered}", "p (Holm)"]]
+    for one in gaps:
+        p = "" if one.p is None else f"{one.p:.3f}"
+        table.append([one.experiment, str(one.difference.n[0]), _show(one.difference), _show(one.effect), p])
+    return table
+
+
+def gap_notes(first: str, last: str, spread: Spread | None) -> str:
+    """Return what a reader of the table has to know, in a sentence or two."""
+    said = f"Gap: top-1 of {last} less that of {first}, in points."
+    if spread is None:
+        return f"{said} One seed each: no interval."
+    return f"{said} Pooled standard deviation of {spread.deviation:.2f} points ({spread.freedom} dof)."
+
+
+def _show(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    interval = interval_text(found.interval, signed=True)
+    return f"{found.mean:+z.2f}" + (f" ({interval})" if interval else "")

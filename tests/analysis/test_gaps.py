@@ -1,0 +1,100 @@
+"""The gap of two networks in several experiments, and how far a setting moves it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roadmap.analysis.comparison import Candidate, make_candidate
+from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
+from roadmap.analysis.run import DONE, Run
+from roadmap.analysis.statistics import Spread, critical_value
+from roadmap.errors import RunError
+
+FIRST, LAST = "step1_stage_ratio", "step12_downsample"
+
+
+def experiment(name: str, **top1: list[float]) -> Candidate:
+    """Seeds 1, 2, ... of each network."""
+
+    def run(step: str, seed: int, value: float) -> Run:
+        return Run(
+            path=Path(name), step=step, step_index=None, label=step, variant={}, reference=None, seed=seed,
+            state=DONE, error=None, experiment=name, regime="micro", data="digits", recipe="short", top1=value,
+        )  # fmt: skip
+
+    return make_candidate(
+        name, {}, [run(step, 1 + i, v) for step, values in top1.items() for i, v in enumerate(values)]
+    )
+
+
+def test_gaps_and_effects_by_hand() -> None:
+    """A standard deviation s gives a gap of n seeds the error s sqrt(2/n), an effect s sqrt(2/n + 2/m)."""
+    base = experiment("base", **{FIRST: [70.0, 71.0, 72.0], LAST: [61.0, 62.0, 63.0]})
+    longer = experiment("longer", **{FIRST: [78.0], LAST: [73.0]})
+    gaps = find_gaps([base, longer], FIRST, LAST, Spread(0.83, 52))
+    t = critical_value(52)
+    assert [one.difference.mean for one in gaps] == [pytest.approx(-9.0), pytest.approx(-5.0)]
+    reach = [one.difference.interval.high - one.difference.mean for one in gaps if one.difference.interval]
+    assert reach == pytest.approx([t * 0.83 * (2 / 3) ** 0.5, t * 0.83 * 2**0.5])
+    effect = gaps[1].effect
+    assert gaps[0].effect is None
+    assert effect is not None
+    assert effect.mean == pytest.approx(4.0)
+    assert effect.interval is not None
+    assert effect.interval.high - effect.mean == pytest.approx(t * 0.83 * (2 / 3 + 2) ** 0.5)
+    assert gap_table(gaps)[2][:2] == ["longer", "1"]
+    assert gap_table(gaps)[1][3:] == ["", ""]
+
+
+def test_effects_are_corrected_over_all_settings() -> None:
+    base = experiment("base", **{FIRST: [70.0], LAST: [60.0]})
+    others = [experiment(f"s{k}", **{FIRST: [70.0], LAST: [60.0 + k]}) for k in (2, 3)]
+    alone = find_gaps([base, others[1]], FIRST, LAST, Spread(0.8, 50))[1]
+    both = find_gaps([base, *others], FIRST, LAST, Spread(0.8, 50))
+    assert alone.p is not None
+    assert both[2].p == pytest.approx(2 * alone.p)
+
+
+def test_intervals_cover_a_gap_in_simulated_experiments() -> None:
+    """Seeds shift both networks of an experiment alike; the pooled deviation is of what is left."""
+    generator = np.random.default_rng(0)
+    covered = []
+    for _ in range(300):
+        shift = generator.normal(0, 2, 3)
+        candidates = [
+            experiment(
+                name,
+                **{
+                    step: list(level + shift + generator.normal(0, 0.8, 3))
+                    for step, level in ((FIRST, 70), (LAST, last))
+                },
+            )
+            for name, last in (("a", 62.0), ("b", 66.0))
+        ]
+        spread = pool_experiments(candidates)
+        assert spread is not None
+        assert spread.freedom == 4  # (2 networks - 1) x (3 seeds - 1) of each experiment
+        effect = find_gaps(candidates, FIRST, LAST, spread)[1].effect
+        assert effect is not None
+        assert effect.interval is not None
+        covered.append(effect.interval.low <= 4.0 <= effect.interval.high)
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_one_seed_has_a_gap_without_an_interval() -> None:
+    candidates = [experiment(name, **{FIRST: [70.0], LAST: [last]}) for name, last in (("a", 61.0), ("b", 65.0))]
+    assert pool_experiments(candidates) is None
+    gaps = find_gaps(candidates, FIRST, LAST, None)
+    assert gap_table(gaps)[1:] == [["a", "1", "-9.00", "", ""], ["b", "1", "-5.00", "+4.00", ""]]
+    assert gap_notes(FIRST, LAST, None).endswith("One seed each: no interval.")
+
+
+def test_only_seeds_of_both_networks_count() -> None:
+    candidate = experiment("a", **{FIRST: [70.0, 80.0], LAST: [61.0]})
+    (gap,) = find_gaps([candidate], FIRST, LAST, Spread(0.8, 50))
+    assert (gap.difference.mean, gap.difference.n) == (pytest.approx(-9.0), (1, 1))
+    with pytest.raises(
+        RunError, match="none of these experiments has finished runs of step1_stage_ratio and step9"
+    ):
+        find_gaps([candidate], FIRST, "step9", None)
