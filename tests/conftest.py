@@ -1,4 +1,4 @@
-"""What a run left, to be compared with another run; a disk that is soon full, and memory that is."""
+"""Fixtures: comparable results of a run, a disk that fills up quickly, and limited memory."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-DIFFERENT = ("seconds", "images_per_s", "commit")  # clocks, and a checkout that changes while tests run
+DIFFERENT = ("seconds", "images_per_s", "commit")  # timings, and a commit that may change while tests run
 
 
 @pytest.fixture(scope="session")
 def read_results() -> Callable[[Path], tuple[Any, ...]]:
-    """Everything in a run's folder but clocks and commit: summary, metrics, and every bit of the checkpoint."""
+    """Return a function that reads all but timings and commit: summary, metrics, and the checkpoint's bits."""
 
     def read(folder: Path) -> tuple[Any, ...]:
         summary = json.loads((folder / "summary.json").read_text())
@@ -32,7 +32,7 @@ def _without_clocks(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def flatten(value: Any) -> Any:
-    """Tensors as bytes, which are equal or not."""
+    """Convert tensors to bytes, which compare exactly."""
     if isinstance(value, dict):
         return {key: flatten(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -42,7 +42,7 @@ def flatten(value: Any) -> Any:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """256 KiB of memory as a file system."""
+    """A file system of 256 KiB in memory."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
@@ -54,7 +54,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def memory_group() -> Iterator[Callable[[int], Callable[[], None]]]:
-    """For a number of bytes, what puts a new process and its children into a control group with that limit."""
+    """Return a function that puts a new process and its children into a control group with a limit in bytes."""
     root = Path("/sys/fs/cgroup")
     is_first_version = (root / "memory").is_dir()
     group = (root / "memory" if is_first_version else root) / f"convnet-roadmap-{os.getpid()}"

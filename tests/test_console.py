@@ -1,4 +1,4 @@
-"""Control characters in names and messages are shown, and not obeyed."""
+"""Control characters in names and messages are printed as text."""
 
 import io
 import re
@@ -34,7 +34,7 @@ def test_a_console_prints_none_but_its_own(in_table: bool) -> None:
     table = Table("name")
     table.add_row(HOSTILE)
     Console(file=file, force_terminal=True, width=120).print(table if in_table else HOSTILE, style="bold")
-    assert "\x1b[1" in file.getvalue()  # its own: bold
+    assert "\x1b[1" in file.getvalue()  # its own style: bold
     assert "cat\\x1b" in file.getvalue()
     assert "\x1b]" not in file.getvalue()
     assert "\x1b[31m" not in file.getvalue()
@@ -58,7 +58,7 @@ def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeyp
 
 @pytest.mark.parametrize("folder", ["roadmap", "scripts", "benchmarks"])
 def test_nothing_prints_on_another_console(folder: str) -> None:
-    """rich's own prints the escapes of a name."""
+    """rich's own console prints the escapes of a name."""
     files = [path for path in (ROOT / folder).rglob("*.py") if path != ROOT / "roadmap/console.py"]
     assert [
         path

@@ -1,4 +1,4 @@
-"""Run folders as a training leaves them, without a training."""
+"""Fixtures that write run folders as a training does, without training."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ WriteRun = Callable[..., Path]
 
 @pytest.fixture
 def write_run(tmp_path: Path) -> WriteRun:
-    """Writes one run folder under tmp_path and returns it; any key of identity or summary can be given."""
+    """Write one run folder under tmp_path and return it; any key of identity or summary can be given."""
 
     def write(step: str = "step0_resnet", seed: int = 0, top1: float = 90.0, **changes: Any) -> Path:
         identity = {
@@ -55,7 +55,7 @@ def write_run(tmp_path: Path) -> WriteRun:
 
 @pytest.fixture
 def write_paper_runs(write_run: WriteRun) -> Callable[..., None]:
-    """Writes table 10 as runs: 17 rows and Swin-T, `offset` points of top-1 beside the paper."""
+    """Write table 10 as runs: 17 rows and Swin-T, with the paper's top-1 plus `offset` points."""
 
     def write(offset: float = -0.5, seeds: int = 1, **changes: Any) -> None:
         for paper in paper_rows():
@@ -78,6 +78,6 @@ def write_paper_runs(write_run: WriteRun) -> Callable[..., None]:
 
 
 def step_index(step: str) -> int | None:
-    """The number in a step's name."""
+    """Return the number in a step's name."""
     number = step.partition("_")[0].removeprefix("step")
     return int(number) if number.isdecimal() else None

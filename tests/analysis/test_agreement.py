@@ -1,4 +1,4 @@
-"""Agreement with the paper is scipy's rank correlation, and is claimed only where it can be."""
+"""Agreement with the paper is scipy's rank correlation, and is claimed only if it is computable."""
 
 import math
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_another_order_is_correlated_as_scipy_does(tmp_path: Path, write_run: Wr
     ]
     for name, top1 in zip(names, found, strict=True):
         write_run(name, top1=float(top1))
-    write_run("step7_kernel", top1=10.0, variant={"kernel_size": "9"})  # tried, and no step
+    write_run("step7_kernel", top1=10.0, variant={"kernel_size": "9"})  # tried, but not a step
     steps, changes = find_agreement(rows_of(tmp_path))
     assert steps.spearman.value == pytest.approx(stats.spearmanr(found, PAPER).statistic)
     assert steps.kendall.value == pytest.approx(stats.kendalltau(found, PAPER).statistic)
@@ -66,7 +66,7 @@ def test_two_steps_have_no_order_to_speak_of(tmp_path: Path, write_run: Write) -
 
 @pytest.mark.parametrize("rho", [0.0, 0.7])
 def test_the_intervals_cover_the_correlation_of_normal_samples(rho: float) -> None:
-    """Of normal variables, Spearman's and Kendall's are known functions of Pearson's."""
+    """For normal variables, Spearman's and Kendall's are known functions of Pearson's."""
     generator = np.random.default_rng(1)
     truth = {"spearman": 6 / math.pi * math.asin(rho / 2), "kendall": 2 / math.pi * math.asin(rho)}
     hits = dict.fromkeys(truth, 0)
@@ -82,7 +82,7 @@ def test_the_intervals_cover_the_correlation_of_normal_samples(rho: float) -> No
 
 def test_rows_pass_within_the_tolerance(tmp_path: Path, write_paper_runs: Write) -> None:
     write_paper_runs(offset=-0.25, setting_hash="as the paper")
-    rows = [row for row in rows_of(tmp_path) if row.step != "original"]  # which here has not its own recipe
+    rows = [row for row in rows_of(tmp_path) if row.step != "original"]  # whose recipe is not its own here
     assert {check.passed for check in check_rows(rows, SETTINGS, 0.3)} == {True}
     assert {check.passed for check in check_rows(rows, SETTINGS, 0.2)} == {False}
     assert len(check_rows(rows, SETTINGS, 0.3)) == 17  # 16 rows of table 10 and Swin-T

@@ -1,4 +1,4 @@
-"""What the analysis may import, and what reading results may cost."""
+"""Allowed imports of the analysis, and the import cost of reading results."""
 
 import ast
 import subprocess
@@ -18,7 +18,7 @@ OWN_LIBRARIES = {
 
 
 def loaded_by(module: str) -> set[str]:
-    """The packages that an import brings in, beyond what `import roadmap` needs."""
+    """Return the packages loaded by an import, beyond those of `import roadmap`."""
     program = f"import sys, roadmap; own = {{*sys.modules}}; import {module}; print(*{{*sys.modules}} - own)"
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
@@ -42,7 +42,7 @@ def test_analysis_imports_no_other_room(file: Path) -> None:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module or "")
-    # The steps' choices are read from conf/, a diagram is drawn from the description of a plan: without torch.
+    # Without torch: the steps' choices are read from conf/, and diagrams are drawn from a plan's description.
     rooms = (
         "roadmap.analysis",
         "roadmap.paper",

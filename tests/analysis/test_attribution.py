@@ -1,4 +1,4 @@
-"""What a choice is worth: exact where it can be."""
+"""Effects of choices: exact if they are computable exactly."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +50,7 @@ def test_groups_are_every_choice_once_in_the_order_of_the_steps() -> None:
 
 
 def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() -> None:
-    """Its definition, and 2,000 repetitions of noise."""
+    """Compared with the definition, and with 2,000 simulations of noise."""
     generator = np.random.default_rng(0)
     networks = group_networks()
     truth = {network: float(generator.normal(80, 3)) for network in networks}
@@ -89,7 +89,7 @@ def subsets(axes: tuple[str, ...]) -> list[Network]:
 
 
 def exact_shapley(values: dict[Network, float], axes: tuple[str, ...], axis: str) -> float:
-    """The definition: over all sets without the choice, weighted by the number of orders that pass through them."""
+    """Compute the definition: over all sets without the choice, weighted by the number of orders through them."""
     n = len(axes)
     return sum(
         factorial(len(network))
@@ -123,7 +123,7 @@ def test_sampled_orders_come_close_and_their_intervals_cover(game: dict[Network,
             assert average.interval is not None
             truth = exact_shapley(game, FOUR, average.axis)
             hits.append(average.interval.low <= truth <= average.interval.high)
-    assert fmean(hits) > 0.9  # of a finite game, of which 6 of 12 pairs of orders are much: too wide at times
+    assert fmean(hits) > 0.9  # sometimes too wide, since 6 of 12 pairs of orders are many in a finite game
 
 
 def test_an_order_that_lacks_a_network_is_not_used(game: dict[Network, float]) -> None:
@@ -160,7 +160,7 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
         write_run("step11_layernorm", seed, 85.0 + seed)
         write_run("step12_downsample", seed, 86.0 + seed)
         write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
-    write_run("step7_kernel", 0, 99.0, variant={"kernel_size": "9"})  # neither where it starts nor where it ends
+    write_run("step7_kernel", 0, 99.0, variant={"kernel_size": "9"})  # neither the axis's start nor its end
     write_run("step13_mine", 0, 99.0)
     rows = aggregate(read_runs(tmp_path / "trial"))
     results = results_of(rows)
@@ -177,19 +177,19 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     assert path_network(12) == ALL
     spread = share_spread(results)
     assert spread is not None
-    assert spread.freedom == 5  # of six networks of two seeds
+    assert spread.freedom == 5  # six networks with two seeds each
     reaches = {
         round(found.interval.high - found.mean, 9)
         for effect in effects.values()
         for found in (effect.on_path, effect.taken_back, effect.added)
         if found and found.interval
     }
-    assert reaches == {round(critical_value(5) * spread.deviation, 9)}  # two seeds: the root of 2 / n is 1
+    assert reaches == {round(critical_value(5) * spread.deviation, 9)}  # two seeds: sqrt(2 / n) is 1
     assert [network_of(row) for row in rows if row.step == "step13_mine"] == [None]
 
 
 def test_a_run_of_another_recipe_does_not_hide_the_roadmap(tmp_path: Path, write_run: Write) -> None:
-    """Not even where its name comes first; it is counted as unused, as a row beside the roadmap is."""
+    """Not even if its name sorts first; it is counted as unused, like a row beside the roadmap."""
     for index, step in enumerate(STEPS):
         for seed in range(2):
             write_run(step, seed, 80.0 + index + 0.1 * seed)
@@ -223,7 +223,7 @@ def test_what_is_decided_is_corrected_over_its_question() -> None:
 
 
 def test_a_choice_that_has_an_average_alone_is_told_too() -> None:
-    """A sweep along two orders hardly ever meets a network with one choice added, or one taken back."""
+    """A sweep along two orders rarely contains a network with one choice added or one reverted."""
     networks = networks_needed(sample_orders(1, 0))
     results = {network: {0: float(len(network))} for network in networks}
     averages = average_effects({network: seeds[0] for network, seeds in results.items()}, sample_orders(1, 0))

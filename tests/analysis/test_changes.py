@@ -1,4 +1,4 @@
-"""Every change of the roadmap is called a gain, a loss or undecided, and says why."""
+"""Every change of the roadmap is classified as a gain, a loss or undecided, with the reason."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def judged(tmp_path: Path, best: bool = False) -> dict[str, Judged]:
 
 
 def write_steps(write_run: Write, *results: list[float], first_seed: int = 0) -> None:
-    """The results of the seeds of each step, from step 0."""
+    """Write the results of each step's seeds, from step 0."""
     for step, values in zip(STEPS, results, strict=False):
         for seed, top1 in enumerate(values, first_seed):
             write_run(step, seed, top1)
@@ -49,7 +49,7 @@ def test_gain_loss_and_undecided(tmp_path: Path, write_run: Write) -> None:
     first, second, third = changes
     assert first is not None and second is not None and third is not None  # noqa: PT018
     assert (third.p, first.p) == (pytest.approx(3 * min(raw)), pytest.approx(2 * max(raw)))
-    smallest = 5.653489 * np.std([0, 0.09, -0.19], ddof=1) / 3**0.5  # the noncentrality is scipy's, see its test
+    smallest = 5.653489 * np.std([0, 0.09, -0.19], ddof=1) / 3**0.5  # the noncentrality is scipy's; see its test
     assert second.explanation == f"undecided: below the {smallest:.2f} points that 3 seeds detect"
     assert first.explanation == "gain: p < 0.001 over 3 changes"
     text = verdict_text(list(found.values()))
@@ -101,7 +101,7 @@ def test_a_change_significant_alone_is_undecided_among_many(tmp_path: Path, writ
 
 
 def test_ablations_are_corrected_among_themselves(tmp_path: Path, write_run: Write) -> None:
-    """However many of them ran, the roadmap's own changes are as decided as without them."""
+    """However many ablations ran, the roadmap's own changes are decided as without them."""
     write_steps(write_run, [80.0, 80.2, 80.4], [82.0, 82.21, 82.39])
     alone = judged(tmp_path)["step1_stage_ratio"].change
     for number, axis in enumerate(("norm", "stem", "width")):
@@ -116,7 +116,7 @@ def test_ablations_are_corrected_among_themselves(tmp_path: Path, write_run: Wri
 
 
 def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run: Write) -> None:
-    """Three seeds leave each change alone undecided; all together find the large ones."""
+    """With three seeds, each change alone is undecided; pooled over all networks, the large ones are decided."""
     results = [80.0, 80.5, 80.4], [81.6, 82.3, 82.9], [82.7, 82.2, 82.5], [80.2, 81.3, 80.6]
     write_steps(write_run, *results)
     rows = aggregate(read_runs(tmp_path / "trial"))
@@ -129,14 +129,14 @@ def test_what_networks_that_vary_alike_decide_together(tmp_path: Path, write_run
     )
     assert "Gains: step1 +1.97. Losses: step3 -1.77. Undecided: step2 +0.20." in text
     write_run("step3_depthwise", 3, 80.3)
-    assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == text  # nothing to set the fourth seed against
+    assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == text  # the fourth seed has no counterpart
 
 
 NOISY = [70.0, 71.2, 69.1], [69.0, 71.4, 71.9], [70.4, 69.0, 72.1], [73.3, 74.2, 72.2]
 
 
 def test_networks_of_another_data_set_say_nothing_of_the_spread(tmp_path: Path, write_run: Write) -> None:
-    """Beside thirteen quiet steps on other data, noisy ones are as undecided as alone."""
+    """Beside thirteen low-variance steps on other data, high-variance ones are as undecided as alone."""
     for step, values in zip(STEPS, NOISY, strict=True):
         for seed, top1 in enumerate(values):
             write_run(step, seed, top1, data="cifar10")
@@ -164,7 +164,7 @@ def test_networks_of_another_data_set_say_nothing_of_the_spread(tmp_path: Path, 
 
 
 def test_a_change_of_the_recipe_shares_no_spread(tmp_path: Path, write_run: Write) -> None:
-    """From the original recipe to step 0: each setting has a spread of its own."""
+    """From the original recipe to step 0: each setting has its own standard deviation."""
     write_steps(write_run, [80.0, 80.5, 80.4], [81.6, 82.3, 82.9])
     for seed, top1 in enumerate([77.0, 77.4, 77.9]):
         write_run("original", seed, top1, recipe="original")

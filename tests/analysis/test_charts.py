@@ -1,4 +1,4 @@
-"""The charts say what the rows say, in words that plotly.js knows, and obey no name."""
+"""The charts show the rows' values, in plotly.js's terms, and escape every name."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def judged(tmp_path: Path) -> list[Judged]:
 def test_plotly_knows_every_word_of_a_chart(tmp_path: Path, write_paper_runs: Write, draw: Any) -> None:
     write_paper_runs(seeds=2)
     chart = draw(judged(tmp_path), False)
-    go.Figure(chart.data, chart.layout)  # raises for a property that does not exist, or a value that does not fit
+    go.Figure(chart.data, chart.layout)  # raises for an unknown property or an invalid value
     for options in chart.menus.values():
         for option in options:
             figure = go.Figure(chart.data, chart.layout)
@@ -192,7 +192,7 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     assert path["x"] == [1.0]
     assert back["x"] == [pytest.approx(1.75), 1.0]
     reaches = path["error_x"]["array"] + back["error_x"]["array"]
-    assert len(set(reaches)) == 1  # of the spread that all share
+    assert len(set(reaches)) == 1  # by the pooled standard deviation
     assert reaches[0] > 0
     assert back["marker"]["symbol"] == ["diamond", "diamond-open"]  # 1.75 points are decided, 1.0 are not
 

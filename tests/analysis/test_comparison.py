@@ -1,4 +1,4 @@
-"""Experiments beside each other: what differs, the order, and what is told where there is no comparison."""
+"""Comparison of experiments: their differences, the order, and the message if they are not comparable."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ RUN = Run(Path("x"), "step0_resnet", 0, "ResNet", {}, None, 0, "done", None, "x"
 
 
 def candidate(name: str, settings: dict[str, str], **top1: list[float]) -> Candidate:
-    """An experiment of steps such as step0=[90.0, 91.0], one accuracy a seed, and of a run that failed."""
+    """Make an experiment of steps such as step0=[90.0, 91.0], one accuracy per seed, and of a failed run."""
     runs = [
         replace(RUN, experiment=name, step=f"{step}_x", step_index=int(step[4:]), seed=seed, top1=value)
         for step, values in top1.items()
@@ -49,7 +49,7 @@ def test_the_table_has_what_differs_and_the_best_mean_of_shared_steps_first(thre
     heading, *lines = make_table(three)
     assert heading == ["experiment", "recipe.lr", "recipe.init", "step0", "step12", "mean"]
     assert [(line[0], line[4], line[-1]) for line in lines] == [
-        ("fast", "68.00", "66.00"),  # the mean is of step 0 alone, which all ran
+        ("fast", "68.00", "66.00"),  # the mean is only of step 0, which all ran
         ("slow", "70.50 ± 0.71", "60.00"),
         ("wide", "", "50.00"),
     ]
@@ -100,7 +100,7 @@ def test_a_curve_is_of_experiments_that_differ_in_one_setting(three: list[Candid
 
 
 def test_experiments_that_agree_do_not_hide_those_that_differ(three: list[Candidate]) -> None:
-    """However many there are."""
+    """Regardless of their number."""
     alike = [candidate(f"wide{number}", {"recipe.lr": "0.01", "recipe.init": "normal"}) for number in range(3)]
     assert [one.name for one in along([*alike, *three[:2]], "recipe.lr")] == ["slow", "fast"]
     more = candidate("wider", {"recipe.lr": "0.1", "recipe.init": "normal"})

@@ -16,7 +16,7 @@ def network(step: str, *words: str) -> Network:
 
 
 def texts(html: str, kind: str) -> list[str]:
-    """The words in the block's drawing that are `kept`, `new` or `gone`."""
+    """Return the words in the block's drawing that are `kept`, `new` or `gone`."""
     (svg,) = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
     return re.findall(rf'<text class="{kind}"[^>]*>([^<]*)<', svg)
 

@@ -1,4 +1,4 @@
-"""A factorial's means and intervals are those of least squares and of a paired t test on the same numbers."""
+"""A factorial's means and intervals equal those of least squares and of a paired t test on the same numbers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,19 +22,19 @@ SEEDS = 3
 
 @pytest.fixture
 def grid(tmp_path: Path, write_run: Write) -> Grid:
-    """A factorial of 20 networks, each under the name that a sweep gives it, with random results."""
+    """A factorial of 20 networks with random results, each under the name that a sweep gives it."""
     generator = np.random.default_rng(0)
     for design in factorial(STEP, AXES):
         step, *switched = name_of(design).split(",")
         variant = dict(word.split("=") for word in switched)
         for seed in range(SEEDS):
             write_run(step, seed, float(generator.normal(90, 1)), variant=variant)
-    write_run("step0_resnet", 7, 10.0)  # no part of it
+    write_run("step0_resnet", 7, 10.0)  # not part of it
     return read_grid(aggregate(read_runs(tmp_path / "trial")), AXES, STEP)
 
 
 def dummies(grid: Grid, pair: tuple[str, str] | None = None) -> tuple[list[str], np.ndarray]:
-    """Names and columns of a linear model: ResNet's choices and seed 0 are the base; `pair` interact."""
+    """Return names and columns of a linear model: ResNet's choices and seed 0 are the base; `pair` interact."""
     names = [f"{axis}={level}" for axis in AXES for level in levels_of(axis)[1:]]
     columns = []
     for cell, seed in grid.top1:
@@ -103,7 +103,7 @@ def test_the_interval_of_an_interaction_is_over_its_squares(grid: Grid) -> None:
 
 
 def test_the_interval_of_the_largest_interaction_covers_zero_where_there_is_none() -> None:
-    """In 95 of 100 experiments of three seeds, though it is the largest of four; by itself it does in 89."""
+    """In 95 of 100 experiments with three seeds, though it is the largest of four; uncorrected, in 89."""
     generator = np.random.default_rng(0)
     axes = ("kernel_size", "norm")
     cells = [(kernel, norm) for kernel in levels_of("kernel_size") for norm in levels_of("norm")]

@@ -1,4 +1,4 @@
-"""The figures say what the rows say: read from the text that an SVG keeps as text."""
+"""The figures show the rows' values, as read from the text in an SVG."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def rows_of(tmp_path: Path) -> list[Row]:
 
 
 def texts(path: Path) -> list[str]:
-    """The lines of text in an SVG."""
+    """Return the lines of text in an SVG."""
     return [line.strip() for line in re.findall(r"<(?:text|tspan)[^>]*>([^<]+)<", path.read_text())]
 
 
@@ -94,7 +94,7 @@ def test_variants_are_hatched_and_the_reference_has_its_line(
     plain = draw_roadmap([row for row in rows if not row.variant and not row.reference], tmp_path / "plain")[1]
     assert "<pattern" in whole.read_text()
     assert "tried, not adopted" in texts(whole)
-    assert texts(whole).count("Swin-T") == 2  # its bar and its line in the legend
+    assert texts(whole).count("Swin-T") == 2  # in its bar and in the legend
     assert "<pattern" not in plain.read_text()
     assert "tried, not adopted" not in texts(plain)
 
@@ -122,7 +122,7 @@ def test_kernel_sizes_take_size_3_from_step_6_and_say_so(
     assert list(kernel_rows(rows)) == [3, 5, 7, 9, 11]
     found = texts(draw_kernels(rows, tmp_path / "kernels")[1])
     assert "4.29 GMACs" in found
-    assert "79.42" in found  # 79.92 less the offset
+    assert "79.42" in found  # 79.92 minus the offset
     assert any("step6_move_up" in text for text in found)
     write_run(
         "step7_kernel",

@@ -1,4 +1,4 @@
-"""Which row of the paper's tables a run is compared with."""
+"""The row of the paper's tables with which a run is compared."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from roadmap.paper import match_paper_row
     [
         ("resnet50", "step7_kernel", {}, 80.57),
         ("resnet200", "step7_kernel", {}, 82.30),
-        ("micro", "step7_kernel", {}, 80.57),  # which the paper lacks
+        ("micro", "step7_kernel", {}, 80.57),  # not in the paper
         ("resnet50", "step7_kernel", {"kernel_size": "3"}, 79.92),  # step 6
         ("resnet50", "step7_kernel", {"kernel_size": "9"}, 80.57),
         ("resnet50", "step7_kernel", {"kernel_size": "13"}, None),

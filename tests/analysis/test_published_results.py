@@ -1,4 +1,4 @@
-"""The results in this repository are what their runs say: every table is made again from the rows of runs."""
+"""The results in this repository match their runs: every table is computed again from the runs' rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_tables_say_what_the_runs_say(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: folder.name)
 def test_todays_configs_give_what_was_trained(folder: Path) -> None:
-    """By the hash of each run's configuration, so that the commands of its page train the same again."""
+    """By each run's configuration hash, so that the commands on its page train the same again."""
     page = (folder / "README.md").read_text()
     runs = read_runs(folder)
     rows = aggregate(runs)
@@ -55,7 +55,7 @@ def test_todays_configs_give_what_was_trained(folder: Path) -> None:
 
 
 def test_the_findings_say_what_the_runs_say() -> None:
-    """Every number of their tables, and the agreement that the README opens with."""
+    """Every number in their tables, and the agreement at the start of the README."""
     rows = aggregate(read_runs(ROADMAP))
     findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
     for line in [*steps_table(rows), *effects_table(rows)]:
@@ -73,7 +73,7 @@ def test_the_findings_say_what_the_runs_say() -> None:
 
 
 def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
-    """Of the steps that have another rate there."""
+    """For the steps that have another rate there."""
     one, tuned = (
         {row.step: row for row in aggregate(read_runs(folder)) if not row.variant} for folder in (ROADMAP, TUNED)
     )
@@ -92,7 +92,7 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
 
 
 def steps_table(rows: Sequence[Row]) -> list[str]:
-    """Lines of step, mean and deviation, change, the paper's change, and what the shared spread decides."""
+    """Return lines of step, mean and standard deviation, change, the paper's change, and the pooled verdict."""
     lines = []
     for one in judge(rows, spreads=pool_rows(rows)):
         if one.row.variant or one.estimate is None or one.row.paper is None:
@@ -108,7 +108,7 @@ def steps_table(rows: Sequence[Row]) -> list[str]:
 
 
 def effects_table(rows: Sequence[Row]) -> list[str]:
-    """Lines of a choice and its effects, in bold where they are decided."""
+    """Return lines of a choice and its effects, in bold if they are significant."""
     worth = find_worth(rows)
     columns = [
         [_effect(one, is_decided) for one, is_decided in zip(found, decide(found), strict=True)]

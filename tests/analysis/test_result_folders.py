@@ -1,4 +1,4 @@
-"""Run folders become runs, whatever state they are in."""
+"""Run folders are read as runs, in any state."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Runs become the rows of the roadmap."""
+"""Runs are aggregated to the rows of the roadmap."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def rows_of(tmp_path: Path) -> list[Row]:
 
 
 def changes_of(rows: list[Row]) -> list[float | None]:
-    """Points since the step before."""
+    """Return the points since the step before."""
     return [one.change.difference.mean if one.change else None for one in judge(rows)]
 
 
@@ -122,7 +122,7 @@ def test_a_change_is_against_the_step_before_not_the_row_above(tmp_path: Path, w
 
 
 def test_an_ablation_is_set_against_its_own_step(tmp_path: Path, write_run: Write) -> None:
-    """Another choice of the step's own design against the step before, as the paper's table 10 has it."""
+    """Another choice on the step's own axis is compared with the step before, as in the paper's table 10."""
     write_run("step11_layernorm", top1=80.0)
     write_run("step12_downsample", top1=82.0)
     write_run("step12_downsample", top1=85.0, variant={"stem": "resnet"})
@@ -241,7 +241,7 @@ def test_settings_of_one_name_that_differ_are_warned_of(
     aggregate(read_runs(tmp_path / "trial"))
     assert "other settings" not in caplog.text
     write_run("step2_patchify", 1, setting_hash="b")
-    write_run("step3_depthwise", setting_hash="b", recipe="original")  # told apart by its name
+    write_run("step3_depthwise", setting_hash="b", recipe="original")  # distinguished by its name
     aggregate(read_runs(tmp_path / "trial"))
     assert "trial: runs of step2_patchify have other settings than the rest" in caplog.text
 

@@ -1,4 +1,4 @@
-"""A published experiment is its runs and their epochs as tables, from which all else is drawn again."""
+"""A published experiment consists of tables of its runs and their epochs, from which all else is drawn again."""
 
 import shutil
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Write = Callable[..., Any]  # writes run folders; see conftest.py
 
 @pytest.fixture
 def published(tmp_path: Path, write_run: Write, write_paper_runs: Write) -> Path:
-    """Folder of a table of many runs: with variants, a reference, a failed one, and accuracies of 15 digits."""
+    """A folder with the table of many runs: variants, a reference, a failed run, and accuracies of 15 digits."""
     write_paper_runs(offset=1 / 3, seeds=3)
     write_run("step5_inverted", 7, state="failed", error='a loss, "nan",\nin epoch 3')
     folder = tmp_path / "published"

@@ -1,4 +1,4 @@
-"""The commands behind an experiment are as few as train its runs and no others."""
+"""The commands of an experiment are the fewest that train exactly its runs."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from roadmap.choices import design_of, leave_one_out, name_of
 
 
 def commands(*runs: tuple[str, Sequence[str], tuple[int, ...]]) -> list[str]:
-    """Of rows by step, other words and seeds."""
+    """Return the commands of rows by step, other overrides and seeds."""
     rows = [Row(step, None, step, {}, None, "x", "micro", "digits", "short", seeds) for step, _, seeds in runs]
     setups = [Setup(f"+roadmap={step}", tuple(words), {"seed": "0"}, None) for step, words, _ in runs]
     return training_commands(rows, setups)
@@ -44,7 +44,7 @@ def test_what_differs_in_seeds_or_settings_has_a_command_of_its_own() -> None:
 
 
 def test_a_sweep_that_ran_whole_is_one_command() -> None:
-    """Its ends have more seeds, of another command."""
+    """Its first and last step have more seeds, from another command."""
     networks = [design_of(network) for network in leave_one_out()]
     seeds = {name_of(design): (0, 1, 2) if design == networks[0] else (0, 1) for design in networks}
     seeds["step11_layernorm"] = (0, 1, 2)
@@ -69,7 +69,7 @@ def test_a_sweep_that_ran_whole_is_one_command() -> None:
 
 
 def test_a_grid_is_not_made_of_runs_that_do_not_fill_it() -> None:
-    """Three of four combinations: merging all would train the fourth."""
+    """Three of four combinations: a merged command would train the fourth."""
     assert commands(
         ("step6", ["model/kernel_size=3"], (0,)),
         ("step6", ["model/kernel_size=5"], (0,)),

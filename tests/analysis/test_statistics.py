@@ -1,4 +1,4 @@
-"""The statistics agree with scipy, with printed values, and with simulated truth."""
+"""The statistics agree with scipy, with printed values, and with simulations."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ SECOND = dict(enumerate([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]))
 
 
 def test_students_sleep_data_paired() -> None:
-    """As R prints it: t.test(extra ~ group, data = sleep, paired = TRUE)."""
+    """As printed by R: t.test(extra ~ group, data = sleep, paired = TRUE)."""
     difference = compare(FIRST, SECOND)
     assert (difference.paired, difference.n) == (True, (10, 10))
     assert difference.mean == pytest.approx(1.58)
@@ -34,7 +34,7 @@ def test_students_sleep_data_paired() -> None:
 
 
 def test_students_sleep_data_with_seeds_that_differ() -> None:
-    """As R prints it: t.test(extra ~ group, data = sleep)."""
+    """As printed by R: t.test(extra ~ group, data = sleep)."""
     difference = compare(FIRST, {seed + 10: value for seed, value in SECOND.items()})
     assert difference.paired is False
     assert difference.p == pytest.approx(0.07939, abs=5e-6)
@@ -55,7 +55,7 @@ def test_the_spread_of_two_networks_is_the_paired_tests() -> None:
 def test_the_spread_of_many_networks_is_what_least_squares_leaves(
     networks: int, seeds: int, seed: int, missing: float
 ) -> None:
-    """Of a level for each network and one for each seed, whichever runs are missing."""
+    """With one level per network and one per seed, whichever runs are missing."""
     generator = np.random.default_rng(seed)
     ran = generator.random((networks, seeds)) >= missing
     ran[:, 0] |= ~ran.any(axis=1)  # a network without a run has no row
@@ -75,7 +75,7 @@ def test_the_spread_of_many_networks_is_what_least_squares_leaves(
 
 
 def test_a_shared_spread_compares_the_seeds_that_both_have() -> None:
-    """One more seed of one of them changes nothing."""
+    """One more seed in one of them changes nothing."""
     spread = pool([FIRST, SECOND])
     assert compare(FIRST, SECOND | {10: 99.0}, spread) == compare(FIRST, SECOND, spread)
     assert pool([FIRST, SECOND | {10: 99.0}]).freedom == 9  # type: ignore[union-attr]
@@ -94,7 +94,7 @@ accuracies = st.lists(st.integers(0, 364).map(lambda images: images / 3.64), min
 
 @given(accuracies, accuracies)
 def test_welchs_test_is_scipys(before: list[float], after: list[float]) -> None:
-    assume(min(np.std(before), np.std(after)) > 0.01)  # scipy warns where one of them is constant
+    assume(min(np.std(before), np.std(after)) > 0.01)  # scipy warns if one of them is constant
     difference = compare(dict(enumerate(before)), {seed + 50: value for seed, value in enumerate(after)})
     expected = stats.ttest_ind(after, before, equal_var=False)
     interval = expected.confidence_interval(1 - ALPHA)
@@ -129,7 +129,7 @@ def test_seeds_that_agree_have_a_mean_and_no_interval(values: list[float]) -> No
 
 
 def test_seeds_that_agree_but_for_rounding_prove_nothing() -> None:
-    """Three times one image of 364: the differences are equal, but not in their last bits."""
+    """Three times one image of 364: the differences are equal except for their last bits."""
     before = {0: 100 * 357 / 364, 1: 100 * 358 / 364, 2: 100 * 353 / 364}
     after = {seed: 100 * (round(value * 3.64) + 1) / 364 for seed, value in before.items()}
     difference = compare(before, after)
@@ -139,7 +139,7 @@ def test_seeds_that_agree_but_for_rounding_prove_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("n", "groups", "effect"),
-    # The sample sizes that power tables print for an effect in deviations, at 5% two-sided and power 80%.
+    # Sample sizes in printed power tables, for effects in standard deviations, at 5% two-sided and power 80%.
     [(34, 1, 0.5), (15, 1, 0.8), (64, 2, 0.5), (26, 2, 0.8)],
 )
 def test_the_smallest_effect_is_that_of_power_tables(n: int, groups: int, effect: float) -> None:
@@ -196,7 +196,7 @@ def covers_mean(generator: np.random.Generator) -> bool:
 
 
 def covers_paired_change(generator: np.random.Generator) -> bool:
-    shared = generator.normal(0, 0.2, 3)  # what a seed does to both steps
+    shared = generator.normal(0, 0.2, 3)  # a seed's effect on both steps
     before, after = (by_seed(mean + shared + generator.normal(0, 0.1, 3)) for mean in (80, 80.3))
     interval = compare(before, after).interval
     assert interval is not None

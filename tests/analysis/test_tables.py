@@ -25,7 +25,7 @@ def read_csv(rows: list[Row], path: Path) -> list[dict[str, str]]:
 
 
 def read_markdown(rows: list[Row], path: Path) -> list[list[str]]:
-    """The cells of the table, heading first."""
+    """Return the cells of the table, heading first."""
     write_markdown(rows, path)
     lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "---" not in line]

@@ -1,4 +1,4 @@
-"""What transfers: the changes of the paper beside those that were measured."""
+"""Transfer: the paper's changes compared with the measured ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def rows_of(tmp_path: Path, experiment: str = "trial") -> list[Row]:
 
 
 def test_the_papers_own_accuracies_transfer_in_full(tmp_path: Path, write_paper_runs: Write) -> None:
-    """Swin and the kernel sizes that the paper did not adopt are no steps."""
+    """Swin and the kernel sizes that the paper did not adopt do not count as steps."""
     write_paper_runs(seeds=2)
     changes = find_transfer(rows_of(tmp_path))
     assert [one.steps for one in changes] == [*((step - 1, step) for step in range(1, 13)), (0, 12)]
@@ -61,7 +61,7 @@ def test_a_change_within_the_noise_is_not_significant(tmp_path: Path, write_run:
     assert first.measured.interval is not None
     assert first.measured.interval.low < 0 < first.measured.interval.high
     reaches = [one.measured.interval.high - one.measured.mean for one in (first, second) if one.measured.interval]
-    assert reaches[0] == pytest.approx(reaches[1])  # the standard deviation that all steps share
+    assert reaches[0] == pytest.approx(reaches[1])  # the pooled standard deviation
 
 
 def test_only_the_setting_with_most_steps_counts(tmp_path: Path, write_run: Write) -> None:

@@ -1,4 +1,4 @@
-"""The benchmarks as modules; they import `pairs` from their own folder, as scripts do."""
+"""Fixtures that load the benchmarks as modules; they import `pairs` from their own folder, like scripts."""
 
 import importlib
 import sys

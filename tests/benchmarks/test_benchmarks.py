@@ -1,4 +1,4 @@
-"""The benchmarks compare what they say: the same weights and images on both sides, in alternation."""
+"""The benchmarks compare equal work: the same weights and images on both sides, in alternation."""
 
 import argparse
 import itertools
@@ -46,7 +46,7 @@ def test_who_goes_first_changes_and_the_ratio_is_theirs_over_ours(
         turns.append(name)
 
     monkeypatch.setattr(pairs.time, "perf_counter", lambda: clock)
-    rounds = itertools.count(1)  # one to warm up, then five
+    rounds = itertools.count(1)  # one warm-up round, then five
 
     def peer() -> None:
         work("peer", 2.0 + 0.1 * next(rounds))
@@ -101,7 +101,7 @@ def test_fewer_than_five_repeats_are_refused(pairs: ModuleType, capsys: pytest.C
 
 
 def test_convnext_atto_is_step_12_at_another_size(step: ModuleType) -> None:
-    """timm's weights load, and logits and gradients agree; LayerScale is 1, so that the blocks count."""
+    """timm's weights load, and logits and gradients agree; LayerScale is 1, so that the blocks matter."""
     case = step.CASES["atto-64"]
     config = step.read_case(case, 4)
     ours, peer = step.build_both(case, config)
@@ -158,13 +158,13 @@ def test_an_epoch_trains_and_evaluates_on_both_sides(
     assert [kind & {DepthwiseConv2d, PatchConv2d} for kind in kinds] == [{DepthwiseConv2d, PatchConv2d}, set()]
     for run, network, weight in zip(made, networks, before, strict=True):
         assert 0 <= run() <= 100
-        run()  # the first update has the rate 0
+        run()  # the first update has learning rate 0
         assert not torch.equal(network.state_dict()["stem.conv.weight"], weight)
     assert peer.updates == 2 * ours.train.updates == 10
 
 
 def test_the_epoch_of_a_single_batch(load_benchmark: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many updates, of the same weights, with nothing to load."""
+    """The same number of updates of the same weights, without loading."""
     epoch = load_benchmark("epoch")
     words = ["--images", "40", "--batch", "8", "--workers", "0", "--synthetic", "hardware.device=cpu"]
     made = []
@@ -180,7 +180,7 @@ def test_the_epoch_of_a_single_batch(load_benchmark: Load, monkeypatch: pytest.M
     assert 0 <= synthetic() <= 100
 
 
-@pytest.mark.system  # two starts
+@pytest.mark.system  # starts two processes
 def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
     here = os.getpid()
     side = pairs.InOwnProcess(partial(partial, os.getpid))
@@ -190,9 +190,9 @@ def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
         pairs.InOwnProcess(fail)
 
 
-@pytest.mark.system  # two starts
+@pytest.mark.system  # starts two processes
 def test_a_side_ends_with_the_program_that_asks_it(pairs: ModuleType) -> None:
-    """Also where an error ends that, and something still refers to the side."""
+    """Even if the program fails while something still refers to the side."""
     program = (
         "import os; from functools import partial; from pairs import InOwnProcess; "
         "side = InOwnProcess(partial(partial, os.getpid)); raise SystemExit(3)"
@@ -209,7 +209,7 @@ def fail() -> Callable[[], object]:
 def test_loading_reads_every_photograph_on_both_sides(
     load_benchmark: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """timm's ImageDataset leaves the files that it opened to the garbage collector, which warns."""
+    """timm's ImageDataset leaves its open files to the garbage collector, which warns."""
     loading = load_benchmark("loading")
     monkeypatch.setattr(loading, "InOwnProcess", lambda make: make())
     arguments = argparse.Namespace(images=8, batch=4, workers=0, overrides=["data.image_size=64"])

@@ -1,4 +1,4 @@
-"""The benchmark of single layers times each of them once, against the same layer of torch's."""
+"""The benchmark of single layers times each layer once, against torch's equivalent."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -21,7 +21,7 @@ def convolutions(load_benchmark: Load) -> ModuleType:
 
 
 def test_each_layer_of_another_form_is_timed_once(convolutions: ModuleType) -> None:
-    """Micro stages of 24 to 192 channels on maps of 8 to 1 positions a side, three blocks in the third."""
+    """Micro stages of 24 to 192 channels on maps with sides of 8 to 1 positions, and three blocks in the third."""
     arguments = convolutions.make_parser("").parse_args(WORDS)
     pairs = [make() for make in convolutions.make_pairs(arguments)]
     assert [pair.name.removesuffix(", batch 4, fp32") for pair in pairs] == [

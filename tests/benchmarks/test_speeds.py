@@ -1,4 +1,4 @@
-"""The tables of speeds say what the committed timings say."""
+"""The tables of speeds match the committed timings."""
 
 import json
 import re
@@ -21,5 +21,5 @@ def test_every_speed_on_the_page_is_a_committed_result() -> None:
     rows = list(ROW.finditer((ROOT / "docs/performance.md").read_text()))
     assert len(rows) >= 13
     told = {(*ratio, row[1]) for row in rows for ratio in RATIO.findall(row[0])}
-    assert len(told) >= 21  # augmentation, synthetic data and uncompressed files are of one machine alone
+    assert len(told) >= 21  # augmentation, synthetic data and uncompressed files were timed on only one machine
     assert told <= measured

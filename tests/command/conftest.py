@@ -1,4 +1,4 @@
-"""`python train.py WORDS...`, in this process, since a start of its own takes seconds."""
+"""Fixture that runs `python train.py WORDS...` in this process, since a new process takes seconds to start."""
 
 import runpy
 import sys
@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 class Outcome:
     status: int  # the exit status
     out: str
-    err: str  # in one line, as rich wraps at the terminal's width
+    err: str  # on one line, since rich wraps at the terminal's width
 
 
 @pytest.fixture
 def train(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Outcome]:
-    """Runs train.py with its runs under tmp_path, on a terminal that is wide enough for any table."""
+    """Run train.py with its runs under tmp_path, on a terminal that is wide enough for any table."""
     monkeypatch.setattr(terminal.OUT, "width", 400)
 
     def train(*words: str) -> Outcome:

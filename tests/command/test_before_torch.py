@@ -1,4 +1,4 @@
-"""A mistyped command is answered at once: with what is allowed, exit status 1, and nothing heavy imported."""
+"""A mistyped command fails at once: with the allowed values, exit status 1, and no slow import."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "timm", "torchvision", "wandb", "scipy", "matplotlib")
-# Runs train.py for each command of the JSON list that it is given, in one process.
+# Runs train.py in one process for each command of a JSON list.
 PROGRAM = """
 import contextlib, io, json, runpy, sys
 answers = []

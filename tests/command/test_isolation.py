@@ -1,4 +1,4 @@
-"""GPUs are dealt out in turn, also between processes."""
+"""GPUs are assigned in turn, also across processes."""
 
 import os
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ def test_each_run_gets_the_gpu_with_the_fewest(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with deal_gpu() as first:
         assert first == {"CUDA_VISIBLE_DEVICES": "3", SHARING: "2"}
-        child = os.fork()  # POSIX locks are between processes
+        child = os.fork()  # POSIX locks work between processes
         if child == 0:
             with ExitStack() as stack:
                 dealt = [stack.enter_context(deal_gpu())["CUDA_VISIBLE_DEVICES"]]

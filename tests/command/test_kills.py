@@ -1,4 +1,4 @@
-"""Runs that end without a word, and the same command typed again."""
+"""Runs that are killed, and the same command started again."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SMALL = (
     "recipe.total_batch=128",
     "regime.width.modern=8",
     "regime.width.resnet=8",
-    "hardware.checkpoint_minutes=0",  # a checkpoint after each update, so that many of the kills hit one
+    "hardware.checkpoint_minutes=0",  # a checkpoint after each update, so that many kills hit one
 )
 SWEEP = ("-m", "+roadmap=step0_resnet,step12_downsample", "seed=0,1", *SMALL)
 KILLS = 20
@@ -36,7 +36,7 @@ def start(*words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,  # a signal to its group is not one to the tests
+        start_new_session=True,  # so that a signal to its group does not reach the tests
     )
 
 
@@ -47,13 +47,13 @@ def finish(*words: str) -> tuple[int, str]:
 
 
 def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """False if the process ended before."""
+    """Return False if the process ended first."""
     end = time.monotonic() + PATIENCE
     while process.poll() is None:
         if seen():
             return True
         assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.005)  # a checkpoint takes longer to write
+        time.sleep(0.005)  # writing a checkpoint takes longer
     return False
 
 
@@ -61,7 +61,7 @@ def written_since(start: float, pattern: str, output_dir: Path) -> bool:
     def is_new(path: Path) -> bool:
         try:
             return path.stat().st_mtime > start
-        except FileNotFoundError:  # renamed meanwhile
+        except FileNotFoundError:  # renamed in between
             return False
 
     return any(is_new(path) for path in output_dir.rglob(pattern))
@@ -75,7 +75,7 @@ def _summaries(output_dir: Path) -> list[Path]:
     return sorted(output_dir.rglob("summary.json"))
 
 
-@pytest.mark.system  # three starts: nothing shorter shows that what a killed process left is enough
+@pytest.mark.system  # three starts: the shortest proof that a killed process leaves enough behind
 def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
     words = ("+roadmap=step12_downsample", *SMALL)
     place = Path("micro-digits/step12_downsample/seed0")
@@ -89,9 +89,9 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_res
     assert read_results(tmp_path / "killed" / place) == read_results(tmp_path / "whole" / place)
 
 
-@pytest.mark.system  # twenty and more starts: minutes
+@pytest.mark.system  # over twenty starts: minutes
 def test_a_sweep_that_is_killed_twenty_times_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
-    """In turn while it starts, while a checkpoint is being written, and somewhere between two."""
+    """In turn at the start, while a checkpoint is written, and between two checkpoints."""
     assert finish(*SWEEP, f"output_dir={tmp_path / 'whole'}")[0] == 0
     expected = all_results(tmp_path / "whole", read_results)
     assert len(expected) == 4
@@ -111,7 +111,7 @@ def test_a_sweep_that_is_killed_twenty_times_ends_as_if_it_was_not(tmp_path: Pat
 
 
 def kill_sometime(process: subprocess.Popen[str], number: int, output_dir: Path, generator: random.Random) -> bool:
-    """False if the process had done its work before."""
+    """Return False if the process had finished before."""
     started = time.time()
     if number % 4 == 3:
         time.sleep(generator.uniform(0, 3))
@@ -146,7 +146,7 @@ def test_a_signal_is_told_by_state_and_exit_status(sent: signal.Signals, status:
 def test_a_signal_to_all_processes_leaves_those_that_read_images_to_the_one_that_trains(
     sent: signal.Signals, tmp_path: Path, read_results: Results
 ) -> None:
-    """As a terminal sends Ctrl-C, and SLURM what it sends."""
+    """As sent by a terminal on Ctrl-C, and by SLURM."""
     words = ("+roadmap=step12_downsample", *SMALL, "hardware.workers=2", "hardware.resident=false")
     place = Path("micro-digits/step12_downsample/seed0")
     process = start(*words, f"output_dir={tmp_path / 'stopped'}")
@@ -163,14 +163,14 @@ def test_a_signal_to_all_processes_leaves_those_that_read_images_to_the_one_that
     assert read_results(tmp_path / "stopped" / place) == read_results(tmp_path / "whole" / place)
 
 
-@pytest.mark.system  # a sweep in a process of its own
+@pytest.mark.system  # a sweep in a separate process
 def test_a_sweep_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     """As in `train.py ... | head -1`."""
     words = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL, f"output_dir={tmp_path}")
     process = start(*words)
     assert process.stdout is not None
     process.stdout.readline()
-    process.stdout.close()  # stderr's too
+    process.stdout.close()  # stderr's, too
     assert process.wait() == 0
     assert len(_summaries(tmp_path)) == 2
 
@@ -198,7 +198,7 @@ def test_of_two_that_start_a_run_at_once_one_says_so_and_goes_on(tmp_path: Path)
     outputs = [process.communicate()[0] for process in pair]
     assert len(_summaries(tmp_path)) == 2
     assert all(json.loads(path.read_text())["epochs"] == 2 for path in _summaries(tmp_path))
-    for output in outputs:  # each run was trained by one and left alone by the other
+    for output in outputs:  # each run was trained by one process and skipped by the other
         assert output.count("top-1 ") + output.count("is being trained by") + output.count("done already") >= 2
     trained = [output.count("seed 0: top-1 ") for output in outputs]
     assert sum(trained) == 2

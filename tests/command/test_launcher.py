@@ -1,4 +1,4 @@
-"""Runs side by side: a launcher with processes changes neither what is recorded nor the exit status."""
+"""Concurrent runs: a launcher with processes changes neither the records nor the exit status."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import roadmap
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
-pytestmark = pytest.mark.system  # processes of their own: 20 s each
+pytestmark = pytest.mark.system  # separate processes: 20 s each
 
 
 def train(*words: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +36,7 @@ def test_a_failed_run_is_told_by_the_exit_status(tmp_path: Path) -> None:
     weights = tmp_path / "step0.pt"
     torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)
     words = ("recipe.epochs=1", "recipe.warmup_epochs=0", f"init_from={weights}", f"output_dir={tmp_path}")
-    done = train("+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *words)  # as a sweep names a variant
+    done = train("+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *words)  # a sweep's name of a variant
     assert done.returncode == 1
     assert "1 of 2 runs are not done" in done.stdout
     assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
@@ -80,12 +80,12 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
     ("launcher", "sent", "send", "status"),
     [
         ("joblib", signal.SIGKILL, os.kill, -signal.SIGKILL),
-        ("joblib", signal.SIGINT, os.killpg, 130),  # Ctrl-C in a terminal, which reaches all processes
-        ("joblib", signal.SIGTERM, os.killpg, 143),  # as by `timeout`
+        ("joblib", signal.SIGINT, os.killpg, 130),  # Ctrl-C in a terminal, which goes to all processes
+        ("joblib", signal.SIGTERM, os.killpg, 143),  # sent by `timeout`
         ("processes", signal.SIGTERM, os.kill, 143),
         ("processes", signal.SIGTERM, os.killpg, 143),
         ("processes", signal.SIGINT, os.killpg, 130),
-        ("processes", signal.SIGHUP, os.killpg, 129),  # a terminal that is closed
+        ("processes", signal.SIGHUP, os.killpg, 129),  # a closed terminal
     ],
 )
 def test_runs_save_and_none_starts_once_their_sweep_is_to_stop_or_gone(
@@ -112,8 +112,8 @@ def test_runs_save_and_none_starts_once_their_sweep_is_to_stop_or_gone(
         assert sweep.wait() == status
         wait_for(lambda: "running" not in states())
         if sent is signal.SIGKILL:
-            time.sleep(10)  # a start takes less
+            time.sleep(10)  # a start takes less time
         assert states() == ["interrupted", "interrupted", "pending", "pending"]
     finally:
-        with suppress(ProcessLookupError):  # what a failure left
+        with suppress(ProcessLookupError):  # processes left by a failure
             os.killpg(sweep.pid, signal.SIGKILL)

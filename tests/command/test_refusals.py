@@ -1,4 +1,4 @@
-"""What can only be found with data and torch at hand: the message, the exit status, the state of the run."""
+"""Errors that need the data and torch to be detected: the message, the exit status, the state of the run."""
 
 import json
 from collections.abc import Callable

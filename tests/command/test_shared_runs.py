@@ -1,4 +1,4 @@
-"""A sweep by its name: what it trains, what it shares with runs of other commands, and what it says before."""
+"""A sweep by name: what it trains, which runs it shares with other commands, and what it prints before."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample", *QUICK)
 @pytest.mark.system  # four runs, and three commands that compose thirteen networks: 30 s
 def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
-    # The network of step 11, under another name.
+    # Trains step 11's network under another name.
     assert train("+roadmap=step12_downsample", "model/downsample=block", *QUICK).status == 0
     first = train(*SWEEP)
     assert (first.status, first.err) == (0, "")
@@ -41,7 +41,7 @@ def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path, monke
 
 
 def named(tmp_path: Path, *words: str) -> str:
-    """The word that the sweep becomes."""
+    """Return the override that the sweep expands to."""
     sweep = read_sweep([*words, f"output_dir={tmp_path}"], is_sweep=True)
     assert sweep is not None
     return expand(sweep)[0]
@@ -64,7 +64,7 @@ def test_a_network_keeps_the_name_under_which_most_is_done(tmp_path: Path) -> No
     mark(other, 0, "recipe.epochs=3", finished=True)  # another configuration
     assert named(tmp_path, *words) == by_own
     mark(other, 1, finished=True)
-    assert named(tmp_path, *words) == by_own  # seed 1 is not asked for
+    assert named(tmp_path, *words) == by_own  # seed 1 was not requested
     assert named(tmp_path, *words, "seed=0,1") == by_other
     assert named(tmp_path, *words, "seed=0,1", "experiment=new") == by_own
     assert named(tmp_path, *words, "seed=0,1", "model.drop_path=0.1") == by_own
@@ -72,4 +72,4 @@ def test_a_network_keeps_the_name_under_which_most_is_done(tmp_path: Path) -> No
     assert named(tmp_path, *words, "seed=1,2") == by_own
     assert own in named(tmp_path, "+sweep=roadmap", "seed=1").split(
         ","
-    )  # the figure is of the steps by their names
+    )  # the figure shows the steps by their names

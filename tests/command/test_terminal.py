@@ -1,4 +1,4 @@
-"""A terminal that is gone, or a log whose disk is full, ends nothing."""
+"""A closed terminal, or a log on a full disk, does not end a training."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A command that trains: what it writes, what a second one finds, how a sweep ends."""
+"""A training command: its files, a second start of it, and the end of a sweep."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def test_a_run_leaves_its_files(train: Train, tmp_path: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["top1"] == metrics[-1]["top1"]
     assert summary["best_top1"] == max(line["top1"] for line in metrics)
-    assert summary["top1"] > 50  # of ten classes
+    assert summary["top1"] > 50  # chance is 10
     assert f"step0_resnet seed 0: top-1 {summary['top1']:.2f} " in outcome.out
     assert (summary["step"], summary["step_index"], summary["paper_top1"]) == ("step0_resnet", 0, 78.82)
     assert summary["config_hash"] == state["config_hash"]
@@ -166,12 +166,12 @@ def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> Non
 def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One run is done, one was interrupted, one has not begun: only the last is free for another rate."""
+    """One run is done, one was interrupted, one has not started: only the last may use another learning rate."""
     updates = []
 
     def update(*arguments: Any) -> torch.Tensor:
         updates.append(1)
-        if len(updates) == 30:  # of the second run; the first has 22
+        if len(updates) == 30:  # in the second run; the first has 22
             os.kill(os.getpid(), signal.SIGTERM)
         return train_update(*arguments)
 
@@ -186,7 +186,7 @@ def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
     assert changed.status == 1
     assert changed.err.count("of another configuration: recipe.lr: 0.004 -> 0.001 Give this one a place") == 2
     assert [content(folder) for folder in folders] == before
-    assert train(*words).status == 1  # the third one now has the other rate
+    assert train(*words).status == 1  # the third run now has the other learning rate
     assert json.loads((folders[1] / "state.json").read_text())["state"] == "done"
 
 

@@ -1,4 +1,4 @@
-"""Warnings of the recipe check stand on stderr, once each, and name the steps of a sweep that they concern."""
+"""The recipe check's warnings go to stderr, once each, and name the steps of a sweep that they concern."""
 
 from collections.abc import Callable
 from pathlib import Path

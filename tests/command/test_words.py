@@ -1,4 +1,4 @@
-"""What train.py makes of its words before Hydra sees them."""
+"""Preparation of train.py's arguments before Hydra parses them."""
 
 import sys
 
@@ -23,7 +23,7 @@ def test_processes_are_as_many_as_gpus_unless_told_otherwise(
     monkeypatch.setattr(command, "_run_all", lambda *_: 0)
     monkeypatch.setattr(sys, "argv", ["train.py", *words, f"output_dir={tmp_path}"])
     assert command.main(lambda: None) == 0
-    given = get_args_parser().parse_args(sys.argv[1:])  # as Hydra reads them
+    given = get_args_parser().parse_args(sys.argv[1:])  # as parsed by Hydra
     assert given.multirun
     counts = [word.partition("=")[2] for word in given.overrides if word.startswith("hydra.launcher.n_jobs=")]
     assert (counts or [None])[-1] == count

@@ -1,4 +1,4 @@
-"""Each warning of the recipe check, what silences it, and that no shipped configuration has one."""
+"""Each warning of the recipe check, the setting that silences it, and no warning for shipped configurations."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from roadmap.config import CONF_DIR, Config, advise, advise_on_length
 
 Read = Callable[..., Config]
 STEPS = sorted(file.stem for file in (CONF_DIR / "roadmap").glob("*.yaml"))
-IMAGES = {"laptop": 1_433, "cifar10": 50_000, "paper": 1_281_167}  # to train on
+IMAGES = {"laptop": 1_433, "cifar10": 50_000, "paper": 1_281_167}  # training images
 BATCHNORM, LAYERNORM = "+roadmap=step0_resnet", "+roadmap=step12_downsample"
-# What is typed; the key that the warning starts with; words of it; what to add for silence.
+# Typed overrides; the warning's first key; parts of its text; the override that silences it.
 CASES = {
     "a rate for another batch": (
         ["recipe.total_batch=256"],
@@ -95,7 +95,7 @@ def test_what_is_shipped_is_silent(read: Read, setting: str, step: str) -> None:
 
 @pytest.mark.parametrize("setting", IMAGES)
 def test_a_reference_is_silent(read: Read, setting: str) -> None:
-    """Its norm is not known, and it takes no LayerScale from the recipe."""
+    """Its norm is unknown, and it takes no LayerScale from the recipe."""
     config = read(
         f"setting={setting}", "+reference=swin_tiny", "recipe.ema_decay=0.9", "recipe.layer_scale_init=1e-6"
     )

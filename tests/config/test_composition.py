@@ -1,4 +1,4 @@
-"""`compose` takes what users type, from Python and inside a running job of Hydra's."""
+"""`compose` accepts what users type, from Python and inside a running Hydra job."""
 
 import subprocess
 import sys

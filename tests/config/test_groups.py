@@ -1,4 +1,4 @@
-"""Every axis is a group of files under conf/model, and regimes are the table of the paper's two roadmaps."""
+"""Every axis is a group of files under conf/model, and regimes match the paper's two roadmaps."""
 
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -16,7 +16,7 @@ from roadmap.model.spec import ModelSpec
 MODEL_DIR = CONF_DIR / "model"
 AXES = sorted(folder.name for folder in MODEL_DIR.iterdir())
 FILES = sorted(MODEL_DIR.glob("*/*.yaml"))
-# Fields of the network that are no design choice: the data, the recipe or the device decide them.
+# Fields of the network that are not design choices: they are set by the data, the recipe or the device.
 NO_AXES = {"num_classes", "stem_stride", "layer_scale_init", "drop_path", "init", "form"}
 Read = Callable[..., Config]
 KERNEL_SIZES = {"3", "5", "7", "9", "11"}
@@ -58,7 +58,7 @@ def test_a_choice_is_called_as_its_file(group: str, kind: str) -> None:
         loaded = OmegaConf.load(file)
         assert loaded.name == file.stem
         known = {field.name for field in fields(get_type_hints(Config)[kind])}
-        if "defaults" in loaded:  # another choice, and what differs from it
+        if "defaults" in loaded:  # based on another choice, with differences
             assert {str(key) for key in loaded} < {*known, "defaults"}
         else:
             assert {str(key) for key in loaded} == known
@@ -91,14 +91,14 @@ def test_a_regime_is_the_papers(read: Read, name: str) -> None:
 
 
 def test_the_micro_regime_keeps_the_shape_of_the_papers(read: Read) -> None:
-    """Same stage that grows with the ratio, same factor of 1.5 in width."""
+    """The same stage grows with the ratio, and the width has the same factor of 1.5."""
     micro = read("regime=micro").regime
     assert micro.depths.modern[2] > micro.depths.resnet[2]
     assert micro.width.modern / micro.width.resnet == 96 / 64
 
 
 def test_enums_have_values_that_are_their_names() -> None:
-    """Messages list the values, users type the names."""
+    """Messages list the values, and users type the names."""
     for kind in get_type_hints(ModelSpec).values():
         if isinstance(kind, type) and issubclass(kind, StrEnum):
             assert [member.name for member in kind] == [member.value for member in kind]

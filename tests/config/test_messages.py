@@ -1,4 +1,4 @@
-"""A mistyped command is answered with the word that is wrong and what is allowed in its place."""
+"""A mistyped command is answered with the wrong word and the allowed ones."""
 
 import pytest
 
@@ -31,7 +31,7 @@ AXES = "model/activation, model/activation_count, model/block, "
         ("recipe.epoch=3", ["no key recipe.epoch.", "Did you mean recipe.epochs?"]),
         ("epochs=3", ["no key epochs at the top.", "Did you mean recipe.epochs?"]),
         ("recipe.augment.crop.size=3", ["recipe.augment.crop is a single value and has no keys"]),
-        # plus, or no plus
+        # a plus that is missing or too many
         ("reference=resnet34", ["takes a plus, as in +reference=NAME"]),
         ("++roadmap=step0_resnet", ["++roadmap=step0_resnet: a group takes one plus or none"]),
         ("+data=cifar10", ["takes no plus: data=cifar10"]),
@@ -45,11 +45,11 @@ AXES = "model/activation, model/activation_count, model/block, "
         ("seed=0,1", ["seed=0,1 names several values", "-m", "a list is written seed=[0,1]"]),
         ("regime=micro,resnet50", ["regime=micro,resnet50 names several values. Runs over all of them take -m"]),
         ("+roadmap=glob(step*)", ["+roadmap=glob(step*) names several values", "-m"]),
-        # what can't be read at all
+        # unparsable input
         ("step0_resnet", ["step0_resnet is not of the form KEY=VALUE.", "Did you mean +roadmap=step0_resnet?"]),
         ("paper", ["paper is not of the form KEY=VALUE.", "Did you mean recipe=paper or setting=paper?"]),
         ("recipe.augment.scale=[0.1", ["recipe.augment.scale=[0.1 can't be read", "quoted"]),
-        # what Hydra allows and a training can't use
+        # values that Hydra allows but a training cannot use
         ("recipe.total_batch=100 hardware.per_device_batch=30", ["total_batch=100", "batch=30", "take 25 or 50"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""The runs of a command line: how many, in which order, what makes each of them a variant of its step."""
+"""The runs of a command line: their number, their order, and what makes each of them a variant of its step."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_many_runs_are_counted_on_a_terminal(
 ) -> None:
     plan_runs(["+roadmap=glob(step*)"], is_sweep=True)
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich assume a terminal
     plan_runs(["+roadmap=glob(step*)"], is_sweep=True)
     written = capsys.readouterr()
     assert "checking each run" in written.err

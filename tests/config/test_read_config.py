@@ -1,4 +1,4 @@
-"""What a configuration may hold: errors name the key, the value and what is allowed."""
+"""Valid configurations: errors name the key, the value and what is allowed."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def composed() -> DictConfig:
 
 
 def read_with(composed: DictConfig, **changes: Any) -> Any:
-    """The configuration with dotted keys set, their dots written as two underscores."""
+    """Read the configuration with dotted keys changed; their dots are written as two underscores."""
     cfg = composed.copy()
     for name, value in changes.items():
         OmegaConf.update(cfg, name.replace("__", "."), value, force_add=True)

@@ -1,4 +1,4 @@
-"""The recipes are the paper's, value by value, and it is clear which one a command takes."""
+"""The recipes equal the paper's in every value, and each command's recipe is the expected one."""
 
 import csv
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from roadmap.training.spec import RecipeSpec
 Read = Callable[..., Config]
 ROOT = Path(__file__).parents[2]
 
-# Table 5 (appendix A.1) and what the released code adds; drop_path is the regime's.
+# Table 5 (appendix A.1) and additions of the released code; drop_path is the regime's.
 PAPER = {
     "name": "paper",
     "epochs": 300,
@@ -95,7 +95,7 @@ def test_the_tables_here_are_complete() -> None:
 
 @pytest.mark.parametrize("data", ["imagenet", "imagefolder"])
 def test_imagenet_is_evaluated_as_in_the_paper(read: Read, data: str) -> None:
-    """Resize the short side to 256 = 224 / 0.875, bicubic; center crop 224."""
+    """Resizes the short side to 256 = 224 / 0.875, bicubic; center crop 224."""
     spec = read(f"data={data}", "data.root=x", "data.num_classes=1000").data
     assert (spec.image_size, spec.crop_pct, spec.interpolation, spec.stem_stride) == (224, 0.875, "bicubic", 4)
     assert spec.mirror
@@ -117,7 +117,7 @@ def test_a_setting_chooses_what_it_says(read: Read, setting: str) -> None:
 
 
 def test_cifar10_is_what_the_published_roadmap_was_trained_as() -> None:
-    """So that its command is short: +sweep=roadmap setting=cifar10."""
+    """So its command is short: +sweep=roadmap setting=cifar10."""
     with (ROOT / "results/cifar10-stride4/runs.csv").open() as file:
         published = {
             (row["step"], row["seed"]): row["config_hash"] for row in csv.DictReader(file) if not row["variant"]

@@ -1,4 +1,4 @@
-"""What a run left of its configuration gives the words that compose it again, by the hash that tells its result."""
+"""A run's saved configuration gives the overrides that compose it again, verified by the hash of its settings."""
 
 import json
 from dataclasses import asdict
@@ -19,7 +19,7 @@ FOLDER = ("data=imagefolder", "data.root=/images", "data.num_classes=3")
 
 
 def replay(*words: str) -> tuple[Words, bool]:
-    """The words of the run that `words` train, and whether they compose the same."""
+    """Return the overrides of the run that `words` train, and True if they compose the same configuration."""
     cfg = compose(*words)
     values = read_plain(cfg)
     found = find_words(values, find_variant(cfg))
@@ -28,7 +28,7 @@ def replay(*words: str) -> tuple[Words, bool]:
 
 
 def read_plain(cfg: DictConfig) -> dict[str, Any]:
-    """The values of the config.yaml that a run leaves."""
+    """Return the values of a run's config.yaml."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(read_config(cfg))))
     return values
 
@@ -72,7 +72,7 @@ def test_a_name_of_ones_own_is_told_beside_the_choice_that_is_nearest(
     assert set(expected) < set(found.setting)
 
 
-@pytest.mark.parametrize("named", ["null", "None"])  # the latter as older runs are named
+@pytest.mark.parametrize("named", ["null", "None"])  # the latter in names of older runs
 def test_no_layer_scale_is_a_variant_that_can_be_typed(named: str) -> None:
     cfg = compose("+roadmap=step12_downsample", "recipe=paper", "model.layer_scale_init=null")
     assert find_variant(cfg) == {"layer_scale_init": "null"}

@@ -1,4 +1,4 @@
-"""`conf/roadmap/` tells the paper's story: one file a step, one change a file, the paper's figures on top."""
+"""`conf/roadmap/` follows the paper: one file per step, one change per file, the paper's figures at the top."""
 
 import re
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def read_file(name: str) -> dict[str, Any]:
 
 
 def read_header(name: str) -> str:
-    """The comment above the first value, on one line."""
+    """Return the comment above the first value, on one line."""
     lines = (CONF_DIR / "roadmap" / f"{name}.yaml").read_text().splitlines()
     return " ".join(line.removeprefix("# ") for line in lines[1:] if line.startswith("#"))
 
@@ -49,7 +49,7 @@ def find_rows(name: str) -> dict[str, PaperRow]:
 
 
 def test_the_folder_holds_the_thirteen_steps_and_the_original() -> None:
-    """And a user's own."""
+    """And possibly a user's own."""
     assert {file.stem for file in (CONF_DIR / "roadmap").iterdir()} >= {*NAMES, "original"}
 
 

@@ -1,4 +1,4 @@
-"""`+sweep=NAME` is the networks that it says, each under one name, whatever sweep it comes from."""
+"""`+sweep=NAME` expands to the networks that it describes, each with the same name in every sweep."""
 
 from dataclasses import asdict
 
@@ -77,7 +77,7 @@ def test_the_networks_take_the_place_of_the_sweep_and_settings_go() -> None:
 
 
 def test_the_roadmap_is_every_step_in_its_order() -> None:
-    """And then a user's own."""
+    """Followed by a user's own steps."""
     assert sweep_of("+sweep=roadmap").spec.names()[: len(STEPS)] == list(STEPS)
 
 
@@ -117,7 +117,7 @@ def test_orders_share_their_networks() -> None:
     assert sample_orders(4, 1) != orders
     assert (
         len(needed) == len(set(needed)) == 82
-    )  # as conf/sweep/shapley.yaml says; 8 * 13 with those that are shared
+    )  # as stated in conf/sweep/shapley.yaml; 8 * 13 including shared ones
     assert set(needed) == {network for order in orders for network in networks_along(order)}
     assert (needed[0], needed[-1]) == (NONE, ALL)
     names = sweep_of("+sweep=shapley").spec.names()
