@@ -52,7 +52,7 @@ def walk_images(folder: str | Path) -> tuple[list[str], Counter[str]]:
 def describe_left_out(place: str | Path, left_out: Counter[str]) -> str:
     """Return a line about files that are no images by their ending."""
     counts = ", ".join(f"{count:,} {ending}" for ending, count in left_out.most_common())
-    return f"{place}: {left_out.total():,} files are left out: {counts}. Images are {', '.join(ENDINGS)}"
+    return f"{place}: files left out: {left_out.total():,} ({counts}). Images are {', '.join(ENDINGS)}"
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from timm.data import ImageDataset, create_dataset
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
@@ -22,7 +23,7 @@ from roadmap.data.decode import decode
 from roadmap.data.finish import Finish
 from roadmap.data.order import Order
 from roadmap.data.parts import find_part
-from roadmap.data.reading import Images
+from roadmap.data.reading import CheckedImages, Images
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, OnError
 from roadmap.data.transforms import build_eval_transform
@@ -239,3 +240,21 @@ def test_a_set_of_hugging_face(spec: DataSpec, photographs: Path, monkeypatch: p
     assert ours[0].classes == ["ape", "cat"]
     again = HubImages(str(photographs), ["train"], 2)
     assert [fingerprint(images, spec) == fingerprint(ours[0], spec) for images in (again, ours[1])] == [True, False]
+
+
+def test_gray_of_16_bits_from_hugging_face_is_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And an image whose levels have no known white is named."""
+    pytest.importorskip("datasets", reason="needs the extra huggingface")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for part in ("train", "val"):
+        for name, levels in (
+            ("ape", np.full((8, 8), 257 * 73, dtype=np.uint16)),
+            ("cat", np.ones((8, 8), np.float32)),
+        ):
+            path = tmp_path / "images" / part / name / ("1.tif" if levels.dtype == np.float32 else "1.png")
+            path.parent.mkdir(parents=True)
+            Image.fromarray(levels).save(path)
+    images = CheckedImages(HubImages(str(tmp_path / "images"), ["train"], 2), OnError.stop)
+    assert (images[0][0] == 73).all()
+    with pytest.raises(DataError, match=r"image 1 of hfds/.*images, train can't be read: its mode is F"):
+        images[1]

@@ -93,8 +93,8 @@ def test_files_that_are_left_out_are_counted_in_one_warning(
         FolderImages(root)
     message = " ".join(capfd.readouterr().err.split())
     assert message == (
-        f"warning: {root}: 8 files are left out: 3 .gif, 2 images outside of the class folders, 1 .csv, 1 .avif, "
-        f"1 without an ending. Images are {', '.join(ENDINGS)}"
+        f"warning: {root}: files left out: 8 (3 .gif, 2 images outside of the class folders, 1 .csv, 1 .avif, "
+        f"1 without an ending). Images are {', '.join(ENDINGS)}"
     )
 
 

@@ -146,7 +146,7 @@ def test_an_archive_has_the_images_of_its_folder(
     folder, archive = FolderImages(tmp_path / "train"), TarImages([tmp_path / "train.tar"], 2)
     assert sorted(os.path.relpath(path, folder.root) for path, _ in folder.samples) == sorted(names)
     assert sorted(member.name for member in archive.members) == sorted(names)
-    counts = ": 4 files are left out: 2 .gif, 1 .avif, 1 without an ending. Images are .jpg"
+    counts = ": files left out: 4 (2 .gif, 1 .avif, 1 without an ending). Images are .jpg"
     assert capfd.readouterr().err.count(counts) == 2
 
 
@@ -158,7 +158,7 @@ def test_a_part_beside_a_webdatasets_image_is_no_image(
     files |= {"b.png": 3, "b.json": json.dumps({"label": 1}), "b.mask.jpg": 4, "c.png": 5, "c.JPG": 6, "c.cls": "1"}
     images = TarImages([make_archive(files)], 2)
     assert levels(images) == {2: 0, 3: 1, 6: 1}
-    assert "4 files are left out: 1 .txt, 1 .seg.png, 1 .mask.jpg, 1 .png" in capfd.readouterr().err
+    assert "files left out: 4 (1 .txt, 1 .seg.png, 1 .mask.jpg, 1 .png)" in capfd.readouterr().err
 
 
 def test_what_unpacking_would_give_is_read(make_archive: MakeArchive) -> None:
@@ -188,7 +188,7 @@ def test_links_to_nothing_are_counted(make_archive: MakeArchive, capfd: pytest.C
         link.type, link.linkname = tarfile.SYMTYPE, "/data/2.png"
         tar.addfile(link)
     assert len(TarImages([archive], 2)) == 2
-    assert "1 files are left out: 1 links to nothing in it, or devices" in capfd.readouterr().err
+    assert "files left out: 1 (1 links to nothing in it, or devices)" in capfd.readouterr().err
 
 
 def test_a_label_of_gigabytes_is_not_read(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,7 +248,7 @@ def test_what_is_shrunk_is_what_is_trained_on(
             expected = Image.fromarray(read_image(original)).resize((side, side), Image.Resampling.BICUBIC)
             is_lossy = quality and side == 20 and path.endswith(("jpg", "webp"))
             np.testing.assert_allclose(read_image(path), np.asarray(expected), atol=8 if is_lossy else 0)
-    assert "2 files are left out: 1 .gif, 1 .csv. Images are" in capfd.readouterr().err
+    assert "files left out: 2 (1 .gif, 1 .csv). Images are" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["RGB", "16 bits"])
