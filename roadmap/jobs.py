@@ -16,8 +16,8 @@ from roadmap.data.open import LoadSpec, open_eval
 from roadmap.data.order import Share
 from roadmap.data.sources import open_validation
 from roadmap.data.worker_ends import explain_worker_ends
-from roadmap.errors import WorkerMemoryError, first_line
-from roadmap.model.build import build
+from roadmap.errors import TrainingError, WorkerMemoryError, first_line
+from roadmap.model.build import build, trains_on_one_image
 from roadmap.model.cost import measure_cost
 from roadmap.model.weight_files import Kind
 from roadmap.model.weights import import_weights, load_weights, read_source
@@ -29,7 +29,7 @@ from roadmap.training.group import Group, join_group
 from roadmap.training.hardware import is_out_of_memory, pick_device, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.progress import ProgressDisplay
-from roadmap.training.spec import plan_accumulation
+from roadmap.training.spec import find_rule, list_micro_batches, plan_accumulation
 from roadmap.training.stop import StopSignals
 from roadmap.training.trainer import Trainer
 from roadmap.training.update import Evaluation, evaluate
@@ -67,21 +67,26 @@ def _train_in_memory(
     config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None], signals: StopSignals
 ) -> dict[str, Any]:
     group = join_group()
-    images_at_once, _ = plan_accumulation(
-        config.recipe.total_batch, config.hardware.per_device_batch, group.place.size
-    )
+    total, most = config.recipe.total_batch, config.hardware.per_device_batch
+    takes_one = trains_on_one_image(config.model, config.regime, config.reference, config.data.image_size)
+    rule = find_rule(config.recipe, no_single=not takes_one)
+    images_at_once, _ = plan_accumulation(total, most, group.place.size, rule)
     try:
         return _train(config, folder, console, warn, signals, group, {"images_at_once": images_at_once})
     except RuntimeError as error:
-        if not is_out_of_memory(error) or images_at_once % 2 or group.place.size > 1:
+        if not is_out_of_memory(error) or group.place.size > 1:
             raise
-        reason = first_line(error)
+        reason = f"out of memory with {images_at_once} images at once ({first_line(error)})"
+        smaller = [n for n in list_micro_batches(total, rule) if n <= images_at_once // 2]
+        if not smaller:
+            why = rule.obstacle(max(images_at_once // 2, 1)) or "there is no smaller micro-batch"
+            raise TrainingError(f"{reason}. {why}: choose a device with more memory or another network") from error
     gc.collect()  # the frames of the error held the network until here
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
-    warn(f"out of memory with {images_at_once} images at once ({reason}); going on with {images_at_once // 2}")
-    hardware = replace(config.hardware, per_device_batch=images_at_once // 2)
-    facts = {"images_at_once": images_at_once // 2, "out_of_memory_with": images_at_once}
+    warn(f"{reason}; going on with {smaller[-1]}")
+    hardware = replace(config.hardware, per_device_batch=smaller[-1])
+    facts = {"images_at_once": smaller[-1], "out_of_memory_with": images_at_once}
     return _train(replace(config, hardware=hardware), folder, console, warn, signals, group, facts)
 
 

@@ -16,10 +16,10 @@ from roadmap.config.explain import explain
 from roadmap.config.spec import Config, Mode, read_config
 from roadmap.config.variant import find_variant
 from roadmap.errors import ConfigError
-from roadmap.model.plan import check_image_size
+from roadmap.model.plan import check_image_size, needs_two_images
 from roadmap.naming import network_name
 from roadmap.training.processes import find_place
-from roadmap.training.spec import plan_accumulation
+from roadmap.training.spec import find_rule, plan_accumulation
 
 MANY = 10  # runs whose composition takes seconds
 SEED = re.compile(r"seed=(0|[1-9]\d*)")  # a whole number to Hydra, which takes 01 for a word
@@ -66,7 +66,10 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     if config.reference is None:
         check_image_size(config.model, config.regime, config.data.image_size)
     if config.mode is Mode.train:
-        plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch, find_place().size)
+        is_own = config.reference is None
+        single = is_own and needs_two_images(config.model, config.regime, config.data.image_size)
+        rule = find_rule(config.recipe, no_single=single)
+        plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch, find_place().size, rule)
     return PlannedRun(config, find_variant(cfg))
 
 

@@ -1,9 +1,10 @@
 """Building the network that a configuration names: a step of the roadmap or a timm reference."""
 
+import torch
 from torch import nn
 
 from roadmap.model.network import build_network
-from roadmap.model.plan import check_image_size
+from roadmap.model.plan import check_image_size, needs_two_images
 from roadmap.model.reference import build_reference
 from roadmap.model.spec import ModelSpec, RegimeSpec
 
@@ -18,3 +19,18 @@ def build(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_siz
         return build_reference(reference, model, image_size)
     check_image_size(model, regime, image_size)
     return build_network(model, regime)
+
+
+def trains_on_one_image(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> bool:
+    """Return False if a BatchNorm would see a single value per channel in a micro-batch of one image."""
+    if reference is None:
+        return not needs_two_images(model, regime, image_size)
+    with torch.device("meta"), torch.no_grad():
+        network = build(model, regime, reference, image_size).train()
+        try:
+            network(torch.empty(1, 3, image_size, image_size))
+        except ValueError as error:
+            return "more than 1 value per channel" not in str(error)
+        except RuntimeError:  # an operation that the meta device does not have
+            return True
+    return True

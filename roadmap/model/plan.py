@@ -150,15 +150,31 @@ def check_image_size(model: ModelSpec, regime: RegimeSpec, image_size: int) -> N
     Raises:
         ConfigError: a stage would see no pixels; the message has the size after each stage.
     """
-    sizes = [_stem_output(model, image_size)]
-    for _ in regime.depths.resnet[1:]:
-        sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
+    sizes = _stage_sizes(model, regime, image_size)
     if min(sizes) < 1:
         stages = ", ".join(map(str, sizes))
         raise ConfigError(
             f"data.image_size={image_size} with model.stem_stride={model.stem_stride}: the {len(sizes)} stages "
             f"would see {stages} pixels; enlarge the image or lower the stride of the stem (4, 2 or 1)"
         )
+
+
+def needs_two_images(model: ModelSpec, regime: RegimeSpec, image_size: int) -> bool:
+    """Return True if a BatchNorm sees one position of an image: a single image then has no variance to train on.
+
+    The smallest map that is normalized is the last stage's, or in step 12 the pooled one before the classifier.
+    """
+    if model.norm is not NormKind.batchnorm:
+        return False
+    return model.downsample is Downsample.separate or _stage_sizes(model, regime, image_size)[-1] == 1
+
+
+def _stage_sizes(model: ModelSpec, regime: RegimeSpec, image_size: int) -> list[int]:
+    """Height and width of each stage's map, in pixels."""
+    sizes = [_stem_output(model, image_size)]
+    for _ in regime.depths.resnet[1:]:
+        sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
+    return sizes
 
 
 def _stem_output(model: ModelSpec, image_size: int) -> int:

@@ -104,13 +104,41 @@ class HardwareSpec:
             raise ConfigError(f"hardware.workers={self.workers}: must be at least 0, or null")
 
 
-def plan_accumulation(total_batch: int, per_device_batch: int, devices: int = 1) -> tuple[int, int]:
-    """Return the micro-batch size per device, and the number of micro-batches per update.
+@dataclass(frozen=True)
+class BatchRule:
+    """Which micro-batches a network can be trained on, apart from those that share a batch evenly."""
 
-    The micro-batch size is the largest one that divides the device's share of the total batch.
+    pairs: bool = False  # Mixup and CutMix pair the images
+    no_single: bool = False  # a BatchNorm sees one position of an image
+
+    def obstacle(self, images: int) -> str | None:
+        """Return why a micro-batch of so many images can't be trained on; None if it can."""
+        if self.pairs and images % 2:
+            return f"Mixup and CutMix pair the images of a micro-batch, so its size can't be odd: {images} images"
+        if self.no_single and images == 1:
+            return "BatchNorm sees a 1x1 map, and one image there is a single value per channel, without a variance"
+        return None
+
+
+def find_rule(recipe: RecipeSpec, no_single: bool) -> BatchRule:
+    """Return the rule for a recipe and a network."""
+    return BatchRule(pairs=recipe.mixup > 0 or recipe.cutmix > 0, no_single=no_single)
+
+
+def list_micro_batches(share: int, rule: BatchRule) -> list[int]:
+    """Return the micro-batches that divide a device's share of the total batch, the smallest first."""
+    return [n for n in range(1, share + 1) if share % n == 0 and rule.obstacle(n) is None]
+
+
+def plan_accumulation(
+    total_batch: int, per_device_batch: int, devices: int = 1, rule: BatchRule = BatchRule()
+) -> tuple[int, int]:
+    """Return the micro-batch on each device and the number of them that make one update.
+
+    The micro-batch is `per_device_batch`, or the device's share of the total batch if that is smaller.
 
     Raises:
-        ConfigError: the batch cannot be divided evenly between the devices.
+        ConfigError: the devices can't share the batch evenly, or the rule forbids the micro-batch.
     """
     if total_batch % devices:
         raise ConfigError(
@@ -119,12 +147,20 @@ def plan_accumulation(total_batch: int, per_device_batch: int, devices: int = 1)
         )
     share = total_batch // devices
     micro_batch = min(share, per_device_batch)
-    if share % micro_batch:
-        divisors = [n for n in range(1, share + 1) if share % n == 0]
-        below = max(n for n in divisors if n <= micro_batch)
-        above = min(n for n in divisors if n >= micro_batch)
+    obstacle = rule.obstacle(micro_batch)
+    if share % micro_batch == 0 and obstacle is None:
+        return micro_batch, share // micro_batch
+    fitting = list_micro_batches(share, rule)
+    nearest = [*[n for n in fitting if n <= micro_batch][-1:], *[n for n in fitting if n > micro_batch][:1]]
+    way_out = (
+        f"take {' or '.join(map(str, nearest))}"
+        if nearest
+        else f"choose recipe.total_batch={2 * devices} or another"
+    )
+    if obstacle is None:
         raise ConfigError(
             f"recipe.total_batch={total_batch} on {devices} device(s) is {share} images each, which is no "
-            f"multiple of hardware.per_device_batch={per_device_batch}: take {below} or {above}"
+            f"multiple of hardware.per_device_batch={per_device_batch}: {way_out}"
         )
-    return micro_batch, share // micro_batch
+    key = f"hardware.per_device_batch={per_device_batch}" if nearest else f"recipe.total_batch={total_batch}"
+    raise ConfigError(f"{key}: {obstacle}: {way_out}")

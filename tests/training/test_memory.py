@@ -6,8 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+import roadmap
+from roadmap import jobs
+from roadmap.command import open_folder
+from roadmap.config import plan_run
+from roadmap.errors import TrainingError
+from roadmap.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 ROOM = 50 * 2**20  # bytes; an update of 512 images takes several times as many
@@ -90,6 +99,59 @@ def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_wo
         "a dataloader worker was ended for lack of memory with hardware.workers=2; going on with 1" in done.stderr
     )
     assert len(list(tmp_path.rglob("summary.json"))) == 1
+
+
+def train_within(limit: int, folder: RunFolder, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the micro-batches of a run whose device has memory for `limit` images at once."""
+    sizes = []
+
+    def update(_learner: Any, micro_batches: Any, _lr: float) -> torch.Tensor:
+        sizes.extend(len(batch.labels) for batch in micro_batches)
+        if sizes[-1] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return torch.zeros(())
+
+    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    folder.claim()
+    jobs.train(config, folder, jobs.Console(quiet=True), lambda text: None)
+    return sizes
+
+
+SMALL = ("recipe.epochs=1", "recipe.warmup_epochs=0", "data.image_size=32", "model.stem_stride=4")
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (("+roadmap=step12_downsample", "recipe.mixup=0.8", "hardware.per_device_batch=60"), 30),
+        (("+roadmap=step12_downsample", "recipe.mixup=0.8", "hardware.per_device_batch=6"), 2),  # where half is odd
+        (("+roadmap=step12_downsample", "hardware.per_device_batch=15"), 6),  # which has no half
+    ],
+)
+def test_fewer_images_at_once_are_as_many_as_can_be_trained_on(
+    words: tuple[str, ...], taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan_run(roadmap.compose(*words, "recipe.total_batch=60", *SMALL, f"output_dir={tmp_path}"))
+    folder = open_folder(planned)
+    sizes = train_within(taken, folder, planned.config, monkeypatch)
+    assert set(sizes[60 // planned.config.hardware.per_device_batch :]) == {taken}
+    assert folder.summary()["images_at_once"] == taken
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("+roadmap=step12_downsample", "recipe.mixup=0.8"), "Mixup and CutMix pair"),
+        (("+roadmap=step0_resnet",), "BatchNorm sees a 1x1 map"),
+    ],
+)
+def test_where_fewer_can_not_be_trained_on_the_memory_is_the_error(
+    words: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("recipe.total_batch=64", "hardware.per_device_batch=2")
+    planned = plan_run(roadmap.compose(*words, *small, *SMALL, f"output_dir={tmp_path}"))
+    with pytest.raises(TrainingError, match=rf"^out of memory with 2 images at once \(CUDA out of memory.*{told}"):
+        train_within(1, open_folder(planned), planned.config, monkeypatch)
 
 
 # Page faults of ten times the tensors of an update, small and large, 256 MiB at once.

@@ -13,7 +13,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.errors import ConfigError
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer, learning_rate
-from roadmap.training.spec import plan_accumulation
+from roadmap.training.spec import BatchRule, plan_accumulation
 
 PAPER = read_config(roadmap.compose("setting=paper", "+roadmap=step12_downsample")).recipe
 ORIGINAL = read_config(roadmap.compose("setting=paper", "+roadmap=original")).recipe
@@ -116,3 +116,47 @@ def test_accumulation(total: int, per_device: int, devices: int, plan: tuple[int
 def test_a_batch_that_can_not_be_made(total: int, per_device: int, devices: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_accumulation(total, per_device, devices)
+
+
+@pytest.mark.parametrize(
+    ("total", "per_device", "rule", "message"),
+    [
+        (127, 64, BatchRule(no_single=True), "no multiple of hardware.per_device_batch=64: take 127$"),
+        (127, 64, BatchRule(), "no multiple of hardware.per_device_batch=64: take 1 or 127$"),
+        (
+            12,
+            3,
+            BatchRule(pairs=True),
+            "per_device_batch=3: Mixup and CutMix pair .* 3 images: take 2 or 4$",
+        ),
+        (
+            12,
+            5,
+            BatchRule(pairs=True),
+            "per_device_batch=5: Mixup and CutMix pair .* 5 images: take 4 or 6$",
+        ),
+        (
+            7,
+            8,
+            BatchRule(pairs=True),
+            "total_batch=7: Mixup and CutMix pair .* 7 images: choose recipe.total_batch=2 or",
+        ),
+        (
+            8,
+            1,
+            BatchRule(no_single=True),
+            "hardware.per_device_batch=1: BatchNorm sees .*: take 2$",
+        ),
+        (
+            1,
+            8,
+            BatchRule(no_single=True),
+            "recipe.total_batch=1: BatchNorm sees .*: choose recipe.total_batch=2",
+        ),
+    ],
+)
+def test_a_micro_batch_that_can_not_be_trained_on(
+    total: int, per_device: int, rule: BatchRule, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_accumulation(total, per_device, rule=rule)
