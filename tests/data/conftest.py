@@ -1,4 +1,4 @@
-"""Small sets of image files, and what is known of them."""
+"""Fixtures of small image sets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ MakePhotographs = Callable[..., Path]
 
 @pytest.fixture
 def make_photographs(tmp_path: Path) -> MakePhotographs:
-    """Makes train/ and val/ of two classes with noisy JPEGs of `size` pixels: 6 and 2 a class."""
+    """Write train/ and val/ of two classes with noisy JPEGs of `size` pixels: 6 and 2 per class."""
 
     def make(size: int = 16) -> Path:
         generator = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def make_photographs(tmp_path: Path) -> MakePhotographs:
 
 @pytest.fixture
 def warned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The warnings of the data since the test began."""
+    """Return the data warnings since the start of the test."""
     monkeypatch.setattr(console, "_warned", texts := set[str]())
     return texts
 
@@ -45,7 +45,7 @@ def photographs(make_photographs: MakePhotographs) -> Path:
 
 @pytest.fixture
 def spec(photographs: Path, tmp_path: Path) -> DataSpec:
-    """The photographs of 16 pixels, with a cache of their own."""
+    """The settings of the photographs at 16 pixels, with a separate cache."""
     return DataSpec(
         name="photographs",
         source=Source.folder,

@@ -1,4 +1,4 @@
-"""Items made one ahead by a thread."""
+"""Items that a thread makes one ahead."""
 
 from collections.abc import Iterator
 from threading import Event
@@ -17,7 +17,7 @@ def test_one_item_is_made_while_another_is_used() -> None:
             yield number
 
     items = Ahead(make())
-    assert made[0].wait(10)  # before anyone asks
+    assert made[0].wait(10)  # before it is requested
     taken = []
     for number in items:
         assert all(event.wait(10) for event in made[: number + 2])

@@ -1,4 +1,4 @@
-"""Images in archives, against timm's own reading of the same files."""
+"""Images in archives, compared with timm's reading of the same files."""
 
 import io
 import json
@@ -33,7 +33,7 @@ timm_leaves_archives_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnr
 
 
 def pack(folder: Path, archive: Path) -> Path:
-    """All of a folder's files, with their paths in it."""
+    """Pack all of a folder's files, with their paths in it."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w") as tar:
         for path in sorted(folder.rglob("*.jpg")):
@@ -48,7 +48,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def pack_shards(photographs: Path, root: Path, label: str = "cls") -> Path:
-    """WebDataset shards of 5 images, as timm's own sets are named, and the file that describes them."""
+    """Write WebDataset shards of 5 images, named like timm's own sets, and the file that describes them."""
     root.mkdir()
     splits = {}
     for part in ("train", "val"):
@@ -75,7 +75,7 @@ def pack_shards(photographs: Path, root: Path, label: str = "cls") -> Path:
 
 
 def contents(images: Images) -> list[tuple[int, bytes]]:
-    """Labels and pixels of all images, in an order that doesn't depend on theirs."""
+    """Return labels and pixels of all images, in an order that does not depend on theirs."""
     pairs = (images[index] for index in range(len(images)))
     return sorted((int(label), np.asarray(image).tobytes()) for image, label in pairs)
 
@@ -94,11 +94,11 @@ def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path, tmp_path
     assert contents(open_validation(replace(spec, root=str(root)))) == expected[1]
 
 
-@pytest.mark.parametrize("prefix", ["", "./"])  # as tar -C FOLDER . writes them
+@pytest.mark.parametrize("prefix", ["", "./"])  # as written by tar -C FOLDER .
 def test_an_archive_has_the_class_numbers_of_its_folder(
     spec: DataSpec, photographs: Path, tmp_path: Path, prefix: str
 ) -> None:
-    """Whatever the names: timm would put american_bulldog first, and 2 before 10."""
+    """For any names: timm would sort american_bulldog first, and 2 before 10."""
     names = ("Bengal", "american_bulldog", "2", "10")
     numbers = dict.fromkeys(names)
     for part in ("train", "val"):
@@ -150,7 +150,7 @@ def test_shards_are_read_as_timm_reads_them(spec: DataSpec, photographs: Path, t
 
 
 def test_worker_processes_share_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
-    """An image is read before they start, as the choice of a way to the device does."""
+    """An image is read before the workers start, as when the way to the device is chosen."""
     pack(photographs / "train", tmp_path / "archives/train.tar")
     pack(photographs / "val", tmp_path / "archives/val.tar")
     images, _ = open_images(replace(spec, root=str(tmp_path / "archives")))

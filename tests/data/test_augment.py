@@ -1,4 +1,4 @@
-"""Augmentation in batches against torchvision's and timm's, image by image."""
+"""Batched augmentation compared with torchvision's and timm's, image by image."""
 
 import random
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from roadmap.data.streams import Streams
 from roadmap.data.transforms import build_train_transform
 
 CONFIG = read_config(roadmap.compose())
-LEVELS = 2  # Pillow's bicubic weights are whole numbers of 1/256; more than this is a mistake
+LEVELS = 2  # Pillow's bicubic weights are multiples of 1/256; a larger difference is a bug
 
 
 def random_images(n: int, size: int) -> torch.Tensor:
@@ -51,15 +51,16 @@ def test_resized_crop_is_pillows(size: int, interpolation: Interpolation) -> Non
 
 
 def papers_transform(**changes: Any) -> Any:
-    """timm's, with the paper's values (Table 5) written out."""
+    """Return timm's transform, with the paper's values (table 5) written out."""
     values = {"scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "interpolation": "bicubic", "hflip": 0.5}
     values |= {"auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25, "re_mode": "pixel", "re_count": 1}
     return create_transform(224, is_training=True, **values | {"color_jitter": 0.4} | changes)
 
 
 def test_photographs_are_transformed_as_by_timm_op_for_op() -> None:
-    """The crop stands first; flip and RandAugment are drawn by timm, with the paper's values, and then the batch
-    is normalized and erased."""
+    """The crop comes first; timm draws flip and RandAugment, with the paper's values, and then the batch is
+    normalized and erased.
+    """
     config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
     data, augment = config.data, config.recipe.augment
     crop, flip, rand_augment = build_train_transform(data, augment).transforms
@@ -113,7 +114,7 @@ def test_an_image_of_one_pixel_is_cropped_too() -> None:
 
 
 def test_crop_boxes_are_distributed_as_timms() -> None:
-    """Means and deviations of top, left, height and width over 4,000 draws each, within 4 standard errors."""
+    """Means and standard deviations of top, left, height and width over 4,000 draws, within 4 standard errors."""
     n = 4000
     random.seed(0)
     image = Image.new("RGB", (32, 32))
@@ -126,7 +127,7 @@ def test_crop_boxes_are_distributed_as_timms() -> None:
 
 
 def test_padded_crop_and_flip_move_whole_images() -> None:
-    """Every result is one of the 25 shifts of its padded image, or a mirrored one, and all of them occur."""
+    """Every result is one of the 25 shifts of its padded image, possibly mirrored, and all of them occur."""
     images = random_images(1, 16).expand(2000, -1, -1, -1)
     augment = AugmentSpec(crop=Crop.padded, scale=(1.0, 1.0), rand_augment=None, erasing=0.0, flip=0.5)
     datas = [replace(CONFIG.data, mirror=mirror) for mirror in (True, False)]

@@ -1,4 +1,4 @@
-"""The batches of an epoch and of an evaluation, both ways: kept on the device, and read by worker processes."""
+"""Training and evaluation batches in both ways: resident on the device, and read by dataloader workers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_processes_and_updates_split_the_same_batches(resident: bool) -> None:
-    """Two processes make what one makes with twice the accumulation, from any update of the epoch on."""
+    """Two ranks make the same batches as one with twice the accumulation, from any update of the epoch on."""
     images, _ = open_images(CONFIG.data)
     load = LoadSpec(64, 2, 3, torch.device("cpu"), workers=0, resident=resident)
     alone = open_train(images, CONFIG.data, CONFIG.recipe.augment, load)
@@ -98,7 +98,7 @@ def test_both_ways_evaluate_the_same_images() -> None:
 
 
 def test_what_can_not_stay_on_the_device_is_not_forced_to() -> None:
-    """Or a part of the recipe would be dropped without a word."""
+    """Otherwise part of the recipe would be dropped silently."""
     images, _ = open_images(CONFIG.data)
     load = LoadSpec(16, 1, 0, torch.device("cpu"), workers=0, resident=True)
     augment = replace(CONFIG.recipe.augment, rand_augment="rand-m9-t0.5")
@@ -149,7 +149,7 @@ def test_more_of_the_memory_is_for_those_who_ask(
 def test_images_of_several_sizes_are_read_by_workers(
     photographs: Path, spec: DataSpec, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the first is square and another is not; those who ask for the device get the names."""
+    """If the first is square and another is not; a requested residence fails with the file names."""
     monkeypatch.setattr("roadmap.console._warned", set())
     odd = photographs / "train/cat/5.jpg"
     Image.new("RGB", (20, 16)).save(odd)
@@ -170,7 +170,7 @@ def test_images_of_several_sizes_are_read_by_workers(
 
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (224, 224), (100, 180)])
 def test_evaluation_takes_the_center_of_the_shrunk_image(size: tuple[int, int]) -> None:
-    """Short side 256, the middle 224 (table 5's recipe evaluates so), against torchvision's own transforms."""
+    """Short side 256, center crop 224 (evaluation in table 5's recipe), compared with torchvision's transforms."""
     data = read_config(roadmap.compose("data=imagenet", "recipe=paper")).data
     pixels = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
     images = checked(ImageArray(pixels[None], np.zeros(1, dtype=np.int64)), OnError.stop)
@@ -189,9 +189,9 @@ def test_evaluation_takes_the_center_of_the_shrunk_image(size: tuple[int, int]) 
 
 @pytest.mark.parametrize("size", [16, 32])
 def test_both_ways_train_on_the_same_distribution(size: int) -> None:
-    """The paper's augmentation of one image, 1,500 times each: the means and deviations of pixels over draws.
+    """The paper's augmentation of one image, 1,500 times each: means and standard deviations of pixels over draws.
 
-    Means differ by less than 5 standard errors at each of 49 places a channel, deviations by 15%.
+    Means differ by less than 5 standard errors at each of 49 places per channel, standard deviations by 15%.
     """
     n = 1500
     data = replace(read_config(roadmap.compose("data=cifar10")).data, image_size=size)
@@ -218,7 +218,7 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
 
 
 def test_micro_batches_are_made_when_they_are_taken() -> None:
-    """An update of many does not hold them all; one that finds too few says so."""
+    """An update of many is never held in memory as a whole; too few micro-batches raise an error."""
     images, _ = open_images(CONFIG.data)
     load = LoadSpec(16, 4, 3, torch.device("cpu"), workers=0, resident=False)
     batches = open_train(images, CONFIG.data, CONFIG.recipe.augment, load)

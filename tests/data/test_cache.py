@@ -1,4 +1,4 @@
-"""The cache of decoded images: whole or made again, by one process, and never half-written."""
+"""The cache of decoded images: intact or made again, by one process, and never partly written."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ from roadmap.errors import DataError
 
 
 class CountedImages(CheckedImages):
-    """Notes every reading as a byte of a file, which processes share."""
+    """Records every read as a byte in a file, which processes share."""
 
     def __init__(self, images: CheckedImages, log: Path):
         super().__init__(images.images, images.on_error)
@@ -72,7 +72,7 @@ def test_a_set_is_decoded_once(spec: DataSpec, images: CountedImages) -> None:
 
 
 def test_names_that_are_no_utf8_have_a_cache(spec: DataSpec, photographs: Path, images: CountedImages) -> None:
-    """Of a file and of a class, as of an old disk or a foreign archive."""
+    """Names of a file and of a class, such as from an old disk or a foreign archive."""
     labels = decode(images, spec).labels
     folder = photographs / "train" / os.fsdecode(b"chat-\xe9")
     (photographs / "train/cat").rename(folder)
@@ -112,7 +112,7 @@ def test_a_set_that_changed_is_decoded_again(
 
 
 def flip_bits(path: Path, places: Iterable[int]) -> Iterator[None]:
-    """A file with each bit of these bytes flipped, one at a time."""
+    """Yield the file with each bit of these bytes flipped, one at a time."""
     content = path.read_bytes()
     with path.open("r+b", buffering=0) as file:
         for place in places:
@@ -123,7 +123,7 @@ def flip_bits(path: Path, places: Iterable[int]) -> Iterator[None]:
 
 
 def test_a_header_with_any_bit_flipped_gives_the_same_images_or_none(tmp_path: Path) -> None:
-    """Its numbers say which images are left out: one that is not noticed would drop another, or train on zeros."""
+    """The header lists the skipped images: an undetected change would drop another image, or train on zeros."""
 
     def fill(pixels: np.ndarray, labels: np.ndarray) -> list[int]:
         pixels[:] = np.arange(5, dtype=np.uint8)[:, None, None, None]
@@ -226,7 +226,7 @@ def test_two_processes_at_once_decode_once(spec: DataSpec, images: CountedImages
     alone = images.count
     Path(find_cache(spec)).unlink()
     decode(images, spec)
-    assert images.count == 2 * alone  # as many readings as one process needs
+    assert images.count == 2 * alone  # the number of reads of a single process
 
 
 def test_a_process_that_is_killed_leaves_nothing_in_the_way(spec: DataSpec, images: CountedImages) -> None:
@@ -252,7 +252,7 @@ def test_a_process_that_is_killed_leaves_nothing_in_the_way(spec: DataSpec, imag
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes: the system refuses, as it does on a full disk."""
+    """Limit files to `size` bytes: the system fails larger writes as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -267,7 +267,7 @@ def test_a_cache_that_cannot_be_written_leaves_nothing(spec: DataSpec, images: C
     assert f"the cache of decoded images can't be written in {spec.cache}: File too large" in str(caught.value)
     assert "data.cache=FOLDER" in str(caught.value)
     assert [path.suffix for path in Path(str(spec.cache)).iterdir()] == [".lock"]
-    assert images.count == 0  # it is known before anything is decoded
+    assert images.count == 0  # detected before anything is decoded
 
 
 def test_a_disk_that_is_too_full(spec: DataSpec, images: CountedImages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Images that can't be read: named, and under data.on_error=skip left out and counted."""
+"""Unreadable images: named in errors, and under data.on_error=skip left out and counted."""
 
 import faulthandler
 import os
@@ -38,7 +38,7 @@ def empty(path: Path) -> None:
 def break_png(path: Path) -> None:
     Image.new("RGB", (16, 16), "red").save(path, format="png")
     content = bytearray(path.read_bytes())
-    content[45] ^= 255  # inside the compressed pixels
+    content[45] ^= 255  # within the compressed pixels
     path.write_bytes(content)
 
 
@@ -51,7 +51,7 @@ DAMAGES = [truncate, scramble, empty, break_png, replace_by_text]
 
 @pytest.fixture
 def damaged(photographs: Path) -> Path:
-    """The fourth of twelve training images."""
+    """Damage the fourth of twelve training images."""
     path = photographs / "train/ape/3.jpg"
     truncate(path)
     return path
@@ -101,7 +101,7 @@ def test_skipping_keeps_the_size_of_training_batches(
     levels = torch.from_numpy(build_eval_transform(spec)(images[4][0])).permute(2, 0, 1)
     following = Finish(spec, torch.device("cpu"))(Batch(levels[None], torch.zeros(1)), 0).images[0]
     copies = [image for batch in batches for image in batch.images if torch.equal(image, following)]
-    assert len(copies) == 2  # its own, and the skipped one's
+    assert len(copies) == 2  # its own, and the replacement of the skipped one
 
 
 def test_skipping_leaves_images_out_of_an_evaluation(spec: DataSpec, photographs: Path) -> None:
@@ -114,7 +114,7 @@ def test_skipping_leaves_images_out_of_an_evaluation(spec: DataSpec, photographs
 
 
 def test_skipping_leaves_images_out_of_the_cache(spec: DataSpec, damaged: Path) -> None:
-    """And the second run, which reads the cache, reports them as the first did."""
+    """The second run, which reads the cache, reports them like the first."""
     skipping = replace(spec, on_error=OnError.skip)
     for _ in range(2):
         images, _ = open_images(skipping)
@@ -135,7 +135,7 @@ def test_a_set_without_a_readable_image(spec: DataSpec, photographs: Path) -> No
 
 
 def test_a_file_that_the_system_refuses_is_not_skipped(spec: DataSpec, photographs: Path) -> None:
-    """It may be back in a moment, and skipping it would drop images without need."""
+    """It may be available again in a moment, and skipping it would drop images without need."""
     images, _ = open_images(replace(spec, on_error=OnError.skip))
     (photographs / "train/ape/3.jpg").unlink()
     with pytest.raises(DataError, match=r"3\.jpg can't be read: .*No such file"):
@@ -161,7 +161,7 @@ def test_the_end_of_a_worker_says_who_ended_it(
 ) -> None:
     class Deadly(CheckedImages):
         def read(self, index: int) -> None:
-            faulthandler.disable()  # pytest's
+            faulthandler.disable()  # pytest enabled it
             os.kill(os.getpid(), end)
 
     images, _ = open_images(spec)

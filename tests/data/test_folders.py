@@ -29,7 +29,7 @@ def _warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_files(tmp_path: Path) -> MakeFiles:
-    """Makes files of the names given below a folder: images where the name says so."""
+    """Make files with the given names in a folder: images if the name is an image's."""
 
     def make(*names: str) -> Path:
         for number, name in enumerate(names):
@@ -53,7 +53,7 @@ def test_endings_are_torchvisions() -> None:
 
 
 def test_images_are_torchvisions_in_its_order(make_files: MakeFiles) -> None:
-    """Wherever nothing is hidden: in folders below a class, with capital letters, whatever else is there."""
+    """If nothing is hidden: also in folders below a class, with capital letters, and beside other files."""
     root = make_files(
         *("b/2.JPG", "b/10.jpeg", "b/deep-er/1.png", "b/deep/er/1.webp", "b/deep/0.TIF", "b/a.txt"),
         *("A/x.bmp", "A/x.ppm", "A/x.y.jpg", "A/x.jpg.ppm", "a/z.pgm", "a/notes", "a/z.gif"),
@@ -115,7 +115,7 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "épagneul") for form in ("N
 def test_a_class_is_the_same_composed_and_decomposed(
     make_files: MakeFiles, spec: DataSpec, train: str, val: str
 ) -> None:
-    """Its number is the training folder's, where é comes behind z, or as two characters with e."""
+    """Its index is the training folder's, where é sorts after z, or as two characters with e."""
     root = make_files(f"train/{train}/1.png", "train/zebra/1.png", f"val/{val}/1.png", "val/zebra/1.png")
     expected = [("zebra", COMPOSED), (COMPOSED, "zebra")][train == DECOMPOSED]
     for part in (images.images for images in open_images(replace(spec, root=str(root)))):
@@ -125,7 +125,7 @@ def test_a_class_is_the_same_composed_and_decomposed(
 
 
 def test_a_class_in_both_forms_is_one(make_files: MakeFiles) -> None:
-    """As where a class was copied from macOS into one that was there."""
+    """For example after a class was copied from macOS into an existing one."""
     images = FolderImages(make_files(f"{COMPOSED}/1.png", f"{DECOMPOSED}/2.png", "zebra/1.png"))
     assert images.classes == [COMPOSED, "zebra"]
     assert [label for _, label in images.samples] == [0, 1, 0]

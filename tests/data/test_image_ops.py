@@ -1,4 +1,4 @@
-"""Operations on single images against Pillow's, by timm."""
+"""Operations on single images compared with Pillow's, as used by timm."""
 
 import random
 
@@ -17,7 +17,7 @@ BORDERS = (0.0, 1 / 3, -1 / 3, 0.45, -0.45, 1.0, -1.0, 1.2, -1.2)
 
 ARGUMENTS: dict[str, list[float | None]] = {
     "Invert": [None],
-    "Posterize": [-4, 0, 1, 4, 8],  # timm asks for fewer bits than none where mmax is above 10
+    "Posterize": [-4, 0, 1, 4, 8],  # timm uses a negative number of bits if mmax is above 10
     "Solarize": [0, 1, 128, 255, 256],
     "Sharpness": [0.0, 0.1, 0.55, 1.0, 1.3, 1.9],
 }
@@ -34,9 +34,9 @@ def make_image(width: int, height: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(224, 224), (33, 20), (8, 15), (3, 3), (1, 1)])
 @pytest.mark.parametrize("name", SHIFTS)
 def test_shifts_are_pillows_but_for_rounding(name: str, size: tuple[int, int], resample: int) -> None:
-    """At most one level, at 1 pixel in 20: where float32 and double fall on two sides of a whole number.
+    """At most one level, at 1 pixel in 20, at which float32 and float64 round to different integers.
 
-    A translation by whole fifths of a pixel, say, makes many whole numbers out of two levels each.
+    For example, a translation by multiples of 1/5 pixel gives many integers from two levels each.
     """
     arguments = [*BORDERS, *np.random.default_rng(1).uniform(-0.5, 0.5, size=10)]
     differing = []
@@ -58,7 +58,7 @@ def test_colors_are_pillows_to_the_last_bit(name: str, size: tuple[int, int]) ->
 def apply_both(
     operation: Operation, name: str, image: np.ndarray, argument: float | None, resample: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ours and timm's; the image is left as it was."""
+    """Apply ours and timm's; the input image is unchanged."""
     arguments = () if argument is None else (argument,)
     before = image.copy()
     ours = operation(image, *arguments, fillcolor=FILL, resample=resample)
@@ -78,7 +78,7 @@ def test_the_policy_draws_as_before() -> None:
             changed = ours(image).astype(int)
         with own_random_state(seed):
             expected = np.asarray(pillows(Image.fromarray(image))).astype(int)
-        # An operation may make more of the difference of one level that the one before it left.
+        # An operation may amplify a difference of one level from the one before it.
         assert (np.abs(changed - expected) > 2).mean() < 0.01, seed
 
 

@@ -1,4 +1,4 @@
-"""Labels beside the images of an archive: which are numbers, which are names, and which are refused."""
+"""Labels beside the images of an archive: numbers, names, and invalid labels."""
 
 import io
 import json
@@ -20,7 +20,7 @@ MakeArchive = Callable[..., Path]
 
 @pytest.fixture
 def make_archive(tmp_path: Path) -> MakeArchive:
-    """Writes train.tar of one image for each stem of a file, and the files: what is no text as JSON."""
+    """Write train.tar with one image per file stem, and the files; content that is not text is written as JSON."""
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2)).save(buffer, "png")
 
@@ -110,7 +110,7 @@ def test_what_is_no_json_names_its_file(make_archive: MakeArchive) -> None:
 
 
 def test_validation_shards_may_lack_classes(make_archive: MakeArchive, spec: DataSpec, warned: set[str]) -> None:
-    """Also the last ones, by which alone their number could be known; and without training images."""
+    """Also the last classes, which alone would show their number; and without training images."""
     make_archive({f"{number}.cls": str(number) for number in range(4)})
     root = make_archive({"a.cls": "2", "b.cls": "0"}, "val.tar").parent
     spec = replace(spec, root=str(root), num_classes=4)

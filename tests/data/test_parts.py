@@ -1,4 +1,4 @@
-"""Where the images of a part are, where that is said twice, and what of an archive is an image."""
+"""The location of a part's images, parts that exist twice, and the image files of an archive."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def image_file(number: int, kind: str = "png") -> bytes:
 
 @pytest.fixture
 def make_archive(tmp_path: Path) -> MakeArchive:
-    """Makes an archive of files by their names: images of a gray level, and texts."""
+    """Make an archive of named files: images of a single gray level, and texts."""
 
     def make(files: dict[str, int | str], name: str = "train.tar") -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def make_archive(tmp_path: Path) -> MakeArchive:
 
 
 def levels(images: TarImages) -> dict[int, int]:
-    """The class of each image by its gray level."""
+    """Return the class of each image by its gray level."""
     return {int(pixels[0, 0, 0]): label for pixels, label in (images[index] for index in range(len(images)))}
 
 
@@ -74,7 +74,7 @@ def levels(images: TarImages) -> dict[int, int]:
 def test_a_part_that_is_there_twice_is_refused(
     spec: DataSpec, photographs: Path, make_archive: MakeArchive, first: str, second: str
 ) -> None:
-    """Of which one was trained on without a word: an archive that is older than the folder that was cleaned."""
+    """Otherwise one of them is used silently, such as an archive that is older than the cleaned folder."""
     if first != "train/":
         (photographs / "train").rename(photographs / "elsewhere")
     for name in (first, second):
@@ -97,7 +97,7 @@ def test_what_is_there_once_is_taken(photographs: Path, make_archive: MakeArchiv
     make_archive({"a.txt": ""}, "photographs/train/.ape.tar")
     assert find_part(photographs, ["train"]) == train
     (photographs / "val").rename(photographs / "elsewhere")
-    (photographs / "val").mkdir()  # an empty folder says nothing
+    (photographs / "val").mkdir()  # an empty folder does not count
     archive = make_archive({"a.txt": ""}, "photographs/val.tar")
     assert find_part(photographs, VALIDATION_NAMES) == [archive]
 
@@ -132,7 +132,7 @@ def test_cifar_beside_a_folder_of_images_is_refused(spec: DataSpec, photographs:
 def test_an_archive_has_the_images_of_its_folder(
     make_archive: MakeArchive, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever their endings, with what is hidden and what is left out."""
+    """For all endings, including hidden files and files that are left out."""
     names = [f"{folder}/{number}{ending}" for folder in ("cat", "dog") for number, ending in enumerate(ENDINGS)]
     names += ["cat/a.b.JPG", "cat/1.jpg.ppm", "dog/deep/er/1.PNG", "dog/x.seg.png"]
     hidden = ["cat/._1.jpg", "cat/.ipynb_checkpoints/1.jpg", "__MACOSX/cat/1.jpg", ".trash/1.jpg"]
@@ -153,7 +153,7 @@ def test_an_archive_has_the_images_of_its_folder(
 def test_a_part_beside_a_webdatasets_image_is_no_image(
     make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Such as the mask of a segmentation; timm too takes jpg before png, and neither seg.png nor mask.jpg."""
+    """Such as a segmentation mask; timm also takes jpg before png, and neither seg.png nor mask.jpg."""
     files: dict[str, int | str] = {"a.seg.png": 1, "a.jpg": 2, "a.cls": "0", "a.txt": "an ape"}
     files |= {"b.png": 3, "b.json": json.dumps({"label": 1}), "b.mask.jpg": 4, "c.png": 5, "c.JPG": 6, "c.cls": "1"}
     images = TarImages([make_archive(files)], 2)
@@ -162,7 +162,7 @@ def test_a_part_beside_a_webdatasets_image_is_no_image(
 
 
 def test_what_unpacking_would_give_is_read(make_archive: MakeArchive) -> None:
-    """A file that was packed again, and one that shares its content with another."""
+    """A file that was packed twice, and one that shares its content with another."""
     archive = make_archive({"cat/1.png": 1, "dog/1.png": 2})
     with tarfile.open(archive, "a") as tar:
         content = image_file(3)

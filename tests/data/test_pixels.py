@@ -1,4 +1,4 @@
-"""Image files to arrays, as Pillow has them."""
+"""Decoding of image files to arrays, as by Pillow."""
 
 import io
 import os
@@ -46,7 +46,7 @@ def test_pixels_are_pillows(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """To the last bit, with torchvision's decoder and without."""
+    """Bit for bit, with torchvision's decoder and without."""
     if not has_decoder:
         monkeypatch.setattr(pixels, "DECODE_JPEG", None)
     (tmp_path / "image").write_bytes(encode(mode, kind, **options))
@@ -54,7 +54,7 @@ def test_pixels_are_pillows(
     with Image.open(tmp_path / "image") as pillows:
         np.testing.assert_array_equal(image, np.asarray(pillows.convert("RGB")))
     assert image.dtype == np.uint8
-    assert image.flags.writeable  # torch warns of others
+    assert image.flags.writeable  # torch warns if it is not
 
 
 def test_an_uncompressed_image_with_a_comment_or_bytes_behind_it_is_read_too() -> None:
@@ -65,7 +65,7 @@ def test_an_uncompressed_image_with_a_comment_or_bytes_behind_it_is_read_too() -
 
 
 def test_a_file_whose_size_is_not_told_is_read_too(tmp_path: Path) -> None:
-    """As by some file systems of a network."""
+    """As on some network file systems."""
     content = encode("RGB", "ppm")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -95,7 +95,7 @@ def save(image: Image.Image, kind: str, **options: object) -> bytearray:
 
 
 def tiff(bits: int, levels: bytes, *, white_is_zero: bool = False, sample_format: int = 1) -> bytearray:
-    """An uncompressed gray TIFF of one row, little-endian; sample formats: 1 unsigned, 2 signed, 3 floats."""
+    """Make an uncompressed gray TIFF of one row, little-endian; sample formats: 1 unsigned, 2 signed, 3 floats."""
     entries = {256: len(levels) * 8 // bits, 257: 1, 258: bits, 259: 1, 262: 0 if white_is_zero else 1}
     entries |= {273: 8 + 2 + 12 * 10 + 4, 277: 1, 278: 1, 279: len(levels), 339: sample_format}
     fields = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in entries.items())
@@ -134,7 +134,7 @@ def test_gray_has_the_white_that_its_file_says(content: bytearray, expected: lis
 
 
 def png_of_16_bits(channels: int) -> bytearray:
-    """One row of two pixels, of 257 * (10, 20, 30, 40)[channel] and twice as much: Pillow writes gray alone."""
+    """Return one row of two pixels, 257 * (10, 20, 30, 40)[channel] and twice that: Pillow writes only gray."""
     levels = struct.pack(f">{2 * channels}H", *(257 * 10 * (c + 1) * k for k in (1, 2) for c in range(channels)))
     kind = {2: 4, 3: 2, 4: 6}[channels]
     chunks = {
@@ -178,7 +178,7 @@ def test_levels_without_a_known_white_are_refused(content: bytearray, mode: str)
 
 @pytest.mark.parametrize("kind", ["bits", "palette", "palette with transparency", "transparent gray"])
 def test_what_is_neither_gray_nor_rgb_has_pillows_colors(kind: str) -> None:
-    """And no warning, which would be an error here."""
+    """And without a warning, which would be an error here."""
     image = Image.open(io.BytesIO(encode("RGB", "png")))
     content = {
         "bits": lambda: save(image.convert("1"), "png"),
@@ -201,7 +201,7 @@ def test_of_several_frames_the_first_is_read(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_an_orientation_is_not_obeyed(kind: str, mode: str) -> None:
-    """As by torchvision's ImageFolder and by timm; in TIFF alone Pillow obeys it for them and for us."""
+    """As in torchvision's ImageFolder and timm; only in TIFF, Pillow applies it for them and for us."""
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.open(io.BytesIO(encode(mode, "png")))
@@ -209,13 +209,13 @@ def test_an_orientation_is_not_obeyed(kind: str, mode: str) -> None:
 
 
 def test_a_format_that_another_program_draws_is_refused() -> None:
-    """Pillow would start Ghostscript for a file that a data set brought."""
+    """Pillow would start Ghostscript for a file from a data set."""
     with pytest.raises(ValueError, match="its format is EPS"):
         decode_image(save(Image.new("RGB", (4, 4)), "eps"))
 
 
 def claim(content: bytearray, width: int, height: int) -> bytearray:
-    """A JPEG that says to be of another size."""
+    """Return a JPEG whose header states another size."""
     frame = next(
         content.index(marker) for marker in (b"\xff\xc0\x00\x11", b"\xff\xc2\x00\x11") if marker in content
     )
@@ -228,10 +228,10 @@ def claim(content: bytearray, width: int, height: int) -> bytearray:
     "behind", [b"", b"\xff", b"\xff\xd0", b"\0\0"], ids=["plain", "filled", "restart", "zeros"]
 )
 def test_a_jpeg_of_too_many_pixels_is_refused(options: dict[str, object], behind: bytes) -> None:
-    """Before there is memory for them, wherever the decoder would find the size, and whatever stands before it."""
+    """Before memory is allocated, wherever the decoder would find the size, and whatever precedes it."""
     content = claim(encode("RGB", "jpeg", **options), 65_500, 65_500)
     small = encode("RGB", "jpeg")
-    if behind:  # then a comment with a small frame in it, which a decoder does not see
+    if behind:  # then a comment that contains a small frame, which a decoder ignores
         content[2:2] = behind + b"\xff\xfe\x00\x40" + small[small.index(b"\xff\xc0") :][:62]
     with pytest.raises((Image.DecompressionBombError, Image.UnidentifiedImageError)):
         decode_image(content)
@@ -242,7 +242,7 @@ def test_other_images_of_too_many_pixels_are_refused(kind: str, monkeypatch: pyt
     content = encode("RGB", kind)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     if kind == "ppm":
-        content += b"\n"  # one that is whole takes no more than its file
+        content += b"\n"  # since an exact file takes no more memory than its own size
     with pytest.raises(Image.DecompressionBombError, match="exceeds limit"):
         decode_image(content)
 

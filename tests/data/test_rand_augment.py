@@ -1,4 +1,4 @@
-"""RandAugment in batches against timm's, image by image: each operation's levels, and what is drawn how often."""
+"""Batched RandAugment compared with timm's, image by image: each operation's levels, and the draws' frequencies."""
 
 import random
 from collections import Counter
@@ -35,7 +35,7 @@ DRAWS = 20_000  # images
 
 
 def make_images(size: int) -> torch.Tensor:
-    """Levels float32 (12, 3, S, S): smooth, noisy and dull ones, one of a single level and one of two."""
+    """Make levels float32 (12, 3, S, S): smooth, noisy and low-contrast, one of a single level and one of two."""
     generator = torch.Generator().manual_seed(size)
     coarse = torch.rand(12, 3, 5, 5, generator=generator) * 300 - 20
     smooth = interpolate(coarse, size=(size, size), mode="bicubic")
@@ -52,7 +52,7 @@ def timm_name(name: str, increasing: bool) -> str:
 
 
 def apply_timm(name: str, image: torch.Tensor, argument: float, interpolation: Interpolation) -> torch.Tensor:
-    """timm's operation on levels (3, S, S), with an argument as timm's functions take it."""
+    """Apply timm's operation to levels (3, S, S), with an argument in the form of timm's functions."""
     takes_none = LEVEL_TO_ARG[name] is None
     whole = name in ("Posterize", "Solarize", "SolarizeAdd")
     arguments = () if takes_none else (int(argument) if whole else argument,)
@@ -63,7 +63,7 @@ def apply_timm(name: str, image: torch.Tensor, argument: float, interpolation: I
 
 
 def apply_ours(augment: RandAugment, images: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Sorted as the operations want them, and back."""
+    """Apply ours, sorted as the operations require, and restore the order."""
     plan = Plan(draws, images.shape[3])
     changed = images[plan.order]
     augment.apply(changed, plan)
@@ -71,7 +71,7 @@ def apply_ours(augment: RandAugment, images: torch.Tensor, draws: Draws) -> torc
 
 
 def compare(name: str, size: int, increasing: bool, interpolation: Interpolation) -> torch.Tensor:
-    """Differences in levels (K, 3, S, S) from timm's, for each image at each of MAGNITUDES and signs."""
+    """Return differences in levels (K, 3, S, S) from timm's, for each image at each of MAGNITUDES and signs."""
     signs = (-1.0, 1.0) if name in SIGNED else (1.0,)
     levels, signs = np.array([(magnitude / 10, sign) for magnitude in MAGNITUDES for sign in signs]).T
     images = make_images(size)
@@ -101,7 +101,7 @@ def test_colors_are_pillows_to_the_last_bit(name: str, increasing: bool, size: i
 @pytest.mark.parametrize("size", [16, 33])
 @pytest.mark.parametrize("name", GEOMETRIC)
 def test_geometry_is_pillows_but_for_rounding(name: str, size: int, interpolation: Interpolation) -> None:
-    """At most one level, at 1 pixel in 100: where float32 and double fall on two sides of a whole number."""
+    """At most one level, at 1 pixel in 100, at which float32 and float64 round to different integers."""
     differences = compare(name, size, True, interpolation)
     assert differences.max() <= 1
     assert (differences > 0).float().mean() < 0.01
@@ -112,7 +112,7 @@ def test_geometry_is_pillows_but_for_rounding(name: str, size: int, interpolatio
 def test_arguments_are_timms(name: str, increasing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also above magnitude 10, which mmax allows."""
     magnitudes = np.linspace(0, 22, 441)
-    for sign, number in ((1.0, 0.0), (-1.0, 0.9)):  # timm negates where random() > 0.5
+    for sign, number in ((1.0, 0.0), (-1.0, 0.9)):  # timm negates if random() > 0.5
         monkeypatch.setattr(random, "random", lambda number=number: number)
         level_to_argument = LEVEL_TO_ARG[timm_name(name, increasing)]
         theirs = [level_to_argument(magnitude, {})[0] for magnitude in magnitudes]
@@ -121,7 +121,7 @@ def test_arguments_are_timms(name: str, increasing: bool, monkeypatch: pytest.Mo
 
 
 def record_timm(notation: str, n: int) -> list[list[tuple[str, float]]]:
-    """The operations and arguments that timm applies to each of n images."""
+    """Return the operations and arguments that timm applies to each of n images."""
     applied: list[tuple[str, float]] = []
     transform = rand_augment_transform(notation, {"img_mean": FILL, "interpolation": Image.Resampling.BICUBIC})
 
@@ -166,13 +166,13 @@ def test_draws_are_distributed_as_timms(notation: str) -> None:
 
 
 def same_frequencies(ours: Counter, theirs: Counter) -> float:
-    """The chi-square test's p for two counts of the same categories."""
+    """Return the chi-square test's p value for two counts of the same categories."""
     keys = sorted(ours | theirs)
     return chi2_contingency([[counts[key] for key in keys] for counts in (ours, theirs)]).pvalue
 
 
 def test_a_batch_is_what_each_image_would_be_alone() -> None:
-    """Two layers drawn for each image: exact where no pixel moves, else within the rounding of the first layer."""
+    """Two layers drawn for each image: exact if no pixel moves, or else within the rounding of the first layer."""
     policy = RandPolicy.parse(PAPER)
     assert policy is not None
     images = make_images(32).repeat(20, 1, 1, 1)
@@ -200,7 +200,7 @@ def test_no_layers_change_nothing() -> None:
 
 
 def test_every_stretch_is_pillows() -> None:
-    """Of all levels between any two."""
+    """For all levels between any two."""
     pairs = [(low, high) for low in range(256) for high in range(low + 1, 256)]
     levels = np.stack([np.resize(np.arange(low, high + 1), 256) for low, high in pairs]).astype(np.uint8)
     ours = auto_contrast(torch.from_numpy(levels).view(-1, 1, 16, 16).float(), torch.zeros(len(pairs)))

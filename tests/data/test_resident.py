@@ -1,4 +1,4 @@
-"""What is made on the device of images that stay there: several batches at once, and ahead of their use."""
+"""Batches of resident images on the device: several at once, and ahead of their use."""
 
 import gc
 import time
@@ -25,7 +25,7 @@ DATA = replace(CONFIG.data, image_size=16)
 
 
 def make_resident(n: int) -> ResidentImages:
-    """On the CPU, with their numbers as labels."""
+    """Make images on the CPU, with their indices as labels."""
     pixels = np.random.default_rng(0).integers(256, size=(n, 16, 16, 3), dtype=np.uint8)
     images = CheckedImages(ImageArray(pixels, np.arange(n)), OnError.stop)
     return ResidentImages(images, DATA, torch.device("cpu"))
@@ -33,7 +33,7 @@ def make_resident(n: int) -> ResidentImages:
 
 @pytest.mark.parametrize("recipe", ["paper", "short"])
 def test_batches_made_together_are_those_made_alone(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit by bit: so training does not depend on how many are made at once."""
+    """Bit for bit, so training does not depend on how many are made at once."""
     augment = read_config(roadmap.compose(f"recipe={recipe}")).recipe.augment
     resident = make_resident(230)
 
@@ -70,7 +70,7 @@ def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pyte
 
 
 def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In epochs one after the other, from the middle of one on, left early, and not in a row."""
+    """In consecutive epochs, from the middle of one, after one that was left early, and out of order."""
     resident = make_resident(230)
     monkeypatch.setattr("roadmap.data.resident.TOGETHER", 3 * 20 * 16 * 16)
 
@@ -87,7 +87,7 @@ def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Python's collector, since the next network of a sweep wants the device's memory."""
+    """Without Python's garbage collector, since the next network of a sweep needs the device's memory."""
     monkeypatch.setattr("roadmap.data.resident.works_ahead", lambda device: True)
     resident = make_resident(40)
     kept = weakref.ref(resident.pixels)
@@ -98,7 +98,7 @@ def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) ->
     try:
         del resident, batches
         end = time.monotonic() + 10
-        while kept() is not None and time.monotonic() < end:  # a thread has them at hand until it has drawn
+        while kept() is not None and time.monotonic() < end:  # a thread refers to them until it has drawn
             time.sleep(0.01)
         assert kept() is None
     finally:

@@ -1,4 +1,4 @@
-"""Where images come from, and what is said of a folder that is not as configured."""
+"""Sources of images, and the errors for a folder that is not as configured."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +42,7 @@ def make_spec(root: Path | None, num_classes: int = 2, source: Source = Source.f
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Makes an image folder of as many images a class as given, such as {"train": {"cat": 2}}."""
+    """Make an image folder with the given number of images per class, such as {"train": {"cat": 2}}."""
 
     def make(parts: dict[str, dict[str, int]]) -> Path:
         for part, classes in parts.items():
@@ -201,7 +201,7 @@ def test_validation_images_of_other_classes(make_folder: MakeFolder) -> None:
 
 
 def test_a_class_may_be_written_in_two_forms_of_unicode(make_folder: MakeFolder) -> None:
-    """As Linux and macOS write it. The first form sorts after fox, the second before it."""
+    """As written by Linux and macOS. The first form sorts after fox, the second before it."""
     root = make_folder({"train": {"\u00e9l\u00e9phant": 1, "fox": 1}, "val": {"e\u0301le\u0301phant": 1, "fox": 2}})
     train, val = open_images(make_spec(root))
     assert train[0][1] == 0

@@ -1,4 +1,4 @@
-"""What a tar archive is said to hold: what GNU tar or Python would unpack, or an error, soon."""
+"""The listed contents of a tar archive equal what GNU tar or Python would unpack, or raise an error, quickly."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from roadmap.errors import DataError
 
 
 def header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
-    """A block that begins a file, with any size that fits into it."""
+    """Return the header block of a file, with any size that fits into it."""
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, link
     block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
@@ -48,7 +48,7 @@ END = bytes(1024)
 
 @pytest.fixture
 def ends() -> Iterator[None]:
-    """Fails where something goes on for ever."""
+    """Fail if the code under test does not return."""
 
     def fail(*_: object) -> None:
         pytest.fail("it does not end")
@@ -62,7 +62,7 @@ def ends() -> Iterator[None]:
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Callable[[bytes], dict[str, bytes]]:
-    """The contents of an archive's files by their names, read where they are said to be."""
+    """Return the contents of an archive's files by name, read at their listed offsets."""
 
     def read(content: bytes) -> dict[str, bytes]:
         (tmp_path / "a.tar").write_bytes(content)
@@ -87,7 +87,7 @@ def test_files_are_where_they_are_said_to_be(listed: Callable[[bytes], dict[str,
 
 
 def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
-    """As GNU tar packs a folder in which files share their content."""
+    """As packed by GNU tar from a folder in which files share their content."""
     folder = tmp_path / "images"
     for name in ("cat", "dog", "shared"):
         (folder / name).mkdir(parents=True)
@@ -114,7 +114,7 @@ def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
 
 
 def test_of_two_files_of_a_name_the_last_counts(listed: Callable[[bytes], dict[str, bytes]]) -> None:
-    """As after tar --update."""
+    """As written by tar --update."""
     assert listed(file("a.jpg", b"old") + file("b.jpg", b"b") + file("./a.jpg", b"new") + END) == {
         "a.jpg": b"new",
         "b.jpg": b"b",

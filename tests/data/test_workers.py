@@ -1,4 +1,4 @@
-"""Processes that read images: the memory that they share, and their end."""
+"""Dataloader workers: their shared memory, and their end."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ from roadmap.data import shared_batches
 from roadmap.data.shared_batches import SLOTS, SharedBatches
 
 ROOT = Path(__file__).parents[2]
-# A program that keeps its batches, with workers that have some in advance, and ends. What torch does then, to wait
-# for a while and to send one more signal, is taken away: the two may arrive as one.
+# A program that keeps its batches, with prefetching workers, and exits. torch's cleanup, which waits for a while
+# and sends one more signal, is disabled, since the two signals may arrive as one.
 KEPT = """
 import torch
 from torch.utils.data import dataloader
@@ -51,7 +51,7 @@ def test_without_workers_memory_is_new() -> None:
     assert not any(batch.is_shared() for batch in batches)
 
 
-# The same in a process of multiprocessing, which ends in another way.
+# The same in a process of multiprocessing, which exits differently.
 KEPT_BY_A_PROCESS = f"""
 import multiprocessing
 multiprocessing.get_context("fork").Process(target=exec, args=({KEPT!r}, {{}})).start()
@@ -60,7 +60,7 @@ multiprocessing.get_context("fork").Process(target=exec, args=({KEPT!r}, {{}})).
 
 @pytest.mark.parametrize("program", [KEPT, KEPT_BY_A_PROCESS])
 def test_a_program_that_keeps_its_workers_ends(program: str) -> None:
-    """They outlive the signal that multiprocessing sends them then, unless they know that all ends."""
+    """Workers ignore the signal that multiprocessing then sends, unless they know that the program is ending."""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""Networks by the words of the command line, norms that a test can't overlook, and two modules side by side."""
+"""Fixtures: networks by command-line overrides, norms with visible parameters, and comparison of two modules."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def build() -> Build:
 
 @pytest.fixture
 def unsettle() -> Callable[[nn.Module], nn.Module]:
-    """Norms, LayerScales and running statistics away from 1 and 0, where a mistake in them would not show."""
+    """Move norms, LayerScales and running statistics away from 1 and 0, which would hide a bug."""
 
     def away_from_start(model: nn.Module) -> nn.Module:
         generator = torch.Generator().manual_seed(1)
@@ -37,7 +37,7 @@ def unsettle() -> Callable[[nn.Module], nn.Module]:
 
 @pytest.fixture
 def find_error() -> Callable[[nn.Module, nn.Module, Tensor], float]:
-    """The largest relative error of a module's output and gradients against another's of the same parameters."""
+    """Compute the largest relative error of output and gradients against another module of the same parameters."""
 
     def find(ours: nn.Module, theirs: nn.Module, images: Tensor) -> float:
         theirs.load_state_dict(ours.state_dict(), strict=True)
@@ -56,11 +56,11 @@ def find_error() -> Callable[[nn.Module, nn.Module, Tensor], float]:
 
 @pytest.fixture(scope="session")
 def triton_device() -> torch.device:
-    """A GPU, or a CPU where Triton's interpreter runs the source of the kernels."""
+    """A GPU, or a CPU on which Triton's interpreter runs the kernels' source."""
     pytest.importorskip("triton")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.MonkeyPatch.context() as patch:
         if device.type == "cpu":
-            patch.setenv("TRITON_INTERPRET", "1")  # read where a kernel is defined
+            patch.setenv("TRITON_INTERPRET", "1")  # read when a kernel is defined
         from roadmap.model import depthwise_kernels, norm_kernels  # noqa: F401
     return device

@@ -1,4 +1,4 @@
-"""The multiply-accumulates of every row of tables 10 and 11, from the networks themselves."""
+"""The multiply-accumulates of every row of tables 10 and 11, computed from the networks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,7 +45,7 @@ def test_multiply_accumulates(row: PaperRow, record_property: Callable[[str, obj
     [("step0_resnet", 25_557_032), ("step12_downsample", 28_589_128)],
 )
 def test_parameters_of_the_published_networks(step: str, parameters: int) -> None:
-    """torchvision's ResNet-50 and the released ConvNeXt-T, each with the LayerScale that it was published with."""
+    """torchvision's ResNet-50 and the released ConvNeXt-T, each with the LayerScale of its publication."""
     scale = "model.layer_scale_init=1e-6" if step == "step12_downsample" else "model.layer_scale_init=null"
     assert cost_of(read(f"+roadmap={step}", "regime=resnet50", "data=imagenet", scale)).parameters == parameters
 

@@ -1,4 +1,4 @@
-"""The depthwise convolution equals `nn.Conv2d` in value, gradients and state dict, however it is differentiated."""
+"""The depthwise convolution equals `nn.Conv2d` in value, gradients and state dict, for any differentiation."""
 
 import itertools
 from collections.abc import Callable
@@ -28,21 +28,21 @@ def test_equal_to_convolution(
 
 
 def test_small_maps_are_differentiated_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the comparison above would compare torch's convolution with itself."""
+    """Otherwise the comparison above would compare torch's convolution with itself."""
     calls = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: calls.append((*x.shape[2:], len(x))) or x)
     for kernel, sides in ((7, (1, 2, 8, 14, 17)), (3, (2, 3, 4)), (11, (16, 20)), (25, (16, 24))):
         for side in sides:
             DepthwiseConv2d(1, kernel, 1, kernel // 2, True)(torch.randn(64, 1, side, side))
-    # On 24x24 the products of all positions with all would take 750 MiB, though the kernel is larger.
+    # On 24x24 the products of all pairs of positions would need 750 MiB, though the kernel is larger.
     assert calls == [(17, 17, 64), (3, 3, 64), (4, 4, 64), (20, 20, 64), (24, 24, 64)]
     calls.clear()
-    for n in (8, 16, 64):  # what the products are worth depends on how many images share them
+    for n in (8, 16, 64):  # the gain of the products depends on how many images share them
         DepthwiseConv2d(1, 7, 1, 3, True)(torch.randn(n, 1, 14, 14))
     assert calls == [(14, 14, 8), (14, 14, 16)]
 
 
-@pytest.mark.parametrize("images", [40, 20_000])  # of two positions, added up and not
+@pytest.mark.parametrize("images", [40, 20_000])  # with two positions, summed up and not
 def test_few_positions_of_many_images(images: int, find_error: FindError) -> None:
     torch.manual_seed(0)
     ours = DepthwiseConv2d(6, 7, 1, 3, True)
@@ -52,7 +52,7 @@ def test_few_positions_of_many_images(images: int, find_error: FindError) -> Non
 
 @pytest.mark.parametrize("side", [2, 5])
 def test_trains_after_an_evaluation(side: int) -> None:
-    """What is kept of the first call is of use to the next, whatever the first was for."""
+    """The cache of the first call can be used by the next one, in any mode."""
     depthwise._spread_matrix.cache_clear()
     convolution = DepthwiseConv2d(2, 7, 1, 3, True)
     images = torch.randn(4, 2, side, side)

@@ -1,4 +1,4 @@
-"""The kernels of a GPU give what `nn.Conv2d` gives. Without one, Triton's interpreter runs the same source."""
+"""The GPU kernels equal `nn.Conv2d`. Without a GPU, Triton's interpreter runs the same source."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from roadmap.model import kernels
 from roadmap.model.depthwise import DepthwiseConv2d
 
 FindError = Callable[[nn.Module, nn.Module, Tensor], float]  # see conftest.py
-MAPS = [(1, 1), (2, 3), (9, 5), (15, 4)]  # below the kernel, in one strip, and in two
+MAPS = [(1, 1), (2, 3), (9, 5), (15, 4)]  # smaller than the kernel, in one strip, and in two
 KINDS = [(3, 40, True), (7, 33, False), (11, 8, True)]  # kernel, channels, bias
 
 
 @pytest.fixture
 def on_kernels(triton_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """A device where every depthwise convolution takes the kernels."""
+    """A device on which every depthwise convolution uses the kernels."""
     monkeypatch.setattr(DepthwiseConv2d, "forward", DepthwiseConv2d.convolve_on_gpu)
     return triton_device
 
@@ -38,14 +38,14 @@ def test_equal_to_convolution(
 
 
 def test_bf16_is_rounded_once(on_kernels: torch.device) -> None:
-    """Sums are fp32 and the weights stay so, which torch's autocast would round too."""
+    """Sums and weights stay fp32; torch's autocast would round the weights too."""
     convolution = DepthwiseConv2d(8, 7, 1, 3, True).to(on_kernels)
     images = make_images(2, 8, (6, 6), on_kernels).bfloat16()
     weights = (parameter.double() for parameter in convolution.parameters())
     expected = nn.functional.conv2d(images.double(), *weights, padding=3, groups=8)
     output = convolution(images)
     assert output.dtype == torch.bfloat16
-    # The interpreter cuts digits off where a GPU rounds, so twice the error of rounding.
+    # The interpreter truncates where a GPU rounds, so allow twice the rounding error.
     torch.testing.assert_close(output.double(), expected, rtol=2**-7, atol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_an_input_without_gradient(on_kernels: torch.device) -> None:
 
 
 def test_an_operation_as_torch_asks_for(on_kernels: torch.device) -> None:
-    """Its shapes and strides are told without running it, and its gradients are its own."""
+    """Its shapes and strides are known without running it, and it has its own gradients."""
     from roadmap.model.depthwise_kernels import depthwise
 
     images = make_images(2, 8, (3, 3), on_kernels).requires_grad_()
@@ -95,7 +95,7 @@ def test_taken_for_large_maps(
 
 @pytest.fixture
 def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """A CUDA device as far as is asked for, whose tensors are the CPU's."""
+    """Mimic a CUDA device, as far as the code asks, with the CPU's tensors."""
     monkeypatch.setattr(kernels, "_are_allowed", False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(kernels, "find_spec", lambda name: name)

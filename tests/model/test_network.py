@@ -1,4 +1,4 @@
-"""The network: two forms of one block, every combination of choices, and sizes that are refused."""
+"""The network: both forms of a block, every combination of choices, and refused sizes."""
 
 import itertools
 from collections.abc import Callable
@@ -28,7 +28,7 @@ BASE = roadmap.compose()
 
 
 def test_thirteen_steps_and_twelve_axes() -> None:
-    """Or more, with a user's own."""
+    """Or more, including a user's own."""
     assert len(STEPS) >= 13
     assert len(AXES) == 12
     assert set(AXES["kernel_size"]) >= {"3", "5", "7", "9", "11"}
@@ -36,7 +36,7 @@ def test_thirteen_steps_and_twelve_axes() -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_both_forms_of_the_block_agree(step: str, build: Build) -> None:
-    """Outputs and all gradients, in float64 and with LayerScale 1: at 1e-6 any two branches look alike."""
+    """Outputs and all gradients, in float64 and with LayerScale 1, since at 1e-6 any two branches look alike."""
     words = [f"+roadmap={step}", "model.layer_scale_init=1.0", "model.drop_path=0"]
     conv, linear = (build(*words, f"model.form={form}").double() for form in ("conv", "linear"))
     linear.load_state_dict(conv.state_dict(), strict=True)
@@ -52,7 +52,7 @@ def test_both_forms_of_the_block_agree(step: str, build: Build) -> None:
 @settings(
     max_examples=40,
     deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # the failing choices say enough as they are
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking adds nothing to the failing choices
 )
 @given(
     choices=st.fixed_dictionaries({axis: st.sampled_from(members) for axis, members in AXES.items()}),
@@ -63,7 +63,7 @@ def test_both_forms_of_the_block_agree(step: str, build: Build) -> None:
 def test_every_combination_trains(
     choices: dict[str, str], stem_stride: int, form: Form, layer_scale: float | None
 ) -> None:
-    """No combination of the axes is refused: each builds, and a forward and a backward pass are finite."""
+    """No combination of the axes is refused: each builds, with finite forward and backward passes."""
     config = read_config(BASE)
     values = {
         **OmegaConf.to_container(BASE.model, resolve=True),
@@ -71,7 +71,7 @@ def test_every_combination_trains(
         "kernel_size": int(choices["kernel_size"]),
     }
     spec = convert(ModelSpec, {**values, "stem_stride": stem_stride, "form": form, "layer_scale_init": layer_scale})
-    regime = replace(config.regime, width=Widths(resnet=8, stage_ratio=9, modern=10))  # dense 11x11 kernels too
+    regime = replace(config.regime, width=Widths(resnet=8, stage_ratio=9, modern=10))  # dense 11x11 kernels, too
     size = 8 * stem_stride
     model = build_any(spec, regime, None, size)
     logits = model(torch.randn(4, 3, size, size))
@@ -131,7 +131,7 @@ def test_initialization(init: str, std: float, build: Build) -> None:
     """The first 1x1 convolution of step 12's third block: 96 channels in, 384 out."""
     model = build("+roadmap=step12_downsample", "regime=resnet50", f"model.init={init}")
     weight = model.stages[0].blocks[2].branch.conv2.weight
-    truncation = 0.88 if init == "fan_in" else 1.0  # cut at two deviations
+    truncation = 0.88 if init == "fan_in" else 1.0  # truncated at two standard deviations
     assert weight.std().item() == pytest.approx(truncation * std, rel=0.02)
     assert not any(p.any() for name, p in model.named_parameters() if "conv" in name and name.endswith("bias"))
 
@@ -163,7 +163,7 @@ THREE = ("regime.depths.resnet=[1,1,2]", "regime.depths.modern=[1,1,3]")
 
 @pytest.mark.parametrize("step", ["step0_resnet", "step1_stage_ratio", "step12_downsample"])
 def test_a_regime_of_three_stages_is_the_first_three_of_four(step: str, build: Build) -> None:
-    """The last stage then sees 4 pixels at stem stride 2, where the fourth would see 2."""
+    """The last stage then gets 4 pixels at stem stride 2, while the fourth would get 2."""
     words = (f"+roadmap={step}", "data=cifar10")
     three, four = build(*words, *THREE), build(*words)
     assert [len(stage.blocks) for stage in three.stages] == [len(stage.blocks) for stage in four.stages[:3]]

@@ -1,4 +1,4 @@
-"""A GPU's LayerNorm gives what `nn.LayerNorm` gives. Without one, Triton's interpreter runs the same source."""
+"""A GPU's LayerNorm equals `nn.LayerNorm`. Without a GPU, Triton's interpreter runs the same source."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ EPS = 1e-6
 
 @pytest.fixture
 def on_kernels(triton_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """A device where every LayerNorm takes the kernels."""
+    """A device on which every LayerNorm uses the kernels."""
     monkeypatch.setattr("roadmap.model.norm.LARGE", 0)
     monkeypatch.setattr("roadmap.model.norm.has_kernels", lambda x: True)
     return triton_device
@@ -34,7 +34,7 @@ def test_equal_to_layer_norm(shape: tuple[int, ...], on_kernels: torch.device, f
 
 
 def test_rows_far_from_zero(on_kernels: torch.device) -> None:
-    """The variance is that of the centered values, so no digits are lost."""
+    """The variance is computed from the centered values, so no digits are lost."""
     images = 1000 + torch.randn(1, 2, 2, 48, device=on_kernels)
     output = LayerNorm(48, EPS, True).to(on_kernels)(images)
     expected = nn.functional.layer_norm(images.double(), (48,), eps=EPS)
@@ -43,7 +43,7 @@ def test_rows_far_from_zero(on_kernels: torch.device) -> None:
 
 @pytest.mark.parametrize("narrow", [True, False])
 def test_type_under_autocast(narrow: bool, on_kernels: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A norm that a convolution follows gives what that takes; the stem's, where the residual begins, fp32."""
+    """A norm before a convolution returns the convolution's type; the stem's, where the residual starts, fp32."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: True)
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
     images = torch.randn(2, 8, 3, 3, device=on_kernels).to(memory_format=torch.channels_last).requires_grad_()
@@ -63,11 +63,11 @@ def test_an_operation_as_torch_asks_for(on_kernels: torch.device) -> None:
     torch.library.opcheck(_layer_norm, (*arguments, EPS, torch.bfloat16), test_utils=checks)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch's compiler imports
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from imports of torch's compiler
 def test_a_compiler_copies_nothing(on_kernels: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither into an operation nor out of it, forward and backward, which would cost as much as the norm.
+    """Neither the input nor the output of an operation, forward and backward; a copy costs as much as the norm.
 
-    It did where a convolution of torch's follows, for which it lays out anew what comes before it.
+    It used to copy before a torch convolution, for which the compiler changes the memory format of its input.
     """
     monkeypatch.setattr(DepthwiseConv2d, "forward", DepthwiseConv2d.convolve_on_gpu)
     layers = [LayerNorm2d(8, EPS, True), DepthwiseConv2d(8, 3, 1, 1, True)]

@@ -31,7 +31,7 @@ def test_equal_to_convolution(
 
 
 def test_which_are_linear_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the comparison above would compare torch's convolution with itself."""
+    """Otherwise the comparison above would compare torch's convolution with itself."""
     calls = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: calls.append(tuple(x.shape[1:])) or x)
     for channels, height, width in (
@@ -73,7 +73,7 @@ def test_separate_downsampling_is_made_of_patches(build: Callable[..., nn.Module
 
 
 def test_of_no_images() -> None:
-    """Such as the share of a process that has none left."""
+    """Such as the share of a rank that has no images left."""
     assert PatchConv2d(FEWEST, 24, 2, True)(torch.empty(0, FEWEST, 8, 4)).shape == (0, 24, 4, 2)
 
 

@@ -1,4 +1,4 @@
-"""Weights as people have them: wrapped, prefixed, averaged, for other classes, saved by timm's trainer."""
+"""Weights files of many origins: wrapped, prefixed, averaged, for other classes, saved by timm's trainer."""
 
 import argparse
 from collections.abc import Callable
@@ -24,7 +24,7 @@ STEP = "+roadmap=step0_resnet"
 
 @pytest.fixture(scope="module")
 def states() -> dict[str, State]:
-    """Two different sets of weights of one network, as a file has them."""
+    """Two different state dicts of one network, as in a file."""
     import roadmap
 
     network = roadmap.build_model(roadmap.compose(STEP))
@@ -69,7 +69,7 @@ def test_prefixed_names_are_read(
 def test_the_average_beside_the_weights_is_loaded_where_it_is_asked_for(
     key: str, states: dict[str, State], build: Build, tmp_path: Path
 ) -> None:
-    """torch's AveragedModel counts its updates beside them."""
+    """torch's AveragedModel stores its number of updates beside them."""
     averaged = {"n_averaged": torch.tensor(7), **prefix(states["averaged"], "module.")}
     torch.save({"model": states["raw"], key: averaged}, tmp_path / "both.pth")
     network = build(STEP)
@@ -89,14 +89,14 @@ def test_an_average_that_is_not_there_is_not_replaced(
     with pytest.raises(WeightsError, match=r"ema\.pth holds no weights beside their average"):
         load_weights(build(STEP), f"{tmp_path}/ema.pth:raw")
     network = build(STEP)
-    load_weights(network, f"{tmp_path}/ema.pth")  # there is no other
+    load_weights(network, f"{tmp_path}/ema.pth")  # there is no other one
     assert holds(network, states["averaged"])
     with pytest.raises(WeightsError, match=r"resnet50:ema: there is no file .* and :ema is of a file"):
         load_weights(network, "resnet50:ema")
 
 
 def test_a_file_of_timms_trainer(states: dict[str, State], build: Build, tmp_path: Path) -> None:
-    """Its arguments are an argparse.Namespace, and a metric may be one of numpy's numbers."""
+    """Its arguments are an argparse.Namespace, and a metric may be a numpy scalar."""
     network = build(STEP)
     average = ModelEmaV3(network)
     average.module.load_state_dict(states["averaged"])
@@ -120,7 +120,7 @@ def test_a_file_of_timms_trainer(states: dict[str, State], build: Build, tmp_pat
 def test_batch_norms_of_old_files_have_no_count(
     naming: Naming, states: dict[str, State], build: Build, tmp_path: Path
 ) -> None:
-    """torch before 0.4.1 kept none; torchvision's first resnet50 files are such."""
+    """torch before 0.4.1 had none, for example in torchvision's first resnet50 files."""
     network = build(STEP)
     network.load_state_dict(states["averaged"])
     old = {name: value for name, value in export_weights(network, naming).items() if "num_batches" not in name}
@@ -159,7 +159,7 @@ def test_weights_for_other_classes_leave_the_classifier_as_it_was_drawn(build: B
 
 
 def test_timms_weights_for_other_classes_fit_too(build: Build) -> None:
-    """A network of the roadmap under timm's names, and a reference, which is timm's own."""
+    """A roadmap network under timm's names, and a reference, which is timm's own."""
     words = ("+roadmap=step12_downsample", "regime=resnet50", "data=imagenet", "model.layer_scale_init=1e-6")
     with torch.device("meta"):
         ours, theirs = build(*words), timm.create_model("convnext_tiny", num_classes=10)

@@ -1,4 +1,4 @@
-"""The four ends: weights of torchvision and timm go in and out, and the logits agree."""
+"""Both ends of the roadmap: weights of torchvision and timm are loaded and exported, and the logits agree."""
 
 import argparse
 import pathlib
@@ -21,7 +21,7 @@ from roadmap.model.weights import Naming, export_weights, import_weights, load_w
 Build = Callable[..., nn.Module]
 Unsettle = Callable[[nn.Module], nn.Module]
 
-IMAGENET = ("data=imagenet", "model.init=trunc_normal")  # which is drawn five times as fast as fan_in
+IMAGENET = ("data=imagenet", "model.init=trunc_normal")  # whose standard deviation is five times that of fan_in
 STEP0 = ("+roadmap=step0_resnet", "model.layer_scale_init=null", *IMAGENET)
 STEP12 = ("+roadmap=step12_downsample", "model.layer_scale_init=1e-6", *IMAGENET)
 ENDS = {
@@ -57,7 +57,7 @@ def test_weights_in_and_out(name: str, build: Build, unsettle: Unsettle) -> None
 
 
 def test_released_checkpoints(build: Build, unsettle: Unsettle, tmp_path: Path) -> None:
-    """The paper's own naming, as timm's conversion of the released files understands it."""
+    """The paper's own parameter names, as in timm's conversion of the released files."""
     words = [*STEP12, "regime=resnet50"]
     ours = unsettle(build(*words))
     torch.save({"model": export_weights(ours, Naming.released)}, tmp_path / "convnext_tiny_1k_224_ema.pth")
@@ -98,7 +98,7 @@ def test_a_damaged_file_is_named(content: bytes, build: Build, tmp_path: Path) -
 
 
 def test_a_flipped_bit_is_found(build: Build, tmp_path: Path) -> None:
-    """torch reads such a file without a word."""
+    """torch reads such a file without an error."""
     path = tmp_path / "checkpoint.pt"
     torch.save({"model": build().state_dict()}, path)
     content = bytearray(path.read_bytes())
@@ -109,11 +109,11 @@ def test_a_flipped_bit_is_found(build: Build, tmp_path: Path) -> None:
 
 
 def test_an_entry_that_looks_like_a_folder_is_refused(build: Build, tmp_path: Path) -> None:
-    """One flipped bit of its attributes; torch returns memory that nobody has filled."""
+    """With one bit of its attributes flipped; torch returns uninitialized memory."""
     path = tmp_path / "weights.pth"
     torch.save(build().state_dict(), path)
     content = bytearray(path.read_bytes())
-    entry = content.rindex(b"weights/data/0") - 46  # in the directory
+    entry = content.rindex(b"weights/data/0") - 46  # in the archive's directory
     assert content[entry : entry + 4] == b"PK\1\2"
     content[entry + 38] ^= 0x10
     path.write_bytes(content)
@@ -170,7 +170,7 @@ def test_an_unknown_source_is_named(source: str, message: str, build: Build) -> 
 def test_a_torchvision_name_asks_for_the_weights_of_the_first_row(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The download itself, up to the request: 76.13 is IMAGENET1K_V1 in torchvision's table."""
+    """The real download, up to the request: 76.13 is IMAGENET1K_V1 in torchvision's table."""
     asked = []
     theirs = torchvision.models.resnet50()
 
