@@ -1,4 +1,4 @@
-"""The gap of two networks in several experiments, and how far a setting moves it."""
+"""The gap between two networks in several experiments, and the effect of a setting on it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ FIRST, LAST = "step1_stage_ratio", "step12_downsample"
 
 
 def experiment(name: str, **top1: list[float]) -> Candidate:
-    """Seeds 1, 2, ... of each network."""
+    """Make an experiment with seeds 1, 2, ... of each network."""
 
     def run(step: str, seed: int, value: float) -> Run:
         return Run(
@@ -29,7 +29,7 @@ def experiment(name: str, **top1: list[float]) -> Candidate:
 
 
 def test_gaps_and_effects_by_hand() -> None:
-    """A standard deviation s gives a gap of n seeds the error s sqrt(2/n), an effect s sqrt(2/n + 2/m)."""
+    """With a standard deviation s, a gap of n seeds has the error s sqrt(2/n), an effect s sqrt(2/n + 2/m)."""
     base = experiment("base", **{FIRST: [70.0, 71.0, 72.0], LAST: [61.0, 62.0, 63.0]})
     longer = experiment("longer", **{FIRST: [78.0], LAST: [73.0]})
     gaps = find_gaps([base, longer], FIRST, LAST, Spread(0.83, 52))
@@ -57,7 +57,7 @@ def test_effects_are_corrected_over_all_settings() -> None:
 
 
 def test_intervals_cover_a_gap_in_simulated_experiments() -> None:
-    """Seeds shift both networks of an experiment alike; the pooled deviation is of what is left."""
+    """Seeds shift both networks of an experiment alike; the pooled standard deviation is of the residuals."""
     generator = np.random.default_rng(0)
     covered = []
     for _ in range(300):

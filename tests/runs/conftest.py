@@ -1,4 +1,4 @@
-"""A run's configuration and folder, without a training."""
+"""Fixtures: a run's configuration and folder, without a training."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -23,7 +23,7 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture
 def open_run(tmp_path: Path) -> OpenRun:
-    """The folder of a run of step 0 under tmp_path, for more words of a command line."""
+    """Open the folder of a run of step 0 under tmp_path, with additional overrides."""
 
     def open_run(*words: str) -> RunFolder:
         (planned,) = plan_runs(["+roadmap=step0_resnet", *words], is_sweep=False)

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder, and a dead one blocks nobody."""
+"""One process at a time per run folder; a dead process blocks nobody."""
 
 import os
 import socket
@@ -53,7 +53,7 @@ def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenR
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-c", CLAIM, str(tmp_path)]
     processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(4)]
-    lines = [process.stdout.readline() for process in processes]  # nothing from one that was refused
+    lines = [process.stdout.readline() for process in processes]  # a refused process prints nothing
     for process in processes:
         process.communicate()
     assert sorted(lines) == [b"", b"", b"", b"claimed\n"]
@@ -61,12 +61,12 @@ def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenR
 
 
 def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
-    """As by another sweep, which had looked before."""
+    """By another sweep, which had looked at the folder before."""
     run, other = open_run(), open_run()
     run.path.mkdir(parents=True)
     lock = Lock(run.path / ".lock")
     assert lock.acquire()
-    child = os.fork()  # POSIX locks are between processes
+    child = os.fork()  # POSIX locks work between processes
     if child == 0:
         other.plan()
         os._exit(0 if not other.state() else 1)

@@ -1,4 +1,4 @@
-"""The commit that a result names."""
+"""The commit recorded in a result."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def test_the_commit_is_marked_where_what_a_result_hangs_on_was_changed(
         (tmp_path / "train.py").write_text("")
         subprocess.run([*git, *words], check=True)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "roadmap/runs/commit.py"))
-    find = find_commit.__wrapped__  # which remembers nothing
+    find = find_commit.__wrapped__  # without the cache
     (tmp_path / "notes.md").write_text("not of the code")
     assert re.fullmatch("[0-9a-f]{40}", find())
     (tmp_path / "train.py").write_text("changed")

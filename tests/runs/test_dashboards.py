@@ -1,4 +1,4 @@
-"""Dashboards mirror runs and experiments: W&B without a network, and none at all without its library."""
+"""Dashboards mirror runs and experiments: W&B works without a network, and none is needed without its library."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def kernel_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def inspect(folder: Path) -> dict[str, Any]:
-    """State, configuration and summary of the one run that was logged offline into a folder, and its records."""
+    """Return state, configuration and summary of the single run logged offline into a folder, and its records."""
     (log,) = folder.glob("wandb/offline-run-*/*.wandb")
     leet = ("-m", "wandb", "leet", "inspect", "--json", str(log))
     records = [json.loads(line) for line in run_python(*leet).stdout.splitlines()]
@@ -57,7 +57,7 @@ def run_record(shown: dict[str, Any]) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.system  # a process of its own and W&B's service: 20 s
+@pytest.mark.system  # a separate process and W&B's service: 20 s
 def test_wandb_offline_shows_the_run(kernel_run: Path) -> None:
     shown = inspect(kernel_run)
     summary = json.loads((kernel_run / "summary.json").read_text())
@@ -72,11 +72,11 @@ def test_wandb_offline_shows_the_run(kernel_run: Path) -> None:
 
 
 def named_keys(value: Any) -> Iterator[tuple[str, str]]:
-    """Every key of a run that the specification of a workspace or a report names: its section and its name."""
+    """Yield every run key in the specification of a workspace or report: its section and its name."""
     if isinstance(value, list):
         for item in value:
             yield from named_keys(item)
-    elif isinstance(value, dict) and value.keys() == {"section", "name"}:  # of a filter, a group or an order
+    elif isinstance(value, dict) and value.keys() == {"section", "name"}:  # in a filter, a group or an order
         yield value["section"], value["name"]
     elif isinstance(value, dict):
         for field, item in value.items():
@@ -93,7 +93,7 @@ def named_keys(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def logged_keys(shown: dict[str, Any]) -> set[tuple[str, str]]:
-    """Every key that a run logged. W&B's app has a `value` between a key of the configuration and what it holds."""
+    """Return every key that a run logged. W&B's app has a `value` between a configuration's key and its content."""
     config = {(key, *rest) for key, value in shown["config"].items() for rest in nested_keys(value)}
     history = {key for record in shown["records"] for key in record.get("history", {}).get("item", {})}
     return {
@@ -132,7 +132,7 @@ def test_every_key_of_the_dashboard_is_one_that_a_run_logs(kernel_run: Path) -> 
 
 
 def filter_values(value: Any) -> Iterator[tuple[str, Any]]:
-    """Name and value of every filter in a specification."""
+    """Yield name and value of every filter in a specification."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     if isinstance(value, dict) and "op" in value:
         yield value["key"]["name"], value["value"]
@@ -172,7 +172,7 @@ def test_an_experiment_is_logged_beside_its_runs_and_sent_with_them(kernel_run: 
     }
 
 
-@pytest.mark.system  # a process of its own: 10 s
+@pytest.mark.system  # a separate process: 10 s
 def test_without_a_dashboard_its_library_is_not_needed(tmp_path: Path) -> None:
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0", f"output_dir={tmp_path}")
     done = run_python("-c", WITHOUT_WANDB, *words)
@@ -185,7 +185,7 @@ SMALL = ("+roadmap=step0_resnet", "recipe.warmup_epochs=0", "regime.width.resnet
 
 
 def start_and_wait_for_epochs(count: int, output_dir: Path, *words: str) -> tuple[subprocess.Popen[str], Path]:
-    """A training that has this many epochs in its own files, and its folder."""
+    """Start a training, wait until its own files have this many epochs, and return it with its folder."""
     process = subprocess.Popen(
         [sys.executable, "train.py", *SMALL, "logger=wandb", f"output_dir={output_dir}", *words],
         cwd=ROOT,

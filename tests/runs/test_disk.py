@@ -1,4 +1,4 @@
-"""A disk that is full: a file system of a few hundred kilobytes, mounted for the test."""
+"""A full disk: a file system of a few hundred kilobytes, mounted for the test."""
 
 import errno
 import json

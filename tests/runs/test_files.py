@@ -1,4 +1,4 @@
-"""A file is never half-written, not even by a power cut; and none can run code when it is read."""
+"""A file is never partly written, even after a power cut, and reading one never runs code."""
 
 import ast
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_file_is_on_disk_before_it_takes_its_name_and_the_name_before_it_is_relied_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a power cut leaves can't be tried here; the order of the calls that promise it can."""
+    """A power cut cannot be tested here, but the order of the calls that guard against it can."""
     path, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
     path.write_bytes(b"before")
     calls = []

@@ -1,4 +1,4 @@
-"""A run's folder: who may take it, what is kept, what it says when the run is over."""
+"""A run's folder: its single owner, the files that are kept, and its record of the run's end."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def epoch(number: int) -> dict[str, Any]:
 
 
 def train(run: RunFolder, epochs: int = 2) -> None:
-    """What a trainer leaves after some epochs."""
+    """Write the files of a trainer after some epochs."""
     run.claim()
     for number in range(1, epochs + 1):
         run.log(epoch(number))
@@ -120,7 +120,7 @@ def test_a_finished_run_is_never_overwritten_by_another_configuration(
 
 
 def test_two_image_folders_are_told_apart_by_their_names(open_run: OpenRun) -> None:
-    """Where they lie is no part of a configuration."""
+    """Their location is not part of a configuration."""
     run, other = (open_run("experiment=pets", f"data.name={name}") for name in ("cats", "dogs"))
     finish(run)
     assert run.config_hash == other.config_hash
@@ -142,7 +142,7 @@ def test_a_run_whose_state_is_lost_is_not_overwritten(open_run: OpenRun, gone: t
     assert content(run) == before
     assert run.is_done() == (len(gone) == 1)
     if not run.is_done():
-        run.claim()  # goes on
+        run.claim()  # continues
         assert run.checkpoint.read_text() == "weights of epoch 2"
 
 
@@ -160,7 +160,7 @@ def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str
         run.interrupt("stopped by SIGTERM")
     elif end == "fail":
         run.fail("no space left")
-    run.close()  # as the end of its process does
+    run.close()  # as at the end of its process
     if end == "die on another host":
         set_state(run, host="elsewhere")
     before = content(run)
@@ -201,7 +201,7 @@ def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: O
     other.claim()
     assert (other.state()["state"], other.state()["config_hash"]) == ("running", other.config_hash)
     run_files = content(other)
-    other.plan()  # what has begun is not pending
+    other.plan()  # a started run is not pending
     assert content(other) == run_files
 
 
@@ -226,7 +226,7 @@ def test_the_previous_checkpoint_goes_when_the_run_is_done(open_run: OpenRun) ->
 def test_a_run_is_marked_done_once_the_previous_checkpoint_is_gone(
     open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that is killed after the mark is never opened again, and would keep the file."""
+    """A run killed after being marked is never opened again, and would keep the file."""
     run = open_run()
     train(run)
     run.previous_checkpoint.write_text("weights of epoch 1")
@@ -295,7 +295,7 @@ def test_a_file_in_the_way_is_named(open_run: OpenRun, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_taken", [False, True])
 def test_nothing_is_written_to_a_folder_that_was_removed_under_its_run(open_run: OpenRun, is_taken: bool) -> None:
-    """By now it may be another process's."""
+    """It may belong to another process by now."""
     run = open_run()
     train(run)
     shutil.rmtree(run.path)

@@ -1,4 +1,4 @@
-"""A run's hash depends on everything that its result depends on, and on nothing else."""
+"""A run's hash depends on everything that affects its result, and on nothing else."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from roadmap.config.spec import list_keys
 from roadmap.runs.identity import defining_values, describe_differences, hash_config
 
 KEYS = list_keys(Config)
-# Where a run is, what it is called, who watches it and what it runs on.
+# A run's location, name, loggers and hardware.
 OUTSIDE = {
     "mode",
     "experiment",

@@ -1,4 +1,4 @@
-"""A dashboard that fails is left out with one warning, and the training goes on."""
+"""A failing dashboard is dropped with one warning, and the training continues."""
 
 import importlib
 import sys
@@ -61,7 +61,7 @@ def test_a_dashboard_that_does_not_open_is_left_out() -> None:
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_a_library_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [loaded for loaded in sys.modules if loaded.startswith("torch.utils.tensorboard")]:
-        monkeypatch.delitem(sys.modules, module)  # it imports the library in its turn
+        monkeypatch.delitem(sys.modules, module)  # which also imports the library
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, f"roadmap.runs.loggers.{name}", raising=False)
     spec = LoggerSpec(name, WandbMode.offline, "roadmap", None)

@@ -1,4 +1,4 @@
-"""Runs beside each other that would be mixed up: in one folder, or in one table."""
+"""Neighbouring runs that would be mixed up: in one folder, or in one table."""
 
 from collections.abc import Callable
 
@@ -27,13 +27,13 @@ def test_runs_of_other_settings_in_an_experiment_are_named_once(open_run: OpenRu
         there = open_run("model/norm=layernorm", f"seed={seed}")
         there.claim()
         there.close()
-    alike = open_run("model/kernel_size=9", "seed=7")  # other in network and seed alone
+    alike = open_run("model/kernel_size=9", "seed=7")  # only network and seed differ
     assert describe_other_settings([alike]) == []
     other = open_run("model/kernel_size=9", "recipe.epochs=5", "recipe.lr=1e-3")
     (text,) = describe_other_settings([other, alike])
     assert "holds runs with other settings, such as step0_resnet,norm=layernorm (recipe.epochs: 12 -> 5; " in text
     assert "recipe.lr: 0.004 -> 0.001)" in text
-    assert describe_other_settings([open_run("recipe=original")]) == []  # told apart by name
+    assert describe_other_settings([open_run("recipe=original")]) == []  # distinguished by name
 
 
 def test_a_neighbour_whose_configuration_is_damaged_disturbs_nobody(open_run: OpenRun) -> None:

@@ -1,4 +1,4 @@
-"""TensorBoard shows each epoch of a run once, however often it was stopped, and what the run was asked."""
+"""TensorBoard shows each epoch of a run once, however often it was stopped, and its configuration."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_an_epoch_that_was_trained_twice_is_shown_once(open_run: OpenRun) -> Non
     run.claim()
     killed = Logger(SPEC, run, FACTS)
     for epoch in (1, 2):
-        killed.log(metrics_of(epoch, 10.0 * epoch))  # and then nothing: no finish
+        killed.log(metrics_of(epoch, 10.0 * epoch))  # killed: no finish follows
     logger = Logger(SPEC, run, FACTS)
     for epoch in (2, 3):  # the checkpoint was of epoch 1
         logger.log(metrics_of(epoch, 20.0 * epoch))

@@ -1,4 +1,4 @@
-"""The scripts as modules, so that their commands run without a process each; and run folders without a training."""
+"""Fixtures: scripts as modules, so that commands need no process each; run folders without training."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ def write_run() -> Callable[..., Path]:
     def write(
         folder: Path, step: str, *words: str, seed: int = 0, top1: float = 90.0, epochs: int = 3, **changes: Any
     ) -> Path:
-        """A run folder as train.py leaves it, for the configuration that the words compose."""
+        """Write a run folder as train.py does, for the configuration that the words compose."""
         cfg = compose(f"+{changes.get('group', 'roadmap')}={step}", f"experiment={folder.name}", *words)
         cfg.seed = seed
         variant = {

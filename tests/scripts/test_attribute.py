@@ -1,4 +1,4 @@
-"""attribute.py says what choices are worth, from the runs of an experiment."""
+"""attribute.py reports the effects of choices, from the runs of an experiment."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +27,10 @@ def test_the_effects_are_printed(
     lines = out.splitlines()
     (norm,) = [line for line in lines if line.startswith("norm ")]
     (downsample,) = [line for line in lines if line.startswith("downsample ")]
-    spread = (0.5 * 3 * np.var([1, 1, 1.1]) / 2) ** 0.5  # two seeds: half the squares of what each gains
+    spread = (0.5 * 3 * np.var([1, 1, 1.1]) / 2) ** 0.5  # two seeds: half the squares of each seed's gains
     reach = stats.t.ppf(0.975, 2) * spread
     assert f"+0.45 ({0.45 - reach:+.2f} to {0.45 + reach:+.2f})*" in norm
-    assert downsample.count("+1.00") == 2  # on the path and taken back are the same two networks
+    assert downsample.count("+1.00") == 2  # its effects on the path and reverted compare the same two networks
     assert f"share ({spread:.2f} points, 2 degrees of freedom, seeds as blocks)" in out
 
 

@@ -1,4 +1,4 @@
-"""check_paper.py fails where a claimed reproduction does, and claims nothing on other data."""
+"""check_paper.py fails if a claimed reproduction fails, and claims nothing on other data."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Load = Callable[[str], ModuleType]
 
 
 def write_table(folder: Path, data: str, offset: float, state: str = "done", *words: str) -> None:
-    """The thirteen steps of table 10 as run folders, `offset` points beside the paper, with the words' settings."""
+    """Write table 10's thirteen steps as run folders: the paper's top-1 plus `offset`, with the words' settings."""
     cfg = compose("setting=paper", *words)
     setting_hash = hash_setting(asdict(read_config(cfg)))
     for paper in paper_rows():

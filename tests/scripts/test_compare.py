@@ -1,4 +1,4 @@
-"""compare.py reads what experiments were configured as, and says which settings made the difference."""
+"""compare.py reads the configurations of experiments, and reports which settings made the difference."""
 
 from collections.abc import Callable
 from pathlib import Path

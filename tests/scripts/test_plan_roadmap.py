@@ -1,4 +1,4 @@
-"""What plan_roadmap.py says a command will cost: which runs it counts, how it adds up, and a real run beside it."""
+"""plan_roadmap.py's cost of a command: the runs that it counts, the sums, and a comparison with a real run."""
 
 import csv
 import json
@@ -64,7 +64,7 @@ def test_a_sweep_as_typed(script: ModuleType, tmp_path: Path, capsys: pytest.Cap
         epoch = 22 * row["update_s"] + row["evaluation_s"] + row["checkpoint_s"]
         assert row["hours"] * 3600 == pytest.approx(2 * row["start_s"] + 24 * epoch)
         assert row["peak_memory_bytes"] > 0
-        assert row["largest_batch"] == 64  # of a micro network all that an update takes
+        assert row["largest_batch"] == 64  # for a micro network, the whole update at once
         assert row["run"] in printed
     assert total["device_hours"] * 3600 == pytest.approx(
         3600 * sum(row["hours"] for row in rows) + total["import_s"]
@@ -92,7 +92,7 @@ def test_what_is_done_is_not_paid_again(
     failed.fail("weather")
     (found,), left_out = group(plan(tmp_path, *words), is_sweep=True)
     assert left_out == ["done already", "failed before and left alone; retry_failed=true trains it again"]
-    assert found.epochs == [12, 12]  # without weights from the start
+    assert found.epochs == [12, 12]  # without initial weights
     begun.checkpoint.touch()
     assert group(plan(tmp_path, *words), is_sweep=True)[0][0].epochs == [9, 12]
     assert group(plan(tmp_path, *words, "retry_failed=true"), is_sweep=True)[0][0].epochs == [9, 12, 12]
@@ -140,7 +140,7 @@ def test_micro_batches_share_the_total_batch(subject: Subject, total: int, mixup
 def test_the_largest_batch_that_a_cpu_holds_is_the_one_that_was_measured(subject: Subject) -> None:
     peaks = {size: measure_peak_memory(replace(subject, batch_size=size)) for size in (16, 32)}
     assert find_largest_batch(subject, peaks[32]) == 32
-    # The line goes through the peaks of 8 and 16 images, 12.2 and 13.2 MB, and is 7% below the 16.2 MB of 32.
+    # The line through the peaks of 8 and 16 images, 12.2 and 13.2 MB, is 7% below the 16.2 MB of 32.
     assert find_largest_batch(subject, int(0.9 * (peaks[32] or 0))) == 16
     assert find_largest_batch(subject, 1000) is None
 
@@ -166,7 +166,7 @@ def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
     train, val, reason = find_images(config.data)
     assert (len(train), len(val), train[1_281_166][0].shape) == (1_281_167, 50_000, (375, 500, 3))
     assert str(reason).startswith(f"there is no data folder {tmp_path / 'none'}")
-    (tmp_path / "none" / "cifar-100-python").mkdir(parents=True)  # another set of the same folder
+    (tmp_path / "none" / "cifar-100-python").mkdir(parents=True)  # another set in the same folder
     cifar = plan(tmp_path, "data=cifar10", f"data.root={tmp_path / 'none'}")[0].config
     train, val, reason = find_images(cifar.data)
     assert (len(train), len(val), train[0][0].shape, reason) == (
@@ -225,7 +225,7 @@ def test_a_figure_that_cannot_be(script: ModuleType, capsys: pytest.CaptureFixtu
     assert option[0] in capsys.readouterr().err
 
 
-@pytest.mark.system  # three processes of their own: 20 s
+@pytest.mark.system  # three separate processes: 20 s
 def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: ModuleType) -> None:
     words = ("+roadmap=step12_downsample", "regime.width.modern=8")
     measured = measure_together(plan(tmp_path, *words)[0], [1, 2], seconds=0.5)
@@ -244,7 +244,7 @@ def test_runs_that_do_not_all_fit_say_why_and_not_that_they_waited() -> None:
     assert combine([100.0, None]) == Together(2, None, "not all are ready within 300 seconds")
 
 
-@pytest.mark.system  # a process of its own: 10 s
+@pytest.mark.system  # a separate process: 10 s
 def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path) -> None:
     (planned,) = plan(
         tmp_path, "+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2", "data.root=nowhere"
@@ -258,11 +258,10 @@ def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path) -> None:
 @pytest.mark.alone
 @pytest.mark.system  # five plans and five runs: 120 s
 def test_the_plan_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within 10% of it, beyond what the noise of the machine explains: two standard errors of the median.
+    """Within 10% of it, beyond the machine's noise of two standard errors of the median.
 
-    In processor time, so that other work on the machine disturbs less; on a quiet one it is the wall's. Alone on 2
-    cores ten pairs gave 0.99 to 1.03, and five beside other tests, whose load changes, 1.02 to 1.41 (Intel Xeon,
-    2026-11-27).
+    In CPU time, which is less sensitive to other work; on an idle machine it equals wall time. Alone on 2 cores ten
+    pairs gave 0.99 to 1.03, and five beside other tests, whose load changes, 1.02 to 1.41 (Intel Xeon, 2026-11-27).
     """
     clock = SimpleNamespace(perf_counter=time.process_time)
     monkeypatch.setattr(forecast, "time", clock)

@@ -1,4 +1,4 @@
-"""What profile_roadmap.py writes: exact costs, the paper's figures beside them, and rates of every step."""
+"""profile_roadmap.py's output: exact costs, the paper's figures beside them, and rates of every step."""
 
 import csv
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An experiment is published with all that shows it, nothing that is heavy, and can be drawn again from that."""
+"""A published experiment has all that shows its results, no large files, and can be drawn again from them."""
 
 import html
 import json
@@ -32,7 +32,7 @@ SMALL = ("recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.total_batch=256", 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kernel ablation that was really trained."""
+    """A kernel ablation from real training."""
     folder = tmp_path_factory.mktemp("outputs")
     words = ("+roadmap=step7_kernel", "model/kernel_size=3,7", "seed=0,1", f"data.root={folder}", *SMALL)
     command = [sys.executable, "train.py", "-m", *words, "experiment=trial", f"output_dir={folder}"]
@@ -60,7 +60,7 @@ def test_what_is_published_says_all_without_the_runs(
     assert "root" not in recipe["data"]
     report = (target / "report.html").read_text()
     assert f"python scripts/plot_roadmap.py {target}" in report
-    assert str(experiment.parent) not in report + page  # nor where the images lay
+    assert str(experiment.parent) not in report + page  # nor the images' path
     (target / "README.md").write_text(page + "What I saw.\n")
     assert load_script("publish").main([str(experiment), "--to", str(target)]) == 0
     assert (target / "README.md").read_text() == page + "What I saw.\n"
@@ -74,7 +74,7 @@ def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe() -> None:
     }
 
 
-@pytest.mark.system  # of the same sweep
+@pytest.mark.system  # uses the same sweep
 def test_what_was_published_is_not_published_again(
     tmp_path: Path, experiment: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +88,7 @@ def test_what_was_published_is_not_published_again(
 
 @pytest.fixture
 def grown(tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]) -> Path:
-    """Two steps with a seed each, published; the experiment as another machine has it: a further seed of one."""
+    """Two published steps with one seed each; another machine's experiment has one more seed of one of them."""
     trial = tmp_path / "outputs/trial"
     write_run(trial, "step0_resnet", top1=80.0)
     write_run(trial, "step12_downsample", "model/norm=batchnorm", top1=90.0)
@@ -153,7 +153,7 @@ def test_runs_of_other_settings_are_not_mixed(
     assert (tmp_path / "results/runs.csv").read_text() == before
     write_run(grown, "step0_resnet", "recipe.lr=1e-3", seed=0)
     write_run(grown, "step12_downsample", "model/norm=batchnorm", "recipe.lr=1e-3")
-    assert publish(grown) == (0, "")  # nothing is left of what was published
+    assert publish(grown) == (0, "")  # nothing of the previous publication is left
     assert find_recipe(read_runs(tmp_path / "results"))["recipe"]["lr"] == 1e-3
 
 
@@ -179,7 +179,7 @@ def test_settings_that_differ_are_published_with_the_run(
     assert "+roadmap=step0_resnet regime=micro data=digits recipe=short experiment=trial seed=1" in page
     assert "experiment=trial recipe.epochs=4 'recipe.augment.scale=[0.5,1]' seed=0" in page
     assert "epochs" not in find_recipe(read_runs(results))["recipe"]
-    assert publish(grown)[0] == 0  # what is kept keeps them
+    assert publish(grown)[0] == 0  # kept runs keep their settings
     shutil.rmtree(grown / "step6_move_up")
     assert publish(grown)[0] == 0
     assert (results / "README.md").read_text() == page
@@ -210,7 +210,7 @@ def test_a_configuration_that_today_composes_otherwise_is_not_passed_off(
 def test_an_image_folder_with_a_name_of_its_own_has_its_command(
     tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]], load_script: Load
 ) -> None:
-    """Where the images lie is told to the owner alone; what is published is read by the hash that was trained."""
+    """Only the owner sees the images' path; published runs are found by the hash of the trained configuration."""
     trial = tmp_path / "outputs/trial"
     hashes = [
         write_folder_run(write_run, trial, "step5_inverted", "flowers", "3"),
@@ -258,7 +258,7 @@ def test_no_commands_are_promised_where_no_configuration_can_be_read(
 
 
 def write_folder_run(write_run: Callable[..., Path], folder: Path, step: str, name: str, *words: str) -> str:
-    """On an image folder of some classes."""
+    """Write a run on an image folder of some classes."""
     classes, *more = words
     words = ("data=imagefolder", f"data.name={name}", f"data.root=/images/{name}", f"data.num_classes={classes}")
     return write_hashed_run(write_run, folder, step, *words, *more)
@@ -267,7 +267,7 @@ def write_folder_run(write_run: Callable[..., Path], folder: Path, step: str, na
 def write_hashed_run(
     write_run: Callable[..., Path], folder: Path, step: str, *words: str, group: str = "roadmap"
 ) -> str:
-    """A run whose summary has the hash of its configuration, which is returned."""
+    """Write a run whose summary has the hash of its configuration, and return the hash."""
     summary = write_run(folder, step, *words, group=group) / "summary.json"
     config_hash = hash_of(f"+{group}={step}", *words)
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"config_hash": config_hash}))

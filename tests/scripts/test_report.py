@@ -1,4 +1,4 @@
-"""report.py writes one page that needs nothing else, believes no name, and says how to get it again."""
+"""report.py writes one self-contained page, escapes every name, and shows the command that makes it again."""
 
 import html
 import json
@@ -26,7 +26,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 @pytest.fixture
 def report(load_script: Load, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs the script on a folder and returns the page."""
+    """Run the script on a folder and return the page."""
 
     def run(folder: Path, *words: str) -> str:
         status = load_script("report").main([str(folder), *words])
@@ -54,7 +54,7 @@ def without_library(page: str) -> str:
 
 
 def visible(page: str) -> str:
-    """The text that a reader sees, without markup."""
+    """Return the text that a reader sees, without markup."""
     body = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]*>", " ", body)))
 
@@ -209,7 +209,7 @@ def test_nothing_finished_is_one_message(
 
 
 def write_many(folder: Path, epochs: int, write_run: Write) -> None:
-    """200 runs: four steps with ten kernel sizes each and five seeds."""
+    """Write 200 runs: four steps with ten kernel sizes each and five seeds."""
     for step in STEPS[8:12]:
         first = write_run(folder / "one", step, epochs=epochs)
         config, state, summary = (
@@ -234,7 +234,7 @@ def test_200_runs_are_reported_in_less_than_10_seconds(
 ) -> None:
     write_many(tmp_path, 100, write_run)
     assert len(list(tmp_path.glob("many/*/seed*"))) == 200
-    start = time.process_time()  # of this process, since other tests may run beside it
+    start = time.process_time()  # CPU time of this process, since other tests may run concurrently
     page = report(tmp_path / "many")
     assert time.process_time() - start < 10
     assert page.count('<input type="checkbox"') == 40

@@ -1,4 +1,4 @@
-"""How scripts end: with the status of their work, or in silence."""
+"""How scripts exit: with the status of their work, or silently."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""What show_step.py prints are the blocks of the paper's figures 3 and 4, and exactly what a step changes."""
+"""show_step.py prints the blocks of the paper's figures 3 and 4, and exactly the changes of a step."""
 
 import subprocess
 import sys
@@ -10,9 +10,9 @@ import pytest
 
 Show = Callable[..., list[str]]
 ROOT = Path(__file__).parents[2]
-# A block's rows without their spacing: kernel, channels, stride, groups, bias, what follows.
+# A block's rows without spacing: kernel, channels, stride, groups, bias, following layers.
 BLOCKS = {
-    "step0_resnet": [  # figure 4, in the middle
+    "step0_resnet": [  # figure 4, center
         "1x1 256 -> 64 1 1 no BN, ReLU",
         "3x3 64 -> 64 1 1 no BN, ReLU",
         "1x1 64 -> 256 1 1 no BN, LayerScale",
@@ -40,7 +40,7 @@ BLOCKS = {
         "+ shortcut identity",
         "= their sum ReLU",
     ],
-    "step12_downsample": [  # figure 4, on the right
+    "step12_downsample": [  # figure 4, right
         "d7x7 96 -> 96 1 96 depthwise yes LN",
         "1x1 96 -> 384 1 1 yes GELU",
         "1x1 384 -> 96 1 1 yes LayerScale",
@@ -57,7 +57,7 @@ def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def show(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Show:
-    """The lines that a command prints, without the spacing inside them."""
+    """Return the lines that a command prints, without inner spacing."""
 
     def run(*words: str) -> list[str]:
         assert script.main(words) == 0

@@ -1,4 +1,4 @@
-"""Shrinking an image folder: every original is accounted for, and what is there is whole."""
+"""Shrinking of an image folder: every original is counted, and written files are complete."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """Two landscapes, a portrait, one that is small already, and a PNG."""
+    """Two landscapes, a portrait, one that is already small, and a PNG."""
     generator = np.random.default_rng(0)
     sizes = {"train/ape/0.JPEG": (60, 40), "train/cat/1.jpg": (80, 40), "val/ape/2.jpg": (40, 90)}
     for name, (width, height) in {**sizes, "val/cat/3.jpg": (20, 30), "val/cat/4.png": (50, 50)}.items():
@@ -38,7 +38,7 @@ def photographs(tmp_path: Path) -> Path:
 @pytest.fixture
 def shrink_folder(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     module = load_script("shrink_images")
-    monkeypatch.setitem(sys.modules, "shrink_images", module)  # processes find its functions by this name
+    monkeypatch.setitem(sys.modules, "shrink_images", module)  # processes look up its functions by this name
     return module.shrink_folder
 
 
@@ -54,7 +54,7 @@ def shrink(photographs: Path, shrink_folder: Callable[..., Any]) -> Callable[...
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> Path:
-    """300 images, more than one process takes at a time or has before it; the first is read once it is written."""
+    """300 images, more than a process's current and queued ones; reading the first blocks until it is written."""
     folder = tmp_path / "photographs"
     folder.mkdir()
     os.mkfifo(folder / "000.png")
@@ -179,7 +179,7 @@ def test_a_number_that_makes_no_sense(
 
 def test_an_interrupted_command_goes_on(waiting: Path) -> None:
     process = start(waiting)
-    with (waiting / "000.png").open("wb"):  # which waits for its reader
+    with (waiting / "000.png").open("wb"):  # blocks until it is read
         os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate()
     assert (process.returncode, output, errors) == (130, "", "stopped; run the same command again to go on\n")
@@ -219,7 +219,7 @@ def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path, shrink_folder: Ca
 def test_what_is_shrunk_is_what_is_trained_on(
     tmp_path: Path, shrink_folder: Callable[..., Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The same files, and the same pixels: also gray of 16 bits, palettes and what has another ending."""
+    """The same files, and the same pixels: also of 16-bit gray, palettes and other endings."""
     folder = tmp_path / "photographs/cat"
     folder.mkdir(parents=True)
     levels = np.add.outer(np.arange(40), np.arange(40)).astype(np.uint16) * 800
@@ -253,7 +253,7 @@ def test_what_is_shrunk_is_what_is_trained_on(
 
 @pytest.mark.parametrize("kind", ["RGB", "16 bits"])
 def test_an_orientation_is_obeyed_where_asked(tmp_path: Path, shrink_folder: Callable[..., Any], kind: str) -> None:
-    """Each that a camera writes which is held sideways, or upside down; training never obeys it."""
+    """All orientations of a camera held sideways or upside down; training never applies them."""
     folder = tmp_path / "photographs"
     folder.mkdir()
     levels = np.arange(24 * 16).reshape(16, 24).astype(np.uint16) * 160

@@ -1,4 +1,4 @@
-"""The table of an experiment's runs, in every state that a folder can be in."""
+"""The table of an experiment's runs, in every possible state of a folder."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
         return Entry(name, 0, 0, state, epoch=epoch, epochs=10, epoch_seconds=epoch_seconds)
 
     done, pending = entry("step0", "done", 10, 30.0), entry("step0", "pending")
-    assert estimate_rest([done, pending]) is None  # nobody knows when it begins
+    assert estimate_rest([done, pending]) is None  # its start is unknown
     assert estimate_rest([entry("step1", "running"), pending]) is None
     running = entry("step1", "running", 4, 50.0)
     assert estimate_rest([done, running]) == 300
@@ -112,7 +112,7 @@ def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
     assert estimate_rest([done, running, running, pending]) == 450
     assert estimate_rest([done, running, entry("step2", "pending")]) == 700  # at the mean of 30 and 50
     slow = entry("step1", "running", 0, 100.0)
-    assert estimate_rest([running, slow]) == 1000  # two at once, and the longer one lasts
+    assert estimate_rest([running, slow]) == 1000  # two at once; the longer one determines the time
 
 
 def test_a_watch_ends_when_nothing_runs_or_waits(

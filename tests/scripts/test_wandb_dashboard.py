@@ -1,4 +1,4 @@
-"""wandb_dashboard.py prints without a network what it saves with one, and errs in one line."""
+"""wandb_dashboard.py prints without a network what it saves with one, and reports errors in one line."""
 
 import json
 import os
@@ -20,7 +20,7 @@ import runpy, sys
 sys.modules["wandb_workspaces"] = None  # an import of it fails
 runpy.run_path("scripts/wandb_dashboard.py", run_name="__main__")
 """
-# The library's own, while it is imported.
+# From the library's import.
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 
 
@@ -31,7 +31,7 @@ def dashboard(load_script: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def printed(dashboard: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[dict[str, Any]]]:
-    """What the script prints for a project and an experiment."""
+    """Return what the script prints for a project and an experiment."""
 
     def run(*words: str) -> list[dict[str, Any]]:
         assert dashboard.main(["team/trial", *words, "--print"]) == 0
@@ -41,7 +41,7 @@ def printed(dashboard: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callab
 
 
 def run_sets(page: dict[str, Any]) -> list[dict[str, Any]]:
-    """The run sets of a report or a workspace."""
+    """Return the run sets of a report or a workspace."""
     if "section" in page["spec"]:
         return page["spec"]["section"]["runSets"]
     grids = [block["metadata"] for block in page["spec"]["blocks"] if block["type"] == "panel-grid"]
@@ -96,7 +96,7 @@ def test_a_mistyped_name_is_one_message(
 
 
 def run_script(home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The script of a user who has never logged in."""
+    """Run the script as a user who has never logged in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     return subprocess.run(
         [sys.executable, *(words or (str(SCRIPT), "team/trial"))],
@@ -126,7 +126,7 @@ def test_the_library_is_imported_here_alone() -> None:
 
 
 class Server(BaseHTTPRequestHandler):
-    """Answers what the library asks before it saves, and keeps what it sends to be saved."""
+    """Answers the library's requests before a save, and records what it sends."""
 
     saved: list[dict[str, Any]]
 
@@ -185,7 +185,7 @@ def test_what_is_printed_is_what_a_server_is_sent(
 
 
 def without_ids(value: Any) -> Any:
-    """The library gives each panel and each set of runs a new name whenever it is asked."""
+    """Remove the names that the library generates for each panel and run set on every call."""
     if isinstance(value, dict):
         return {key: without_ids(item) for key, item in value.items() if key not in ("id", "__id__")}
     return [without_ids(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""scripts/wandb_sweep.yaml, expanded by W&B's own agent, gives commands that train.py takes, one for each run."""
+"""scripts/wandb_sweep.yaml, expanded by W&B's own agent, gives commands that train.py accepts, one per run."""
 
 import json
 import os
@@ -20,9 +20,9 @@ SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "scripts/wandb_sweep.yaml").read_
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> wandb_agent.Agent:
-    """An agent that has been told of the sweep's command, as the server does; what it writes goes to tmp_path."""
+    """An agent that knows the sweep's command, as sent by the server; it writes to tmp_path."""
     for name in ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
-        monkeypatch.setenv(name, "")  # the agent sets them, and they are undone
+        monkeypatch.setenv(name, "")  # the agent sets them; monkeypatch restores them
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -33,7 +33,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> wandb_agent.Agent:
 
 
 def start(agent: wandb_agent.Agent, values: dict[str, Any], run_id: str = "run1") -> None:
-    """What an agent does on the server's word `run`."""
+    """Do what an agent does on the server's command `run`."""
     arguments = {name: {"value": value} for name, value in values.items()}
     agent._command_run({"run_id": run_id, "program": SWEEP["program"], "args": arguments})
 
@@ -60,7 +60,7 @@ def test_each_step_is_a_run(agent: wandb_agent.Agent, monkeypatch: pytest.Monkey
     assert runs == [(step, 2) for step in steps]
 
 
-@pytest.mark.system  # a process of its own and W&B's service: 15 s
+@pytest.mark.system  # a separate process and W&B's service: 15 s
 def test_an_agent_trains_a_step(agent: wandb_agent.Agent, tmp_path: Path) -> None:
     agent._sweep_command += [
         "logger.mode=offline",

@@ -1,4 +1,4 @@
-"""A real SLURM of one node: a sweep as an array of jobs, requeued while they train, and a job of two tasks.
+"""A real SLURM of one node: a sweep as a job array, requeued while training, and a job of two tasks.
 
 `start.sh` starts it, as root on a Debian with slurm-wlm and munge.
 """
@@ -27,9 +27,9 @@ SMALL = (
 )
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1")
 STEPS = ("step0_resnet", "step6_move_up", "step12_downsample")
-PATIENCE = 600  # seconds; SLURM holds a job for two minutes before it starts again
+PATIENCE = 600  # seconds; SLURM holds a job for two minutes before it is restarted
 
-pytestmark = pytest.mark.system  # minutes, most of them spent in the queue
+pytestmark = pytest.mark.system  # minutes, mostly in the queue
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,7 +73,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_jobs_that_are_requeued_end_as_if_they_were_not(tmp_path: Path, read_results: Results) -> None:
-    """One by the cluster, as for a job of higher priority; one by the signal that comes before the time limit."""
+    """One by the cluster, as for a job of higher priority; one by the signal that precedes the time limit."""
     experiment = tmp_path / "cluster/micro-digits"
     sweep = start("-m", f"+roadmap={','.join(STEPS)}", *SMALL, *SLURM, f"output_dir={tmp_path / 'cluster'}")
     for number, command in ((0, ["scontrol", "requeue"]), (1, ["scancel", "--signal=USR2"])):
@@ -99,7 +99,7 @@ def wait_for_state(path: Path, state: str) -> None:
 
 
 def test_a_job_of_two_tasks_trains_one_network_and_goes_on_where_it_was_requeued(tmp_path: Path) -> None:
-    """The signal goes to all of a job's processes, those that read images too."""
+    """The signal goes to all of a job's processes, including dataloader workers."""
     words = ("+roadmap=step12_downsample", *SMALL, "hardware.per_device_batch=32")
     words += ("hardware.workers=1", "hardware.resident=false")
     job = start("-m", *words, *SLURM, "hydra.launcher.tasks_per_node=2", f"output_dir={tmp_path / 'two'}")

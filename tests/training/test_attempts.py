@@ -1,4 +1,4 @@
-"""Processes that start together find each other, whatever those of an earlier start left in torchrun's store."""
+"""Ranks that start together find each other, whatever an earlier start left in torchrun's store."""
 
 import random
 import time
@@ -21,7 +21,7 @@ def store() -> dist.Store:
 
 
 def start_all(store: dist.Store, generator: random.Random) -> set[str]:
-    """The names that processes agree on, which come one after the other in any order."""
+    """Return the names that the ranks agree on, when started one after the other in random order."""
 
     def start(rank: int, delay: float) -> str:
         time.sleep(delay)
@@ -40,7 +40,7 @@ def test_every_start_has_a_name_of_its_own_that_all_share(store: dist.Store) -> 
 
 
 def test_a_start_that_was_cut_short_confuses_nobody(store: dist.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first process and one of the others had come, and are gone."""
+    """Rank 0 and one of the others had started, and died."""
     with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
         patch.setattr(group, "TIMEOUT", timedelta(seconds=0.2))
         cut = [threads.submit(group.agree_on_attempt, store, Place(rank, SIZE)) for rank in (0, 2)]

@@ -1,4 +1,4 @@
-"""What is read from a checkpoint's file is what was saved, or an error."""
+"""Reading a checkpoint's file gives what was saved, or an error."""
 
 import io
 import random
@@ -22,7 +22,7 @@ CONTENT: dict[str, Any] = {
 
 
 def flip(path: Path, bits: Iterator[int]) -> Iterator[int]:
-    """The file with one bit flipped, and another one, and so on."""
+    """Yield the file with one bit flipped at a time."""
     with path.open("r+b", buffering=0) as file:
         for bit in bits:
             file.seek(bit // 8)
@@ -52,7 +52,7 @@ def test_nothing_is_trusted_where_both_are_damaged(tmp_path: Path) -> None:
 
 
 def test_no_flipped_bit_is_read(tmp_path: Path) -> None:
-    """Each bit of the directory and all behind it, and some of those before."""
+    """Each bit of the directory and all after it, and some of those before."""
     path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
     save_checkpoint(path, none, CONTENT)
     size, directory = path.stat().st_size, path.read_bytes().index(b"PK\1\2")
@@ -67,7 +67,7 @@ def test_no_flipped_bit_is_read(tmp_path: Path) -> None:
 
 
 def test_no_flipped_bit_in_a_file_without_a_digest_changes_what_is_read(tmp_path: Path) -> None:
-    """As earlier commits wrote it: torch.save alone."""
+    """As written by earlier commits: torch.save only."""
     path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
     torch.save(CONTENT, path)
     assert equals(load_checkpoint(path, none, "abc")[0])
@@ -95,7 +95,7 @@ def end_in_a_slash(entry: zipfile.ZipInfo) -> None:
 def test_an_entry_that_looks_like_a_folder_is_refused(
     change: Callable[[zipfile.ZipInfo], None], tmp_path: Path
 ) -> None:
-    """torch reads nothing from it, and returns memory that nobody has filled."""
+    """torch reads nothing from it, and returns uninitialized memory."""
     path = tmp_path / "checkpoint.pt"
     buffer = io.BytesIO()
     torch.save(CONTENT, buffer)

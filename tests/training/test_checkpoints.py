@@ -1,4 +1,4 @@
-"""Checkpoints: exact at any update, never lost, never trusted when damaged."""
+"""Checkpoints: exact at any update, never lost, never used when damaged."""
 
 import argparse
 import os
@@ -27,7 +27,7 @@ WORDS = (
     "+roadmap=step12_downsample",
     "recipe.epochs=2",
     "recipe.warmup_epochs=0",
-    "recipe.total_batch=256",  # 5 updates an epoch
+    "recipe.total_batch=256",  # 5 updates per epoch
     "recipe.ema_decay=0.9",
     "recipe.mixup=0.8",
     "recipe.drop_path=0.2",
@@ -50,7 +50,7 @@ def train(output_dir: Path, *words: str) -> RunFolder:
 
 
 def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals) -> None:
-    """This process gets a signal in the middle of the update that follows so many."""
+    """Send this process a signal in the middle of the update after the given number."""
     calls = []
 
     def update(*arguments: Any) -> torch.Tensor:
@@ -87,7 +87,7 @@ def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == handlers
     _, folder = open_run(tmp_path)
     saved = torch.load(folder.checkpoint, weights_only=True)
-    assert 5 * saved["epochs"] + len(saved["losses"]) == updates + 1  # the update under way was finished
+    assert 5 * saved["epochs"] + len(saved["losses"]) == updates + 1  # the current update was finished
     folder.close()
     assert read_results(train(tmp_path).path) == read_results(undisturbed.path)
 
@@ -95,7 +95,7 @@ def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
 def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
     undisturbed: RunFolder, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the first epoch's, and in the last one's: nobody is to train on after it, such as a sweep's next run."""
+    """In the first epoch's and in the last one's: nothing may train after it, such as a sweep's next run."""
 
     def stop_in_evaluation(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -110,7 +110,7 @@ def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
         assert (saved["epochs"], len(saved["losses"])) == (epochs, 5)
         monkeypatch.undo()
         if epochs == 0:
-            stop_after(0, monkeypatch, signal.SIGTERM)  # of the second epoch
+            stop_after(0, monkeypatch, signal.SIGTERM)  # in the second epoch
             with pytest.raises(Interrupted):
                 train(tmp_path)
             monkeypatch.undo()
@@ -142,7 +142,7 @@ def test_a_signal_while_a_dashboard_takes_the_results_leaves_the_run_done(
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As nohup has it."""
+    """As set by nohup."""
     stop_after(2, monkeypatch, signal.SIGHUP)
     outer = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -180,7 +180,7 @@ def test_checkpoints_by_minutes_change_nothing(
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was stopped after eight updates, and one of another seed."""
+    """A run stopped after eight updates, and one with another seed."""
     place = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as monkeypatch:
         stop_after(7, monkeypatch, signal.SIGTERM)
@@ -217,7 +217,7 @@ def remove(path: Path, other: Path) -> None:
 
 
 def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Another content behind a digest of its own."""
+    """Write other content with a valid digest."""
     content = torch.load(path, weights_only=True)
     change(content)
     path.write_bytes(write_sealed(content))
@@ -290,7 +290,7 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
 
 
 def test_a_spoiled_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It shows in no loss before an evaluation."""
+    """It affects no loss before an evaluation."""
 
     def update(learner: Any, *arguments: Any) -> torch.Tensor:
         loss = train_update(learner, *arguments)
@@ -304,7 +304,7 @@ def test_a_spoiled_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest
 
 
 def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gradient that is not finite shows in the weights before it shows in a loss."""
+    """A non-finite gradient affects the weights before it affects a loss."""
     calls = []
 
     def update(learner: Any, *arguments: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Several processes that train one network, against one that trains it alone."""
+"""Several ranks that train one network, compared with a single process."""
 
 import json
 import os
@@ -45,7 +45,7 @@ finally:
     print("OTHER THREADS", [(path / "comm").read_text() for path in others], flush=True)
 """
 
-pytestmark = pytest.mark.system  # processes of their own, several at once
+pytestmark = pytest.mark.system  # separate processes, several at once
 
 
 def start(
@@ -78,7 +78,7 @@ def train(output_dir: Path, *words: str, processes: int) -> Path:
     process = start(output_dir, *words, processes=processes)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert output.count("epoch 2/2") <= 1  # one process speaks
+    assert output.count("epoch 2/2") <= 1  # only rank 0 prints
     (summary,) = output_dir.rglob("summary.json")
     return summary.parent
 
@@ -92,7 +92,7 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """Micro-batches of 64: four in turn, or two in each of two processes, mixed and dropped alike."""
+    """Micro-batches of 64: four in a row, or two in each of two ranks, with the same mixing and drop path."""
     alone = train(tmp_path / "alone", "+roadmap=step12_downsample", processes=1)
     pair = train(tmp_path / "pair", "+roadmap=step12_downsample", processes=2)
     assert json.loads((pair / "summary.json").read_text())["processes"] == 2
@@ -104,19 +104,19 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 
 def test_two_processes_take_the_update_of_one_where_batches_are_normalized(tmp_path: Path) -> None:
-    """One update of 16 micro-batches: the weights are equal within rounding, of which ReLUs soon make more.
+    """One update of 16 micro-batches: the weights are equal within rounding, which ReLUs soon amplify.
 
-    BatchNorm's running statistics are the first process's, as in DistributedDataParallel.
+    BatchNorm's running statistics are rank 0's, as in DistributedDataParallel.
     """
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=1024")
     alone, pair = (read_weights(train(tmp_path / str(n), *words, processes=n)) for n in (1, 2))
     for name, one in alone.items():
         if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
-            assert (pair[name] - one).abs().max() < 1e-5, name  # of a learning rate of 4e-3
+            assert (pair[name] - one).abs().max() < 1e-5, name  # at a learning rate of 4e-3
 
 
 def test_what_two_processes_report_is_of_the_weights_that_they_save(tmp_path: Path) -> None:
-    """Running statistics are each process's own until an evaluation."""
+    """Each rank has its own running statistics until an evaluation."""
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=128")
     folder = train(tmp_path, *words, processes=2)
     (reported,) = metrics(folder)
@@ -137,14 +137,14 @@ def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: P
     assert read_results(train(tmp_path / "stopped", *words, processes=2)) == whole
 
     process, state = start_and_wait_for_checkpoints(tmp_path / "killed", *words, restarts=1)
-    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)  # torchrun starts both processes again
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)  # torchrun restarts both ranks
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert read_results(state.parent) == whole
 
 
 def test_two_nodes_meet_and_a_killed_process_starts_both_again(tmp_path: Path, read_results: Results) -> None:
-    """Two torchruns, as on two machines, of one process each."""
+    """Two torchruns of one rank each, as on two machines."""
     words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
@@ -159,7 +159,7 @@ def test_two_nodes_meet_and_a_killed_process_starts_both_again(tmp_path: Path, r
 
 
 def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
-    """Such a thread, where it lets go of a tensor while Python ends, aborts a process that has done its work."""
+    """A thread that frees a tensor while Python exits aborts a process that has finished its work."""
     script = tmp_path / "train_and_list_threads.py"
     script.write_text(TRAIN_AND_LIST_THREADS)
     words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
@@ -174,13 +174,13 @@ def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
 def start_and_wait_for_checkpoints(
     output_dir: Path, *words: str, restarts: int = 0, script: Path = ROOT / "train.py"
 ) -> tuple[subprocess.Popen[str], Path]:
-    """A group that has saved twice, and its first process's state.json."""
+    """Start a group, wait until it has saved twice, and return it with rank 0's state.json."""
     process = start(output_dir, *words, processes=2, restarts=restarts, script=script)
     return process, wait_for_checkpoints(output_dir, process)
 
 
 def wait_for_checkpoints(output_dir: Path, process: subprocess.Popen[str]) -> Path:
-    """The state.json of the first process of a group, once that has saved twice."""
+    """Wait until a group has saved twice, and return rank 0's state.json."""
     end = time.monotonic() + 120
     while not list(output_dir.rglob("checkpoint.previous.pt")):
         assert process.poll() is None
@@ -212,7 +212,7 @@ def test_what_any_process_skipped_is_told_by_the_first(tmp_path: Path) -> None:
 
 
 def damage_an_image(folder: Path, rank: int) -> Path:
-    """Writes 64 images to train on and 8 others; one is damaged, which only one of two processes reads."""
+    """Write 64 training images and 8 others, one of them damaged, which only one of two ranks reads."""
     for split, count in (("train", 64), ("val", 8)):
         for number in range(count):
             path = folder / split / f"class{number % 2}" / f"{number:03}.jpg"
@@ -226,7 +226,7 @@ def damage_an_image(folder: Path, rank: int) -> Path:
 
 
 def words_for(folder: Path) -> tuple[str, ...]:
-    """Those that train step 12 on such images, in batches of 16."""
+    """Return the overrides that train step 12 on such images, in batches of 16."""
     words = ("data=imagefolder", f"data.root={folder}", "data.num_classes=2", "data.image_size=32")
     batches = ("recipe.total_batch=32", "hardware.per_device_batch=16", "recipe.mixup=0", "recipe.epochs=1")
     return ("+roadmap=step12_downsample", *words, *batches, "hardware.resident=false")

@@ -1,4 +1,4 @@
-"""What is set up for a GPU, as far as it can be seen without one."""
+"""Settings for a GPU, as far as they can be checked without one."""
 
 import os
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ CUDA = replace(HARDWARE, device="cuda")
 
 @pytest.fixture
 def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """torch's are put back."""
+    """Restore torch's settings."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    monkeypatch.setattr(hardware, "allow_kernels", lambda device: None)  # which needs the device
+    monkeypatch.setattr(hardware, "allow_kernels", lambda device: None)  # it needs the device
     backends = torch.backends.cuda.matmul, torch.backends.cudnn
     allowed, benchmark = [backend.allow_tf32 for backend in backends], torch.backends.cudnn.benchmark
     yield
@@ -113,7 +113,7 @@ def test_reseeding_draws_what_seeding_draws() -> None:
 def test_cores_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "count_cores", lambda: 96)
     assert machine.count_own_cores() == 96
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")  # torchrun's
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")  # set by torchrun
     assert machine.count_own_cores() == 12
     monkeypatch.setenv(machine.SHARING, "16")
     assert machine.count_own_cores() == 1

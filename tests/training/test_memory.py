@@ -1,4 +1,4 @@
-"""Memory: out of it, half the images at once, the same update, and the summary says so; and none is got twice."""
+"""Memory: if it runs out, the same update with half the images at once, noted in the summary; and it is reused."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from roadmap.errors import TrainingError
 from roadmap.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
-ROOM = 50 * 2**20  # bytes; an update of 512 images takes several times as many
-# Leaves the first attempt so many bytes of address space beyond what it has; the second one has all again.
+ROOM = 50 * 2**20  # bytes; an update of 512 images needs several times as many
+# Limits the first attempt to ROOM more bytes of address space than it uses; the second one has no limit.
 LIMITED = """
 import os, resource, runpy
 import torch
@@ -39,7 +39,7 @@ runpy.run_path("train.py", run_name="__main__")
 """
 
 
-@pytest.mark.system  # a process of its own
+@pytest.mark.system  # a separate process
 def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Path) -> None:
     words = (
         "+roadmap=step0_resnet",
@@ -65,7 +65,7 @@ def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Pat
     assert (summary["images_at_once"], summary["out_of_memory_with"], summary["updates"]) == (256, 512, 2)
 
 
-# The second of two workers takes 2 GiB.
+# The second of two workers allocates 2 GiB.
 HUNGRY = """
 import runpy
 from torch.utils.data import get_worker_info
@@ -80,7 +80,7 @@ runpy.run_path("train.py", run_name="__main__")
 """
 
 
-@pytest.mark.system  # a process of its own
+@pytest.mark.system  # a separate process
 def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_workers(
     tmp_path: Path, memory_group: Callable[[int], Callable[[], None]]
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_wo
 
 
 def train_within(limit: int, folder: RunFolder, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the micro-batches of a run whose device has memory for `limit` images at once."""
+    """Return the micro-batch sizes of a run whose device has memory for `limit` images at once."""
     sizes = []
 
     def update(_learner: Any, micro_batches: Any, _lr: float) -> torch.Tensor:
@@ -124,8 +124,8 @@ SMALL = ("recipe.epochs=1", "recipe.warmup_epochs=0", "data.image_size=32", "mod
     ("words", "taken"),
     [
         (("+roadmap=step12_downsample", "recipe.mixup=0.8", "hardware.per_device_batch=60"), 30),
-        (("+roadmap=step12_downsample", "recipe.mixup=0.8", "hardware.per_device_batch=6"), 2),  # where half is odd
-        (("+roadmap=step12_downsample", "hardware.per_device_batch=15"), 6),  # which has no half
+        (("+roadmap=step12_downsample", "recipe.mixup=0.8", "hardware.per_device_batch=6"), 2),  # half of 6 is odd
+        (("+roadmap=step12_downsample", "hardware.per_device_batch=15"), 6),  # 15 has no half
     ],
 )
 def test_fewer_images_at_once_are_as_many_as_can_be_trained_on(
@@ -154,7 +154,7 @@ def test_where_fewer_can_not_be_trained_on_the_memory_is_the_error(
         train_within(1, open_folder(planned), planned.config, monkeypatch)
 
 
-# Page faults of ten times the tensors of an update, small and large, 256 MiB at once.
+# Counts page faults of ten times an update's tensors, small and large, 256 MiB at once.
 FAULTS = """
 import resource
 import torch
@@ -170,6 +170,6 @@ print(counts[-1] - counts[0])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc's allocator")
 def test_the_memory_of_freed_tensors_is_used_again() -> None:
-    """Else each update pays a page fault every 4 KiB: 650,000 here, unless glibc learns by itself, which it may."""
+    """Otherwise each update has a page fault per 4 KiB: 650,000 here, unless glibc adapts by itself, as it may."""
     done = subprocess.run([sys.executable, "-c", FAULTS], cwd=ROOT, capture_output=True, check=True)
     assert int(done.stdout) < 100_000

@@ -1,8 +1,8 @@
-"""Between the start of an epoch and its end nothing asks the device for a value, so a GPU never waits for the host.
+"""From the start of an epoch to its end nothing asks the device for a value, so a GPU never waits for the host.
 
-On torch's meta device tensors have no values: whatever would wait for one (`item`, `nonzero`, a choice by a mask, a
-copy back) raises, and so does an operation with a tensor that was left on the host. A copy to the device doesn't,
-and waits too where its source is not pinned: those are counted.
+On torch's meta device tensors have no values. So any operation that waits for one (`item`, `nonzero`, indexing by a
+mask, a copy back) raises, and so does an operation with a tensor that is still on the host. A copy to the device
+does not raise, but it waits too if its source is not pinned: those are counted.
 """
 
 from contextlib import nullcontext
@@ -30,7 +30,7 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the meta device lacks: generators, and autocast even where it is off."""
+    """Replace what the meta device lacks: generators, and autocast even if it is off."""
     make = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": make())
     monkeypatch.setattr(Learner, "autocast", lambda _: nullcontext())
@@ -82,7 +82,7 @@ def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last batch is not full."""
+    """With a partial last batch."""
     config, learner, load = prepare("step12_downsample", *settings)
     asked = []
     sums = torch.tensor([2.0, 20.0, 40.0, 40.0])

@@ -1,4 +1,4 @@
-"""What the recipe says, against timm's and torch's own implementations."""
+"""The recipe's settings, compared with timm's and torch's own implementations."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ ORIGINAL = read_config(roadmap.compose("setting=paper", "+roadmap=original")).re
 
 
 def test_cosine_with_warmup_is_timms() -> None:
-    updates = 312  # an epoch of ImageNet-1K at 4096
+    updates = 312  # an epoch of ImageNet-1K at batch size 4096
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=PAPER.lr)
     theirs = CosineLRScheduler(
         optimizer,
@@ -54,7 +54,7 @@ def test_no_decay_on_biases_norms_and_layer_scale() -> None:
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
 def test_weights_of_a_reference_are_decayed_as_by_timm(name: str) -> None:
-    """Without Swin's relative position biases, which are tables."""
+    """Except for Swin's relative position biases, which are tables."""
     model = timm.create_model(name)
     ours, theirs = build_optimizer(model, PAPER), create_optimizer_v2(model, opt="adamw", weight_decay=0.05)
     decayed = [

@@ -1,4 +1,4 @@
-"""A checkpoint whose file is whole and whose content is another network's, or none, is known before it is used."""
+"""An intact checkpoint with another network's content, or none, is detected before it is used."""
 
 import copy
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def start() -> Position:
 
 @pytest.fixture(params=["adamw", "sgd"])
 def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, Learner, dict[str, Any]]:
-    """A network that starts, and what a checkpoint of it holds after an epoch and three updates."""
+    """A network at its start, and the content of its checkpoint after an epoch and three updates."""
     words = (f"recipe.optimizer={request.param}", "recipe.mixup=0", "recipe.cutmix=0")
     network, learner = build(*words)
     train_update(learner, [learner.place(torch.randn(8, 3, 4, 4), torch.arange(8) % 4)], 0.1)

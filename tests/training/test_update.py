@@ -1,4 +1,4 @@
-"""One update against plain torch, accumulation against a whole batch, and a run that goes on where it ended."""
+"""An update compared with plain torch, accumulation with a whole batch, a resumed run with an unbroken one."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_an_update_is_plain_torch() -> None:
 
 @pytest.mark.filterwarnings("ignore:Grad strides do not match")  # as _share_gradients ignores them
 def test_gradients_are_shared_after_the_last_micro_batch() -> None:
-    """Or each micro-batch of an update would cost what the update does on the network between processes."""
+    """Otherwise each micro-batch of an update would cost the communication of a whole update."""
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         learner = make_learner()
@@ -78,7 +78,7 @@ def test_gradients_are_shared_after_the_last_micro_batch() -> None:
 
 
 def test_each_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler gives up after some forms of a function (eight, unless timm raises that); a step takes three."""
+    """The compiler stops after some variants of a function (eight, unless timm raises it); a step needs three."""
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 5)
     counter = CompileCounter()
     compile_by = nn.Module.compile
@@ -88,11 +88,11 @@ def test_each_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) ->
         learner = make_learner(f"roadmap={step}", "regime.depths.modern=[1,1,1,1]", "hardware.compile=true")
         train_update(learner, [make_batch()], 1e-3)
         evaluate(learner.model, [Batch(*make_batch()), Batch(*make_batch(n=5))], learner)
-        assert counter.frame_count - before == 3, step  # whole: its parts would be compiled one by one
+        assert counter.frame_count - before == 3, step  # as a whole: parts would be compiled one by one
 
 
 def test_accumulation_equals_the_whole_batch() -> None:
-    """For networks without BatchNorm, whose statistics are those of the micro-batch."""
+    """For networks without BatchNorm, whose statistics are per micro-batch."""
     whole, parts = make_learner(), make_learner()
     images, labels = make_batch()
     micro_batches = [(images[i : i + 4], labels[i : i + 4]) for i in range(0, 16, 4)]
@@ -107,7 +107,7 @@ def test_accumulation_equals_the_whole_batch() -> None:
 
 
 def test_the_loss_is_of_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CUDA's autocast would take log_softmax in the precision of the logits."""
+    """CUDA's autocast would compute log_softmax in the precision of the logits."""
     learner = make_learner("hardware.precision=bf16")
     loss, seen = learner.loss, []
     monkeypatch.setattr(learner, "loss", lambda *pair: seen.append(pair[0].dtype) or loss(*pair))
@@ -156,7 +156,7 @@ def test_evaluation_counts_each_image_once() -> None:
 
 
 def train(output_dir: Path, *overrides: str) -> dict[str, torch.Tensor]:
-    """The weights at the end; trains in output_dir, from its checkpoint if there is one."""
+    """Train in output_dir, from its checkpoint if there is one, and return the final weights."""
     planned = plan_run(roadmap.compose(*WORDS, f"output_dir={output_dir}", *overrides))
     folder = open_folder(planned)
     folder.claim()
@@ -173,7 +173,7 @@ def test_the_same_command_gives_the_same_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("resident", ["true", "false"])
 def test_a_run_goes_on_after_its_last_epoch(resident: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped in the second epoch and started again: bit for bit the weights of a run that was not."""
+    """Stopped in the second epoch and restarted: bit for bit the weights of an uninterrupted run."""
     words = [f"hardware.resident={resident}"]
     undisturbed = train(tmp_path / "whole", *words)
     calls = []
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_update(tmp_path: Path) -> Non
 
 
 def test_both_ends_of_the_roadmap_learn(tmp_path: Path) -> None:
-    """Two epochs of digits leave chance, 10 %, far behind."""
+    """Two epochs of digits are far better than chance, 10%."""
     for step in ("step0_resnet", "step12_downsample"):
         words = [f"+roadmap={step}", f"output_dir={tmp_path}", "recipe.epochs=2"]
         planned = plan_run(roadmap.compose(*words))
