@@ -51,6 +51,10 @@ class WorkerMemoryError(DataError):
         self.workers = workers  # number of the loader's workers
 
 
+class ChangedDataError(DataError, ResumableError):
+    """A run that can be resumed on the images that it was trained on, and not on those that are there now."""
+
+
 class TrainingError(RoadmapError):
     """A training that cannot continue, for example because its loss is not finite."""
 

@@ -2,8 +2,9 @@
 
 import gc
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,6 +13,7 @@ from torch import nn
 
 from roadmap.config import Config, advise_on_length
 from roadmap.console import Console
+from roadmap.data.classes import Classes, list_names
 from roadmap.data.open import LoadSpec, open_eval
 from roadmap.data.order import Share
 from roadmap.data.sources import open_validation
@@ -20,11 +22,12 @@ from roadmap.errors import TrainingError, WorkerMemoryError, first_line
 from roadmap.model.build import build, trains_on_one_image
 from roadmap.model.cost import measure_cost
 from roadmap.model.weight_files import Kind
-from roadmap.model.weights import import_weights, load_weights, read_source
+from roadmap.model.weights import import_weights, load_weights, read_source, split_source
 from roadmap.paper import match_paper_row
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.loggers import open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
+from roadmap.training.checkpoint import read_classes
 from roadmap.training.group import Group, join_group
 from roadmap.training.hardware import is_out_of_memory, pick_device, seed_everything
 from roadmap.training.learner import build_learner
@@ -103,14 +106,18 @@ def _train(
     network = build_network(config)
     if config.init_from is not None and (note := load_weights(network, config.init_from, new_head=True)):
         warn(note)
-    trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed, group)
+    classes = find_classes(config)
+    trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed, group, classes)
+    if classes is not None:
+        warn_of_other_classes(classes, trainer.record.classes, warn)
+    trainer.resume(folder, warn)
     title = f"{folder.identity.name} seed {config.seed}"
     progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
     for text in advise_on_length(config, config.recipe.epochs * trainer.train_batches.updates):
         warn(text)
     if not group.place.is_first:
         return trainer.fit(folder, NoLogger(), progress, signals, warn)
-    facts = {**collect_facts(config, folder.identity), **batch_facts}
+    facts = {**collect_facts(config, folder.identity), **batch_facts, **trainer.record.facts()}
     logger = open_logger(config.logger, folder, facts, warn)
     with signals.held():
         try:
@@ -144,7 +151,7 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     assert config.init_from is not None  # as Config has it
     group = join_group()
     device = pick_device(config.hardware, group.place.local_rank)
-    images = open_validation(config.data)  # before weights are downloaded for nothing
+    images = open_validation(config.data, find_classes(config))  # before weights are downloaded for nothing
     states = read_source(config.init_from)
     network = build_network(config)
     for state in states.values():  # an error before anything is evaluated
@@ -166,6 +173,23 @@ def build_network(config: Config) -> nn.Module:
     """The network on the CPU, so that a seed gives the same weights on any device."""
     seed_everything(config.seed)
     return build(config.model, config.regime, config.reference, config.data.image_size)
+
+
+def find_classes(config: Config) -> Classes | None:
+    """The classes that the weights of `init_from` were trained on, which checkpoints of ours record."""
+    if config.init_from is None:
+        return None
+    names = read_classes(Path(split_source(config.init_from)[0]))
+    return None if names is None else Classes(names, config.init_from)
+
+
+def warn_of_other_classes(weights: Classes, data: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Warns if a training begins with the outputs of as many other classes; of another number they are new."""
+    if len(weights.names) == len(data) and sorted(weights.names) != sorted(data):
+        warn(
+            f"{weights.source} was trained on other classes ({list_names(weights.names)}) than the data has "
+            f"({list_names(data)}): each output begins as that of another class"
+        )
 
 
 def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:

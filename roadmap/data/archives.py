@@ -98,6 +98,15 @@ class TarImages:
     def name_of(self, index: int) -> str:
         return f"{self.members[index].archive}: {self.members[index].name}"
 
+    def entry_of(self, index: int) -> str:
+        """See `reading.NamedImages`."""
+        member = self.members[index]
+        return f"{self.classes[member.label]}/{os.path.basename(member.name)}"
+
+    def size_of(self, index: int) -> int:
+        """See `reading.NamedImages`."""
+        return self.members[index].size
+
     def origin_of(self, index: int) -> str:
         """See `reading.origin_of`."""
         archive, name, *numbers = astuple(self.members[index])
@@ -139,6 +148,16 @@ class HubImages:
 
     def name_of(self, index: int) -> str:
         return f"image {index} of {self.root}, {self.split}"
+
+    def entry_of(self, index: int) -> str:
+        """See `reading.NamedImages`."""
+        return f"{self.classes[self.labels[index]]}/{index}"
+
+    def size_of(self, index: int) -> int:
+        """See `reading.NamedImages`."""
+        file, _ = self.reader[index]
+        with file:
+            return file.seek(0, os.SEEK_END)
 
     def origin_of(self, index: int) -> str:
         """See `reading.origin_of`. The library gives what is in a data set a fingerprint."""

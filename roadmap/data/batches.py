@@ -63,7 +63,7 @@ class TrainBatches:
     ):
         self.finish = finish
         self.order = order
-        self.updates = order.updates
+        self.total, self.updates = order.images, order.updates
         self._plans: list[BatchPlan] = []
         self._loader = _build_loader(BatchDataset(images, transform, True), self._plans, workers, finish.device)
         self.in_advance = self._loader.num_workers * (self._loader.prefetch_factor or 0)
@@ -90,6 +90,7 @@ class EvalBatches:
         workers: int | None = None,
     ):
         self.finish = finish
+        self.total = len(images)
         self._plans = plan_evaluation(len(images), batch_size, share)
         self._loader = _build_loader(BatchDataset(images, transform, False), self._plans, workers, finish.device)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from roadmap.console import warn
-from roadmap.data.pixels import Pixels
+from roadmap.data.reading import NamedImages
 from roadmap.errors import DataError, in_one_line
 
 LISTED = 20  # maximum number of classes in a message
@@ -21,15 +21,10 @@ class Classes:
     source: str
 
 
-class ClassedImages(Protocol):
-    """Images with named classes, and their location, for errors."""
+class ClassedImages(NamedImages, Protocol):
+    """Images with named classes that can be renumbered, and their location, for errors."""
 
-    classes: list[str]
     root: str
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]: ...
 
     @property
     def labels(self) -> Sequence[int] | np.ndarray:

@@ -71,6 +71,15 @@ class FolderImages:
     def name_of(self, index: int) -> str:
         return self.samples[index][0]
 
+    def entry_of(self, index: int) -> str:
+        """See `reading.NamedImages`."""
+        path, label = self.samples[index]
+        return f"{self.classes[label]}/{os.path.basename(path)}"
+
+    def size_of(self, index: int) -> int:
+        """See `reading.NamedImages`."""
+        return os.path.getsize(self.samples[index][0])
+
     def origin_of(self, index: int) -> str:
         """See `reading.origin_of`."""
         path, label = self.samples[index]

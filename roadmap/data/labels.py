@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from roadmap.data.folders import class_name
+from roadmap.data.image_files import class_name
 from roadmap.errors import DataError
 
 ENDINGS = (".cls", ".json")

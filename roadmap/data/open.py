@@ -27,6 +27,7 @@ from roadmap.errors import ConfigError
 class TrainData(Protocol):
     """Training batches."""
 
+    total: int  # images of the set, without those that were skipped when it was decoded
     updates: int  # per epoch
     in_advance: int  # micro-batches that may be made before they are requested
 
@@ -35,6 +36,8 @@ class TrainData(Protocol):
 
 class EvalData(Protocol):
     """Evaluation batches, with each image once."""
+
+    total: int  # as in TrainData
 
     def __iter__(self) -> Iterator[Batch]: ...
 

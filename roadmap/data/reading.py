@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,23 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class NamedImages(Images, Protocol):
+    """Images with names, by which they are found again in another place."""
+
+    classes: list[str]
+
+    def entry_of(self, index: int) -> str:
+        """An image's class and file, such as cat/1.jpg."""
+
+    def size_of(self, index: int) -> int:
+        """Bytes of its file, or another number that changes with the image.
+
+        Raises:
+            OSError: its file can't be found.
+        """
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,10 @@ class CheckedImages:
         """
         places = join(self._skipped).nonzero().flatten().tolist()
         return Skipped([name_of(self.images, index) for index in places], len(self))
+
+    def skipped_places(self) -> list[int]:
+        """The numbers of the images that this process and its workers skipped until now."""
+        return self._skipped.nonzero().flatten().tolist()
 
     def mark_skipped(self, places: list[int]) -> None:
         """Count images that an earlier process skipped when it cached this set."""

@@ -85,7 +85,7 @@ class ResidentTrainBatches:
         self.device = images.labels.device
         self.augment = BatchAugment(data, augment, self.device, images.normalize)
         self.order = order
-        self.updates = order.updates
+        self.total, self.updates = order.images, order.updates
         self.in_advance = 0
         together = max(count_together(images.pixels) // order.batch_size, 1)
         self.grouping = Grouping(order, self.augment, images.pixels.shape[3], together)
@@ -136,6 +136,7 @@ class ResidentEvalBatches:
 
     def __init__(self, images: ResidentImages, batch_size: int, share: Share):
         self.images = images
+        self.total = len(images)
         self.plans = plan_evaluation(len(images), batch_size, share)
 
     def __iter__(self) -> Iterator[Batch]:

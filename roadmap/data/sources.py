@@ -4,6 +4,7 @@
 images of its test part with 0 to 16 in each pixel: scikit-learn's load_digits, which takes a second to import.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from roadmap.data.classes import (
 from roadmap.data.folders import FolderImages
 from roadmap.data.parts import TRAINING_NAMES, VALIDATION_NAMES, find_part
 from roadmap.data.pixels import Pixels
-from roadmap.data.reading import CheckedImages, Images, name_of, origin_of
+from roadmap.data.reading import CheckedImages, Images, NamedImages, name_of, origin_of
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
 
@@ -55,13 +56,22 @@ class ImageArray:
         """See `classes.ClassedImages`."""
         self.labels, self.classes = np.array(numbers)[self.labels], list(classes)
 
+    def entry_of(self, index: int) -> str:
+        """See `reading.NamedImages`."""
+        return f"{self.classes[self.labels[index]]}/{index}"
+
+    def size_of(self, index: int) -> int:
+        """See `reading.NamedImages`. A checksum of the pixels, since all have one size."""
+        return zlib.crc32(self.images[index].tobytes())
+
 
 class PartOfImages:
     """Some of a set's images, by number."""
 
-    def __init__(self, images: Images, places: np.ndarray):
+    def __init__(self, images: NamedImages, places: np.ndarray):
         self.images = images
         self.places = places
+        self.classes = images.classes
 
     def __len__(self) -> int:
         return len(self.places)
@@ -71,6 +81,14 @@ class PartOfImages:
 
     def name_of(self, index: int) -> str:
         return name_of(self.images, int(self.places[index]))
+
+    def entry_of(self, index: int) -> str:
+        """See `reading.NamedImages`."""
+        return self.images.entry_of(int(self.places[index]))
+
+    def size_of(self, index: int) -> int:
+        """See `reading.NamedImages`."""
+        return self.images.size_of(int(self.places[index]))
 
     def origin_of(self, index: int) -> str | None:
         """See `reading.origin_of`."""
@@ -125,7 +143,7 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
     return _open_cifar(kind, root, download)
 
 
-def _hold_out(images: Images, count: int) -> tuple[Images, Images]:
+def _hold_out(images: NamedImages, count: int) -> tuple[Images, Images]:
     """The images without `count` of them, and those."""
     if count >= len(images):
         raise DataError(f"data.holdout={count}: there are only {len(images):,} training images")

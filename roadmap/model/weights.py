@@ -161,9 +161,7 @@ def read_source(source: str) -> dict[Kind, StateDict]:
     Raises:
         WeightsError: no such file, kind or name, or no network.
     """
-    file, _, suffix = source.rpartition(":")
-    if suffix not in list(Kind) or Path(source).exists():
-        file, suffix = source, ""
+    file, suffix = split_source(source)
     if Path(file).suffix in (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar") or Path(file).exists():
         states = read_weights(Path(file))
     elif suffix:
@@ -174,6 +172,12 @@ def read_source(source: str) -> dict[Kind, StateDict]:
         names = {Kind.raw: "weights beside their average", Kind.averaged: "averaged weights"}
         raise WeightsError(f"{Path(file).absolute()} holds no {names[Kind(suffix)]}: give it without :{suffix}")
     return {Kind(suffix): states[Kind(suffix)]} if suffix else states
+
+
+def split_source(source: str) -> tuple[str, str]:
+    """Return the file or name of weights, and the kind chosen behind it, or ""."""
+    file, _, suffix = source.rpartition(":")
+    return (source, "") if suffix not in list(Kind) or Path(source).exists() else (file, suffix)
 
 
 def _download(source: str) -> StateDict:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from roadmap.errors import RunError
 from roadmap.model.torch_file import UnusableFile, read_torch_file, write_sealed
 from roadmap.runs.files import replace_file
@@ -53,6 +55,18 @@ def load_checkpoint(
             "\n".join([*problems, "Nothing is left to go on from: remove what is damaged to start anew"])
         )
     return None, None
+
+
+def read_classes(path: Path) -> list[str] | None:
+    """The names of the classes that a checkpoint of ours was trained on; None for another file, which names none.
+
+    Nothing but these is read. Who loads the weights checks the whole file.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        return [str(name) for name in content["classes"]] if "config_hash" in content else None
+    except Exception:  # no file, or none of ours; torch's and pickle's errors share no base
+        return None
 
 
 def set_aside(path: Path, place: Path) -> None:

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from roadmap.data.classes import Classes
 from roadmap.data.open import LoadSpec, open_eval, open_train
 from roadmap.data.order import Batch, Share
-from roadmap.data.sources import Images, open_images
+from roadmap.data.reading import Images
+from roadmap.data.record import DataRecord, describe_changes, describe_replaced, record_data
+from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec
 from roadmap.data.worker_ends import explain_worker_ends
-from roadmap.errors import ConfigError, TrainingError
+from roadmap.errors import ChangedDataError, ConfigError, DataError, TrainingError
 from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
@@ -32,8 +35,14 @@ FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
 class Trainer:
     """Trains one network by one recipe. All randomness follows from (seed, epoch, batch).
 
+    `resume` comes first, then `fit`.
+
+    Args:
+        classes: those that the network's weights were trained on, if they were recorded: as many by the same names
+            keep their numbers.
+
     Raises:
-        ConfigError: the batch can't be made, or is larger than the data.
+        ConfigError: the batch can't be made.
         DataError: the images are missing or not as configured.
     """
 
@@ -46,21 +55,33 @@ class Trainer:
         device: torch.device,
         seed: int,
         group: Group = ALONE,
+        classes: Classes | None = None,
     ):
+        self.data = data
         self.recipe = recipe
         self.group = group
         self.save_every = 60 * hardware.checkpoint_minutes  # seconds
         place = group.place
         batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch, place.size)
-        self.images = train_images, val_images = open_images(data)
-        _check_updates(train_images, recipe)
         share = Share(place.rank, place.size)
-        load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, share)
-        self.train_batches = open_train(train_images, data, recipe.augment, load)
-        self.val_batches = open_eval(val_images, data, recipe.augment, load)
+        self.load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, share)
+        self._open_images()
+        if classes is not None:
+            self._follow(classes)
         self.network = network
         self._last_saved = "is none: nothing was saved yet"
         self.learner = build_learner(network, data, recipe, hardware, device, batch_size, group)
+
+    def _open_images(self, classes: Classes | None = None) -> None:
+        self.images = train, val = open_images(self.data, recorded=classes)
+        self.train_batches = open_train(train, self.data, self.recipe.augment, self.load)
+        self.val_batches = open_eval(val, self.data, self.recipe.augment, self.load)
+        self.record = record_data(train, val, (self.train_batches.total, self.val_batches.total))
+
+    def _follow(self, classes: Classes) -> None:
+        """Numbers the images as other classes are, if these have the same names."""
+        if self.record.classes != list(classes.names) and sorted(self.record.classes) == sorted(classes.names):
+            self._open_images(classes)
 
     def fit(
         self,
@@ -70,13 +91,13 @@ class Trainer:
         signals: StopSignals,
         warn: Callable[[str], None],
     ) -> dict[str, Any]:
-        """Trains from the run's checkpoint, or from the start, to the last epoch; returns the results.
+        """Trains from where `resume` left it to the last epoch; returns the results.
 
         Raises:
             TrainingError: a loss or a weight is not finite; names the epoch and the update.
             Interrupted: a signal asked for it; all is saved up to the last update.
         """
-        position = self._resume(run, warn)
+        position = self.position
         with progress, signals.held(), explain_worker_ends():
             while position.epoch < self.recipe.epochs:
                 self._train_epoch(position, run, signals, progress)
@@ -172,18 +193,33 @@ class Trainer:
         if not self.group.place.is_first:
             return
         run.check_held()
-        content = {"config_hash": run.config_hash, **collect(position, losses, self.network, self.learner)}
+        content = {
+            "config_hash": run.config_hash,
+            **self.record.to_content(),
+            **collect(position, losses, self.network, self.learner),
+        }
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
-    def _resume(self, run: RunFolder, warn: Callable[[str], None]) -> Position:
-        """Where the run's checkpoint stands; the start where there is none."""
+    def resume(self, run: RunFolder, warn: Callable[[str], None]) -> None:
+        """Puts the training where the run's checkpoint stands, or at the start if there is none.
+
+        Raises:
+            ChangedDataError: the checkpoint is of a training on other images.
+            ConfigError: an update has more images than there are.
+            RunError: there are checkpoints, but none that can be used.
+        """
+        if self.group.first(self.record) != self.record:
+            raise DataError(
+                f"process {self.group.place.rank} finds other images in {self.data.root} than the first"
+            )
         position = Position([], torch.zeros(self.train_batches.updates, device=self.learner.device))
         checkpoint, warning = load_checkpoint(
             run.checkpoint,
             run.previous_checkpoint,
             run.config_hash,
-            lambda content: find_misfit(content, position, self.recipe.epochs, self.network, self.learner),
+            lambda content: self._find_misfit(content, position, run, warn),
         )
+        _check_updates(self.images[0], self.recipe)
         if warning:
             warn(warning)
         if checkpoint is not None:
@@ -194,7 +230,30 @@ class Trainer:
             if warning:
                 set_aside(run.checkpoint, run.damaged_checkpoint)
             run.restore_metrics(position.history)
-        return position
+        self.position = position
+
+    def _find_misfit(
+        self, content: dict[str, Any], position: Position, run: RunFolder, warn: Callable[[str], None]
+    ) -> str | None:
+        try:
+            record = DataRecord.from_content(content)
+        except (KeyError, TypeError):
+            return "its record of the data is damaged"
+        if record is not None:
+            self._check_data(record, run, warn)
+        _check_updates(self.images[0], self.recipe)
+        return find_misfit(content, position, self.recipe.epochs, self.network, self.learner)
+
+    def _check_data(self, record: DataRecord, run: RunFolder, warn: Callable[[str], None]) -> None:
+        self._follow(Classes(record.classes, str(run.checkpoint)))
+        if changes := describe_changes(record, self.record):
+            raise ChangedDataError(
+                f"{run.path} was trained on other data than data.root={self.data.root} has now: "
+                f"{'; '.join(changes)}. Restore the data to resume it, or train on these from the start in a place "
+                "of their own, as in experiment=NAME"
+            )
+        for text in describe_replaced(record, self.record):
+            warn(text)
 
 
 class StoppableBatches:

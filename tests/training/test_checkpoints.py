@@ -118,7 +118,7 @@ def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
 
 
 def test_a_signal_before_the_first_update_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_images(*_: Any) -> Any:
+    def open_images(*_: Any, **__: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("went on")
 
