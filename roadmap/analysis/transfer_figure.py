@@ -21,7 +21,8 @@ from roadmap.errors import RunError
 MARK_HEIGHT, ROW_GAP = 0.125, 0.1  # inches, of a mark with its interval, and between two changes
 TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.62, 1.62, 0.2  # inches beside the marks
 LEGEND_LINE = 0.16  # inches, of each experiment in the legend
-MOST_EXPERIMENTS = len(style.LINE_COLORS)
+DIAMOND = style.MARKERS.index("D")  # the paper's
+MOST_EXPERIMENTS = len(style.MARKERS) - 1
 PAPER_LINE: dict[str, Any] = {"color": style.GRAY, "lw": 2.6, "solid_capstyle": "butt", "zorder": 2}
 
 Steps = tuple[int, int]
@@ -92,7 +93,7 @@ def _draw_marks(axes: Axes, rows: Sequence[Steps], found: Sequence[tuple[Sequenc
         axes.plot(papers[steps], row + top, zorder=3, **style.PAPER_MARK | {"mfc": "white"})
     entries = [Line2D([], [], label="paper, on ImageNet", **style.PAPER_MARK)]
     for number, (experiment, changes) in enumerate(found):
-        marks = style.line_style(number) | {"ls": "none"}
+        marks = style.line_style(number + (number >= DIAMOND)) | {"ls": "none"}
         for steps, one in changes.items():
             y = rows.index(steps) + top + apart * (number + 1)
             interval = one.measured.interval

@@ -116,5 +116,5 @@ def test_several_experiments_share_the_rows(tmp_path: Path, write_run: Write) ->
         assert expected in drawn
     assert svg.read_bytes() == draw_transfer(experiments, tmp_path / "transfer")[1].read_bytes()
     assert draw_transfer([experiments[0][:1]], tmp_path / "none") == []
-    with pytest.raises(RunError, match="8 experiments in one figure; name at most 7"):
+    with pytest.raises(RunError, match="8 experiments in one figure; name at most 6"):
         draw_transfer(experiments * 4, tmp_path / "many")

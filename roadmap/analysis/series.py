@@ -1,0 +1,57 @@
+"""Which setting the ends of the roadmap choose for all its steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadmap.analysis.folders import read_runs
+from roadmap.analysis.run import DONE
+from roadmap.errors import RunError
+
+Setting = tuple[int, float]  # stem stride and rate
+
+
+@dataclass(frozen=True)
+class EndResult:
+    """Both ends at one setting: top-1 in percent, and seconds an epoch, the mean of both."""
+
+    first: float
+    last: float
+    epoch_seconds: float
+
+    @property
+    def gap(self) -> float:
+        """How far the last step is above the first end, in points."""
+        return self.last - self.first
+
+    @property
+    def mean(self) -> float:
+        return (self.first + self.last) / 2
+
+
+def read_ends(experiments: Mapping[Setting, Path], first: str, last: str) -> dict[Setting, EndResult]:
+    """The settings at which both networks have a finished run; that of the lowest seed counts."""
+    found = {}
+    for setting, folder in experiments.items():
+        try:
+            done = {run.name: run for run in reversed(read_runs(folder)) if run.state == DONE}
+        except RunError:  # not begun
+            continue
+        ends = done.get(first), done.get(last)
+        if ends[0] is None or ends[1] is None or ends[0].top1 is None or ends[1].top1 is None:
+            continue
+        seconds = [(one.seconds or 0.0) / (one.epochs or 1.0) for one in ends if one is not None]
+        found[setting] = EndResult(ends[0].top1, ends[1].top1, sum(seconds) / 2)
+    return found
+
+
+def choose_setting(ends: Mapping[Setting, EndResult]) -> Setting:
+    """Each stride's rate is the one with the best mean of both ends; of the strides, the one with the largest gap.
+
+    The largest gap over all rates would choose a rate that harms the first end.
+    """
+    best = {
+        stride: max((one for one in ends if one[0] == stride), key=lambda one: ends[one].mean)
+        for stride in dict.fromkeys(stride for stride, _ in ends)
+    }
+    return max(best.values(), key=lambda one: ends[one].gap)

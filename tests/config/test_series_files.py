@@ -1,0 +1,72 @@
+"""A series' file becomes two sweeps, and the time that is left becomes epochs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roadmap.config import plan_runs
+from roadmap.config.compose import prepare_overrides
+from roadmap.config.series import SeriesSpec, read_series
+from roadmap.errors import ConfigError
+
+FILE = Path(__file__).parents[2] / "scripts/gpu_series.yaml"
+
+
+@pytest.fixture(scope="module")
+def spec() -> SeriesSpec:
+    return read_series(FILE)
+
+
+def test_the_ends_come_in_order_of_value_on_held_out_images(spec: SeriesSpec) -> None:
+    """All networks at the first stride and rate, then at the next rate, then at the next stride."""
+    ends = replace(spec.ends, stem_strides=(2, 1), rates=(0.004,), others=("step12_downsample,stem=resnet",))
+    runs = plan_runs(prepare_overrides(replace(spec, ends=ends).ends_overrides()), True)
+    found = [(run.config.data.stem_stride, run.config.step.name, run.variant) for run in runs]
+    networks = [("step1_stage_ratio", {}), ("step12_downsample", {}), ("step12_downsample", {"stem": "resnet"})]
+    assert found == [(stride, *network) for stride in (2, 1) for network in networks]
+    assert {run.config.data.holdout for run in runs} == {5000}
+    assert [run.config.experiment for run in runs[::3]] == ["gpu-ends-s2-lr0.004", "gpu-ends-s1-lr0.004"]
+
+
+def test_all_steps_come_seed_after_seed_on_the_test_images(spec: SeriesSpec) -> None:
+    overrides = spec.steps_overrides(1, 0.012, 9)
+    assert overrides[:2] == ["seed=0,1,2,3,4", "+sweep=roadmap"]
+    assert not any(word.startswith("data.holdout") for word in overrides)
+    assert overrides[-4:] == [
+        "data.stem_stride=1",
+        "recipe.lr=0.012",
+        "recipe.epochs=9",
+        "experiment=gpu-steps",
+    ]
+
+
+def test_the_epochs_leave_time_for_the_seeds(spec: SeriesSpec) -> None:
+    """13 steps with 3 seeds in 290 s, 6 at a time: 0.8 x 290 x 6 / 39 - 10 s to start = 25.7 s a run."""
+    steps = replace(spec.steps, seeds_to_fit=3, least_epochs=8, most_epochs=100)
+    assert steps.count_epochs(290, 6, epoch_seconds=2.0) == 12
+    assert steps.count_epochs(290, 6, epoch_seconds=20.0) == 8
+    assert steps.count_epochs(290, 6, epoch_seconds=0.1) == 100
+    assert steps.count_epochs(5, 6, epoch_seconds=2.0) == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("jobs: 6", "jobs: 0", "jobs=0: must be at least 1"),
+        ("jobs: 6", "job: 6", "there is no key job"),
+        ("stem_strides: [2, 1]", "stem_strides: []", r"ends\.stem_strides=\[\]: needs at least one value"),
+        ("rates: [0.004, 0.012]", "rates: [fast]", r"ends\.rates\[0\]=fast: must be a number"),
+        ("seeds_to_fit: 3", "seeds_to_fit: 9", r"steps\.seeds_to_fit=9: must be from 1 to steps\.seeds"),
+        ("least_epochs: 8", "least_epochs: 800", r"steps\.least_epochs=800: must be from 1"),
+        ("ends:\n", "ends: [\n", "flow"),
+        ("name: gpu", "", "no value yet for name"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = FILE.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=rf"mine\.yaml: .*{message}"):
+        read_series(file)

@@ -1,0 +1,207 @@
+"""A series ends by its deadline with all that was recorded, and the same command goes on."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from roadmap.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+SERIES = """\
+name: dry
+note: Drawn by a test.
+jobs: 2
+overrides: [data=digits, recipe=short, recipe.warmup_epochs=0]
+ends:
+  minutes: 10
+  first: step1_stage_ratio
+  last: step12_downsample
+  others: []
+  stem_strides: [2, 1]
+  rates: [0.004]
+  overrides: [data.holdout=300, recipe.epochs=1]
+steps:
+  seeds: 1
+  seeds_to_fit: 1
+  least_epochs: 1
+  most_epochs: 1
+  overrides: []
+"""
+# In place of train.py: begins a run, and until it is asked to stop, or for good, does as its file says.
+TRAIN = """\
+import json, signal, sys, time
+from pathlib import Path
+here = Path(__file__).parent
+with (here / "calls").open("a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+output_dir = Path(next(word for word in sys.argv if word.startswith("output_dir=")).partition("=")[2])
+done = (here / "plan").read_text()
+for step in ("step1_stage_ratio", "step12_downsample") if done != "refuse" else ():
+    for stride, top1 in ((2, 70.0), (1, 80.0)):
+        run = output_dir / f"dry-ends-s{stride}-lr0.004" / step / "seed0"
+        run.mkdir(parents=True, exist_ok=True)
+        identity = {"step": step, "step_index": 1, "label": step, "variant": {}, "reference": None, "seed": 0}
+        identity |= {"experiment": "dry", "regime": "micro", "data": "digits", "recipe": "short"}
+        (run / "state.json").write_text(json.dumps({"state": "done", "error": None, "identity": identity}))
+        if done == "finish":
+            top1 += stride * (step == "step12_downsample")
+            summary = {"top1": top1, "best_top1": top1, "gmacs": 1, "parameters": 1, "seconds": 1, "epochs": 1}
+            (run / "summary.json").write_text(json.dumps(summary))
+if done == "go on":
+    signal.signal(signal.SIGTERM, lambda *_: ((here / "stopped").touch(), sys.exit(0)))
+    time.sleep(60)
+sys.exit(done == "refuse")
+"""
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    (tmp_path / "series.yaml").write_text(SERIES)
+    return tmp_path
+
+
+@pytest.fixture
+def run_series(
+    series: Path, load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, int], int]:
+    module = load_script("run_series")
+    (series / "train.py").write_text(TRAIN)
+    for name, value in (
+        ("TRAIN", series / "train.py"),
+        ("GRACE_S", 1.5),
+        ("ARCHIVE_S", 0.5),
+        ("RECORDS_EVERY_S", 0.2),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+    def run(plan: str, seconds: int) -> int:
+        (series / "plan").write_text(plan)
+        words = [str(series / "series.yaml"), "--seconds", str(seconds), "--records", str(series / "records.tgz")]
+        status = module.main([*words, "--output-dir", str(series / "outputs"), "--device", "cpu"])
+        assert isinstance(status, int)
+        return status
+
+    return run
+
+
+def calls(series: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (series / "calls").read_text().splitlines()]
+
+
+def records(series: Path) -> set[str]:
+    with tarfile.open(series / "records.tgz") as archive:
+        return set(archive.getnames())
+
+
+def test_the_deadline_ends_a_phase_and_the_same_command_goes_on(
+    series: Path, run_series: Callable[[str, int], int]
+) -> None:
+    started = time.monotonic()
+    assert run_series("go on", 4) == 0
+    assert time.monotonic() - started < 15  # on a busy machine; the runs would take 60
+    assert (series / "stopped").exists()
+    assert "dry-ends-s2-lr0.004/step1_stage_ratio/seed0/state.json" in records(series)
+    (first,) = calls(series)
+    assert first[:2] == ["-m", "data.stem_stride=2,1"]
+    assert first[-2:] == ["hydra/launcher=processes", "hydra.launcher.n_jobs=2"]
+    assert {"hardware.device=cpu", "hardware.precision=fp32"} < set(first)
+
+    assert run_series("finish", 60) == 0
+    _, again, steps = calls(series)
+    assert again == first
+    assert steps[1:3] == ["seed=0", "+sweep=roadmap"]
+    assert {"data.stem_stride=2", "recipe.lr=0.004", "recipe.epochs=1", "experiment=dry-steps"} < set(steps)
+    state = json.loads((series / "outputs/dry-series.json").read_text())
+    assert "(gap +2.00 points, the largest" in state["choice"]["reason"]
+    assert {"dry-series.json", "dry-ends-s1-lr0.004/step12_downsample/seed0/summary.json"} < records(series)
+
+    assert run_series("finish", 60) == 0
+    assert calls(series)[3:] == [steps]
+
+
+def test_records_are_archived_while_runs_go_on(series: Path) -> None:
+    """Also if the series is killed, what was recorded a moment ago is there."""
+    (series / "train.py").write_text(TRAIN)
+    (series / "plan").write_text("go on")
+    program = (
+        "import runpy, sys; from pathlib import Path; main = runpy.run_path(sys.argv.pop(1))['main']\n"
+        "main.__globals__.update(TRAIN=Path(sys.argv.pop(1)), RECORDS_EVERY_S=0.2); main()"
+    )
+    words = ["series.yaml", "--seconds", "60", "--records", "records.tgz", "--output-dir", "outputs"]
+    command = [sys.executable, "-c", program, str(ROOT / "scripts/run_series.py"), str(series / "train.py"), *words]
+    with subprocess.Popen(command, cwd=series, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+        for _ in range(300):
+            if (series / "records.tgz").exists() and len(records(series)) == 5:
+                break
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert (series / "stopped").exists()
+
+
+def test_a_refused_command_is_an_error(
+    run_series: Callable[[str, int], int], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run_series("refuse", 60) == 1
+    assert "error: train.py began no run; its message is above" in capsys.readouterr().err
+    assert "train.py ended with status 1" in caplog.text
+
+
+def test_images_are_unpacked_once(tmp_path: Path, load_script: Callable[[str], ModuleType]) -> None:
+    unpack = load_script("run_series").unpack
+    (tmp_path / "cifar10/train/cat").mkdir(parents=True)
+    (tmp_path / "cifar10/train/cat/0.jpg").write_text("an image")
+    archive = tmp_path / "images.tar.xz"
+    with tarfile.open(archive, "w:xz") as file:
+        file.add(tmp_path / "cifar10", "cifar10")
+    found = unpack(archive, tmp_path / "to")
+    assert found == tmp_path / "to/cifar10"
+    assert (found / "train/cat/0.jpg").read_text() == "an image"
+    archive.unlink()
+    assert unpack(archive, tmp_path / "to") == found
+    with pytest.raises(DataError, match=r"images\.tar\.xz: can't be unpacked"):
+        unpack(archive, tmp_path / "elsewhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no train/"):
+        unpack(archive, tmp_path / "empty")
+
+
+@pytest.mark.system
+def test_a_series_on_the_cpu_from_its_ends_to_a_page_of_results(series: Path) -> None:
+    """The command of a GPU, on digits: stopped by its deadline, gone on with, and added to results."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def call(script: str, *words: str) -> str:
+        command = [sys.executable, str(ROOT / "scripts" / script), *words]
+        result = subprocess.run(command, cwd=series, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    words = ("series.yaml", "--records", "records.tgz", "--device", "cpu")
+    started = time.monotonic()
+    call("run_series.py", *words, "--seconds", "24")
+    assert time.monotonic() - started < 60  # on a busy machine
+    call("run_series.py", *words, "--seconds", "3600")  # on a busy machine; two minutes on an idle one
+    names = records(series)
+    assert sum(name.endswith("summary.json") for name in names) == 4 + 13
+    assert not any("checkpoint" in name for name in names)
+    printed = call("add_records.py", "records.tgz")
+    assert printed.split() == ["results/dry-ends/README.md", "results/dry-steps/README.md"]
+    ends, steps = (Path(series / page).read_text() for page in printed.split())
+    assert "| dry-ends-s1-lr0.004 | 1 |" in ends
+    for page in (ends, steps):
+        assert "2 runs at a time" in page
+        assert "Drawn by a test." in page
+    assert "step7_kernel" in steps
+    assert (series / "results/dry-steps/figures/transfer.svg").exists()
+    (series / "results/dry-steps/README.md").write_text(steps + "Mine.\n")
+    call("add_records.py", "records.tgz")
+    assert (series / "results/dry-steps/README.md").read_text() == steps + "Mine.\n"
