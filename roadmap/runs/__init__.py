@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, its state and identity, and the dashboards that mirror it."""
+"""Records of a run: its folder, state and identity, and the dashboards that mirror it."""

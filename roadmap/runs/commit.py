@@ -1,4 +1,4 @@
-"""The version of the code that a result came from."""
+"""The version of the code behind a result."""
 
 import subprocess
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @cache
 def find_commit() -> str | None:
-    """The commit of the code, marked where a file that results hang on was changed; None outside a checkout."""
+    """Return the code's commit, marked if a file that affects results was changed; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parents[2])]
     files = ["roadmap", "conf", "train.py"]
     try:

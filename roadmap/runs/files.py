@@ -1,4 +1,4 @@
-"""Files that are never half-written: beside, flushed to disk, renamed over, and the folder flushed."""
+"""Atomic writes: to a temporary file, flushed to disk and renamed, with the folder flushed too."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from roadmap.errors import RunError, StorageError, first_line
 
-ROOM = 2**14  # bytes, as what a sweep writes before its first run
+ROOM = 2**14  # bytes that a sweep writes before its first run
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota of the disk is used up",
@@ -24,10 +24,10 @@ GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
 def replace_file(path: Path, content: bytes, previous: Path | None = None) -> None:
-    """Writes `content` to `path`; what was there is kept at `previous`, or untouched where writing fails.
+    """Write `content` to `path`; the old file is moved to `previous`, or unchanged if writing fails.
 
     Raises:
-        StorageError: the disk is full, or the place can't be written; names the path and the bytes.
+        StorageError: the disk is full, or the path is not writable; names the path and the bytes.
     """
     beside = path.with_name(path.name + ".new")
     with explain_writing(path, len(content)):
@@ -38,7 +38,7 @@ def replace_file(path: Path, content: bytes, previous: Path | None = None) -> No
                 os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):
-                beside.unlink()  # it may hold the space that others need
+                beside.unlink()  # it may use space that others need
             raise
         if previous is not None and path.exists():
             os.replace(path, previous)
@@ -47,7 +47,7 @@ def replace_file(path: Path, content: bytes, previous: Path | None = None) -> No
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds one line at the end of a file.
+    """Append one line to a file.
 
     Raises:
         StorageError: as replace_file.
@@ -57,12 +57,12 @@ def append_line(path: Path, line: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replaces a file by an object."""
+    """Replace a file by a JSON object."""
     replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is none.
+    """Return the JSON object in a file; empty if there is no file.
 
     Raises:
         RunError: the file is damaged.
@@ -71,7 +71,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except ValueError as error:  # no JSON, or no UTF-8
+    except ValueError as error:  # not JSON, or not UTF-8
         raise RunError(f"{path} is damaged ({error}); remove the run's folder to train it anew") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} is damaged (no object); remove the run's folder to train it anew")
@@ -79,10 +79,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys in a file.
+    """Return the keys in a YAML file.
 
     Raises:
-        RunError: it is damaged, or gone.
+        RunError: it is damaged or missing.
     """
     try:
         values: Any = OmegaConf.to_container(OmegaConf.load(path))
@@ -96,10 +96,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, where they are missing.
+    """Create a folder and its missing parents.
 
     Raises:
-        RunError: a file is in the way, or it may not be written there.
+        RunError: a file is in the way, or the parent is not writable.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -108,10 +108,10 @@ def make_folder(path: Path) -> None:
 
 
 def check_room(folder: Path) -> None:
-    """Writes a small file, which is gone afterwards.
+    """Write and remove a small file.
 
     Raises:
-        StorageError: it does not fit, or nothing may be written there.
+        StorageError: it does not fit, or the folder is not writable.
     """
     with explain_writing(folder, ROOM), tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0" * ROOM)
@@ -120,7 +120,7 @@ def check_room(folder: Path) -> None:
 
 
 def flush_folder(path: Path) -> None:
-    """So that a rename outlives a power cut."""
+    """Flush a folder, so that a rename survives a power cut."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -130,7 +130,7 @@ def flush_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def explain_writing(path: Path, needed: int) -> Iterator[None]:
-    """Raises StorageError for any OSError inside, which is to write `needed` bytes to `path`."""
+    """Raise StorageError for any OSError in the context, which writes `needed` bytes to `path`."""
     try:
         yield
     except OSError as error:

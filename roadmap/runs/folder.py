@@ -1,12 +1,12 @@
-"""A run's folder: what it was asked, how it goes and what came out, in files that outlive every service.
+"""A run's folder: its configuration, state and results, in files that do not depend on any service.
 
 outputs/EXPERIMENT/STEP[,variant]/seedN/
     config.yaml     the resolved configuration
     state.json      pending, running, done, failed (with the error) or interrupted; commit, host and process
-    metrics.jsonl   one line an epoch, written as it goes
-    summary.json    once it is done
-    checkpoint.pt   how far it came; checkpoint.previous.pt the one before, until it is done; checkpoint.damaged.pt
-                    one that could not be used, and gave way to the one before
+    metrics.jsonl   one line per epoch, appended during training
+    summary.json    after the run is done
+    checkpoint.pt   the state of training; checkpoint.previous.pt the one before, until the run is done;
+                    checkpoint.damaged.pt an unusable one that was replaced by the one before
 """
 
 import contextlib
@@ -45,7 +45,7 @@ EVALUATIONS = "evaluations.jsonl"
 
 
 class State(StrEnum):
-    pending = "pending"  # a sweep will come to it
+    pending = "pending"  # a sweep has not reached it yet
     running = "running"
     done = "done"
     failed = "failed"
@@ -54,13 +54,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is called in tables and figures."""
+    """A run's name in tables and figures."""
 
     step: str
     step_index: int | None
     label: str
-    variant: dict[str, str]  # what differs from the step, such as {"kernel_size": "9"}
-    reference: str | None  # a timm model in place of the roadmap's network
+    variant: dict[str, str]  # differences from the step, such as {"kernel_size": "9"}
+    reference: str | None  # a timm model instead of the roadmap's network
     experiment: str
     seed: int
     regime: str
@@ -74,7 +74,7 @@ class Identity:
 
 
 class RunFolder:
-    """One run on disk. `claim` comes first; then `log` an epoch, and at the end `finish`, `fail` or `interrupt`."""
+    """One run on disk. Call `claim` first, then `log` per epoch, and at the end `finish`, `fail` or `interrupt`."""
 
     def __init__(self, output_dir: Path, identity: Identity, config: Mapping[str, Any]):
         self.identity = identity
@@ -89,7 +89,7 @@ class RunFolder:
         self._started = _now()
 
     def state(self) -> dict[str, Any]:
-        """The content of state.json, or what else is here tells of it; empty for a run that was never planned."""
+        """Return the content of state.json, or the state by other files; empty if the run was never planned."""
         state = read_json(self.path / STATE)
         if state or not (self.path / CONFIG).exists():
             return state
@@ -97,11 +97,11 @@ class RunFolder:
         return {"state": found, "config_hash": hash_config(read_yaml(self.path / CONFIG))}
 
     def summary(self) -> dict[str, Any]:
-        """The content of summary.json; empty until the run is done."""
+        """Return the content of summary.json; empty until the run is done."""
         return read_json(self.path / SUMMARY)
 
     def is_done(self) -> bool:
-        """True if this very run has been finished here, and its summary is whole; its checkpoint makes it anew.
+        """Return True if this run is finished and its summary intact; its checkpoint can restore a damaged one.
 
         Raises:
             RunError: the folder belongs to another configuration; names the keys that differ.
@@ -115,7 +115,7 @@ class RunFolder:
             return False
 
     def reason_to_skip(self, retries: bool) -> str | None:
-        """Why this very run is not to be trained: it is done, or it failed and is not to be tried again.
+        """Return why this run must not be trained: it is done, or it failed and is not to be retried.
 
         Raises:
             RunError: as is_done.
@@ -129,7 +129,7 @@ class RunFolder:
         return f"failed before and left alone; retry_failed=true trains it again ({state['error']})"
 
     def _describe_place(self) -> str:
-        """`, with data.root=OLD` where the finished run read its images from another folder, which is allowed."""
+        """Return `, with data.root=OLD` if the finished run read images from another folder, which is allowed."""
         try:
             old = read_yaml(self.path / CONFIG)["data"]["root"]
         except (RunError, KeyError, TypeError):
@@ -137,21 +137,21 @@ class RunFolder:
         return "" if old == self.config["data"]["root"] else f", with data.root={old}"
 
     def plan(self) -> None:
-        """Marks a run that has no folder yet as pending, so that it is seen to be missing."""
+        """Mark a run without a folder as pending, so that it is listed as missing."""
         if self.state():
             return
         make_folder(self.path)
         with explain_writing(self._lock.path, 0):
             is_free = self._lock.acquire()
-        if is_free and not self.state():  # another process may just have begun it
+        if is_free and not self.state():  # another process may just have started it
             self._write_state(State.pending)
         self._lock.close()
 
     def claim(self) -> None:
-        """Takes the folder for this process; what an unfinished run of this configuration left is kept.
+        """Acquire the folder for this process; the files of an unfinished run of this configuration are kept.
 
         Raises:
-            RunError: another configuration's run is here, or another process is at this one.
+            RunError: it has another configuration's run, or another process is using it.
         """
         self._check_configuration()
         make_folder(self.path)
@@ -163,9 +163,9 @@ class RunFolder:
                 f"{self.path} is being trained by process {state.get('pid')} on {state.get('host')}; "
                 "wait for it, or stop it"
             )
-        if self.is_done():  # by the process that had it a moment ago
+        if self.is_done():  # finished a moment ago by the process that held it
             return
-        if state.get("config_hash") != self.config_hash:  # a run of another configuration that came to nothing
+        if state.get("config_hash") != self.config_hash:  # another configuration's run without progress
             for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
                 with explain_writing(self.path / name, 0):
                     (self.path / name).unlink(missing_ok=True)
@@ -173,11 +173,11 @@ class RunFolder:
         self._write_state(State.running)
 
     def close(self) -> None:
-        """Lets other processes have the folder."""
+        """Release the folder."""
         self._lock.close()
 
     def _check_configuration(self) -> None:
-        """A folder of another configuration is never overwritten, unless its run came to nothing."""
+        """Refuse to overwrite another configuration's run, unless it has no progress."""
         state = self.state()
         is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
         renamed = self._describe_other_data()
@@ -195,7 +195,7 @@ class RunFolder:
         )
 
     def _describe_other_data(self) -> list[str]:
-        """Another `data.name` is other images, though neither it nor where they lie is part of a configuration."""
+        """Detect another `data.name`, which means other images, though it is not part of a configuration."""
         try:
             old = read_yaml(self.path / CONFIG)["data"]["name"]
         except (RunError, KeyError, TypeError):
@@ -204,18 +204,18 @@ class RunFolder:
         return [] if old == new else [f"data.name: {old} -> {new}"]
 
     def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Puts the metrics at the epochs that a checkpoint has behind it."""
+        """Reset the metrics to the epochs in a checkpoint."""
         self.check_held()
         lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
         replace_file(self.path / METRICS, lines.encode())
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Appends one epoch's metrics."""
+        """Append one epoch's metrics."""
         self.check_held()
         append_line(self.path / METRICS, json.dumps(metrics))
 
     def finish(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes the summary, identity and results side by side, and marks the run as done."""
+        """Write identity and results to the summary, and mark the run as done."""
         summary = {
             **identity_values(self.identity),
             **results,
@@ -230,26 +230,26 @@ class RunFolder:
         return summary
 
     def record_evaluation(self, results: Mapping[str, Any]) -> None:
-        """Appends an evaluation without training to evaluations.jsonl beside the step's runs."""
+        """Append an evaluation without training to evaluations.jsonl beside the step's runs."""
         make_folder(self.path.parent)
         content = {**identity_values(self.identity), **results, "commit": find_commit()}
         append_line(self.evaluations, json.dumps(content))
 
     def fail(self, error: str) -> None:
-        """Marks the run as failed, with the reason; if nothing can be written, it stays marked as running."""
+        """Mark the run as failed, with the reason; if nothing can be written, it stays marked as running."""
         with contextlib.suppress(RunError):
             self._write_state(State.failed, error)
 
     def interrupt(self, reason: str) -> None:
-        """Marks the run as interrupted; the same command resumes it from its checkpoint."""
+        """Mark the run as interrupted; the same command resumes it from its checkpoint."""
         with contextlib.suppress(RunError):
             self._write_state(State.interrupted, reason)
 
     def check_held(self) -> None:
-        """Call before anything is written to a claimed folder.
+        """Check that this process still holds the folder; call it before every write to a claimed folder.
 
         Raises:
-            StorageError: the folder was removed since, and may be another process's by now.
+            StorageError: the folder was removed since then, and may belong to another process.
         """
         if self._lock.is_lost():
             raise StorageError(
@@ -276,19 +276,19 @@ class RunFolder:
         write_json(self.path / STATE, content)
 
     def dashboard_id(self) -> str:
-        """What a dashboard knows the run by, the same after each restart; a new one for another configuration."""
+        """Return the run's ID on dashboards: the same after each restart, a new one for another configuration."""
         state = self.state()
         known = state.get("dashboard_id") if state.get("config_hash") == self.config_hash else None
         return known or uuid.uuid4().hex[:8]
 
 
 def identity_values(identity: Identity) -> dict[str, Any]:
-    """The fields of an identity, as JSON takes them."""
+    """Return the fields of an identity for JSON."""
     return dict(vars(identity))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The epochs in a run's folder; a line that was cut off while it was written is left out."""
+    """Return the epochs in a run's folder, without a line that was cut off while it was written."""
     try:
         lines = (path / METRICS).read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -301,7 +301,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without enums and tuples, which YAML would tag."""
+    """Convert enums and tuples, which YAML would tag, to plain values."""
     return json.loads(json.dumps(config))
 
 

@@ -1,11 +1,11 @@
-"""What defines a run's result, and how two configurations differ in that."""
+"""The values that define a run's result, and the differences between two configurations in them."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-# Paths, dashboards and hardware change where and how fast a run is, names and notes what is said of it.
+# Paths, dashboards and hardware change only where and how fast a run is; names and notes only describe it.
 OUTSIDE = {
     "mode",
     "experiment",
@@ -17,31 +17,31 @@ OUTSIDE = {
     "data.root",
     "data.note",
     "data.cache",
-    "data.on_error",  # a run that a damaged image stopped can go on without it
+    "data.on_error",  # so that a run stopped by a damaged image can resume without it
     "model.form",
 }
-OWN = {"seed", "reference"}  # of a run, with its model
+OWN = {"seed", "reference"}  # per run, like its model
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
 
 def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that a run's result depends on, by dotted key."""
+    """Return the values that a run's result depends on, by dotted key."""
     return {key: value for key, value in _flatten(config) if not is_outside(key)}
 
 
 def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that runs have to share for their networks to be compared: all but the network and the seed."""
+    """Return the values that comparable runs must share: all except the network and the seed."""
     values = defining_values(config)
     return {key: value for key, value in values.items() if key not in OWN and not key.startswith("model.")}
 
 
 def hash_config(config: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that are equal for configurations with the same result."""
+    """Return twelve hexadecimal digits that are equal for configurations with the same result."""
     return _hash(defining_values(config))
 
 
 def hash_setting(config: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that are equal for configurations whose networks can be compared."""
+    """Return twelve hexadecimal digits that are equal for configurations with comparable networks."""
     return _hash(setting_values(config))
 
 
@@ -50,12 +50,12 @@ def _hash(values: Mapping[str, Any]) -> str:
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The defining values of two configurations that differ, as "key: old -> new"."""
+    """Return the defining values that differ between two configurations, as "key: old -> new"."""
     return _describe(defining_values(old), defining_values(new))
 
 
 def describe_setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The same of what runs have to share for their networks to be compared."""
+    """Return the differences in the values that comparable runs must share."""
     return _describe(setting_values(old), setting_values(new))
 
 
@@ -69,7 +69,7 @@ def _describe(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def is_outside(key: str) -> bool:
-    """Whether a dotted key plays no part in a run's result."""
+    """Return True if a dotted key does not affect a run's result."""
     return key in NAMES or any(key == outside or key.startswith(outside + ".") for outside in OUTSIDE)
 
 

@@ -1,4 +1,4 @@
-"""How the runs of an experiment stand, from their own files."""
+"""States of an experiment's runs, from their own files."""
 
 import os
 import socket
@@ -16,36 +16,36 @@ from roadmap.naming import seed_folders
 from roadmap.runs.files import read_json
 from roadmap.runs.folder import STATE, State, read_metrics
 
-GONE = "gone"  # its process ended without a word; the same command resumes it
+GONE = "gone"  # its process died silently; the same command resumes it
 UNREADABLE = "unreadable"
 COLORS = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", GONE: "yellow"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run."""
+    """State and progress of one run."""
 
     name: str  # the step with its variant
     step_index: int | None
     seed: int
-    state: str  # as the run wrote it, or `gone` or `unreadable`
-    epoch: int = 0  # epochs behind it
-    epochs: int = 0  # of the whole run
+    state: str  # as written by the run, or `gone` or `unreadable`
+    epoch: int = 0  # finished epochs
+    epochs: int = 0  # epochs of the whole run
     top1: float | None = None  # percent, after the last finished epoch
-    epoch_seconds: float | None = None  # the mean so far
+    epoch_seconds: float | None = None  # mean so far
     where: str = ""  # host and process of a run that is running
     error: str | None = None
 
     @property
     def seconds_left(self) -> float | None:
-        """Of a run that has begun, at the pace of its epochs so far."""
+        """Remaining time of a started run, at its mean time per epoch."""
         if self.state == State.done or self.epoch_seconds is None:
             return None
         return (self.epochs - self.epoch) * self.epoch_seconds
 
 
 def read_ledger(experiment: Path) -> list[Entry]:
-    """Every run of an experiment, in the order of the roadmap.
+    """Return every run of an experiment, in the order of the roadmap.
 
     Raises:
         RunError: there is no such experiment.
@@ -80,7 +80,7 @@ def _read_entry(path: Path) -> Entry:
 
 
 def is_alive(state: Mapping[str, Any]) -> bool | None:
-    """Whether the process that a state names still runs; None for one on another host, where nobody can tell."""
+    """Return True if the process in a state still runs; None if it is on another host, so it is unknown."""
     if state["host"] != socket.gethostname():
         return None
     try:
@@ -93,14 +93,14 @@ def is_alive(state: Mapping[str, Any]) -> bool | None:
 
 
 def _judge(state: dict[str, Any]) -> str:
-    """The state; `gone` where it says running and the process is not there any more."""
+    """Return the state, or `gone` if it is running but its process has ended."""
     return GONE if state["state"] == State.running and is_alive(state) is False else str(state["state"])
 
 
 def estimate_rest(entries: Sequence[Entry]) -> float | None:
-    """Seconds until no run is running or pending, with as many at once as now; None where nothing tells.
+    """Estimate the seconds until no run is running or pending, at the current concurrency; None if unknown.
 
-    A run without an epoch behind it is taken to be as fast as the others of its network, or else as all are.
+    A run without a finished epoch is assumed to be as fast as the others of its network, or else as all runs.
     """
     rest = [entry for entry in entries if entry.state in (State.running, State.pending)]
     at_once = sum(entry.state == State.running for entry in rest)
@@ -119,7 +119,7 @@ def estimate_rest(entries: Sequence[Entry]) -> float | None:
 
 
 def ledger_table(entries: Sequence[Entry], title: str) -> Table:
-    """A row a run; below, the count of each state and the time that the whole still takes."""
+    """Return a table with a row per run, and below it the count of each state and the remaining time."""
     counts = {state: sum(entry.state == state for entry in entries) for state in (*State, GONE, UNREADABLE)}
     caption = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     rest = estimate_rest(entries)
@@ -146,7 +146,7 @@ def ledger_table(entries: Sequence[Entry], title: str) -> Table:
 
 
 def format_duration(seconds: float) -> str:
-    """Such as 45 s, 12 min or 3 h 20 min."""
+    """Format as 45 s, 12 min or 3 h 20 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Runs that lie beside each other: which would take one another's folder, and which can't be compared."""
+"""Conflicts between neighbouring runs: a shared folder, or settings that are not comparable."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,13 +11,14 @@ from roadmap.runs.files import read_json, read_yaml
 from roadmap.runs.folder import CONFIG, STATE, RunFolder, State
 from roadmap.runs.identity import describe_differences, describe_setting_differences
 
-NAMES = ("regime", "data", "recipe")  # which tell rows of a table apart
+NAMES = ("regime", "data", "recipe")  # names that distinguish the rows of a table
 
 
 def check_places(folders: Sequence[RunFolder]) -> None:
-    """Refuses a command two runs of which are called alike and configured differently.
+    """Refuse a command with two runs of the same name but different configurations.
 
-    RunError: names the folder and the keys.
+    Raises:
+        RunError: names the folder and the keys.
     """
     first: dict[Path, RunFolder] = {}
     for folder in folders:
@@ -32,11 +33,11 @@ def check_places(folders: Sequence[RunFolder]) -> None:
 
 
 def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
-    """For each experiment that holds runs of other settings than those to come: one of them, and how it differs.
+    """Describe, per experiment, one existing run with other settings than the planned ones, and the differences.
 
-    Runs of another regime, data set or recipe by name are told apart in tables, and are left out here.
+    Runs of another regime, data set or recipe by name are separate in tables, so they are skipped here.
     """
-    texts, taken = [], {folder.path for folder in folders}  # these are refused, if they differ
+    texts, taken = [], {folder.path for folder in folders}  # these are refused if they differ
     for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
         planned = [folder for folder in folders if folder.path.parents[1] == experiment]
         for path, state in _read_states(experiment):
@@ -60,9 +61,9 @@ def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
 
 
 def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
-    """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
+    """Yield name, configuration hash and state of every intact run in an experiment."""
     for folder in seed_folders(experiment):
-        with suppress(RunError, KeyError):  # told when the run is come to
+        with suppress(RunError, KeyError):  # reported when the run is reached
             state = read_json(folder / STATE)
             yield folder.parent.name, state["config_hash"], state["state"]
 
@@ -72,7 +73,7 @@ def _names(identity: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _read_states(experiment: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Of each run that has begun; one that is damaged, or of an earlier version, is left out."""
+    """Yield the folder's path and state of each started run, except damaged ones and those of earlier versions."""
     for folder in seed_folders(experiment):
         with suppress(RunError):
             state = read_json(folder / STATE)

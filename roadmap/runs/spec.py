@@ -1,4 +1,4 @@
-"""Where a run's numbers are shown besides its own files."""
+"""Settings of the dashboards that show a run's metrics."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ LOGGERS = Path(__file__).parent / "loggers"
 
 
 class WandbMode(StrEnum):
-    offline = "offline"  # written to the run's folder; `wandb sync` sends it later
+    offline = "offline"  # written to the run's folder; `wandb sync` uploads it later
     online = "online"
 
 

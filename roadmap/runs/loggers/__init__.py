@@ -1,4 +1,4 @@
-"""Dashboards behind one small interface. A logger is one module here with a class `Logger`."""
+"""Dashboards behind a small interface. Each logger is a module here with a class `Logger`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,14 +14,14 @@ class RunLogger(Protocol):
     """Mirrors a run's metrics elsewhere."""
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """One epoch's metrics; `epoch` is among them."""
+        """Log one epoch's metrics, including `epoch`."""
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
-        """The end: the summary of a run that is done, None for one that failed."""
+        """Close the logger with the summary of a finished run, or None after a failure."""
 
 
 class GuardedLogger:
-    """A dashboard that can't stop a training: its first error is told once, and then it is left alone."""
+    """A dashboard that cannot stop a training: its first error is reported, and then it is dropped."""
 
     def __init__(self, open_logger: Callable[[], RunLogger], name: str, warn: Callable[[str], None]):
         self._name = name
@@ -40,7 +40,7 @@ class GuardedLogger:
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except Exception as error:  # whatever a service and its library may raise
+        except Exception as error:  # the service and its library may raise any error
             self._logger = None
             self._warn(
                 f"logger={self._name} is left out from here on: {type(error).__name__}: {first_line(error)}. "
@@ -54,11 +54,11 @@ def open_logger(
     facts: Mapping[str, Any],
     warn: Callable[[str], None],
 ) -> RunLogger:
-    """The logger that the configuration names; only its own module and its library are imported.
+    """Return the logger that the configuration names; imports only its own module and library.
 
     Args:
-        facts: what is known before training: GMACs, parameters, the paper's figures.
-        warn: hears of a dashboard that fails.
+        facts: values known before training: GMACs, parameters, the paper's figures.
+        warn: called if the dashboard fails.
 
     Raises:
         ConfigError: its library is not installed, or too old.

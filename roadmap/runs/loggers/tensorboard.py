@@ -11,11 +11,11 @@ from roadmap.runs.identity import defining_values
 from roadmap.runs.spec import LoggerSpec
 
 EVENTS = "events.out.tfevents.*"
-SUMMARY_PREFIX = "summary/"  # apart from the curves, which have the plain names
+SUMMARY_PREFIX = "summary/"  # separate from the curves, which have the plain names
 
 
 class Logger:
-    """Curves by epoch; at the end the summary's numbers, and for the HPARAMS page what the run was asked."""
+    """Curves by epoch; at the end the summary's numbers, and the run's configuration for the HPARAMS page."""
 
     def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
         self.run = run
@@ -23,7 +23,7 @@ class Logger:
         self._suffix = f".{run.dashboard_id()}"
         self._writer: SummaryWriter | None = None
         for path in run.path.glob(EVENTS):
-            if not path.name.endswith(self._suffix):  # of the failed run whose folder this one took over
+            if not path.name.endswith(self._suffix):  # from the failed run whose folder this one took over
                 path.unlink()
 
     def log(self, metrics: Mapping[str, Any]) -> None:
@@ -32,27 +32,27 @@ class Logger:
         for name, value in _numbers(metrics).items():
             if name != "epoch":
                 writer.add_scalar(name, value, epoch)
-        writer.flush()  # so that it is seen as it trains, and is there after a kill
+        writer.flush()  # so that epochs are shown during training, and survive a kill
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
             results = {f"{SUMMARY_PREFIX}{name}": value for name, value in _numbers(summary).items()}
             writer = self._open(summary["epochs"] + 1)
             for part in hparams(self._asked(), results):
-                writer._get_file_writer().add_summary(part)  # add_hparams would open a run of its own
+                writer._get_file_writer().add_summary(part)  # add_hparams would start a separate run
             for name, value in results.items():
                 writer.add_scalar(name, value, summary["epochs"])
         if self._writer is not None:
             self._writer.close()
 
     def _open(self, epoch: int) -> SummaryWriter:
-        """The writer, opened late: what an earlier process wrote from this epoch on was trained again."""
+        """Return the writer, opened late: what an earlier process wrote from this epoch on is trained again."""
         if self._writer is None:
             self._writer = SummaryWriter(str(self.run.path), purge_step=epoch, filename_suffix=self._suffix)
         return self._writer
 
     def _asked(self) -> dict[str, Any]:
-        """Name and defining values, as TensorBoard takes them: it knows no lists."""
+        """Return name and defining values in TensorBoard's types, which have no lists."""
         identity = identity_values(self.run.identity)
         values = {**defining_values(self.run.config), **identity, "name": self.run.identity.name, **self.facts}
         return {

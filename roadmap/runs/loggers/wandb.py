@@ -1,8 +1,8 @@
-"""Weights & Biases: runs grouped by experiment, named by step and seed, comparable without hand work.
+"""Weights & Biases: runs grouped by experiment, and named by step and seed for comparison.
 
-Offline, the last `wandb/offline-run-*` folder of a run holds all of it: a run that goes on logs the epochs before
-once more, and the folder of the process that ended is removed, which W&B may not have written to the disk.
-Online, the server knows the epochs before, and they are not sent again. W&B's step is the epoch in both.
+Offline, the last `wandb/offline-run-*` folder of a run holds all of it: a resumed run logs the earlier epochs
+again, and removes the folder of the process that ended, which W&B may not have written to disk. Online, the server
+has the earlier epochs, and they are not sent again. W&B's step is the epoch in both modes.
 """
 
 import shutil
@@ -16,12 +16,12 @@ import wandb
 from roadmap.runs.folder import RunFolder, identity_values, read_metrics
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
-JOB_TYPE = "train"  # apart from the run that sums an experiment up
+JOB_TYPE = "train"  # distinguishes it from the run that summarizes an experiment
 SETTINGS = {
     "console": "off",
     "silent": True,
-    "init_timeout": 20,  # seconds in which the server has to answer, or the run goes on without it
-    "finish_timeout": 120,  # seconds for what is still to be sent at the end; `wandb sync` sends the rest
+    "init_timeout": 20,  # seconds for the server to answer; the run continues without it after that
+    "finish_timeout": 120,  # seconds to send the rest at the end; `wandb sync` sends what remains
     "finish_timeout_raises": True,
 }
 
@@ -30,7 +30,7 @@ class Logger:
     """A run on W&B.
 
     Raises:
-        Exception: whatever W&B raises where its service or its server is gone.
+        Exception: whatever W&B raises if its service or server is gone.
     """
 
     def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
@@ -41,8 +41,8 @@ class Logger:
             entity=spec.entity,
             mode=spec.mode.value,
             dir=run.path,
-            id=run.dashboard_id(),  # a run that goes on is one run on the dashboard too
-            resume="allow" if spec.mode is WandbMode.online else None,  # offline, the new folder replaces the old
+            id=run.dashboard_id(),  # a resumed run stays one run on the dashboard
+            resume="allow" if spec.mode is WandbMode.online else None,  # offline, a new folder replaces the old
             group=identity.experiment,
             job_type=JOB_TYPE,
             name=f"{identity.name}-seed{identity.seed}",
@@ -68,16 +68,16 @@ class Logger:
         self._try(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
 
     def _log_to(self, epoch: int, metrics: Mapping[str, Any] | None) -> None:
-        """Logs the epochs before this one that W&B lacks, as an earlier process left them, and then this one."""
+        """Log the earlier epochs that W&B lacks, from a previous process, and then this one."""
         earlier = [past for past in read_metrics(self.folder.path) if past["epoch"] < epoch]
         for values in [*earlier, *([metrics] if metrics is not None else [])]:
             if values["epoch"] > self._logged:
-                # Without commit it waits for the next step, and the last epoch would overwrite the summary.
+                # Without commit, W&B would wait for the next step, and the last epoch would overwrite the summary.
                 self.run.log(dict(values), step=values["epoch"], commit=True)
                 self._logged = values["epoch"]
 
     def _try(self, act: Callable[[], None]) -> None:
-        """Lets go of a service that does not answer, or it would complain at the end and in the runs to come."""
+        """Drop a service that does not answer, since it would report errors at the end and in later runs."""
         try:
             act()
         except Exception:
