@@ -1,4 +1,4 @@
-"""The configuration: how it is composed from words, and what it may hold."""
+"""The configuration: its composition from overrides, and its typed content."""
 
 from roadmap.config.advice import advise, advise_on_length
 from roadmap.config.command import PlannedRun, plan_run, plan_runs

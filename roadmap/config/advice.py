@@ -1,11 +1,11 @@
-"""What a configuration says that has no effect, or harms: warnings, each with its key and the way out.
+"""Warnings about settings that have no effect, or harm, each with its key and a fix.
 
-Errors stop a run (the specs raise them); what stands here may be meant. No warning is given for
+Errors stop a run (the specs raise them); these settings may be intended. There is no warning about
 
 - gradient clipping under accumulation: the norm is that of the whole update (training/update.py), in any
-  precision, where the released code clips only under AMP;
-- color jitter, which RandAugment turns off in timm: there is no key for it;
-- label smoothing beside Mixup or CutMix: it goes into the mixed targets, as in the paper.
+  precision, while the released code clips only under AMP;
+- color jitter, which RandAugment disables in timm: it has no key;
+- label smoothing beside Mixup or CutMix: it is applied to the mixed targets, as in the paper.
 """
 
 from collections.abc import Iterator
@@ -18,21 +18,21 @@ from roadmap.model.spec import NormKind
 from roadmap.training.spec import Optimizer, Schedule
 
 SMALL_NORM_BATCH = 16  # images; below it BatchNorm's error rises (figure 1 of arXiv 1803.08494)
-TINY_SCALE = 1e-4  # of LayerScale: it has to grow thousandfold before a block takes part
-# Updates. Step 12 of the micro network on digits, LayerScale 1e-6 against none, top-1 of 2 seeds each
-# (2026-11-24): 96.3 against 97.8 after 264 updates, 98.5 against 98.6 after 1,100.
+TINY_SCALE = 1e-4  # of LayerScale: it must grow by a factor of 1,000 before a block has an effect
+# Updates. Step 12 of the micro network on digits, LayerScale 1e-6 compared with none, top-1 of 2 seeds each
+# (2026-11-24): 96.3 and 97.8 after 264 updates, 98.5 and 98.6 after 1,100.
 LONG_RUN = 1_000
 
 
 def advise(config: Config) -> list[str]:
-    """Warnings that need no data, for a run that trains; empty for every configuration that is shipped."""
+    """Return warnings that need no data, for a training run; empty for every shipped configuration."""
     if config.mode is not Mode.train:
         return []
     return [*_advise_on_rates(config), *_advise_on_norms(config), *_advise_on_unused(config)]
 
 
 def advise_on_length(config: Config, updates: int) -> list[str]:
-    """Warnings that follow from the number of `updates` of a whole run, which only its data tells."""
+    """Return warnings that depend on a whole run's number of `updates`, which is known only with its data."""
     recipe, scale = config.recipe, config.model.layer_scale_init
     warnings = []
     if recipe.ema_decay is not None:
@@ -75,7 +75,7 @@ def _advise_on_rates(config: Config) -> Iterator[str]:
 
 
 def _advise_on_norms(config: Config) -> Iterator[str]:
-    """BatchNorm's two enemies. What norm a reference has is not known here."""
+    """Warn about a moving average and small batches with BatchNorm. A reference's norm is unknown here."""
     if config.reference is not None or config.model.norm is not NormKind.batchnorm:
         return
     if config.recipe.ema_decay is not None:
@@ -125,7 +125,7 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
 
 @cache
 def _read_recipe_file(name: str) -> tuple[int, float, float] | None:
-    """Total batch, learning rate and beta2 that belong together in conf/recipe; None for a name without a file."""
+    """Return the matching total batch, learning rate and beta2 of a file in conf/recipe; None without a file."""
     if not (CONF_DIR / "recipe" / f"{name}.yaml").is_file():
         return None
     values = compose(f"recipe={name}").recipe

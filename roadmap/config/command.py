@@ -1,4 +1,4 @@
-"""The runs that a command line asks for, checked before the first of them starts."""
+"""The runs of a command line, checked before the first one starts."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,8 @@ from roadmap.naming import network_name
 from roadmap.training.processes import find_place
 from roadmap.training.spec import find_rule, plan_accumulation
 
-MANY = 10  # runs whose composition takes seconds
-SEED = re.compile(r"seed=(0|[1-9]\d*)")  # a whole number to Hydra, which takes 01 for a word
+MANY = 10  # runs, whose composition takes seconds
+SEED = re.compile(r"seed=(0|[1-9]\d*)")  # an integer to Hydra, which reads 01 as a string
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class PlannedRun:
 
 
 def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
-    """Every run of `python train.py [-m] OVERRIDES...`, in the order in which Hydra starts them.
+    """Return every run of `python train.py [-m] OVERRIDES...`, in the order in which Hydra starts them.
 
     Raises:
-        ConfigError: a word that means nothing, or a sweep over nothing; says what is allowed in its place.
+        ConfigError: an unknown override or an empty sweep; lists what is allowed instead.
     """
     try:
         jobs = _split_sweep(overrides) if is_sweep else [list(overrides)]
@@ -55,7 +55,7 @@ def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
 
 
 def plan_run(cfg: DictConfig) -> PlannedRun:
-    """One composed configuration, checked as far as it can be without data and torch."""
+    """Check one composed configuration as far as possible without data and torch."""
     config = read_config(cfg)
     step = config.step.name
     if config.reference is not None and (CONF_DIR / "roadmap" / f"{step}.yaml").exists():
@@ -74,7 +74,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
 
 
 def _split_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Hydra's own reading of a sweep, glob() and choices included."""
+    """Split a sweep with Hydra's own parser, including glob() and choices."""
     if any("glob(" in word for word in overrides):
         forget_variants()
     with own_hydra() as loader:
@@ -85,7 +85,7 @@ def _split_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def _check_launcher(overrides: Sequence[str], known: Sequence[str]) -> None:
-    """Hydra itself would tell only after all else is under way."""
+    """Check the launcher's name, which Hydra would reject only after the preparations."""
     for choice in (word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")):
         if choice not in known:
             allowed = ", ".join(known)
@@ -97,7 +97,7 @@ def _check_launcher(overrides: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _compose_all(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
-    """Runs that differ in the seed alone share one composition, which takes its time."""
+    """Compose all runs; runs that differ only in the seed share one composition, since it is slow."""
     configs = []
     for job in _count(jobs):
         seeds = [word.removeprefix("seed=") for word in job if SEED.fullmatch(word)]
@@ -109,12 +109,12 @@ def _compose_all(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
 
 
 def _count(jobs: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:
-    """The same, with a bar on a terminal where they are many."""
+    """Return the jobs, with a progress bar on a terminal if there are many."""
     if len(jobs) <= MANY or not find_place().is_first:
         return jobs
     from rich.progress import track
 
-    from roadmap.console import Console  # for which `import roadmap` need not wait
+    from roadmap.console import Console  # imported here so that `import roadmap` stays fast
 
     console = Console(stderr=True)
     return track(jobs, "checking each run", console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""From words on a command line to a configuration, as Hydra composes it."""
+"""Composition of a configuration from command-line overrides, by Hydra."""
 
 import copy
 import re
@@ -18,15 +18,15 @@ from omegaconf import DictConfig
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 NUMBERED_CHOICE = re.compile(r"^(?P<group>\+?model/\w+)=(?P<choices>\d+(\s*,\s*\d+)*)$")
-# A step with designs switched, as its folder is called: +roadmap='step12_downsample,norm=batchnorm'
+# A step with design overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
 VARIANT = re.compile(r"'(?P<step>\w+),(?P<switched>\w+=\w+(,\w+=\w+)*)'")
 
-# A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, as this project names its folders.
+# A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, in this project's folder names.
 PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\s]+,\w+=[^'\"\s]+)$")
 
 
 def list_choices(group: str) -> list[str]:
-    """The files of a group in `conf/`, step2 before step10."""
+    """Return the files of a group in `conf/`, with step2 before step10."""
 
     def by_number(name: str) -> list[Any]:
         return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
@@ -35,24 +35,24 @@ def list_choices(group: str) -> list[str]:
 
 
 def compose(*overrides: str) -> DictConfig:
-    """The configuration that `python train.py OVERRIDES...` trains.
+    """Return the configuration that `python train.py OVERRIDES...` trains.
 
     Raises:
-        hydra.errors.HydraException: a group, choice or key that does not exist.
+        hydra.errors.HydraException: a group, choice or key does not exist.
     """
     return copy.deepcopy(_compose_once(tuple(prepare_overrides(overrides))))
 
 
 @cache
 def _compose_once(overrides: tuple[str, ...]) -> DictConfig:
-    """Takes a fifth of a second, and a sweep asks for each step several times: for its runs and its variants."""
+    """Compose, cached: it takes a fifth of a second, and a sweep needs each step for its runs and its variants."""
     with own_hydra():
         return hydra_compose("config", list(overrides))
 
 
 @contextmanager
 def own_hydra() -> Iterator[ConfigLoader]:
-    """Hydra over `conf/`, also inside a job of Hydra's, which it leaves as it was."""
+    """Initialize Hydra on `conf/`, also inside a Hydra job, and restore that job's state afterwards."""
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -63,12 +63,12 @@ def own_hydra() -> Iterator[ConfigLoader]:
 
 
 def prepare_overrides(overrides: Sequence[str]) -> list[str]:
-    """What users type, in the form that Hydra accepts.
+    """Convert overrides as typed by users to the form that Hydra accepts.
 
-    A choice that is a number (model/kernel_size=9) is quoted, since Hydra reads it as an integer and takes
-    only strings for choices. So is the path of a variant's file, for its comma and equals sign. A reference
-    without a file (+reference=resnet34) becomes a choice of its own, so that any timm model can be named; and so
-    does a variant, so that one sweep can hold networks that are no product of choices.
+    A numeric choice (model/kernel_size=9) is quoted, since Hydra parses it as an integer and accepts only strings
+    as choices. So is the path of a variant's file, for its comma and equals sign. A reference without a file
+    (+reference=resnet34) is registered as a choice, so that any timm model can be named. So is a variant, so that
+    one sweep can include networks that are no product of choices.
     """
     prepared = []
     for override in overrides:
@@ -103,7 +103,7 @@ def _register_variant(step: str, switched: Sequence[str]) -> None:
 
 
 def forget_variants() -> None:
-    """A glob() is over the steps, whatever variants were composed before it in this process."""
+    """Remove registered variants, so that a glob() matches only steps, whatever this process composed before."""
     choices = ConfigStore.instance().repo.get("roadmap", {})
     for name in [name for name in choices if "," in name]:
         del choices[name]

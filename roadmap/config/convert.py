@@ -1,4 +1,4 @@
-"""Plain values into frozen dataclasses, with errors that name the key, the value and what is allowed."""
+"""Conversion of plain values to frozen dataclasses. Errors name the key, the value and what is allowed."""
 
 import difflib
 import math
@@ -14,10 +14,10 @@ WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true 
 
 
 def convert(kind: Any, value: Any, key: str = "") -> Any:
-    """`value` as an instance of `kind`: a dataclass, a StrEnum, a plain type, a tuple of one, or one or None.
+    """Convert `value` to `kind`: a dataclass, a StrEnum, a plain type, a tuple of one, or one or None.
 
     Raises:
-        ConfigError: `key` (dotted) names what does not fit.
+        ConfigError: a value does not fit; names its dotted key.
     """
     if is_dataclass(kind):
         return _convert_dataclass(kind, value, key)
@@ -65,7 +65,7 @@ def _convert_dataclass(kind: Any, value: Any, key: str) -> Any:
 
 
 def explain_unknown_key(key: str, known: list[str]) -> str:
-    """A message for the dotted `key`, whose last part is none of the `known` names in that place."""
+    """Return a message for the dotted `key`, whose last part is not one of the `known` names there."""
     prefix, dot, name = key.rpartition(".")
     guess = suggest(name, known, prefix + dot)
     where = f"in {prefix}" if prefix else "at the top"
@@ -73,6 +73,6 @@ def explain_unknown_key(key: str, known: list[str]) -> str:
 
 
 def suggest(word: str, known: Sequence[str], prefix: str = "") -> str:
-    """A question that names the known word closest to `word`, or nothing."""
+    """Return a question with the known word closest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {prefix}{close[0]}?" if close else ""

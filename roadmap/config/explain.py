@@ -1,4 +1,4 @@
-"""Hydra's errors, said anew: the word that is wrong, and what is allowed in its place."""
+"""Readable versions of Hydra's errors: the wrong word, and what is allowed instead."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,18 +9,18 @@ from roadmap.config.compose import CONF_DIR, list_choices
 from roadmap.config.convert import suggest
 from roadmap.config.spec import explain_key
 
-ADDED = ("roadmap", "reference", "sweep")  # groups without a default, so that a choice of them takes a plus
+ADDED = ("roadmap", "reference", "sweep")  # groups without a default, whose choices take a plus
 
 
 def explain(error: Exception, words: Sequence[str]) -> str:
-    """A message for what Hydra raised over the `words` of a command line."""
+    """Return a message for the error that Hydra raised on the `words` of a command line."""
     text = str(error)
     if isinstance(error, OverrideParseException):
         return _explain_syntax(error.override, text.splitlines()[-2 if "See https" in text else -1])
     for pattern, answer in ANSWERS.items():
         if match := re.search(pattern, text):
             return answer(**match.groupdict())
-    if "Config group override must be" in text:  # the only one that does not name its word
+    if "Config group override must be" in text:  # the only error that does not name its word
         for word in words:
             group, _, value = word.partition("=")
             for choice in value.replace("'", "").split(","):
@@ -39,7 +39,7 @@ def _explain_syntax(word: str, reason: str) -> str:
 
 
 def _explain_group(group: str) -> str:
-    """For a word that Hydra takes for a group and finds no default of."""
+    """Return a message for a word that Hydra parses as a group without a default."""
     if group in ADDED:
         return f"{group} has no default to replace: a choice of it takes a plus, as in +{group}=NAME"
     groups = sorted({file.parent.relative_to(CONF_DIR).as_posix() for file in CONF_DIR.rglob("*/*.yaml")})

@@ -1,4 +1,4 @@
-"""From what a run left behind of its configuration back to the words and values that compose it again."""
+"""Reconstruction of a run's overrides from its saved configuration."""
 
 import json
 import re
@@ -10,29 +10,29 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from roadmap.config.compose import CONF_DIR, compose, list_choices
 
-# Told by the choice of the step, or by the seed; where files lie is no part of a configuration.
+# Given by the choice of the step or by the seed; file locations are not part of a configuration.
 NO_OVERRIDE = ("step", "seed", "reference", "output_dir")
-DESIGN = "model."  # of a step, told by its variant; a reference has none, and takes classes and drop_path from here
-NO_WORDS = ("data.note", "model.form")  # what is printed, and how a block is computed
+DESIGN = "model."  # of a step, given by its variant; a reference takes only classes and drop_path from here
+NO_WORDS = ("data.note", "model.form")  # the printed note, and the implementation of a block
 GROUPS = ("regime", "data", "recipe")
-# A text that Hydra takes without quotes, and for no number, truth value or null; of texts, digits first are quoted.
+# A string that Hydra reads unquoted, and not as a number, boolean or null; a leading digit is quoted.
 PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of `python train.py` for a run, but for its seed."""
+    """The overrides of `python train.py` for a run, without its seed."""
 
-    choice: str  # such as +roadmap=step5_inverted; empty for the network that no step names
-    variant: tuple[str, ...]  # each design switched alone
-    setting: tuple[str, ...]  # regime, data, recipe, and every key that differs from what these bring
+    choice: str  # such as +roadmap=step5_inverted; empty for a network without a step
+    variant: tuple[str, ...]  # each design override separately
+    setting: tuple[str, ...]  # regime, data, recipe, and every key that differs from their values
 
 
 def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
-    """Of the values of a config.yaml, and what the run's identity says that differs from its step.
+    """Return the overrides that reproduce a run, from its config.yaml and its identity's variant.
 
     Raises:
-        KeyError, TypeError: the values have not the shape of a configuration.
+        KeyError, TypeError: the values do not have the structure of a configuration.
     """
     setting = tuple(f"{group}={find_group_choice(group, values[group])}" for group in GROUPS)
     is_step = values["reference"] is None
@@ -44,7 +44,7 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
 
 
 def find_group_choice(group: str, own: Mapping[str, Any]) -> str:
-    """The file of that name; of a name of the run's own, that from which the fewest values differ."""
+    """Return the file of that name or, for a custom name, the file with the fewest differences."""
     choices = list_choices(group)
     if own["name"] in choices:
         return str(own["name"])
@@ -52,16 +52,16 @@ def find_group_choice(group: str, own: Mapping[str, Any]) -> str:
 
 
 def _count_differing(filed: DictConfig, own: Mapping[str, Any]) -> int:
-    """Without what follows another group."""
+    """Count differing values, without interpolations of other groups."""
     values, mine = flatten(OmegaConf.to_container(filed)), flatten(own)
     return sum(text != mine.get(key, text) for key, text in values.items() if "${" not in text)
 
 
 def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run has otherwise than `base`, or in place of a value that is missing there; `base` takes it over.
+    """Return a run's values that differ from `base` or fill a missing value in it, and update `base` with them.
 
-    A value of `base` that follows another is compared after that: where it follows the run's, no word is needed.
-    A network's follow the recipe's, which follow the regime's.
+    Interpolated values of `base` are compared after that: one that follows the run's value needs no override. The
+    network's interpolations come after the recipe's, which come after the regime's.
     """
     values = _list_leaves(OmegaConf.to_container(base))
     found = set()
@@ -71,7 +71,7 @@ def _find_differing(base: DictConfig, own: Mapping[str, Any]) -> dict[str, Any]:
         is_missing = values[key] == MISSING
         if is_missing or _show(own[key]) != _show(OmegaConf.select(base, key)):
             OmegaConf.update(base, key, own[key])
-            if not is_missing or own[key] is not None:  # None: where images lie is not published
+            if not is_missing or own[key] is not None:  # None: the images' location is not published
                 found.add(key)
     return {key: value for key, value in own.items() if key in found}
 
@@ -84,13 +84,13 @@ def compose_again(
     shared: Mapping[str, Any],
     own: Sequence[str],
 ) -> DictConfig:
-    """The configuration of a network in a regime, on data, by a recipe, with values that are shared and its own.
+    """Compose a network's configuration from regime, data, recipe, shared values and its own overrides.
 
-    Of `own`, the words that choose a group's file go before the name in `setting`.
+    In `own`, overrides that choose a group's file take precedence over the name in `setting`.
 
     Raises:
-        hydra.errors.HydraException: a choice that is no longer there.
-        omegaconf.errors.OmegaConfBaseException: a value's key is no longer there.
+        hydra.errors.HydraException: a choice no longer exists.
+        omegaconf.errors.OmegaConfBaseException: a value's key no longer exists.
     """
     choice = _find_choice(step, reference)
     named = zip(GROUPS, setting, strict=True)
@@ -105,7 +105,7 @@ def compose_again(
 
 
 def is_group_word(word: str) -> bool:
-    """Whether a word chooses the file of the regime, the data or the recipe."""
+    """Return True if an override chooses the file of the regime, the data or the recipe."""
     return word.partition("=")[0] in GROUPS
 
 
@@ -116,18 +116,18 @@ def _find_choice(step: str, reference: str | None) -> str:
 
 
 def _switch(axis: str, value: str) -> str:
-    value = "null" if value == "None" else value  # as older runs are named
+    value = "null" if value == "None" else value  # in names of older runs
     is_choice = (CONF_DIR / "model" / axis / f"{value}.yaml").exists()
     return f"model/{axis}={value}" if is_choice else f"model.{axis}={value}"
 
 
 def flatten(values: Any) -> dict[str, str]:
-    """Dotted keys and values, as they are written on a command line."""
+    """Return dotted keys and values in their command-line form."""
     return {key: _show(value) for key, value in _list_leaves(values).items()}
 
 
 def _list_leaves(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and values of nested mappings."""
+    """Return dotted keys and values of nested mappings."""
     leaves: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -138,7 +138,7 @@ def _list_leaves(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    """As YAML has it; 1.0 is written 1, as a configuration may have either for the same number."""
+    """Format as in YAML; 1.0 becomes 1, since a configuration may have either for the same number."""
     if isinstance(value, list | ListConfig):
         return f"[{','.join(map(_show, value))}]"
     if isinstance(value, float) and value.is_integer():
@@ -147,6 +147,6 @@ def _show(value: Any) -> str:
 
 
 def _write(value: Any) -> str:
-    """As Hydra reads the same value."""
+    """Format so that Hydra reads the same value."""
     is_plain = not isinstance(value, str) or PLAIN.fullmatch(value)
     return _show(value) if is_plain else repr(value)

@@ -1,4 +1,4 @@
-"""The whole configuration as one typed object, from its YAML."""
+"""The whole configuration as one typed object, read from its YAML."""
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -15,34 +15,34 @@ from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.runs.spec import LoggerSpec
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 
-GROUPS = ("setting", "+roadmap", "+reference", "+sweep")  # groups that are no keys
+GROUPS = ("setting", "+roadmap", "+reference", "+sweep")  # groups that are not keys
 
 
 class Mode(StrEnum):
     train = "train"
-    eval = "eval"  # no training: top-1 and top-5 of the weights that `init_from` names
+    eval = "eval"  # no training: top-1 and top-5 of the weights in `init_from`
 
 
 @dataclass(frozen=True)
 class StepSpec:
-    """What the configuration is called, in folders, tables and figures."""
+    """The configuration's name, in folders, tables and figures."""
 
     name: str  # the file in conf/roadmap or conf/reference
-    index: int | None  # place on the roadmap, 0 to 12 in the paper; None beside it
+    index: int | None  # position on the roadmap, 0 to 12 in the paper; None if not on it
     label: str  # in figures
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run. The YAML in `conf/` has the same shape."""
+    """The configuration of one run. The YAML in `conf/` has the same structure."""
 
     mode: Mode
-    experiment: str  # runs that are compared with each other; a folder
+    experiment: str  # folder of runs that are compared with each other
     output_dir: str  # folder of the experiments
-    seed: int  # fixes initialization, order, augmentation and mixing
-    init_from: str | None  # a torchvision or timm name, or a weights file; FILE:ema takes its averaged weights
-    retry_failed: bool  # a sweep trains its failed runs again; a single run is tried again anyway
-    reference: str | None  # a timm model to train in place of the roadmap's network
+    seed: int  # of initialization, order, augmentation and mixing
+    init_from: str | None  # a torchvision or timm name, or a weights file; FILE:ema selects its averaged weights
+    retry_failed: bool  # a sweep retries its failed runs; a single run is always retried
+    reference: str | None  # a timm model to train instead of the roadmap's network
     step: StepSpec
     model: ModelSpec
     regime: RegimeSpec
@@ -62,7 +62,7 @@ class Config:
 
 
 def read_config(cfg: DictConfig) -> Config:
-    """The typed configuration.
+    """Return the typed configuration.
 
     Raises:
         ConfigError: an unknown key, a missing value or one of the wrong type; names the key and what is allowed.
@@ -83,7 +83,7 @@ def read_config(cfg: DictConfig) -> Config:
 
 
 def explain_key(full_key: str) -> str:
-    """A message for a dotted key that does not exist, with the keys that do in the deepest place that does."""
+    """Return a message for a dotted key that does not exist, with the keys at its deepest existing level."""
     spec: Any = Config
     path = full_key.split(".")
     for depth, name in enumerate(path):
@@ -100,7 +100,7 @@ def explain_key(full_key: str) -> str:
 
 
 def list_keys(spec: Any, prefix: str = "") -> list[str]:
-    """Every dotted key that holds a value, in the order of the specs."""
+    """Return every dotted key that holds a value, in the order of the specs."""
     if not is_dataclass(spec):
         return [prefix[1:]]
     types = get_type_hints(spec)
@@ -108,7 +108,7 @@ def list_keys(spec: Any, prefix: str = "") -> list[str]:
 
 
 def _find_missing(values: Any, prefix: str = "") -> list[str]:
-    """Keys whose value is `???`; omegaconf's own search stops at the first interpolation to one of them."""
+    """Return keys with the value `???`; omegaconf's own search stops at the first interpolation of one."""
     if isinstance(values, dict):
         return [key for name in values for key in _find_missing(values[name], f"{prefix}.{name}")]
     return [prefix[1:]] if values == "???" else []

@@ -1,7 +1,7 @@
-"""A sweep as a config: `+sweep=NAME`, from `conf/sweep/`, stands for the networks that it trains.
+"""Sweeps as configurations: `+sweep=NAME`, from `conf/sweep/`, expands to the networks that it trains.
 
-Leave-one-out and sampled orders are no product of choices, which is all that Hydra sweeps over. So the word is
-replaced before Hydra sees it: by `+roadmap=` with the name of each network (roadmap/choices.py).
+Leave-one-out and sampled orders are no product of choices, which is all that Hydra can sweep over. So the override
+is replaced before Hydra parses it: by `+roadmap=` with the name of each network (roadmap/choices.py).
 """
 
 import re
@@ -38,9 +38,9 @@ from roadmap.errors import ConfigError
 
 SWEEP = "+sweep="
 SETTING = "sweep."
-# Without brackets, which zsh takes for a pattern.
+# Without brackets, which zsh would expand.
 LIST = re.compile(r"(?P<key>sweep\.(axes|choices))=(?P<names>\w+(,\w+)*)")
-NETWORK = re.compile(rf"(\+roadmap|\+reference|model[/.]({'|'.join(AXES)}))=.*")  # what a sweep chooses by itself
+NETWORK = re.compile(rf"(\+roadmap|\+reference|model[/.]({'|'.join(AXES)}))=.*")  # chosen by the sweep itself
 
 
 class Kind(StrEnum):
@@ -61,14 +61,14 @@ class SweepSpec:
     kind: Kind
 
     def names(self) -> list[str]:
-        """Of the distinct networks, as their folders are called."""
+        """Return the names of the distinct networks, as in their folders."""
         return [name for name in list_choices("roadmap") if name.startswith("step")]
 
     def describe(self) -> str:
         return "every step"
 
     def options(self) -> list[str]:
-        """What scripts/attribute.py has to be told to read the results."""
+        """Return the options that scripts/attribute.py needs to read the results."""
         return []
 
 
@@ -94,8 +94,8 @@ class OneChoiceSpec(SweepSpec):
 
 @dataclass(frozen=True)
 class ShapleySpec(SweepSpec):
-    pairs: int  # of sampled orders: each is taken with its reverse
-    order_seed: int  # of the sampling; more pairs of one seed begin with the fewer, so that runs are kept
+    pairs: int  # of sampled orders: each with its reverse
+    order_seed: int  # of the sampling; more pairs of one seed start with the same orders, so runs are kept
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
@@ -114,7 +114,7 @@ class ShapleySpec(SweepSpec):
 
 @dataclass(frozen=True)
 class GroupsSpec(SweepSpec):
-    """Every combination of the groups of choices that the paper's sections make."""
+    """Every combination of the paper's groups of choices, by section."""
 
     def names(self) -> list[str]:
         return _names_of(group_networks())
@@ -126,7 +126,7 @@ class GroupsSpec(SweepSpec):
 @dataclass(frozen=True)
 class FactorialSpec(SweepSpec):
     axes: tuple[str, ...]  # of conf/model; every choice of each
-    step: str  # which says what the other axes are
+    step: str  # which sets the other axes
 
     def __post_init__(self) -> None:
         check_axes("sweep.axes", self.axes)
@@ -155,23 +155,23 @@ SPECS: dict[Kind, type[SweepSpec]] = {
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `+sweep=NAME` in a command stands for."""
+    """The expansion of `+sweep=NAME` in a command."""
 
-    word: str  # as it was typed
+    word: str  # as typed
     spec: SweepSpec
-    others: tuple[str, ...]  # the command's words with this one in its place, without the sweep's settings
+    others: tuple[str, ...]  # the command's overrides including this one, without the sweep's settings
 
     def words(self, names: Sequence[str]) -> list[str]:
-        """The command that trains the named networks, for Hydra."""
+        """Return the command that trains the named networks, for Hydra."""
         networks = ",".join(f"'{name}'" if "," in name else name for name in names)
         return prepare_overrides([f"+roadmap={networks}" if word == self.word else word for word in self.others])
 
 
 def read_sweep(words: Sequence[str], is_sweep: bool) -> Sweep | None:
-    """The sweep that a command names; None where it names none.
+    """Return the sweep that a command names; None if it names none.
 
     Raises:
-        ConfigError: a name, setting or axis that does not exist, or a word that chooses a network beside the sweep.
+        ConfigError: an unknown name, setting or axis, or an override that chooses a network beside the sweep.
     """
     named = [word for word in words if word.startswith(SWEEP)]
     if not named:
@@ -189,7 +189,7 @@ def read_sweep(words: Sequence[str], is_sweep: bool) -> Sweep | None:
 
 
 def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
-    # Added where it is unknown: the spec, not Hydra, then says which settings this sweep has.
+    # Added with ++, so that the spec, not Hydra, reports which settings this sweep has.
     settings = ["++" + LIST.sub(r"\g<key>=[\g<names>]", setting) for setting in settings]
     try:
         values: Any = OmegaConf.to_container(compose(word, *settings).sweep)

@@ -1,4 +1,4 @@
-"""What differs between a configuration and the step that it starts from."""
+"""Differences between a configuration and the step that it is based on."""
 
 from functools import cache
 from typing import Any
@@ -7,13 +7,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from roadmap.config.compose import CONF_DIR, compose
 
-NO_DESIGN = ("form",)  # how a block is computed, not what it computes
+NO_DESIGN = ("form",)  # the implementation of a block, not its function
 
 
 def find_variant(cfg: DictConfig) -> dict[str, str]:
-    """The design choices typed on top of a step, such as {"kernel_size": "9"}; empty for the step itself.
+    """Return the design overrides on top of a step, such as {"kernel_size": "9"}; empty for the step itself.
 
-    What regime, data and recipe bring along is no variant: they are the same for all steps.
+    Values from regime, data and recipe are no variant: they are the same for all steps.
     """
     if cfg.reference is not None:
         return {}
