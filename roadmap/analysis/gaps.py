@@ -1,4 +1,4 @@
-"""How a setting moves the gap between two networks, such as the ends of the roadmap: one experiment per setting."""
+"""Effect of a setting on the gap between two networks, such as the roadmap's ends: one experiment per setting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ BLOCK = 2**32  # seeds are below it, so that no two experiments share a block
 
 @dataclass(frozen=True)
 class Gap:
-    """Top-1 of one network less that of another, in one experiment."""
+    """Top-1 of one network minus that of another, in one experiment."""
 
     experiment: str
     difference: Difference
-    effect: Difference | None  # this gap less that of the first experiment
+    effect: Difference | None  # this gap minus that of the first experiment
     p: float | None  # of the effect, Holm-corrected over all effects
 
 

@@ -1,6 +1,6 @@
-"""What data a run was trained on, so that it is resumed on no other: images, classes, names and some sizes.
+"""Record of a run's data, so that it is not resumed on other data: images, classes, names and some sizes.
 
-Neither where the files lie nor in which order they are found plays a part: a folder seen through another mount and
+It depends neither on the files' location nor on the order in which they are found: a folder under another mount and
 an archive of it are the same data.
 """
 
@@ -15,35 +15,35 @@ import numpy as np
 from roadmap.data.classes import list_names
 from roadmap.data.reading import CheckedImages, NamedImages
 
-SAMPLED = 256  # files whose sizes are looked at: a damaged one may be replaced, but not a set by its shrunk copy
+SAMPLED = 256  # files whose sizes are checked: a damaged one may be replaced, but not a set by its shrunk copy
 
 
 @dataclass(frozen=True)
 class PartRecord:
-    """Training or validation images."""
+    """Record of the training or validation images."""
 
-    images: int  # trained or evaluated on
+    images: int  # used for training or evaluation
     skipped: int  # left out under data.on_error=skip when the set was decoded
-    digest: str  # of the classes and names of the images
+    digest: str  # of the images' classes and names
     sizes: dict[str, int]  # bytes of files, evenly spaced in the order of their names
 
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The data of a run."""
+    """Record of a run's data."""
 
-    classes: list[str]  # in the order of their numbers
+    classes: list[str]  # by index
     train: PartRecord
     val: PartRecord
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits of all but the sizes."""
+        """Twelve hexadecimal digits of everything except the sizes."""
         parts = [(part.images, part.digest) for part in (self.train, self.val)]
         return hashlib.sha256(repr((self.classes, parts)).encode(errors="surrogatepass")).hexdigest()[:12]
 
     def facts(self) -> dict[str, Any]:
-        """What a run's summary says of its data."""
+        """Return the data's entries in a run's summary."""
         return {
             "train_images": self.train.images,
             "val_images": self.val.images,
@@ -51,13 +51,13 @@ class DataRecord:
         }
 
     def to_content(self) -> dict[str, Any]:
-        """Its part of a checkpoint: numbers, strings and containers."""
+        """Return its part of a checkpoint: numbers, strings and containers."""
         values = asdict(self)
         return {"classes": values.pop("classes"), "data": values}
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> "DataRecord | None":
-        """The record in a checkpoint; None in one of an earlier version.
+        """Return the record in a checkpoint; None if an earlier version wrote it.
 
         Raises:
             KeyError, TypeError: it is damaged.
@@ -69,20 +69,20 @@ class DataRecord:
 
 
 def record_data(train: CheckedImages, val: CheckedImages, totals: tuple[int, int]) -> DataRecord:
-    """A record of sets that were opened.
+    """Record opened sets.
 
     Args:
-        totals: the images of each that are trained or evaluated on, as record_part has them.
+        totals: the images of each that are used for training or evaluation, as in record_part.
     """
     classes = train.images.classes if isinstance(train.images, NamedImages) else []
     return DataRecord(list(classes), record_part(train, totals[0]), record_part(val, totals[1]))
 
 
 def record_part(images: CheckedImages, total: int) -> PartRecord:
-    """A record of a set that was opened.
+    """Record an opened set.
 
     Args:
-        total: its images that are trained or evaluated on, without those that were skipped when it was decoded.
+        total: its images that are used for training or evaluation, without those skipped when it was decoded.
     """
     skipped = images.skipped_places() if total < len(images) else []
     kept = np.delete(np.arange(len(images)), skipped).tolist()
@@ -95,13 +95,13 @@ def record_part(images: CheckedImages, total: int) -> PartRecord:
     sizes = {}
     if named is not None:
         for index in kept[:: max(-(-len(kept) // SAMPLED), 1)]:
-            with contextlib.suppress(OSError):  # reading it will say what is wrong
+            with contextlib.suppress(OSError):  # reading it will raise a clear error
                 sizes[entries[index]] = named.size_of(index)
     return PartRecord(len(kept), len(skipped), digest.hexdigest(), sizes)
 
 
 def describe_changes(old: DataRecord, new: DataRecord) -> list[str]:
-    """How other data differ from those of a record."""
+    """Describe the differences of other data from a record."""
     changes = []
     if old.classes != new.classes:
         changes.append(f"classes {list_names(old.classes)} -> {list_names(new.classes)}")
@@ -120,7 +120,7 @@ def describe_changes(old: DataRecord, new: DataRecord) -> list[str]:
 
 
 def describe_replaced(old: DataRecord, new: DataRecord) -> list[str]:
-    """A warning for each part some of whose files have another size, as if damaged ones had been replaced."""
+    """Return a warning for each part in which some files changed in size, as if damaged ones had been replaced."""
     return [
         f"{len(resized)} of {len(before.sizes)} {name} files have another size than when the run began: "
         f"{list_names(resized)}"

@@ -35,14 +35,13 @@ FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
 class Trainer:
     """Trains one network by one recipe. All randomness follows from (seed, epoch, batch).
 
-    `resume` comes first, then `fit`.
+    Call `resume` first, then `fit`.
 
     Args:
-        classes: those that the network's weights were trained on, if they were recorded: as many by the same names
-            keep their numbers.
+        classes: those that the network's weights were trained on, if recorded. Equal names keep their indices.
 
     Raises:
-        ConfigError: the batch can't be made.
+        ConfigError: the batch is impossible.
         DataError: the images are missing or not as configured.
     """
 
@@ -79,7 +78,7 @@ class Trainer:
         self.record = record_data(train, val, (self.train_batches.total, self.val_batches.total))
 
     def _follow(self, classes: Classes) -> None:
-        """Numbers the images as other classes are, if these have the same names."""
+        """Renumber the images as in other classes, if these have the same names."""
         if self.record.classes != list(classes.names) and sorted(self.record.classes) == sorted(classes.names):
             self._open_images(classes)
 
@@ -91,11 +90,11 @@ class Trainer:
         signals: StopSignals,
         warn: Callable[[str], None],
     ) -> dict[str, Any]:
-        """Trains from where `resume` left it to the last epoch; returns the results.
+        """Train from the position that `resume` set to the last epoch; return the results.
 
         Raises:
             TrainingError: a loss or a weight is not finite; names the epoch and the update.
-            Interrupted: a signal asked for it; all is saved up to the last update.
+            Interrupted: a signal requested it; everything is saved up to the last update.
         """
         position = self.position
         with progress, signals.held(), explain_worker_ends():
@@ -201,12 +200,12 @@ class Trainer:
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
     def resume(self, run: RunFolder, warn: Callable[[str], None]) -> None:
-        """Puts the training where the run's checkpoint stands, or at the start if there is none.
+        """Set the training to the run's checkpoint, or to the start if there is none.
 
         Raises:
             ChangedDataError: the checkpoint is of a training on other images.
             ConfigError: an update has more images than there are.
-            RunError: there are checkpoints, but none that can be used.
+            RunError: there are checkpoints, but none is usable.
         """
         if self.group.first(self.record) != self.record:
             raise DataError(

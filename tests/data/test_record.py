@@ -1,4 +1,4 @@
-"""What is recorded of a run's data: the same wherever and however the images lie, and another for other images."""
+"""The record of a run's data: equal for any location and form of the same images, and different for others."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def record(spec: DataSpec) -> DataRecord:
 
 
 def test_the_same_data_in_another_place_and_in_archives(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
-    """Whatever the order in an archive."""
+    """In any order in an archive."""
     expected = record(spec)
     assert (expected.train.images, expected.val.images, expected.classes) == (12, 4, ["ape", "cat"])
     assert expected.train.sizes["cat/5.jpg"] == os.path.getsize(photographs / "train/cat/5.jpg")
@@ -98,7 +98,7 @@ def test_images_in_memory_are_recorded_by_their_pixels(spec: DataSpec) -> None:
     digits = replace(spec, source=Source.digits, num_classes=10)
     before, (train, val) = record(digits), open_images(digits)
     assert record(digits) == before
-    assert len(before.train.sizes) == 239  # every sixth
+    assert len(before.train.sizes) == 239  # every sixth file
     train.images.images = np.zeros_like(train.images.images)
     assert describe_changes(before, record_data(train, val, (len(train), len(val)))) == [
         "train 1,433 images of the same names and other sizes, such as 0/0"

@@ -1,4 +1,4 @@
-"""BatchNorm of a single value per channel: known from the plan of a network, before torch refuses it."""
+"""BatchNorm of a single value per channel: detected from a network's plan, before torch refuses it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Runs that are resumed, and weights that are evaluated, on other images or classes than those of the training."""
+"""Runs that are resumed, and weights that are evaluated, on other images or classes than in training."""
 
 import functools
 import os
@@ -35,7 +35,7 @@ WORDS = (
     "data.crop_pct=1",
     "recipe.epochs=2",
     "recipe.warmup_epochs=0",
-    "recipe.total_batch=6",  # 3 updates an epoch
+    "recipe.total_batch=6",  # 3 updates per epoch
     "recipe.mixup=0",
     "recipe.cutmix=0",
     "hardware.per_device_batch=6",
@@ -67,7 +67,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(images: Path, tmp_path: Path) -> Path:
-    """A copy of them."""
+    """A copy of the images."""
     return shutil.copytree(images, tmp_path / "images")
 
 
@@ -95,7 +95,7 @@ def train(output_dir: Path, root: Path, warn: Callable[[str], None] = print, **c
 
 
 def interrupt(output_dir: Path, root: Path, **changes: Any) -> RunFolder:
-    """A run that was stopped after its fourth update, the first of the second epoch."""
+    """Return a run that was stopped after its fourth update, the first of the second epoch."""
     calls: list[int] = []
 
     def update(*arguments: Any) -> torch.Tensor:
@@ -140,7 +140,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_run_is_not_resumed_on_other_images(
     kind: str, images: Path, root: Path, undisturbed: RunFolder, read_results: Results, tmp_path: Path
 ) -> None:
-    """It stays as it is, and is resumed once the images are as they were."""
+    """It is unchanged, and is resumed once the images are restored."""
     folder = interrupt(tmp_path, root)
     saved = folder.checkpoint.read_bytes()
     change, message = CHANGES[kind]
@@ -160,7 +160,7 @@ def test_a_run_is_not_resumed_on_other_images(
 def test_a_run_is_resumed_on_the_same_images_elsewhere(
     root: Path, undisturbed: RunFolder, read_results: Results, tmp_path: Path
 ) -> None:
-    """Seen through another mount, and in an archive."""
+    """Under another mount, and in an archive."""
     interrupt(tmp_path, root)
     for part in ("train", "val"):
         with tarfile.open(tmp_path / f"{part}.tar", "w") as tar:
@@ -174,7 +174,7 @@ def test_a_run_is_resumed_on_the_same_images_elsewhere(
 
 
 def test_an_image_that_was_replaced_is_reported(root: Path, tmp_path: Path) -> None:
-    """As a damaged one is; where the cache has the old one, it is decoded anew."""
+    """For example a damaged one; if the cache has the old one, the set is decoded again."""
     interrupt(tmp_path, root)
     Image.new("RGB", (8, 8), "red").save(root / "train/cat/1.jpg")
     warnings: list[str] = []
@@ -211,7 +211,7 @@ def evaluate(output_dir: Path, root: Path, checkpoint: Path) -> Evaluation:
 def test_validation_images_of_some_classes_are_evaluated_by_name(
     root: Path, undisturbed: RunFolder, tmp_path: Path, warned: set[str]
 ) -> None:
-    """The mean over the classes, one at a time, is that of all."""
+    """The mean over the classes, evaluated one at a time, is that of all."""
     whole = evaluate(tmp_path, root, undisturbed.checkpoint)
     parts = []
     for name in CLASSES:
@@ -238,7 +238,7 @@ def test_weights_of_classes_in_another_order_are_evaluated_by_name(
 
 
 def test_a_run_keeps_the_order_of_its_classes(root: Path, tmp_path: Path) -> None:
-    """Also of those of the weights that it began with."""
+    """Also the order of the weights that it started from."""
     folder = interrupt(tmp_path, root)
     content = torch.load(folder.checkpoint, weights_only=True)
     content["classes"] = ["dog", "ape", "cat"]
