@@ -1,6 +1,6 @@
-"""What `train.py` does: check every run of a command, run each, and report on all of them.
+"""`train.py`: check every run of a command, train each, and report on all of them.
 
-A run's error is printed and recorded in its folder, and never raised, so that a sweep goes on.
+A run's error is printed and recorded in its folder, but not raised, so that a sweep continues.
 """
 
 import os
@@ -40,13 +40,13 @@ from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.together import PLACE, decide_together, record_failure
 
-HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
-SIDE_BY_SIDE = ("joblib", LAUNCHER)  # launchers whose processes are this one's children
-REQUEUE_S = 60  # in which a cluster takes the job back and ends its processes
+HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # Hydra's own flags, which train nothing
+SIDE_BY_SIDE = ("joblib", LAUNCHER)  # launchers that run in child processes
+REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
 
 
 def main(hydra_app: Callable[[], Any]) -> int:
-    """Runs the command line in `sys.argv`; the exit status is 0 only if every run of it is done."""
+    """Run the command line in `sys.argv`; the exit status is 0 only if all of its runs are done."""
     terminal.forget()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     arguments = get_args_parser().parse_args()
@@ -62,21 +62,21 @@ def main(hydra_app: Callable[[], Any]) -> int:
         check_places(_folders_of(Mode.train, plan, folders))
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
-            if arguments.multirun:  # Hydra begins it with a file, and tells of a full disk by a trace
+            if arguments.multirun:  # Hydra starts with writing a file, and reports a full disk by a traceback
                 check_room(experiment)
     except RoadmapError as error:
         show_error(error)
         return 1
-    except KeyboardInterrupt:  # nothing has begun
+    except KeyboardInterrupt:  # nothing has started
         return ENDED_BY + signal.SIGINT
     if IN_SWEEP not in os.environ:
         _advise_on_all(plan)
         for text in describe_other_settings(_folders_of(Mode.train, plan, folders)):
             warn(text)
     launcher = _find_launcher(arguments.overrides)
-    if launcher == LAUNCHER and (gpus := len(find_gpus())) > 1:  # a run on each; who names a number comes after it
+    if launcher == LAUNCHER and (gpus := len(find_gpus())) > 1:  # one run per GPU; a user's own number wins
         words = [f"hydra.launcher.n_jobs={gpus}", *words]
-    # A sweep's word is none that Hydra knows.
+    # Hydra does not know `+sweep=`, so pass its expansion.
     sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
     if sweep:
         _say_cost(sweep, arguments.overrides, _folders_of(Mode.train, plan, folders))
@@ -93,7 +93,7 @@ def _run_all(
     is_sweep: bool,
     launcher: str | None,
 ) -> int:
-    """The exit status."""
+    """Run all jobs, report on them, and return the exit status."""
     trained, evaluated = (_folders_of(mode, plan, folders) for mode in (Mode.train, Mode.eval))
     expected = _count_evaluations(evaluated) + len(evaluated)
     try:
@@ -113,7 +113,7 @@ def _run_all(
         return 1 if terminal.errors else 0
     if is_sweep and trained:
         report_sweep(trained, {planned.config.data.note for planned in plan})
-    # Files tell of every run; `terminal.errors` only of those in this process, and a launcher may have more.
+    # Files cover every run; `terminal.errors` only those in this process, while a launcher may have others.
     is_complete = _count_evaluations(evaluated) == expected and all(is_done(folder) for folder in trained)
     return 0 if is_complete and not terminal.errors else 1
 
@@ -123,7 +123,7 @@ def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFol
 
 
 def run_job(cfg: DictConfig) -> None:
-    """One run of a command."""
+    """Run one job of a command."""
     if is_stopping():
         return
     try:
@@ -132,10 +132,10 @@ def run_job(cfg: DictConfig) -> None:
             _run(planned, folder)
     except RoadmapError as error:
         show_error(error)
-        if PLACE.size > 1:  # the others may wait for this one; the launcher ends them
+        if PLACE.size > 1:  # other ranks may wait for this one; the launcher ends them
             sys.exit(1)
     except KeyboardInterrupt:
-        if not is_launchers():  # where it would end the other processes before they have saved
+        if not is_launchers():  # there it would end the other processes before they have saved
             raise
 
 
@@ -158,15 +158,15 @@ def _isolate(planned: PlannedRun, folder: RunFolder) -> None:
 
 
 def _claim(planned: PlannedRun, folder: RunFolder) -> str | None:
-    """Takes the folder of a run that is to be trained; or says why it is not."""
+    """Claim the folder of a run to train, or return why it is not trained."""
     if (reason := folder.reason_to_skip(_retries(planned))) is None:
         folder.claim()
-        reason = folder.reason_to_skip(retries=True)  # another process may have done it a moment ago
+        reason = folder.reason_to_skip(retries=True)  # another process may have just finished it
     return reason and f"{folder.path}: {reason}"
 
 
 def _retries(planned: PlannedRun) -> bool:
-    """A single command asks for its run, whatever became of it before."""
+    """Return True if failed runs are retried; a command with a single run always does."""
     return planned.config.retry_failed or not _is_sweep()
 
 
@@ -175,7 +175,7 @@ def _is_sweep() -> bool:
 
 
 def open_folder(planned: PlannedRun) -> RunFolder:
-    """The folder of a planned run; nothing is written yet."""
+    """Return the folder of a planned run, without writing anything."""
     config = planned.config
     identity = Identity(
         step=config.step.name,
@@ -201,14 +201,14 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
         if PLACE.is_first and not is_done(folder):
             folder.interrupt(str(interrupt) or "stopped by SIGINT")
         if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
-            interrupt.outer(interrupt.number, None)  # a cluster launcher's, which puts the job back in the queue
+            interrupt.outer(interrupt.number, None)  # a cluster launcher's, which requeues the job
             if not PLACE.is_first:
-                time.sleep(REQUEUE_S)  # whose end would end the first before it has done so
+                time.sleep(REQUEUE_S)  # its end would end rank 0 before rank 0 has requeued the job
         raise
     except RoadmapError as error:
         record_failure(folder, error, str(error))
         raise
-    except Exception as error:  # a defect, ours or a library's: the sweep goes on, the trace is shown
+    except Exception as error:  # a bug, ours or a library's: the sweep continues, with the traceback printed
         record_failure(folder, error, f"{type(error).__name__}: {error}")
         trace = traceback.format_exc()
         ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
@@ -247,14 +247,14 @@ def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
 
 
 def _mark_pending(folders: Sequence[RunFolder]) -> None:
-    """So that a run that a sweep has not come to yet is seen to be missing."""
+    """Mark all runs of a sweep as pending, so that those not reached yet are listed as missing."""
     for folder in folders:
-        with suppress(RoadmapError):  # told when the run is refused
+        with suppress(RoadmapError):  # reported when the run is refused
             folder.plan()
 
 
 def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
-    """A launcher may put jobs in a queue, far from this terminal."""
+    """Print where jobs run, since a launcher may queue them far from this terminal."""
     if launcher := _find_launcher(words):
         experiment = folders[0].path.parents[1]
         runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
@@ -266,7 +266,7 @@ def _find_launcher(words: Sequence[str]) -> str | None:
 
 
 def _say_cost(sweep: Sweep, words: Sequence[str], folders: Sequence[RunFolder]) -> None:
-    """What a sweep is about to train, how to know its hours, and how to read what comes out."""
+    """Print what a sweep will train, how to estimate its hours, and how to read its results."""
     if not folders:
         return
     done = sum(map(is_done, folders))
@@ -285,10 +285,10 @@ def _leave_group() -> None:
 
 
 def _remove_empty_folders(folders: Sequence[RunFolder]) -> None:
-    """Hydra makes a sweep's folder for the experiment as it is called before the swept values are known."""
+    """Remove the experiment folder that Hydra creates under the name before the swept values are known."""
     for output_dir in {folder.path.parents[2] for folder in folders}:
         for place in output_dir.glob("*/.sweep"):
-            with suppress(OSError):  # a launcher's files, or runs
+            with suppress(OSError):  # files of a launcher, or runs
                 place.rmdir()
                 place.parent.rmdir()
 
@@ -299,7 +299,7 @@ def _count_evaluations(folders: Sequence[RunFolder]) -> int:
 
 
 def _advise_on_all(plan: Sequence[PlannedRun]) -> None:
-    """Each warning once, in a sweep with the steps that it concerns."""
+    """Print each warning once, in a sweep with the steps that it concerns."""
     names = list(dict.fromkeys(planned.config.step.name for planned in plan))
     concerned: dict[str, list[str]] = {}
     for planned in plan:

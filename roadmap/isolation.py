@@ -1,4 +1,4 @@
-"""Runs of a sweep in processes of their own: a crash ends one run alone, and what stops the sweep stops all."""
+"""Runs of a sweep in separate processes: a crash ends only one run, and a stop of the sweep stops all."""
 
 import ctypes
 import os
@@ -21,26 +21,26 @@ from roadmap.machine import SHARING
 from roadmap.runs.folder import RunFolder, State
 from roadmap.training.stop import StopSignals
 
-LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
-IN_SWEEP = "CONVNET_ROADMAP_IN_SWEEP"  # set in a sweep's processes: what concerns all runs was said before
-SWEEP = "CONVNET_ROADMAP_SWEEP"  # the process of the sweep's command
-STOP = "CONVNET_ROADMAP_STOP"  # a file that is there once the sweep is to stop
+LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
+IN_SWEEP = "CONVNET_ROADMAP_IN_SWEEP"  # set in a sweep's processes, which print no messages about all runs
+SWEEP = "CONVNET_ROADMAP_SWEEP"  # process ID of the sweep's command
+STOP = "CONVNET_ROADMAP_STOP"  # a file that exists once the sweep must stop
 PROGRAM = CONF_DIR.parent / "train.py"
-SET_PARENT_DEATH_SIGNAL = 1  # Linux's prctl
+SET_PARENT_DEATH_SIGNAL = 1  # constant of Linux's prctl
 LOOK_EVERY_S = 1
 LOOKS_IN_GRACE = 5
-ENDED_BY = 128  # plus the number of a signal: the exit status of a process that it ended
+ENDED_BY = 128  # plus the signal's number: the exit status of a process that a signal ended
 
 
 def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
-    """Trains the run that `words` name; says how its process ended, if it was a signal that it did not survive."""
+    """Train the run that `words` name; return how its process ended if a signal killed it."""
     with deal_gpu() as gpu:
         command = [sys.executable, str(PROGRAM), *words]
         environment = {**os.environ, **gpu, IN_SWEEP: "1"}
         with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
             status = process.wait()
     if status >= 0:
-        return None  # it has told by itself what there was to tell
+        return None  # the process has reported everything itself
     number = signal.Signals(-status)
     hint = " (often the system's answer to a lack of memory)" if number is signal.SIGKILL else ""
     error = f"its process was ended by {number.name}{hint}"
@@ -54,9 +54,9 @@ def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
 
 @contextmanager
 def stop_side_by_side() -> Iterator[list[signal.Signals]]:
-    """In a sweep's own process: a signal has what trains save, in whatever process it does, and nothing new start.
+    """Turn a signal to the sweep's process into a stop: trainings save, in any process, and nothing new starts.
 
-    The signal is noted in the list. A second Ctrl-C ends the launcher, which kills its processes.
+    The signal is added to the list. A second Ctrl-C ends the launcher, which kills its processes.
     """
     noted: list[signal.Signals] = []
     folder = tempfile.mkdtemp(prefix="convnet-roadmap-")
@@ -81,41 +81,41 @@ def stop_side_by_side() -> Iterator[list[signal.Signals]]:
 
 
 def is_stopping() -> bool:
-    """Whether the sweep of this process was asked to stop, or is gone: nothing new is to start."""
+    """Return True if this process's sweep was asked to stop, or has died: nothing new may start."""
     parent, stop = _watch_sweep(), os.environ.get(STOP)
     return (stop is not None and Path(stop).exists()) or parent not in (None, os.getppid())
 
 
 def is_launchers() -> bool:
-    """Whether this is one of several processes that a launcher has for a sweep's runs."""
+    """Return True if this is one of a launcher's processes for a sweep's runs."""
     return _watch_sweep() is not None
 
 
 @cache
 def _watch_sweep() -> int | None:
-    """The sweep's process, if it is the parent of this one; a cluster's jobs outlive the command that sent them.
+    """Return the sweep's process, if it is this one's parent; a cluster's jobs outlive the submitting command.
 
-    Once that is asked to stop, or is gone, what trains in its processes saves and ends. Without it, joblib's would
-    train on, each what it had taken from the queue.
+    Once it is asked to stop, or has died, trainings in its processes save and end. Otherwise joblib's processes
+    would continue with the runs that they had taken from the queue.
     """
     sweep = os.environ.get(SWEEP)
     if sweep is None or sweep == str(os.getpid()):
         return None
     parent = os.getppid() if sweep == str(os.getppid()) else None
-    for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal, which sends them to the sweep's process too
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to the sweep's process too
         signal.signal(number, signal.SIG_IGN)
-    if parent is not None:  # as `timeout` does; where it is not the parent, SIGTERM tells that the parent has died
+    if parent is not None:  # sent by `timeout`; if it is not the parent, SIGTERM means that the parent has died
         signal.signal(signal.SIGTERM, _leave_to_sweep)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     return parent
 
 
 def _leave_to_sweep(number: int, frame: FrameType | None) -> None:
-    """Between trainings, which are asked to stop by the sweep's file. Ignored, the signal would not reach them."""
+    """Do nothing between trainings, which the sweep's file stops. If ignored, the signal would not reach them."""
 
 
 def _end_with(parent: int | None) -> None:
-    """Asks the training under way to stop once the sweep is to, and ends the process some time after its parent."""
+    """Ask the current training to stop once the sweep must, and end this process some time after its parent."""
     idle = 0
     while idle < LOOKS_IN_GRACE:
         time.sleep(LOOK_EVERY_S)
@@ -123,15 +123,15 @@ def _end_with(parent: int | None) -> None:
         is_gone = parent is not None and os.getppid() != parent
         if training is not None and training.received is None and (is_gone or Path(os.environ[STOP]).exists()):
             os.kill(os.getpid(), signal.SIGTERM)
-        idle = idle + 1 if is_gone and training is None else 0  # it may be writing how its run ended
+        idle = idle + 1 if is_gone and training is None else 0  # it may be recording how its run ended
     os._exit(ENDED_BY + signal.SIGTERM)
 
 
 @contextmanager
 def deal_gpu() -> Iterator[Mapping[str, str]]:
-    """Environment variables that give a process the GPU with the fewest runs and a part of the cores, for a while.
+    """Yield environment variables that reserve the GPU with the fewest runs and a share of the cores.
 
-    Each GPU has numbered places, held by locks, so that several sweeps of one user share a machine.
+    Each GPU has numbered slots, held by locks, so that several sweeps of one user can share a machine.
     """
     gpus = find_gpus()
     place = 0
@@ -148,13 +148,13 @@ def deal_gpu() -> Iterator[Mapping[str, str]]:
 
 
 def find_gpus() -> list[str]:
-    """The NVIDIA GPUs that this process may use, by number or name."""
+    """Return the NVIDIA GPUs that this process may use, by index or name."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in visible.split(",") if name not in ("", "-1")]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    names = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]  # not the parts of one
+    names = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]  # without MIG partitions
     return [str(number) for number in range(len(names))] if listed.returncode == 0 else []
 
 
@@ -165,6 +165,6 @@ def _folder() -> Path:
 
 
 def _end_with_parent() -> None:
-    """Asks the new process to stop, which it does after saving, when the sweep is killed."""
+    """Make the new process receive SIGTERM if the sweep is killed, so that it saves and stops."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)

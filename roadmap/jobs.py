@@ -1,4 +1,4 @@
-"""One run from its configuration to its summary: the place where the rooms meet."""
+"""One run from its configuration to its summary, which connects all packages."""
 
 import gc
 import platform
@@ -39,19 +39,19 @@ from roadmap.training.update import Evaluation, evaluate
 
 
 def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Trains in a claimed folder, from its checkpoint if there is one; returns the summary.
+    """Train in a claimed folder, from its checkpoint if there is one; return the summary.
 
-    Out of memory, it goes on once more with half the micro-batch and twice the accumulation, or with half the
-    dataloader workers if one of them was ended for lack of memory. Processes of a group don't: those that had
-    memory enough would wait for the other.
+    If memory runs out, retry once with at most half the micro-batch and more gradient accumulation, or with half
+    the dataloader workers if one of them was killed for lack of memory. Ranks of a process group do not retry,
+    since those with enough memory would wait for the others.
 
     Args:
         console: shows the progress.
-        warn: hears what has no effect or harms in a run of this length, and what went wrong without ending it.
+        warn: called with settings that have no effect or harm in a run of this length, and with nonfatal problems.
 
     Raises:
-        RoadmapError: data, weights, batch or device can't be used, or a loss or weight is not finite.
-        Interrupted: a signal asked for it; all is saved up to the last update.
+        RoadmapError: data, weights, batch or device are unusable, or a loss or weight is not finite.
+        Interrupted: a signal requested it; everything is saved up to the last update.
     """
     with StopSignals() as signals:
         try:
@@ -60,7 +60,7 @@ def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[s
             if not error.workers or join_group().place.size > 1:
                 raise
             reason, workers = f"{error} with hardware.workers={error.workers}", error.workers // 2
-        gc.collect()  # the frames of the error held the other workers until here
+        gc.collect()  # the error's frames held the other workers until here
         warn(f"{reason}; going on with {workers}")
         fewer = replace(config, hardware=replace(config.hardware, workers=workers))
         return _train_in_memory(fewer, folder, console, warn, signals)
@@ -84,7 +84,7 @@ def _train_in_memory(
         if not smaller:
             why = rule.obstacle(max(images_at_once // 2, 1)) or "there is no smaller micro-batch"
             raise TrainingError(f"{reason}. {why}: choose a device with more memory or another network") from error
-    gc.collect()  # the frames of the error held the network until here
+    gc.collect()  # the error's frames held the network until here
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
     warn(f"{reason}; going on with {smaller[-1]}")
@@ -122,7 +122,7 @@ def _train(
     with signals.held():
         try:
             results = trainer.fit(folder, logger, progress, signals, warn)
-        except BaseException:  # Ctrl-C too: the dashboard should show how the run ended
+        except BaseException:  # also Ctrl-C, so that the dashboard shows how the run ended
             logger.finish(None)
             raise
         summary = folder.finish(
@@ -135,7 +135,7 @@ def _train(
             }
         )
         logger.finish(summary)
-    if signals.received is not None:  # the run is done; a sweep is not to go on
+    if signals.received is not None:  # the run is done, but a sweep must stop
         raise signals.stop()
     return summary
 
@@ -148,13 +148,13 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     Raises:
         RoadmapError: data, weights or device can't be used.
     """
-    assert config.init_from is not None  # as Config has it
+    assert config.init_from is not None  # guaranteed by Config
     group = join_group()
     device = pick_device(config.hardware, group.place.local_rank)
-    images = open_validation(config.data, find_classes(config))  # before weights are downloaded for nothing
+    images = open_validation(config.data, find_classes(config))  # before weights are downloaded in vain
     states = read_source(config.init_from)
     network = build_network(config)
-    for state in states.values():  # an error before anything is evaluated
+    for state in states.values():  # raises before anything is evaluated
         import_weights(network, state, config.init_from)
     batch_size = config.hardware.per_device_batch
     share = Share(group.place.rank, group.place.size)
@@ -170,7 +170,7 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
 
 
 def build_network(config: Config) -> nn.Module:
-    """The network on the CPU, so that a seed gives the same weights on any device."""
+    """Build the network on the CPU, so that a seed gives the same weights on any device."""
     seed_everything(config.seed)
     return build(config.model, config.regime, config.reference, config.data.image_size)
 
@@ -193,7 +193,7 @@ def warn_of_other_classes(weights: Classes, data: Sequence[str], warn: Callable[
 
 
 def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
-    """What is known before training: the network's cost on these images, and the paper's figures for it."""
+    """Return what is known before training: the network's cost on these images, and the paper's figures for it."""
     cost = measure_cost(
         lambda: build(config.model, config.regime, config.reference, config.data.image_size),
         config.data.image_size,
@@ -209,7 +209,7 @@ def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
 
 
 def describe_device(device: torch.device) -> str:
-    """Its name and, for a CPU, the number of threads that torch uses."""
+    """Return the device's name and, for a CPU, torch's number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

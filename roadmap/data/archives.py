@@ -1,7 +1,7 @@
-"""Images in tar archives, WebDataset's shards among them, and in Hugging Face's data sets.
+"""Images in tar archives, including WebDataset shards, and in Hugging Face data sets.
 
-timm's own datasets replace a damaged image by the next one without a word, and its WebDataset reader streams, so
-that an epoch can't begin in its middle. Here an archive is listed once, and each image is read at its place.
+timm's own datasets silently replace a damaged image by the next one, and its WebDataset reader streams, so an epoch
+cannot be resumed. Here an archive is listed once, and each image is read at its offset.
 """
 
 import os
@@ -21,31 +21,30 @@ from roadmap.data.pixels import Pixels, decode_image
 from roadmap.data.samples import key_of, list_samples
 from roadmap.errors import DataError, first_line
 
-UNLABELED = (-1, None)  # in a split of Hugging Face
+UNLABELED = (-1, None)  # in a Hugging Face split
 
 
 @dataclass(frozen=True)
 class Member:
-    """One image of an archive: a stretch of its bytes."""
+    """One image of an archive: a range of its bytes."""
 
     archive: Path
     name: str
     offset: int
     size: int
     label: int
-    time: int  # when the archive was changed, ns
+    time: int  # the archive's modification time, ns
 
 
 class TarImages:
-    """The images of uncompressed tar archives, which may be read by several threads and processes.
+    """Images of uncompressed tar archives, which several threads and processes may read.
 
-    Classes are as timm's: those of a WebDataset are numbers or names, in `.cls` or as `label` in `.json` beside an
-    image; if no image has a label, they are named by the folder of an image, or by its archive where it is in none.
-    Names are numbered as in an image folder, by their plain order; timm's order differs where they differ in case
-    or hold numbers.
+    Classes are as in timm: those of a WebDataset are numbers or names, in `.cls` or as `label` in `.json` beside an
+    image; if no image has a label, the class is the image's folder, or its archive if it is in no folder. Names are
+    sorted as in an image folder; timm's order differs if they differ in case or contain numbers.
 
     Raises:
-        DataError: an archive can't be read or has no images, or some of its labels can't be used.
+        DataError: an archive is unreadable or has no images, or some of its labels are unusable.
     """
 
     def __init__(self, archives: Sequence[Path], num_classes: int):
@@ -114,13 +113,12 @@ class TarImages:
 
 
 class HubImages:
-    """A split of one of Hugging Face's data sets with the columns `image` and `label`, on disk or downloaded.
+    """A split of a Hugging Face data set with the columns `image` and `label`, on disk or downloaded.
 
-    Labels are numbers, with or without names, or names. A split that has none, which the hub marks by -1, is passed
-    over.
+    Labels are numbers, with or without names, or names. A split without labels (marked by -1) is skipped.
 
     Raises:
-        DataError: the library is missing, the data set or its split can't be loaded, or a label can't be used.
+        DataError: the library is missing, the data set or its split cannot be loaded, or a label is unusable.
     """
 
     def __init__(self, name: str, splits: Sequence[str], num_classes: int):
@@ -160,7 +158,7 @@ class HubImages:
             return file.seek(0, os.SEEK_END)
 
     def origin_of(self, index: int) -> str:
-        """See `reading.origin_of`. The library gives what is in a data set a fingerprint."""
+        """See `reading.origin_of`. The library computes a fingerprint of a data set's content."""
         fingerprint = self.reader.dataset._fingerprint
         return f"\0{self.root}\0{self.split}\0{fingerprint}\0{index}\0{self.labels[index]}"
 
@@ -174,7 +172,7 @@ def _class_of_archive(path: Path, archives: Sequence[Path]) -> str:
 
 
 def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label | None]]:
-    """timm's reader of the first of the splits that has labels, that split, and its labels."""
+    """Return timm's reader of the first split that has labels, the split's name, and its labels."""
     try:
         import datasets
     except ImportError as error:
@@ -196,7 +194,7 @@ def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label 
             without = split
     except DataError:
         raise
-    except Exception as error:  # the library's, the network's and the file system's errors share no base
+    except Exception as error:  # errors of the library, the network and the file system have no common base
         raise DataError(f"hfds/{name} can't be loaded: {first_line(error)}") from error
     if without:
         raise DataError(f"hfds/{name} has no labels in its split {without}")

@@ -1,4 +1,4 @@
-"""Which images: the embedded digits, CIFAR from torchvision, or files: folders, tar archives, Hugging Face's.
+"""Sources of images: the embedded digits, CIFAR from torchvision, or files: folders, tar archives, Hugging Face's.
 
 `digits.npz` holds UCI's Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998; CC BY 4.0), the 1,797
 images of its test part with 0 to 16 in each pixel: scikit-learn's load_digits, which takes a second to import.
@@ -30,13 +30,13 @@ from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")
 DIGITS = Path(__file__).with_name("digits.npz")
-HUB = "hfds/"  # a root that begins with it names a data set of Hugging Face, in timm's notation
+HUB = "hfds/"  # prefix of a root that names a Hugging Face data set, in timm's notation
 HOLDOUT_SEED = 0  # the same images for every run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
 
 class ImageArray:
-    """Images that are held in memory, uint8 (N, H, W, 3), with labels (N,) and the names of their classes."""
+    """Images in memory, uint8 (N, H, W, 3), with labels (N,) and class names."""
 
     def __init__(
         self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None, root: str = "memory"
@@ -66,7 +66,7 @@ class ImageArray:
 
 
 class PartOfImages:
-    """Some of a set's images, by number."""
+    """A subset of a set's images, by index."""
 
     def __init__(self, images: NamedImages, places: np.ndarray):
         self.images = images
@@ -98,13 +98,13 @@ class PartOfImages:
 def open_images(
     data: DataSpec, download: bool = True, recorded: Classes | None = None
 ) -> tuple[CheckedImages, CheckedImages]:
-    """Training and validation images; with data.holdout, both are parts of the training images.
+    """Return training and validation images; with data.holdout, both are parts of the training images.
 
-    Classes are numbered by the names of the training images' classes; the validation images may lack some.
+    Classes are indexed by the training images' class names; the validation images may lack some.
 
     Args:
-        download: CIFAR, where it is not here.
-        recorded: the classes that weights were trained on, which then number these.
+        download: download CIFAR if it is missing.
+        recorded: the classes that weights were trained on, whose indices are then used.
 
     Raises:
         DataError: a folder is missing or empty, there are validation images of other classes, the number of classes
@@ -144,7 +144,7 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
 
 
 def _hold_out(images: NamedImages, count: int) -> tuple[Images, Images]:
-    """The images without `count` of them, and those."""
+    """Return the images without `count` of them, and the held-out ones."""
     if count >= len(images):
         raise DataError(f"data.holdout={count}: there are only {len(images):,} training images")
     drawn = np.random.default_rng(HOLDOUT_SEED).permutation(len(images))
@@ -152,19 +152,19 @@ def _hold_out(images: NamedImages, count: int) -> tuple[Images, Images]:
 
 
 def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedImages:
-    """The validation images alone, for an evaluation without training images.
+    """Return only the validation images, for an evaluation without training images.
 
     Args:
-        recorded: the classes that weights were trained on, which then number these; the images may lack some.
+        recorded: the classes that weights were trained on, whose indices are then used; the images may lack some.
 
     Raises:
-        DataError: as open_images does.
+        DataError: as open_images.
     """
     if data.source is not Source.folder or data.holdout:
         return open_images(data, recorded=recorded)[1]
     images = _open_part(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES, data.num_classes)
     if not match_recorded(images, recorded):
-        if are_numbers(images.classes):  # which need no others
+        if are_numbers(images.classes):  # which need no training images
             match_classes(images, Classes([str(number) for number in range(data.num_classes)], "data.num_classes"))
         _check_class_count(images, data.num_classes)
     warn_of_empty(images)
@@ -185,7 +185,7 @@ def _open_digits() -> tuple[ImageArray, ImageArray]:
 def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[ImageArray, ImageArray]:
     try:
         train, val = (kind(root, train=is_train, download=download) for is_train in (True, False))
-    except Exception as error:  # urllib's, torchvision's and the file system's errors share no base
+    except Exception as error:  # errors of urllib, torchvision and the file system have no common base
         if not download:
             raise DataError(f"{kind.__name__} has not been downloaded") from error
         reason = str(error).strip().splitlines()[0]
@@ -200,7 +200,7 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
 
 
 def _open_part(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedImages:
-    """Training or validation images of a root, by what is there: archives, or folders of image files."""
+    """Return the training or validation images of a root, from archives or folders, whichever exist."""
     if str(root).startswith(HUB):
         return HubImages(str(root).removeprefix(HUB), names, num_classes)
     _check_root(root)

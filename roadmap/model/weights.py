@@ -1,6 +1,6 @@
-"""Weights in and out: torchvision's and timm's ResNets are step 0, timm's and the paper's ConvNeXts step 12.
+"""Import and export of weights: torchvision's and timm's ResNets are step 0, timm's and the paper's ConvNeXts 12.
 
-Names differ, tensors don't, but for the 1x1 convolutions of a ConvNeXt, which the others keep as matrices.
+Only names differ, except for the 1x1 convolutions of a ConvNeXt, which the others store as matrices.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ BATCH_COUNT = ".num_batches_tracked"
 
 
 class Naming(Enum):
-    """How a library names the parts of these networks: pairs of (ours, theirs), replaced in this order."""
+    """A library's names for the parts of these networks: pairs of (ours, theirs), replaced in this order."""
 
     ours = ()
     resnet = (  # torchvision's resnet.py and timm's
@@ -60,14 +60,14 @@ class Naming(Enum):
     )
 
     def translate(self, key: str) -> str:
-        """Our name of a parameter or buffer, in this naming."""
+        """Return our name of a parameter or buffer in this naming."""
         for ours, theirs in self.value:
             key = key.replace(ours, theirs)
         return key
 
 
 def export_weights(model: nn.Module, naming: Naming) -> dict[str, Tensor]:
-    """The state dict of a step-0 or step-12 network for another library's model."""
+    """Return the state dict of a step-0 or step-12 network for another library's model."""
     matrices = (".fc1.", ".fc2.", ".pwconv1.", ".pwconv2.")
     exported = {}
     for key, tensor in model.state_dict().items():
@@ -78,19 +78,19 @@ def export_weights(model: nn.Module, naming: Naming) -> dict[str, Tensor]:
 
 
 def import_weights(model: nn.Module, state_dict: StateDict, source: str, new_head: bool = False) -> str | None:
-    """Load another library's weights, or ours, strictly: every tensor has a place and none is left over.
+    """Load another library's weights, or ours, strictly: no tensor is missing or left over.
 
     BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 did not save it, and nothing here reads it.
 
     Args:
-        new_head: keep the model's own classifier where the weights are for another number of classes.
+        new_head: keep the model's own classifier if the weights are for another number of classes.
 
     Returns:
-        A sentence that says that the classifier was not loaded; None if all was.
+        A sentence that the classifier was not loaded; None if all was loaded.
 
     Raises:
-        WeightsError: they are for other classes or belong to another architecture; names `source`, and the first
-            keys that differ.
+        WeightsError: they are for other classes or another architecture; names `source`, and the first keys that
+            differ.
     """
     own = model.state_dict()
     naming = max(Naming, key=lambda n: len({n.translate(key) for key in own} & state_dict.keys()))
@@ -192,7 +192,7 @@ def _download(source: str) -> StateDict:
             return choices[tag or "IMAGENET1K_V1"].get_state_dict(progress=True)
         if timm.is_model(name):
             return timm.create_model(source, pretrained=True).state_dict()
-    except Exception as error:  # no network, no such tag: torch.hub and the Hugging Face hub share no base
+    except Exception as error:  # no network, no such tag: torch.hub's and the hub's errors have no common base
         raise WeightsError(
             f"the weights {source} can't be downloaded: {first_line(error)}. "
             "Without a network, copy the file here and give its path"

@@ -1,9 +1,9 @@
-"""How long a run takes on this device, from a few of its updates on its own batches.
+"""Duration of a run on this device, estimated from a few updates on its own batches.
 
-Measured is what `trainer.py` repeats: an update with the reading and augmenting of its images, an evaluation,
-a checkpoint. Several runs take turns, as in `profile.py`. Batches come in one endless stream for all runs on
-the same data, and what worker processes have made in advance is thrown away before the clock starts: a queue
-that filled up while nobody trained would pass for a fast loader.
+Measures what `trainer.py` repeats: an update including reading and augmenting its images, an evaluation, a
+checkpoint. Several runs take turns, as in `profile.py`. All runs on the same data share one endless stream of
+batches. Batches that dataloader workers have prefetched are dropped before the clock starts, since a queue that was
+filled between timings would look like a fast loader.
 """
 
 import gc
@@ -30,10 +30,10 @@ from roadmap.training.learner import build_learner
 from roadmap.training.profile import NO_LR, SEED, Subject, wait
 from roadmap.training.update import Learner, evaluate, train_update
 
-MIN_SECONDS = 1.0  # of one timing; what is faster is repeated
-FEWEST = 3  # updates, or batches of an evaluation, in a timing
-POOL = 64  # different made-up images; the rest repeats them
-# Training and validation images of sets whose files may be absent, and their size in pixels (width, height).
+MIN_SECONDS = 1.0  # of one timing; shorter ones are repeated
+FEWEST = 3  # updates, or evaluation batches, per timing
+POOL = 64  # different synthetic images; the rest repeat them
+# Training and validation images of sets whose files may be missing, and their size in pixels (width, height).
 KNOWN_SETS = {
     Source.cifar10: (50_000, 10_000, (32, 32)),
     Source.cifar100: (50_000, 10_000, (32, 32)),
@@ -42,7 +42,7 @@ IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size; the mean i
 
 
 class MadeUpImages:
-    """Noise in place of images that are not here, as many and as large: already decoded, so reading is free."""
+    """Noise in place of missing images, with the same number and size: already decoded, so reading is free."""
 
     def __init__(self, count: int, size: tuple[int, int], num_classes: int):
         width, height = size
@@ -61,27 +61,27 @@ class MadeUpImages:
 
 @dataclass
 class OpenData:
-    """Batches of one data set under one recipe, shared by all runs that take them."""
+    """Batches of one data set under one recipe, shared by all runs that use them."""
 
     train: TrainData
     val_images: int
-    updates: Iterator[MicroBatches]  # without end
-    val_batches: Iterator[Batch]  # without end
-    in_advance: int  # micro-batches that worker processes may have made
+    updates: Iterator[MicroBatches]  # endless
+    val_batches: Iterator[Batch]  # endless
+    in_advance: int  # micro-batches that dataloader workers may have prefetched
     seconds: float  # to open it, in each run
-    made_up: str | None  # why the images are noise; None for the real ones
+    made_up: str | None  # why the images are noise; None for real ones
 
 
 @dataclass
 class Forecast:
-    """The measured parts of a run; each list has a value a round."""
+    """The measured parts of a run; each list has one value per round."""
 
     updates_per_epoch: int
-    evaluations: int  # passes over the validation images in an epoch: two with a moving average
+    evaluations: int  # passes over the validation images per epoch: two with a moving average
     update: list[float] = field(default_factory=list)  # seconds
     evaluation: list[float] = field(default_factory=list)  # seconds of one pass
     checkpoint: list[float] = field(default_factory=list)  # seconds
-    start: list[float] = field(default_factory=list)  # seconds to build the network, and the first update's excess
+    start: list[float] = field(default_factory=list)  # seconds to build the network, plus the first update's excess
 
     def epoch_seconds(self) -> float:
         parts = (
@@ -93,11 +93,11 @@ class Forecast:
 
 
 def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
-    """The batches of a run; noise of the same number and size where the files are not here.
+    """Open the batches of a run; with noise of the same number and size if the files are missing.
 
     Raises:
-        ConfigError: there are fewer images than an update takes.
-        DataError: as find_images does.
+        ConfigError: there are fewer images than an update needs.
+        DataError: as find_images.
     """
     started = time.perf_counter()
     train_images, val_images, made_up = find_images(data)
@@ -121,10 +121,10 @@ def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
 
 
 def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
-    """Training and validation images, and why they are made up, if they are. CIFAR is not downloaded.
+    """Return training and validation images, and why they are synthetic, if they are. CIFAR is not downloaded.
 
     Raises:
-        DataError: the images are not here, and how many they are is not known.
+        DataError: the images are missing, and their number is unknown.
     """
     try:
         train_images, val_images = open_images(data, download=False)
@@ -151,7 +151,7 @@ def forecast(
     rounds: int,
     report: Callable[[str], None] = lambda name: None,
 ) -> list[Forecast]:
-    """`rounds` timings of each run in turn; `report` hears each name beforehand. `folder` takes checkpoints."""
+    """Time each run in `rounds` rounds; `report` gets each name beforehand. `folder` is for checkpoints."""
     results = [
         Forecast(data.train.updates, evaluations=1 + (subject.recipe.ema_decay is not None))
         for subject, data in subjects
@@ -186,7 +186,7 @@ def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast)
 
 
 def _time_updates(learner: Learner, data: OpenData, count: int) -> float:
-    """Seconds of `count` updates, as the trainer makes them; losses stay on the device."""
+    """Return the seconds of `count` updates, made as by the trainer; losses stay on the device."""
     losses = torch.zeros(count, device=learner.device)
     wait(learner.device)
     started = time.perf_counter()
@@ -197,7 +197,7 @@ def _time_updates(learner: Learner, data: OpenData, count: int) -> float:
 
 
 def _time_evaluation(learner: Learner, data: OpenData) -> float:
-    """Seconds of a pass over all validation images, from as many batches as a timing needs."""
+    """Return the seconds of a pass over all validation images, extrapolated from the batches of one timing."""
     images = 0
 
     def run(count: int) -> float:
@@ -214,7 +214,7 @@ def _time_evaluation(learner: Learner, data: OpenData) -> float:
 
 
 def _time_checkpoint(learner: Learner, folder: Path) -> float:
-    """Seconds of a save, with the look at all weights before it."""
+    """Return the seconds of a save, including the check of all weights before it."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path, previous = Path(place) / "checkpoint.pt", Path(place) / "previous.pt"
         started = time.perf_counter()
@@ -229,7 +229,7 @@ def _time_checkpoint(learner: Learner, folder: Path) -> float:
 
 
 def _repeat_until_long(run: Callable[[int], float]) -> float:
-    """Seconds of one of the calls that `run` makes, from as many of them as take MIN_SECONDS."""
+    """Return the seconds per call of `run`, with as many calls as take MIN_SECONDS."""
     count = FEWEST
     while (seconds := run(count)) < MIN_SECONDS:
         count *= max(2, min(8, round(1.2 * MIN_SECONDS / seconds)))

@@ -1,8 +1,8 @@
-"""How fast networks infer and train on this device, and how much memory they take there.
+"""Speed of inference and training on this device, and the memory that they need.
 
-Timed is the project's own update (`update.py`) on synthetic images that lie on the device already, so that
-reading and augmenting images plays no part. The networks take turns, round by round, so that a machine that
-is busy for a while slows all of them; each is built anew for its turn and is then alone in memory.
+Times the project's own update (`update.py`) on synthetic images that are already on the device, so that reading and
+augmenting images has no influence. The networks take turns, round by round, so that a temporarily busy machine
+slows all of them alike; each is built again for its turn and is then alone in memory.
 """
 
 import gc
@@ -28,14 +28,14 @@ from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 from roadmap.training.update import Learner, train_update
 
-MIN_SECONDS = 0.2  # of one timing; what is faster is repeated
+MIN_SECONDS = 0.2  # of one timing; shorter calls are repeated
 SEED = 0  # of weights, images and mixing, the same for all networks and rounds
-NO_LR = 0.0  # an update with it does all its work and leaves the weights alone, so the loss stays finite
+NO_LR = 0.0  # the update does all its work but leaves the weights unchanged, so the loss stays finite
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to measure, and what an update of it needs."""
+    """A network to measure, and everything that its update needs."""
 
     name: str
     build: Callable[[], nn.Module]  # on the CPU
@@ -43,30 +43,30 @@ class Subject:
     recipe: RecipeSpec
     hardware: HardwareSpec
     device: torch.device
-    batch_size: int  # images at once; an update is made of one such batch, whatever the recipe accumulates
+    batch_size: int  # images at once; an update has one such batch, whatever the recipe accumulates
 
 
 @dataclass
 class Measurement:
     forward: list[float] = field(default_factory=list)  # images/s of each round, in evaluation mode
     update: list[float] = field(default_factory=list)  # images/s of each round, of whole updates
-    peak_memory: int | None = None  # bytes; None where the device does not tell
+    peak_memory: int | None = None  # bytes; None if the device does not report it
     out_of_memory: bool = False
 
 
 def measure(
     subjects: Sequence[Subject], rounds: int, report: Callable[[str], None] = lambda name: None
 ) -> list[Measurement]:
-    """Memory of every network, then `rounds` timings of each in turn; `report` hears each name beforehand.
+    """Measure each network's memory, then its speed in `rounds` rounds; `report` gets each name beforehand.
 
-    A network that runs out of memory is marked and left out of the rounds that follow. On a CPU the
-    operating system may end the whole process instead.
+    A network that runs out of memory is marked and skipped in later rounds. On a CPU the operating system may kill
+    the whole process instead.
 
     Raises:
-        ConfigError: the batch can't be made, or an image is too small for a network.
+        ConfigError: the batch is impossible, or an image is too small for a network.
     """
     results = [Measurement() for _ in subjects]
-    gc.freeze()  # what is here stays, so that collecting a network does not search all of torch each time
+    gc.freeze()  # so that the collection of a network does not search all of torch each time
     try:
         for number in range(rounds + 1):
             for subject, result in zip(subjects, results, strict=True):
@@ -94,13 +94,13 @@ def _take_turn(subject: Subject, result: Measurement, times: bool) -> None:
 
 
 def _free_memory(device: torch.device) -> None:
-    gc.collect()  # the frames of an error held the network until here
+    gc.collect()  # an error's frames held the network until here
     if device.type != "cpu":
         torch.accelerator.empty_cache()
 
 
 def measure_rates(subject: Subject) -> tuple[float, float]:
-    """Images a second of the forward pass in evaluation mode, and of whole updates."""
+    """Return images per second of the forward pass in evaluation mode, and of whole updates."""
     learner, batch = _prepare(subject)
     learner.model.eval()
     forward = subject.batch_size / _time(lambda: _infer(learner, batch), subject.device)
@@ -110,11 +110,11 @@ def measure_rates(subject: Subject) -> tuple[float, float]:
 
 
 def measure_peak_memory(subject: Subject) -> int | None:
-    """The most bytes that tensors held at once while training, as torch's allocator counts them.
+    """Return the peak of bytes in tensors during training, as counted by torch's allocator.
 
-    That is weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither
-    the process itself nor what libraries allocate past torch. CUDA's allocator keeps the peak; for the CPU
-    it is read from the profiler's record of every allocation; Apple's GPU tells no peak.
+    This includes weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither the
+    process itself nor what libraries allocate outside torch. CUDA's allocator records the peak; for the CPU it is
+    computed from the profiler's record of every allocation; Apple's GPU reports no peak.
     """
     device = subject.device
     if device.type == "cpu":
@@ -129,14 +129,14 @@ def measure_peak_memory(subject: Subject) -> int | None:
 
 
 def find_largest_batch(subject: Subject, limit: int | None = None) -> int | None:
-    """The most images at once that fit into memory, of the sizes that share the recipe's total batch evenly.
+    """Return the most images at once that fit into memory and divide the recipe's total batch evenly.
 
-    On a GPU, sizes about twofold apart are tried, from the run's own upwards until one runs out of memory. On a
-    CPU that would end the process, so the memory of the machine, or `limit` in bytes, is held against a
-    straight line through the peaks of two small sizes; what the process needs beside its tensors is not in it.
+    On a GPU, sizes are tried in steps of about a factor of two, from the run's own size upwards until one runs out
+    of memory. On a CPU that would kill the process. So the machine's memory, or `limit` in bytes, is compared with
+    a straight line through the peaks of two small sizes; the process's memory outside tensors is not included.
 
     Returns:
-        None where not even the smallest fits, or where the device doesn't tell.
+        None if not even the smallest size fits, or if the device does not report its memory.
     """
     sizes = list_batches(subject.recipe)
     if subject.device.type == "cpu":
@@ -163,9 +163,9 @@ def _fits(subject: Subject, batch_size: int) -> bool:
 
 
 def list_batches(recipe: RecipeSpec) -> list[int]:
-    """Micro-batches that share the total batch evenly, each at least twice the one before; the last is all of it.
+    """Return micro-batch sizes that divide the total batch evenly, each at least twice the one before; last, all.
 
-    None of a single image, which BatchNorm can't take; even ones only where Mixup or CutMix pair images.
+    Excludes single images, which BatchNorm cannot process, and odd sizes if Mixup or CutMix pair images.
     """
     step = 1 if recipe.mixup == recipe.cutmix == 0 else 2
     sizes = [recipe.total_batch]
@@ -178,7 +178,7 @@ def list_batches(recipe: RecipeSpec) -> list[int]:
 def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
     small, large = (max(sizes[0], 8), max(2 * sizes[0], 16))
     low, high = (measure_peak_memory(replace(subject, batch_size=size)) for size in (small, large))
-    assert low is not None  # a CPU tells
+    assert low is not None  # a CPU reports its memory
     assert high is not None
     an_image = max((high - low) / (large - small), 0.0)
     fitting = [size for size in sizes if low + an_image * (size - small) <= limit]
@@ -186,7 +186,7 @@ def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
 
 
 def _update_twice(subject: Subject) -> None:
-    """From building to the second update: the first one only creates the optimizer's state."""
+    """Build a network and update it twice: the first update creates the optimizer's state."""
     learner, batch = _prepare(subject)
     for _ in range(2):
         train_update(learner, [batch], NO_LR)
@@ -196,18 +196,18 @@ def _peak_of_profile(run: Callable[[], None]) -> int:
     activities = [ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         run()
-        gc.collect()  # the profiler has to see that all is freed
+        gc.collect()  # so that the profiler records that everything is freed
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
     records = [event["args"] for event in events if event["name"] == "[memory]"]
-    start = records[0]["Total Allocated"] - records[0]["Bytes"]  # what earlier profiles left behind
+    start = records[0]["Total Allocated"] - records[0]["Bytes"]  # left by earlier profiles
     return max(record["Total Allocated"] for record in records) - start
 
 
 def _prepare(subject: Subject) -> tuple[Learner, Batch]:
-    """The learner, in training mode, and a batch on its device."""
+    """Return the learner, in training mode, and a batch on its device."""
     seed_everything(SEED)
     data, device = subject.data, subject.device
     learner = build_learner(subject.build(), data, subject.recipe, subject.hardware, device, subject.batch_size)
@@ -223,7 +223,7 @@ def _infer(learner: Learner, batch: Batch) -> None:
 
 
 def _time(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a call, after one that warms up; short calls are repeated and averaged."""
+    """Return the seconds of a call, after a warm-up call; short calls are repeated and averaged."""
     _time_calls(run, 1, device)
     seconds = _time_calls(run, 1, device)
     if seconds < MIN_SECONDS:
@@ -242,6 +242,6 @@ def _time_calls(run: Callable[[], object], calls: int, device: torch.device) -> 
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done its work; a GPU's calls return before."""
+    """Wait until the device has finished its work; a GPU's calls return earlier."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -1,4 +1,4 @@
-"""The loop: epochs of updates, an evaluation after each, metrics and checkpoints as it goes."""
+"""Training loop: epochs of updates, each followed by an evaluation, with metrics and checkpoints."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -140,7 +140,7 @@ class Trainer:
         position.seconds = before + time.perf_counter() - started
 
     def _close_epoch(self, position: Position, run: RunFolder, signals: StopSignals) -> dict[str, Any]:
-        """The metrics of an epoch whose updates are done."""
+        """Evaluate an epoch whose updates are done, and return its metrics."""
         started = time.perf_counter()
         batches = StoppableBatches(self.val_batches, lambda: self._stop(position, run, signals))
         validation = evaluate(self.network, batches, self.learner)
@@ -162,7 +162,7 @@ class Trainer:
         }
 
     def _stop(self, position: Position, run: RunFolder, signals: StopSignals) -> None:
-        """Ends an evaluation that a signal came into; processes of a group evaluate to the end, together."""
+        """Stop an evaluation if a signal arrived; ranks of a group evaluate to the end, together."""
         if signals.received is not None and self.group.place.size == 1:
             self._save(position, run)
             raise signals.stop()
@@ -184,7 +184,7 @@ class Trainer:
         )
 
     def _save(self, position: Position, run: RunFolder) -> None:
-        """Writes the checkpoint, unless the weights are spoiled: it would be of no use to anyone."""
+        """Write the checkpoint. Raises TrainingError if a weight is not finite."""
         losses = self.group.mean(position.losses)[: position.update].cpu()
         if not all(map(_is_finite, (self.network, self.learner.ema))):
             self._raise_not_finite("a weight is not finite", position, position.update - 1)
@@ -224,7 +224,7 @@ class Trainer:
         if checkpoint is not None:
             restore(checkpoint, position, self.network, self.learner)
         self._last_saved = _describe_position(position, run)
-        self.group.first(None)  # nobody writes before all have read
+        self.group.first(None)  # so that nobody writes before all ranks have read
         if self.group.place.is_first:
             if warning:
                 set_aside(run.checkpoint, run.damaged_checkpoint)
@@ -256,7 +256,7 @@ class Trainer:
 
 
 class StoppableBatches:
-    """Batches, with a look at whether to go on before each."""
+    """Batches, with a check before each whether to stop."""
 
     def __init__(self, batches: Iterable[Batch], look: Callable[[], None]):
         self.batches = batches
@@ -276,13 +276,13 @@ def _describe_position(position: Position, run: RunFolder) -> str:
 
 
 def _is_finite(network: nn.Module | None) -> bool:
-    """Weights and running statistics."""
+    """Return True if all weights and running statistics are finite."""
     values = () if network is None else network.state_dict().values()
     return all(bool(value.isfinite().all()) for value in values)
 
 
 def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The results of a run from its epochs: the last, and the best as picked on the validation images."""
+    """Return a run's results from its epochs: the last one, and the best one, chosen on the validation images."""
     last = history[-1]
     best = max(history, key=lambda metrics: metrics["top1"])
     keys = ("top1", "top5", "loss", "train_loss", "ema_top1")
