@@ -176,7 +176,7 @@ def build_network(config: Config) -> nn.Module:
 
 
 def find_classes(config: Config) -> Classes | None:
-    """The classes that the weights of `init_from` were trained on, which checkpoints of ours record."""
+    """Return the classes that the weights of `init_from` were trained on, if our checkpoints record them."""
     if config.init_from is None:
         return None
     names = read_classes(Path(split_source(config.init_from)[0]))
@@ -184,7 +184,7 @@ def find_classes(config: Config) -> Classes | None:
 
 
 def warn_of_other_classes(weights: Classes, data: Sequence[str], warn: Callable[[str], None]) -> None:
-    """Warns if a training begins with the outputs of as many other classes; of another number they are new."""
+    """Warn if a training starts from outputs of as many other classes; for another number, outputs are new."""
     if len(weights.names) == len(data) and sorted(weights.names) != sorted(data):
         warn(
             f"{weights.source} was trained on other classes ({list_names(weights.names)}) than the data has "

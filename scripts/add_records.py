@@ -1,12 +1,12 @@
-"""Adds the records of a series (scripts/run_series.py) to results/: a comparison of its ends, and its steps.
+"""Add the records of a series (scripts/run_series.py) to results/: a comparison of its ends, and its steps.
 
     python scripts/add_records.py records.tgz [--to results] [--commit HASH]
 
     results/NAME-ends/    comparison.csv, comparison.md and transfer.*: the ends at each stride and rate
-    results/NAME-steps/   what scripts/publish.py writes of the thirteen steps
+    results/NAME-steps/   the output of scripts/publish.py for the thirteen steps
 
-NAME is the series' own. What you write at the end of a page stays. --commit is for runs of a machine without git.
-An error is one message and exit status 1.
+NAME is the series' own. Text that you add at the end of a page is kept. --commit is for runs of a machine without
+git. An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -55,10 +55,10 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -> list[Path]:
-    """The pages that were written.
+    """Add the records, and return the written pages.
 
     Raises:
-        RunError: the archive is no series', no run in it is done, or a run has no commit.
+        RunError: the archive is not of a series, no run in it is done, or a run has no commit.
     """
     states = list(output_dir.glob(f"*{STATE_ENDING}"))
     if len(states) != 1:
@@ -90,7 +90,7 @@ def finished(experiment_dir: Path) -> list[Run]:
 
 
 def record_commit(archive: Path, output_dir: Path, commit: str | None) -> None:
-    """Puts `commit` into the summaries that have none."""
+    """Write `commit` into the summaries that have none."""
     for experiment in find_experiments(output_dir):
         for summary in (run / SUMMARY for run in seed_folders(experiment)):
             content = read_json(summary)
@@ -101,7 +101,7 @@ def record_commit(archive: Path, output_dir: Path, commit: str | None) -> None:
 
 
 def call(script: str, *words: str) -> None:
-    """RunError: the script failed; with its message."""
+    """Run another script. Raises RunError with its message if it fails."""
     command = [sys.executable, str(SCRIPTS / f"{script}.py"), *words]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -109,7 +109,7 @@ def call(script: str, *words: str) -> None:
 
 
 def describe_ends(target: Path, state: Mapping[str, Any], runs: Sequence[Run]) -> str:
-    """The page of the comparison, above what the user writes."""
+    """Return the comparison's page, without the user's text below it."""
     table = (target / "comparison.md").read_text(encoding="utf-8").strip()
     figure = "![transfer](transfer.svg)\n\n" if (target / "transfer.svg").exists() else ""
     chosen = state.get("choice", {}).get("reason")
@@ -125,7 +125,7 @@ def describe_command(state: Mapping[str, Any], phase: str) -> str:
 
 
 def describe_machine(state: Mapping[str, Any], runs: Sequence[Run]) -> str:
-    """Where the runs were trained, how many at a time, and what the series' file says of them."""
+    """Describe the machine, the number of concurrent runs, and the note in the series' file."""
     devices = " and ".join(sorted({run.device for run in runs if run.device}))
     return (
         f"Trained on {devices} with {state['cores']} cores, {state['jobs']} runs at a time, until a deadline. "
@@ -134,7 +134,7 @@ def describe_machine(state: Mapping[str, Any], runs: Sequence[Run]) -> str:
 
 
 def write_page(target: Path, text: str) -> Path:
-    """Replaces the page, but for what stands below the line that the user writes under."""
+    """Replace the page, except for the text below the line that marks the user's part."""
     page = target / "README.md"
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     page.write_text(f"{text}\n{YOURS}{before.partition(YOURS)[2]}", encoding="utf-8")

@@ -109,7 +109,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
 
 
 def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: argparse.Namespace) -> list[Path]:
-    """Prints the gaps, and writes them where --to names a folder."""
+    """Print the gaps, and write them into the folder given by --to."""
     first, last = arguments.gap
     given = arguments.std is not None
     spread = Spread(arguments.std, arguments.dof) if given else pool_experiments(candidates)

@@ -1,11 +1,11 @@
-"""Trains a series on one device until a deadline: the ends of the roadmap, then all steps at the best setting.
+"""Train a series on one device until a deadline: the ends of the roadmap, then all steps at the best setting.
 
     python scripts/run_series.py scripts/gpu_series.yaml --seconds 540 --images cifar10.tar.xz --records records.tgz
 
-The runs of a phase are one sweep of train.py, each in a process of its own (hydra/launcher=processes), in order of
+The runs of a phase are one sweep of train.py, each in a separate process (hydra/launcher=processes), in order of
 value. Every minute their records, without checkpoints, replace one archive; scripts/add_records.py adds it to
-results/. The same command goes on where it stopped. More overrides for every run go at the end of the command. An
-error is one message and exit status 1.
+results/. The same command continues where it stopped. Additional overrides for every run go at the end of the
+command. An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Series:
-    """A series under way. Its state survives in OUTPUT_DIR/NAME-series.json."""
+    """A running series. Its state is kept in OUTPUT_DIR/NAME-series.json."""
 
     spec: SeriesSpec
     output_dir: Path
@@ -61,7 +61,7 @@ class Series:
 
     @property
     def left(self) -> float:
-        """Seconds in which runs may train."""
+        """Seconds left for training."""
         return self.deadline - GRACE_S - time.monotonic()
 
     def save(self) -> None:
@@ -113,10 +113,10 @@ def device_overrides(device: str | None) -> list[str]:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """The folder that has train/ in it; `archive` is unpacked into `folder` unless that exists.
+    """Return the folder that contains train/; `archive` is unpacked into `folder` unless that exists.
 
     Raises:
-        DataError: it is no archive, or has no train/ at its top or in one folder.
+        DataError: it is no archive, or has no train/ at its top or in a single folder.
     """
     if not folder.exists():
         beside = folder.with_name(folder.name + ".new")
@@ -133,7 +133,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def train(series: Series) -> int:
-    """Both phases. The exit status is 0 if the last run or the deadline ended them."""
+    """Run both phases. The exit status is 0 if the last run or the deadline ended them."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         series.stopped = True
@@ -148,7 +148,7 @@ def train(series: Series) -> int:
 
 
 def train_phases(series: Series) -> None:
-    """The ends, unless they have chosen already, and all steps."""
+    """Train the ends, unless a setting is already chosen, and then all steps."""
     spec, state = series.spec, series.state
     if "choice" not in state:
         started, spent = time.monotonic(), state.get("ends_seconds", 0.0)
@@ -164,7 +164,7 @@ def train_phases(series: Series) -> None:
 
 
 def choose(series: Series) -> dict[str, Any]:
-    """The setting and the epochs of all steps, with the reason; see `choose_setting`."""
+    """Choose the setting and the epochs of all steps, and return them with the reason; see `choose_setting`."""
     spec = series.spec
     settings = [(stride, lr) for stride in spec.ends.stem_strides for lr in spec.ends.rates]
     folders = {setting: series.output_dir / spec.ends_experiment(*setting) for setting in settings}
@@ -183,7 +183,7 @@ def choose(series: Series) -> dict[str, Any]:
 
 
 def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: float) -> None:
-    """One sweep of train.py, stopped after `seconds` or at the deadline. Its records are archived."""
+    """Run one sweep of train.py, stopped after `seconds` or at the deadline, and archive its records."""
     seconds = min(seconds, series.left)
     if seconds <= 0 or series.stopped:
         return
@@ -193,7 +193,7 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
     launcher = ["hydra/launcher=processes", f"hydra.launcher.n_jobs={series.jobs}"]
     command = [sys.executable, str(TRAIN), "-m", *overrides, *series.overrides, *launcher]
     logger.info("%s, %.0f s: %s", name, seconds, shlex.join(["python", "train.py", *command[2:]]))
-    # In a session of its own, so that a terminal's Ctrl-C comes here alone.
+    # In its own session, so that only this process gets a terminal's Ctrl-C.
     with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, start_new_session=True) as process:
         ended = wait(series, process, time.monotonic() + seconds)
     runs = write_records(series.output_dir, series.records)
@@ -203,7 +203,7 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
 
 
 def wait(series: Series, process: subprocess.Popen[bytes], until: float) -> bool:
-    """True once the sweep has ended; at `until`, or if this process is stopped, its runs save and end: False."""
+    """Wait for the sweep and return True; at `until`, or if stopped, let its runs save and return False."""
     archived = time.monotonic()
     while process.poll() is None and time.monotonic() < until and not series.stopped:
         time.sleep(0.2)

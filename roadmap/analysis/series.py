@@ -1,4 +1,4 @@
-"""Which setting the ends of the roadmap choose for all its steps."""
+"""Choice of the setting for all steps, from the ends of the roadmap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from roadmap.analysis.folders import read_runs
 from roadmap.analysis.run import DONE
 from roadmap.errors import RunError
 
-Setting = tuple[int, float]  # stem stride and rate
+Setting = tuple[int, float]  # stem stride and learning rate
 
 
 @dataclass(frozen=True)
 class EndResult:
-    """Both ends at one setting: top-1 in percent, and seconds an epoch, the mean of both."""
+    """Both ends at one setting: top-1 in percent, and seconds per epoch, the mean of both."""
 
     first: float
     last: float
@@ -21,7 +21,7 @@ class EndResult:
 
     @property
     def gap(self) -> float:
-        """How far the last step is above the first end, in points."""
+        """Difference of the last step and the first end, in points."""
         return self.last - self.first
 
     @property
@@ -30,12 +30,12 @@ class EndResult:
 
 
 def read_ends(experiments: Mapping[Setting, Path], first: str, last: str) -> dict[Setting, EndResult]:
-    """The settings at which both networks have a finished run; that of the lowest seed counts."""
+    """Return the settings at which both networks have a finished run; the run with the lowest seed counts."""
     found = {}
     for setting, folder in experiments.items():
         try:
             done = {run.name: run for run in reversed(read_runs(folder)) if run.state == DONE}
-        except RunError:  # not begun
+        except RunError:  # not started
             continue
         ends = done.get(first), done.get(last)
         if ends[0] is None or ends[1] is None or ends[0].top1 is None or ends[1].top1 is None:
@@ -46,7 +46,7 @@ def read_ends(experiments: Mapping[Setting, Path], first: str, last: str) -> dic
 
 
 def choose_setting(ends: Mapping[Setting, EndResult]) -> Setting:
-    """Each stride's rate is the one with the best mean of both ends; of the strides, the one with the largest gap.
+    """Choose each stride's rate by the best mean of both ends, and then the stride with the largest gap.
 
     The largest gap over all rates would choose a rate that harms the first end.
     """

@@ -1,4 +1,4 @@
-"""A series as a file: the ends of the roadmap over stem stride and rate, then all steps at the best setting."""
+"""A series as a file: the roadmap's ends over stem stride and learning rate, then all steps at the best setting."""
 
 import math
 from dataclasses import dataclass
@@ -10,38 +10,38 @@ from roadmap.config.convert import convert
 from roadmap.errors import ConfigError, first_line
 
 STEPS = 13
-START_S = 10  # of a run: its process, its network, its images
-MARGIN = 0.8  # of the time that is planned: the steps between the ends may be slower
+START_S = 10  # per run: starting its process, building its network, loading its images
+MARGIN = 0.8  # part of the time that is planned: the steps between the ends may be slower
 
 
 @dataclass(frozen=True)
 class EndsSpec:
-    """The first phase: every network at every stride and rate, with seed 0."""
+    """The first phase: every network at every stride and learning rate, with seed 0."""
 
-    minutes: float  # it ends after so many, or if all its runs are done
+    minutes: float  # maximum duration; it ends earlier if all its runs are done
     first: str  # the two ends, whose difference is the gap
     last: str
-    others: tuple[str, ...]  # networks that are compared with the ends
-    stem_strides: tuple[int, ...]  # in order of value, as the rates
+    others: tuple[str, ...]  # networks to compare with the ends
+    stem_strides: tuple[int, ...]  # in order of value, like the rates
     rates: tuple[float, ...]
     overrides: tuple[str, ...]  # such as data.holdout=5000
 
 
 @dataclass(frozen=True)
 class StepsSpec:
-    """The second phase: all steps, seed after seed."""
+    """The second phase: all steps, one seed after the other."""
 
-    seeds: int  # at most
-    seeds_to_fit: int  # the epochs are as many as leave time for so many seeds
+    seeds: int  # maximum
+    seeds_to_fit: int  # the number of epochs leaves time for so many seeds
     least_epochs: int
     most_epochs: int
     overrides: tuple[str, ...]
 
     def count_epochs(self, seconds: float, jobs: int, epoch_seconds: float) -> int:
-        """As many as fit into `seconds` for `seeds_to_fit` seeds, with `jobs` runs at a time.
+        """Return the epochs that fit into `seconds` for `seeds_to_fit` seeds, with `jobs` concurrent runs.
 
         Args:
-            epoch_seconds: of one run while `jobs` runs share the device.
+            epoch_seconds: per run, while `jobs` runs share the device.
         """
         a_run = MARGIN * seconds * jobs / (STEPS * self.seeds_to_fit) - START_S
         return min(max(math.floor(a_run / epoch_seconds), self.least_epochs), self.most_epochs)
@@ -52,8 +52,8 @@ class SeriesSpec:
     """The content of a series' file, such as scripts/gpu_series.yaml."""
 
     name: str  # the experiments are NAME-ends-s2-lr0.004, ... and NAME-steps
-    note: str  # for the page of the results, such as what the images are
-    jobs: int  # runs at a time
+    note: str  # for the results page, for example about the images
+    jobs: int  # concurrent runs
     overrides: tuple[str, ...]  # of every run
     ends: EndsSpec
     steps: StepsSpec
@@ -71,7 +71,7 @@ class SeriesSpec:
             raise ConfigError(f"steps.seeds_to_fit={self.steps.seeds_to_fit}: must be from 1 to steps.seeds")
 
     def ends_experiment(self, stem_stride: int | str, lr: float | str) -> str:
-        """The experiment of the ends at one setting."""
+        """Return the name of the ends' experiment at one setting."""
         return f"{self.name}-ends-s{stem_stride}-lr{lr}"
 
     @property
@@ -79,7 +79,7 @@ class SeriesSpec:
         return f"{self.name}-steps"
 
     def ends_overrides(self) -> list[str]:
-        """The sweep of the first phase, the first stride first: Hydra varies the last override fastest."""
+        """Return the sweep of the first phase, first stride first, since Hydra varies the last override fastest."""
         ends = self.ends
         names = (ends.first, ends.last, *ends.others)
         return [
@@ -92,7 +92,7 @@ class SeriesSpec:
         ]
 
     def steps_overrides(self, stem_stride: int, lr: float, epochs: int) -> list[str]:
-        """The sweep of the second phase, seed after seed."""
+        """Return the sweep of the second phase, one seed after the other."""
         return [
             f"seed={','.join(map(str, range(self.steps.seeds)))}",
             "+sweep=roadmap",
@@ -106,10 +106,10 @@ class SeriesSpec:
 
 
 def read_series(path: Path) -> SeriesSpec:
-    """The typed content of a series' file.
+    """Return the typed content of a series' file.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value can't be used; names the file.
+        ConfigError: a key is unknown or missing, or a value is unusable; names the file.
     """
     try:
         spec = convert(SeriesSpec, yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -26,18 +26,18 @@ class Images(Protocol):
 
 @runtime_checkable
 class NamedImages(Images, Protocol):
-    """Images with names, by which they are found again in another place."""
+    """Images with names that identify them in any location."""
 
     classes: list[str]
 
     def entry_of(self, index: int) -> str:
-        """An image's class and file, such as cat/1.jpg."""
+        """Return an image's class and file, such as cat/1.jpg."""
 
     def size_of(self, index: int) -> int:
-        """Bytes of its file, or another number that changes with the image.
+        """Return the size of its file in bytes, or another number that changes with the image.
 
         Raises:
-            OSError: its file can't be found.
+            OSError: its file cannot be found.
         """
 
 
@@ -121,7 +121,7 @@ class CheckedImages:
         return Skipped([name_of(self.images, index) for index in places], len(self))
 
     def skipped_places(self) -> list[int]:
-        """The numbers of the images that this process and its workers skipped until now."""
+        """Return the indices of the images that this process and its dataloader workers have skipped so far."""
         return self._skipped.nonzero().flatten().tolist()
 
     def mark_skipped(self, places: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What runs recorded, as one archive: no checkpoints, so that results leave a machine that is lent for minutes."""
+"""Archive of run records without checkpoints, so that results can leave a machine that is lent for minutes."""
 
 import io
 import os
@@ -11,17 +11,17 @@ from roadmap.runs.files import explain_writing, make_folder
 from roadmap.runs.folder import CONFIG, METRICS, STATE, SUMMARY
 
 RECORDS = (CONFIG, STATE, METRICS, SUMMARY)
-MOST_BYTES = 2**30  # in an archive that is read; the records of a thousand long runs take a tenth
+MOST_BYTES = 2**30  # maximum in an archive to read; the records of a thousand long runs need a tenth of it
 
 
 def write_records(output_dir: Path, path: Path) -> int:
-    """Replaces `path` by an archive (.tgz) of the records under `output_dir`, and returns how many runs it has.
+    """Replace `path` by an archive (.tgz) of the records under `output_dir`, and return its number of runs.
 
-    Runs may go on meanwhile: a file that is replaced is archived as it was read. JSON files beside the experiments
-    are archived too.
+    Runs may continue meanwhile: a file that is replaced is archived as it was read. JSON files beside the
+    experiments are archived too.
 
     Raises:
-        RunError: the archive can't be written.
+        RunError: the archive cannot be written.
     """
     experiments = sorted(folder for folder in output_dir.iterdir() if folder.is_dir())
     runs = [run for experiment in experiments for run in seed_folders(experiment)]
@@ -41,10 +41,10 @@ def write_records(output_dir: Path, path: Path) -> int:
 
 
 def unpack_records(path: Path, output_dir: Path) -> None:
-    """Writes the files of such an archive under `output_dir`.
+    """Write the files of such an archive under `output_dir`.
 
     Raises:
-        RunError: it is no such archive, or holds something other than records.
+        RunError: it is not such an archive, or contains other files.
     """
     try:
         with tarfile.open(path, "r:gz") as archive:

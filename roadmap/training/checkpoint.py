@@ -58,9 +58,9 @@ def load_checkpoint(
 
 
 def read_classes(path: Path) -> list[str] | None:
-    """The names of the classes that a checkpoint of ours was trained on; None for another file, which names none.
+    """Return the class names that this project's checkpoint was trained on; None for other files, which have none.
 
-    Nothing but these is read. Who loads the weights checks the whole file.
+    Reads only the names. Loading the weights verifies the whole file.
     """
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)

@@ -106,7 +106,7 @@ class HardwareSpec:
 
 @dataclass(frozen=True)
 class BatchRule:
-    """Which micro-batches a network can be trained on, apart from those that share a batch evenly."""
+    """Conditions on a micro-batch's size, besides the even division of a batch."""
 
     pairs: bool = False  # Mixup and CutMix pair the images
     no_single: bool = False  # a BatchNorm sees one position of an image
@@ -133,12 +133,12 @@ def list_micro_batches(share: int, rule: BatchRule) -> list[int]:
 def plan_accumulation(
     total_batch: int, per_device_batch: int, devices: int = 1, rule: BatchRule = BatchRule()
 ) -> tuple[int, int]:
-    """Return the micro-batch on each device and the number of them that make one update.
+    """Return the micro-batch size per device, and the number of micro-batches per update.
 
-    The micro-batch is `per_device_batch`, or the device's share of the total batch if that is smaller.
+    The micro-batch size is `per_device_batch`, or the device's share of the total batch if that is smaller.
 
     Raises:
-        ConfigError: the devices can't share the batch evenly, or the rule forbids the micro-batch.
+        ConfigError: the devices cannot share the batch evenly, or the rule forbids the micro-batch size.
     """
     if total_batch % devices:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The ends choose a setting by a stated rule."""
+"""The ends choose a setting by a fixed rule."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ Write = Callable[..., Any]  # writes run folders; see conftest.py
 
 
 def test_a_rate_that_harms_the_first_end_is_not_chosen() -> None:
-    """At stride 2 the larger gap is that of the worse rate."""
+    """At stride 2 the worse rate has the larger gap."""
     ends = {
         (2, 0.004): EndResult(80.0, 76.0, 2.0),
         (2, 0.012): EndResult(60.0, 75.0, 2.0),

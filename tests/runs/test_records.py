@@ -1,4 +1,4 @@
-"""The records of runs travel as one archive, which holds nothing else and is read with care."""
+"""The records of runs are moved as one archive, which contains nothing else and is read safely."""
 
 import io
 import tarfile
@@ -15,7 +15,7 @@ FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json")
 
 @pytest.fixture
 def output_dir(tmp_path: Path) -> Path:
-    """Two runs, one of which is under way, with checkpoints and a series' state."""
+    """Two runs, one of them running, with checkpoints and a series' state."""
     output_dir = tmp_path / "outputs"
     for run, files in (("trial/step1,norm=x/seed0", FILES), ("trial/step12/seed3", FILES[:3])):
         folder = output_dir / run

@@ -1,4 +1,4 @@
-"""An archive that can't be added to the results says what it lacks."""
+"""An archive that cannot be added to the results is refused with the reason."""
 
 import json
 from collections.abc import Callable

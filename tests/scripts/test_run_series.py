@@ -1,4 +1,4 @@
-"""A series ends by its deadline with all that was recorded, and the same command goes on."""
+"""A series ends by its deadline with all records, and the same command continues it."""
 
 import json
 import os
@@ -35,7 +35,7 @@ steps:
   most_epochs: 1
   overrides: []
 """
-# In place of train.py: begins a run, and until it is asked to stop, or for good, does as its file says.
+# Replaces train.py: starts a run, and until it is stopped, or forever, does what its file says.
 TRAIN = """\
 import json, signal, sys, time
 from pathlib import Path
@@ -128,7 +128,7 @@ def test_the_deadline_ends_a_phase_and_the_same_command_goes_on(
 
 
 def test_records_are_archived_while_runs_go_on(series: Path) -> None:
-    """Also if the series is killed, what was recorded a moment ago is there."""
+    """Even if the series is killed, the latest records are there."""
     (series / "train.py").write_text(TRAIN)
     (series / "plan").write_text("go on")
     program = (
@@ -176,7 +176,7 @@ def test_images_are_unpacked_once(tmp_path: Path, load_script: Callable[[str], M
 
 @pytest.mark.system
 def test_a_series_on_the_cpu_from_its_ends_to_a_page_of_results(series: Path) -> None:
-    """The command of a GPU, on digits: stopped by its deadline, gone on with, and added to results."""
+    """The GPU's command, on digits: stopped by its deadline, continued, and added to results."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def call(script: str, *words: str) -> str:
