@@ -17,7 +17,7 @@ from roadmap.console import warn
 from roadmap.data.image_files import class_name, describe_left_out
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
 from roadmap.data.parts import note_choice
-from roadmap.data.pixels import Pixels, decode_image
+from roadmap.data.pixels import Pixels, check_length, decode_image
 from roadmap.data.samples import key_of, list_samples
 from roadmap.errors import DataError, first_line
 
@@ -91,7 +91,7 @@ class TarImages:
         member = self.members[index]
         with member.archive.open("rb") as file:
             file.seek(member.offset)
-            content = bytearray(file.read(member.size))
+            content = bytearray(file.read(check_length(member.size)))
         return decode_image(content), member.label
 
     def name_of(self, index: int) -> str:

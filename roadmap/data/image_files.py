@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS archives and Synology disks, with thumbnails
@@ -17,8 +17,7 @@ def is_image(name: str) -> bool:
 
 def is_ignored(path: str) -> bool:
     """Return True if part of a path is hidden, such as ._1.jpg or .ipynb_checkpoints, or is a system folder."""
-    parts = PurePosixPath(path).parts
-    return any((part.startswith(".") and part != "..") or part in SYSTEM_FOLDERS for part in parts)
+    return any((part[:1] == "." and part not in (".", "..")) or part in SYSTEM_FOLDERS for part in path.split("/"))
 
 
 def ending_of(name: str) -> str:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from roadmap.data.modes import as_rgb
 
+LARGEST_FILE = 1 << 31  # bytes; Pillow's limit of pixels takes half of them, uncompressed in 16 bits
+MOST_ELONGATED = 4096  # if evaluation resizes the short side to 256 pixels, such an image has 268 million
 Pixels = np.ndarray  # an RGB image, uint8 (H, W, 3)
 JPEG = b"\xff\xd8\xff"  # first bytes of a JPEG file
 BEFORE_A_FRAME = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # its markers, such as of tables and comments
@@ -29,10 +31,23 @@ def read_image(path: str | Path) -> Pixels:
         OSError: it cannot be opened, or is damaged or of an unknown format; Pillow also raises other exceptions.
     """
     with open(path, "rb") as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)  # 0 on some file systems, whatever the file holds
+        content = bytearray(
+            check_length(os.fstat(file.fileno()).st_size)
+        )  # 0 on some file systems, whatever the file holds
         del content[file.readinto(content) :]
         content += file.read()
     return decode_image(content)
+
+
+def check_length(length: int) -> int:
+    """Return the bytes of a file, to be read at once.
+
+    Raises:
+        ValueError: they are more than an image has.
+    """
+    if length > LARGEST_FILE:
+        raise ValueError(f"it has {length:,} bytes, and at most {LARGEST_FILE:,} are read")
+    return length
 
 
 def decode_image(content: bytearray) -> Pixels:
@@ -47,7 +62,18 @@ def decode_image(content: bytearray) -> Pixels:
 
     Raises:
         OSError: it is damaged or of an unknown format; Pillow also raises other exceptions.
+        ValueError: it has no pixels, or is so narrow that resizing its short side would take gigabytes.
     """
+    image = _decode(content)
+    height, width, _ = image.shape
+    if not image.size or max(height, width) > MOST_ELONGATED * min(height, width):
+        raise ValueError(
+            f"it has {width}x{height} pixels: one side may be at most {MOST_ELONGATED:,} times the other"
+        )
+    return image
+
+
+def _decode(content: bytearray) -> Pixels:
     if DECODE_JPEG is not None and content.startswith(JPEG) and _is_moderate(content):
         try:
             decoded = DECODE_JPEG(torch.frombuffer(content, dtype=torch.uint8))

@@ -254,3 +254,25 @@ def test_ordinary_jpegs_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> Non
     for options in ({}, {"progressive": True}, {"comment": b"a comment", "exif": b"Exif\0\0", "dpi": (72, 72)}):
         decode_image(encode("RGB", "jpeg", **options))
     assert len(decoded) == 3
+
+
+@pytest.mark.parametrize("header", [b"P6\n0 5\n255\n", b"P6\n5 0\n255\n"])
+def test_an_image_without_pixels_is_refused(header: bytes) -> None:
+    with pytest.raises(ValueError, match=r"it has (0x5|5x0) pixels"):
+        decode_image(bytearray(header))
+
+
+@pytest.mark.parametrize("size", [(1, 4097), (4097, 1)])
+def test_an_image_that_grows_without_bound_when_resized_is_refused(size: tuple[int, int]) -> None:
+    """If its one pixel becomes 256, its 60,000 become 15 million: 12 GB from 200 bytes."""
+    with pytest.raises(ValueError, match=f"it has {size[0]}x{size[1]} pixels: one side may be at most 4,096 times"):
+        decode_image(save(Image.new("RGB", size), "png"))
+    assert decode_image(save(Image.new("RGB", (1, 4096)), "png")).shape == (4096, 1, 3)
+
+
+def test_a_file_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    """As one with a hole may seem to have."""
+    with (tmp_path / "1.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match="it has 1,099,511,627,776 bytes, and at most 2,147,483,648 are read"):
+        read_image(tmp_path / "1.jpg")
