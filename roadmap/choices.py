@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from roadmap.config.compose import CONF_DIR, list_choices
 from roadmap.config.convert import suggest
+from roadmap.config.search_path import CONF_DIR, list_choices
 from roadmap.errors import ConfigError
 from roadmap.naming import network_name
 from roadmap.paper import paper_rows

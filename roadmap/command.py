@@ -3,12 +3,14 @@
 A run's error is printed and recorded in its folder, but not raised, so that a sweep continues.
 """
 
+import json
 import os
 import shlex
 import signal
 import sys
 import time
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
@@ -17,149 +19,263 @@ from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from roadmap import terminal
-from roadmap.config import Mode, PlannedRun, Sweep, advise, plan_run, plan_runs, prepare_overrides, read_sweep
-from roadmap.errors import Interrupted, RoadmapError, RunError
-from roadmap.isolation import (
-    ENDED_BY,
-    IN_SWEEP,
-    LAUNCHER,
-    find_gpus,
-    is_launchers,
-    is_stopping,
-    run_isolated,
-    stop_side_by_side,
+from roadmap.config import (
+    Command,
+    Job,
+    Mode,
+    PlannedRun,
+    SearchPath,
+    Sweep,
+    advise,
+    plan_command,
+    plan_job,
+    prepare_overrides,
+    read_search_path,
+    read_sweep,
+    use,
 )
+from roadmap.config.command import BASIC
+from roadmap.config.explain import explain
+from roadmap.config.search_path import register
+from roadmap.errors import ConfigError, Interrupted, RoadmapError, RunError
+from roadmap.isolation import ENDED_BY, HANDED, LAUNCHER, is_launchers, is_stopping, run_isolated, stop_side_by_side
+from roadmap.launch import launch, planned_of
 from roadmap.runs.files import check_room, make_folder
-from roadmap.runs.folder import Identity, RunFolder
+from roadmap.runs.folder import Identity, RunFolder, State
 from roadmap.runs.neighbours import check_places, describe_other_settings
 from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
-from roadmap.together import PLACE, decide_together, record_failure
+from roadmap.together import PLACE, decide_together, record_failure, share
 
-HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # Hydra's own flags, which train nothing
-SIDE_BY_SIDE = ("joblib", LAUNCHER)  # launchers that run in child processes
-REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
+HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
+HYDRA_RAISES = "HYDRA_FULL_ERROR"  # with it, an error of Hydra's comes here and is not printed as a trace
+REQUEUE_S = 60  # in which a cluster takes the job back and ends its processes
 
 
 def main(hydra_app: Callable[[], Any]) -> int:
     """Run the command line in `sys.argv`; the exit status is 0 only if all of its runs are done."""
     terminal.forget()
-    sys.argv[1:] = prepare_overrides(sys.argv[1:])
+    if (handed := os.environ.pop(HANDED, None)) is not None:
+        return _run_handed(PlannedRun.of_values(json.loads(handed)))
     arguments = get_args_parser().parse_args()
-    if any(getattr(arguments, name) for name in HYDRA_ANSWERS):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
-        hydra_app()
-        return 0
     try:
-        sweep = read_sweep(arguments.overrides, arguments.multirun)
-        words = expand(sweep) if sweep else arguments.overrides
-        plan = plan_runs(words, arguments.multirun)
-        folders = [open_folder(planned) for planned in plan]
-        check_places(_folders_of(Mode.train, plan, folders))
-        for experiment in {folder.path.parents[1] for folder in folders}:
-            make_folder(experiment)
-            if arguments.multirun:  # Hydra starts with writing a file, and reports a full disk by a traceback
-                check_room(experiment)
+        _check_flags(arguments)
+        search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
+        with use(search_path):
+            if any(getattr(arguments, name) for name in HYDRA_ANSWERS):
+                return _answer(hydra_app)
+            return _run_command(arguments)
     except RoadmapError as error:
         show_error(error)
         return 1
     except KeyboardInterrupt:  # nothing has started
         return ENDED_BY + signal.SIGINT
-    if IN_SWEEP not in os.environ:
-        _advise_on_all(plan)
-        for text in describe_other_settings(_folders_of(Mode.train, plan, folders)):
-            warn(text)
-    launcher = _find_launcher(arguments.overrides)
-    if launcher == LAUNCHER and (gpus := len(find_gpus())) > 1:  # one run per GPU; a user's own number wins
-        words = [f"hydra.launcher.n_jobs={gpus}", *words]
-    # Hydra does not know `+sweep=`, so pass its expansion.
-    sys.argv[1:] = [*(word for word in sys.argv[1:] if word not in arguments.overrides), *words]
+
+
+def _check_flags(arguments: Namespace) -> None:
+    """ConfigError: a flag of Hydra's that has no use here, or two that exclude each other."""
+    if arguments.config_path is not None:
+        raise ConfigError(
+            "--config-path replaces this project's configs, on which all others build: --config-dir "
+            f"{arguments.config_path} adds a folder of your own"
+        )
+    if arguments.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: a run goes on by its command, not from a file of Hydra's")
+    if arguments.resolve and not (arguments.cfg or arguments.help):
+        raise ConfigError("--resolve goes with --cfg, as in --cfg job --resolve")
+    flags = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [f"--{name.replace('_', '-')}" for name in flags if getattr(arguments, name)]
+    if len(given) > 1:
+        raise ConfigError(f"{' '.join(given)}: only one of them can be given")
+
+
+def _answer(hydra_app: Callable[[], Any]) -> int:
+    """What Hydra says by itself, as for --help."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
+    register()
+    sys.argv[1:] = prepare_overrides(sys.argv[1:])
+    wants_traces = os.environ.get(HYDRA_RAISES)
+    os.environ[HYDRA_RAISES] = "1"
+    try:
+        hydra_app()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if wants_traces == "1":
+            raise
+        raise ConfigError(explain(error, get_args_parser().parse_args().overrides)) from None
+    return 0
+
+
+def _run_command(arguments: Namespace) -> int:
+    """The exit status of a command that trains or evaluates."""
+    words = prepare_overrides(arguments.overrides)
+    if sweep := read_sweep(words, arguments.multirun):
+        words = expand(sweep)
+    asked = plan_command(words, arguments.multirun)
+    plan = [job.planned for job in asked.jobs]
+    folders = [open_folder(planned) for planned in plan]
+    trained = _folders_of(Mode.train, plan, folders)
+    check_places(trained)
+    if PLACE.is_first:
+        for experiment in {folder.path.parents[1] for folder in folders}:
+            make_folder(experiment)
+            if asked.is_sweep:  # before each of many runs tells of a full disk
+                check_room(experiment)
+    _advise_on_all(plan)
+    for text in describe_other_settings(trained):
+        warn(text)
+    typed = _flags_of(arguments) + arguments.overrides
     if sweep:
-        _say_cost(sweep, arguments.overrides, _folders_of(Mode.train, plan, folders))
-    if arguments.multirun and PLACE.is_first:
-        _mark_pending(_folders_of(Mode.train, plan, folders))
-        _say_where(arguments.overrides, folders)
-    return _run_all(hydra_app, plan, folders, arguments.multirun, launcher)
+        _say_cost(sweep, typed, trained)
+    if asked.is_sweep and PLACE.is_first:
+        _mark_pending(trained)
+        _say_where(asked.launcher, folders)
+    return _run_all(asked, plan, folders)
 
 
-def _run_all(
-    hydra_app: Callable[[], Any],
-    plan: Sequence[PlannedRun],
-    folders: Sequence[RunFolder],
-    is_sweep: bool,
-    launcher: str | None,
-) -> int:
-    """Run all jobs, report on them, and return the exit status."""
+def _flags_of(arguments: Namespace) -> list[str]:
+    """Those that say where configs are, for the commands that are shown."""
+    named = {"--config-dir": arguments.config_dir, "--config-name": arguments.config_name}
+    return [word for flag, value in named.items() if value is not None for word in (flag, value)]
+
+
+def _run_all(asked: Command, plan: Sequence[PlannedRun], folders: Sequence[RunFolder]) -> int:
+    """The exit status."""
     trained, evaluated = (_folders_of(mode, plan, folders) for mode in (Mode.train, Mode.eval))
     expected = _count_evaluations(evaluated) + len(evaluated)
+    noted: list[signal.Signals] = []
     try:
         with ExitStack() as stack:
-            noted = stack.enter_context(stop_side_by_side()) if launcher in SIDE_BY_SIDE else []
-            hydra_app()
+            if asked.has_processes:
+                noted = stack.enter_context(stop_side_by_side())
+            try:
+                launch(asked, run_job, _split_lost)
+            except Exception:
+                if not noted:
+                    raise
         if noted:
             raise Interrupted(noted[0])
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
         ERR.print(f"stopped by {number.name}; run the same command again to go on from the last checkpoint")
         return ENDED_BY + number
+    except RoadmapError as error:  # of a run that a sweeper could not do without, which has told it
+        if str(error) not in terminal.errors:
+            show_error(error)
+        return 1
+    except Exception as error:
+        _show_defect(error)
+        return 1
     finally:
         _leave_group()
         _remove_empty_folders(folders)
+    if not asked.is_known:  # the sweeper has judged its runs
+        return 0
     if not PLACE.is_first:
         return 1 if terminal.errors else 0
-    if is_sweep and trained:
+    if asked.is_sweep and trained:
         report_sweep(trained, {planned.config.data.note for planned in plan})
     # Files cover every run; `terminal.errors` only those in this process, while a launcher may have others.
     is_complete = _count_evaluations(evaluated) == expected and all(is_done(folder) for folder in trained)
     return 0 if is_complete and not terminal.errors else 1
 
 
+def _split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Of the runs that a killed process took along, those that were under way and those that had not begun."""
+    states = [open_folder(job.planned).state().get("state") for job in jobs]
+    under_way = [job for job, state in zip(jobs, states, strict=True) if state == State.running]
+    waiting = [job for job, state in zip(jobs, states, strict=True) if state in (None, State.pending)]
+    names = ", ".join(f"{job.planned.name} seed {job.planned.config.seed}" for job in under_way)
+    if len(jobs) > 1 and under_way:
+        warn(f"a process of the launcher was killed, and with it {names}; they go on alone after the others")
+    elif under_way:
+        error = "its process was killed (often the system's answer to a lack of memory)"
+        open_folder(under_way[0].planned).interrupt(error)
+        show_error(RunError(f"{names}: {error}; run the same command again to go on from the last checkpoint"))
+    else:
+        show_error(RunError("a process of the launcher was killed before a run had begun; run the command again"))
+    return under_way, waiting
+
+
 def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFolder]) -> list[RunFolder]:
     return [folder for planned, folder in zip(plan, folders, strict=True) if planned.config.mode is mode]
 
 
-def run_job(cfg: DictConfig) -> None:
-    """Run one job of a command."""
+def run_job(cfg: DictConfig) -> float | None:
+    """One run of a command, in whatever process its launcher has for it; returns its top-1 in percent.
+
+    Raises:
+        RoadmapError: a run that another sweeper than Hydra's own asked for is not done.
+    """
     if is_stopping():
-        return
+        return None
+    planned = planned_of(cfg)
+    is_asked = planned is None  # by a sweeper that waits for the answer
     try:
-        planned = plan_run(cfg)
-        with closing(open_folder(planned)) as folder:
-            _run(planned, folder)
+        if planned is None:
+            planned = plan_job(cfg)
+        planned = share(planned)
+        with use(SearchPath(planned.folders)), closing(open_folder(planned)) as folder:
+            top1 = _run(planned, folder)
+            if is_asked and top1 is None:
+                raise RunError(f"{folder.path} is not done: {folder.state().get('error') or 'it was stopped'}")
+            return top1
     except RoadmapError as error:
-        show_error(error)
-        if PLACE.size > 1:  # other ranks may wait for this one; the launcher ends them
+        if str(error) not in terminal.errors:
+            show_error(error)
+        if PLACE.size > 1:  # the others may wait for this one; the launcher ends them
             sys.exit(1)
+        if is_asked:
+            raise
     except KeyboardInterrupt:
         if not is_launchers():  # there it would end the other processes before they have saved
             raise
+    return None
 
 
-def _run(planned: PlannedRun, folder: RunFolder) -> None:
+def _run_handed(planned: PlannedRun) -> int:
+    """The exit status of a process that was started for one run of a sweep."""
+    try:
+        with use(SearchPath(planned.folders)), closing(open_folder(planned)) as folder:
+            if reason := _claim(folder, retries=True):
+                say(reason)
+            else:
+                _train(planned, folder)
+    except RoadmapError as error:
+        show_error(error)
+    except KeyboardInterrupt as interrupt:
+        return ENDED_BY + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
+    return 1 if terminal.errors else 0
+
+
+def _run(planned: PlannedRun, folder: RunFolder) -> float | None:
+    """Top-1 in percent; None of a run that is not done."""
     if planned.config.mode is Mode.eval:
-        _evaluate(planned, folder)
-    elif HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
+        return _evaluate(planned, folder)
+    if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
         _isolate(planned, folder)
-    elif reason := decide_together(lambda: _claim(planned, folder)):
+    elif reason := decide_together(lambda: _claim(folder, _retries(planned))):
         say(reason)
     else:
         _train(planned, folder)
+    return folder.summary().get("top1") if PLACE.is_first and is_done(folder) else None
 
 
 def _isolate(planned: PlannedRun, folder: RunFolder) -> None:
     if reason := folder.reason_to_skip(_retries(planned)):
         say(f"{folder.path}: {reason}")
-    elif error := run_isolated(HydraConfig.get().overrides.task, folder):
+    elif error := run_isolated(planned, folder):
         raise RunError(f"{folder.path}: {error}")
 
 
-def _claim(planned: PlannedRun, folder: RunFolder) -> str | None:
-    """Claim the folder of a run to train, or return why it is not trained."""
-    if (reason := folder.reason_to_skip(_retries(planned))) is None:
+def _claim(folder: RunFolder, retries: bool) -> str | None:
+    """Takes the folder of a run that is to be trained; or says why it is not."""
+    if (reason := folder.reason_to_skip(retries)) is None:
         folder.claim()
         reason = folder.reason_to_skip(retries=True)  # another process may have just finished it
     return reason and f"{folder.path}: {reason}"
@@ -210,9 +326,7 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
         raise
     except Exception as error:  # a bug, ours or a library's: the sweep continues, with the traceback printed
         record_failure(folder, error, f"{type(error).__name__}: {error}")
-        trace = traceback.format_exc()
-        ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
-        terminal.errors.append(str(error))
+        trace = _show_defect(error)
         if PLACE.size > 1:
             sys.exit(f"process {PLACE.rank} of {PLACE.size}: {trace}")
     else:
@@ -220,13 +334,21 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
             show_summary(summary, folder)
 
 
-def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
+def _show_defect(error: Exception) -> str:
+    """Prints the trace of an error that is no user's, and returns it."""
+    trace = "".join(traceback.format_exception(error))
+    ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
+    terminal.errors.append(str(error))
+    return trace
+
+
+def _evaluate(planned: PlannedRun, folder: RunFolder) -> float | None:
     from roadmap import jobs
     from roadmap.model.weight_files import Kind
 
     evaluations = jobs.evaluate_weights(planned.config)
     if not PLACE.is_first:
-        return
+        return None
     kind, evaluation = next(iter(evaluations.items()))
     average = evaluations.get(Kind.averaged) if kind is Kind.raw else None
     folder.record_evaluation(
@@ -244,6 +366,7 @@ def _evaluate(planned: PlannedRun, folder: RunFolder) -> None:
         + (" (of the averaged weights)" if kind is Kind.averaged else "")
         + ("" if average is None else f"; of the averaged weights top-1 {average.top1:.2f}")
     )
+    return evaluation.top1
 
 
 def _mark_pending(folders: Sequence[RunFolder]) -> None:
@@ -253,16 +376,12 @@ def _mark_pending(folders: Sequence[RunFolder]) -> None:
             folder.plan()
 
 
-def _say_where(words: Sequence[str], folders: Sequence[RunFolder]) -> None:
-    """Print where jobs run, since a launcher may queue them far from this terminal."""
-    if launcher := _find_launcher(words):
+def _say_where(launcher: str, folders: Sequence[RunFolder]) -> None:
+    """A launcher may put jobs in a queue, far from this terminal."""
+    if launcher != BASIC and folders:
         experiment = folders[0].path.parents[1]
         runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
         say(f"{runs} with hydra/launcher={launcher}; python scripts/status.py {experiment} --watch shows them")
-
-
-def _find_launcher(words: Sequence[str]) -> str | None:
-    return next((word.partition("=")[2] for word in reversed(words) if word.startswith("hydra/launcher=")), None)
 
 
 def _say_cost(sweep: Sweep, words: Sequence[str], folders: Sequence[RunFolder]) -> None:

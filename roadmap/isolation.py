@@ -1,6 +1,7 @@
 """Runs of a sweep in separate processes: a crash ends only one run, and a stop of the sweep stops all."""
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -9,22 +10,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
 
-from roadmap.config import CONF_DIR
+from omegaconf import OmegaConf
+
+from roadmap.config import CONF_DIR, PlannedRun
 from roadmap.lock import Lock
 from roadmap.machine import SHARING
 from roadmap.runs.folder import RunFolder, State
 from roadmap.training.stop import StopSignals
 
-LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
-IN_SWEEP = "CONVNET_ROADMAP_IN_SWEEP"  # set in a sweep's processes, which print no messages about all runs
-SWEEP = "CONVNET_ROADMAP_SWEEP"  # process ID of the sweep's command
-STOP = "CONVNET_ROADMAP_STOP"  # a file that exists once the sweep must stop
+LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
+HANDED = "CONVNET_ROADMAP_RUN"  # the run that a process is started for, as JSON
+SWEEP = "CONVNET_ROADMAP_SWEEP"  # the process of the sweep's command
+STOP = "CONVNET_ROADMAP_STOP"  # a file that is there once the sweep is to stop
 PROGRAM = CONF_DIR.parent / "train.py"
 SET_PARENT_DEATH_SIGNAL = 1  # constant of Linux's prctl
 LOOK_EVERY_S = 1
@@ -32,11 +35,12 @@ LOOKS_IN_GRACE = 5
 ENDED_BY = 128  # plus the signal's number: the exit status of a process that a signal ended
 
 
-def run_isolated(words: Sequence[str], folder: RunFolder) -> str | None:
-    """Train the run that `words` name; return how its process ended if a signal killed it."""
+def run_isolated(planned: PlannedRun, folder: RunFolder) -> str | None:
+    """Trains a run as it was planned; says how its process ended, if it was a signal that it did not survive."""
     with deal_gpu() as gpu:
-        command = [sys.executable, str(PROGRAM), *words]
-        environment = {**os.environ, **gpu, IN_SWEEP: "1"}
+        seen = [planned.name, f"seed={planned.config.seed}"]  # by who lists processes
+        command = [sys.executable, str(PROGRAM), *seen]
+        environment = {**os.environ, **gpu, HANDED: json.dumps(planned.values())}
         with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
             status = process.wait()
     if status >= 0:
@@ -156,6 +160,10 @@ def find_gpus() -> list[str]:
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
     names = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]  # without MIG partitions
     return [str(number) for number in range(len(names))] if listed.returncode == 0 else []
+
+
+# What hydra/launcher=processes starts at a time; asked only when a launcher is made.
+OmegaConf.register_new_resolver("gpu_count", lambda: max(1, len(find_gpus())), replace=True)
 
 
 def _folder() -> Path:

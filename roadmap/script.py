@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,6 +24,11 @@ def run_script(main: Callable[[], int]) -> NoReturn:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def add_config_dir(parser: ArgumentParser) -> None:
+    """The flag of train.py, for scripts that compose what it trains."""
+    parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own, as in train.py")
 
 
 def print_table(console: "Console", table: "Table") -> None:

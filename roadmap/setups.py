@@ -16,6 +16,7 @@ from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
 from roadmap.config.replay import DESIGN, compose_again, find_words, flatten, is_group_word
+from roadmap.config.search_path import parse_word
 from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, RunError, first_line
@@ -155,9 +156,9 @@ def add_own_settings(runs: Iterable[Run], recipe: Mapping[str, Any]) -> list[Run
 
 def _is_own(run: Run, word: str) -> bool:
     """Return True if an override is not implied by the run's regime, data, recipe and variant."""
-    key, _, value = word.partition("=")
+    key = word.partition("=")[0]
     if is_group_word(word):
-        return value != getattr(run, key)
+        return parse_word(word).value() != getattr(run, key)
     return "." in key and (run.reference is not None or not key.startswith(DESIGN))
 
 

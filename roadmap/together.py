@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 
+from roadmap.config import PlannedRun
 from roadmap.errors import Interrupted, ResumableError, RoadmapError
 from roadmap.runs.folder import RunFolder
 from roadmap.training.processes import find_place
@@ -26,6 +27,16 @@ def decide_together(decide: Callable[[], str | None]) -> str | None:
     if isinstance(answer, RoadmapError):
         raise answer
     return answer
+
+
+def share(planned: PlannedRun) -> PlannedRun:
+    """The first process's run, in all of a group: each composed it by itself, at another moment."""
+    if PLACE.size == 1:
+        return planned
+    from roadmap.training.group import join_group
+
+    shared: PlannedRun = join_group().first(planned)
+    return shared
 
 
 def record_failure(folder: RunFolder, error: Exception, text: str) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_sweep
+from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
 from roadmap.console import Console
 from roadmap.errors import RoadmapError
-from roadmap.script import positive, print_table, run_script
+from roadmap.script import add_config_dir, positive, print_table, run_script
 from roadmap.sweep import expand
 from roadmap.training.progress import counting_bar
 
@@ -65,9 +65,11 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     try:
-        overrides = prepare_overrides(arguments.overrides)
-        sweep = read_sweep(overrides, arguments.multirun)
-        runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
+        search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
+        with use(search_path):
+            overrides = prepare_overrides(arguments.overrides)
+            sweep = read_sweep(overrides, arguments.multirun)
+            runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
         for path in filter(None, (arguments.csv, arguments.json)):
             path.touch()  # an unwritable path should not cost a measurement
         rows, total, machine = plan(runs, arguments, console)
@@ -92,6 +94,8 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as in train.py")
     parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as in train.py")
+    add_config_dir(parser)
+    parser.add_argument("--config-name", metavar="NAME", help="of the config to start from, as in train.py")
     parser.add_argument("--devices", type=positive, metavar="N", default=1, help="of this kind; default: 1")
     parser.add_argument(
         "--price-per-hour", type=positive_number, metavar="PRICE", help="of one device, in any currency"

@@ -20,11 +20,11 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from roadmap.config import PlannedRun, plan_runs
+from roadmap.config import PlannedRun, plan_runs, read_search_path, use
 from roadmap.console import Console
 from roadmap.errors import RoadmapError
 from roadmap.paper import PAPER_REGIMES
-from roadmap.script import positive, print_table, run_script
+from roadmap.script import add_config_dir, positive, print_table, run_script
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
@@ -63,7 +63,8 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     try:
-        runs = plan(arguments.overrides, arguments.steps)
+        with use(read_search_path(arguments.overrides, arguments.config_dir)):
+            runs = plan(arguments.overrides, arguments.steps)
         if arguments.csv is not None:
             arguments.csv.touch()  # an unwritable path should not cost a measurement
         rows = profile(runs, arguments.batch, arguments.rounds, console)
@@ -82,6 +83,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides as in train.py")
+    add_config_dir(parser)
     parser.add_argument(
         "--steps", help="names of conf/roadmap with commas between them; default: all but the original recipe"
     )

@@ -9,7 +9,6 @@ An error prints one message and exits with status 1.
 """
 
 import argparse
-import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 from rich.text import Text
 
-from roadmap.config import CONF_DIR, Config, PlannedRun, plan_runs
+from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
+from roadmap.config.search_path import find_config
 from roadmap.console import Console
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.describe import (
@@ -32,7 +32,7 @@ from roadmap.model.describe import (
 )
 from roadmap.model.plan import NetworkPlan, plan_network
 from roadmap.paper import PAPER_REGIMES, PaperRow, match_paper_row
-from roadmap.script import run_script
+from roadmap.script import add_config_dir, run_script
 
 WIDTH = 100  # columns, for a projector
 PAPER_SETTING = "setting=paper"  # so that the paper's numbers are shown
@@ -67,12 +67,13 @@ def main(words: Sequence[str] | None = None) -> int:
     steps = [word for word in arguments.words if not is_override(word)]
     console = Console(width=WIDTH, highlight=False, soft_wrap=True)
     try:
-        if not steps:
-            list_steps(console, overrides)
-        elif len(steps) <= 2:
-            show(console, [load(step, overrides) for step in steps], arguments.stage)
-        else:
-            raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
+        with use(read_search_path(overrides, arguments.config_dir)):
+            if not steps:
+                list_steps(console, overrides)
+            elif len(steps) <= 2:
+                show(console, [load(step, overrides) for step in steps], arguments.stage)
+            else:
+                raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
     except RoadmapError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -86,6 +87,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "words", nargs="*", metavar="STEP|KEY=VALUE", help="up to two steps, and overrides for both as in train.py"
     )
+    add_config_dir(parser)
     parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), help="only this stage")
     return parser.parse_intermixed_args(words)
 
@@ -97,7 +99,7 @@ def is_override(word: str) -> bool:
 def load(step: str, overrides: Sequence[str]) -> PlannedRun:
     """Compose the step at the paper's size, or at the one given by the overrides."""
     setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
-    words = [*setting, f"+roadmap={step}", *overrides]
+    words = [*setting, f"+roadmap={quote(step)}", *overrides]
     (run,) = plan_runs(words, is_sweep=False)
     if run.config.reference is not None:
         raise ConfigError(f"reference={run.config.reference}: only steps of the roadmap have a plan to show")
@@ -110,8 +112,7 @@ def plan(config: Config) -> NetworkPlan:
 
 def list_steps(console: Console, overrides: Sequence[str]) -> None:
     """Print one line per step, as soon as it is composed."""
-    files = [file.stem for file in (CONF_DIR / "roadmap").glob("*.yaml")]
-    names = sorted(files, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
+    names = list_choices("roadmap")
     loaded: dict[str, Config] = {}
     for name in names:
         config = loaded[name] = load(name, overrides).config
@@ -126,11 +127,13 @@ def list_steps(console: Console, overrides: Sequence[str]) -> None:
 
 def find_base(name: str, index: int | None) -> str | None:
     """Return the step on which a step's file is based; the first step is compared with the original recipe."""
-    values = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "roadmap" / f"{name}.yaml"))
+    file = find_config(f"roadmap/{name}")
+    assert file is not None
+    values = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(values, dict)
     bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     if bases:
-        return bases[0]
+        return bases[0].removeprefix("/roadmap/")
     return "original" if index == 0 else None
 
 

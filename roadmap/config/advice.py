@@ -11,7 +11,8 @@ Errors stop a run (the specs raise them); these settings may be intended. There 
 from collections.abc import Iterator
 from functools import cache
 
-from roadmap.config.compose import CONF_DIR, compose
+from roadmap.config.compose import compose
+from roadmap.config.search_path import SearchPath, current, find_config, quote, use
 from roadmap.config.spec import Config, Mode
 from roadmap.data.spec import Crop, Source
 from roadmap.model.spec import NormKind
@@ -55,7 +56,7 @@ def advise_on_length(config: Config, updates: int) -> list[str]:
 
 def _advise_on_rates(config: Config) -> Iterator[str]:
     recipe = config.recipe
-    filed = _read_recipe_file(recipe.name)
+    filed = _read_recipe_file(current(), recipe.name)
     if filed is not None and recipe.lr == filed[1] and recipe.total_batch != filed[0]:
         scaled = recipe.lr * recipe.total_batch / filed[0]
         yield (
@@ -110,7 +111,7 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
             f"data.root={config.data.root} has no effect with data={config.data.name}, whose images are embedded: "
             "data=imagefolder, cifar10, cifar100 or imagenet reads it"
         )
-    filed = _read_recipe_file(recipe.name)
+    filed = _read_recipe_file(current(), recipe.name)
     if filed is not None and recipe.optimizer is Optimizer.sgd and recipe.beta2 != filed[2]:
         yield (
             f"recipe.beta2={recipe.beta2:g} has no effect with recipe.optimizer=sgd: leave it out, or "
@@ -124,9 +125,10 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
 
 
 @cache
-def _read_recipe_file(name: str) -> tuple[int, float, float] | None:
-    """Return the matching total batch, learning rate and beta2 of a file in conf/recipe; None without a file."""
-    if not (CONF_DIR / "recipe" / f"{name}.yaml").is_file():
-        return None
-    values = compose(f"recipe={name}").recipe
+def _read_recipe_file(search_path: SearchPath, name: str) -> tuple[int, float, float] | None:
+    """Total batch, learning rate and beta2 that belong together in a recipe's file; None for a name without one."""
+    with use(search_path):
+        if find_config(f"recipe/{name}") is None:
+            return None
+        values = compose(f"recipe={quote(name)}").recipe
     return int(values.total_batch), float(values.lr), float(values.beta2)

@@ -1,39 +1,108 @@
-"""The runs of a command line, checked before the first one starts."""
+"""The runs that a command line asks for: composed once, in Hydra's surroundings, and checked before the first."""
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
 
+import yaml
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from roadmap.config.compose import CONF_DIR, compose, forget_variants, own_hydra
-from roadmap.config.convert import suggest
+from roadmap.config.compose import compose_with_hydra, forget_variants, own_hydra, prepare_overrides, split_word
+from roadmap.config.convert import convert, suggest
 from roadmap.config.explain import explain
+from roadmap.config.files import check_chosen, find_defect
+from roadmap.config.search_path import (
+    SEARCH_PATH,
+    SearchPath,
+    current,
+    find_config,
+    is_group,
+    parse_word,
+    read_search_path,
+    use,
+)
 from roadmap.config.spec import Config, Mode, read_config
 from roadmap.config.variant import find_variant
-from roadmap.errors import ConfigError
+from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.plan import check_image_size, needs_two_images
 from roadmap.naming import network_name
 from roadmap.training.processes import find_place
 from roadmap.training.spec import find_rule, plan_accumulation
 
-MANY = 10  # runs, whose composition takes seconds
-SEED = re.compile(r"seed=(0|[1-9]\d*)")  # an integer to Hydra, which reads 01 as a string
+MANY = 10  # runs whose composition takes seconds
+PLUGINS = ("hydra/launcher", "hydra/sweeper")
+PACKAGES = {  # of a choice: the choice that a package brings along, and the package
+    "slurm": ("submitit_slurm", "hydra-submitit-launcher"),
+    "submitit_slurm": ("submitit_slurm", "hydra-submitit-launcher"),
+    "optuna": ("optuna", "hydra-optuna-sweeper"),
+}
+SHAPES = (ValueError, TypeError, AttributeError, AssertionError)  # what Hydra raises over a file of another shape
+BASIC = "basic"  # Hydra's own sweeper, whose runs are known before the first starts
+HYDRAS_OWN = ("hydra", "main", "schema")  # sources of configs that are no folder of the user's
+RESOLVES_HYDRA = ("${hydra:", "${hydra.")
 
 
 @dataclass(frozen=True)
 class PlannedRun:
+    """A run that is resolved, and so the same wherever it is trained."""
+
     config: Config
     variant: dict[str, str]
+    folders: tuple[str, ...] = ()  # of the user's own, whose configs it was composed from
 
     @property
     def name(self) -> str:
         """The step with its variant, such as step7_kernel,kernel_size=9."""
         return network_name(self.config.step.name, self.variant)
+
+    def values(self) -> dict[str, Any]:
+        """As plain values, which go from process to process."""
+        return asdict(self)
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> "PlannedRun":
+        """From what `values` gave."""
+        return cls(convert(Config, values["config"]), dict(values["variant"]), tuple(values["folders"]))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A planned run, and the words that ask for it."""
+
+    words: tuple[str, ...]
+    planned: PlannedRun
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command line asks for."""
+
+    words: tuple[str, ...]
+    search_path: SearchPath
+    is_sweep: bool
+    sweeper: str  # the choice of hydra/sweeper
+    launcher: str  # that of hydra/launcher
+    jobs: list[Job] = field(repr=False)  # none where another sweeper than Hydra's own chooses them as it goes
+    cfg: DictConfig = field(repr=False)  # with Hydra's own node
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all runs are known before the first of them starts."""
+        return not self.is_sweep or self.sweeper == BASIC
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether runs are trained by children of this process."""
+        return self.is_sweep and "joblib" in str(self.cfg.hydra.launcher._target_)
 
 
 def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
@@ -42,23 +111,71 @@ def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
     Raises:
         ConfigError: an unknown override or an empty sweep; lists what is allowed instead.
     """
+    words = prepare_overrides(overrides)
+    search_path = current()
+    if any(word.startswith(f"{SEARCH_PATH}=") for word in words):
+        search_path = read_search_path(words)
+    with use(search_path):
+        return [job.planned for job in plan_command(words, is_sweep).jobs]
+
+
+def plan_command(words: Sequence[str], is_sweep: bool) -> Command:
+    """The runs of a command on the current search path. Of another sweeper than Hydra's own none is known yet.
+
+    Raises:
+        ConfigError: as plan_runs.
+    """
     try:
-        jobs = _split_sweep(overrides) if is_sweep else [list(overrides)]
-        configs = _compose_all(jobs)
-    except ConfigError:
-        raise
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(explain(error, overrides)) from None
-    if not configs:
-        raise ConfigError(f"{' '.join(overrides)} is a sweep of no run: glob() found no name that fits")
-    return [plan_run(cfg) for cfg in configs]
+        return _plan_command(words, is_sweep)
+    except OverrideParseException as error:
+        raise ConfigError(explain(error, words)) from None
+    except (RoadmapError, HydraException, OmegaConfBaseException, yaml.YAMLError, *SHAPES) as error:
+        if defect := find_defect(words):
+            raise ConfigError(defect) from None
+        if isinstance(error, RoadmapError):
+            raise
+        raise ConfigError(explain(error, words)) from None
+
+
+def _plan_command(words: Sequence[str], is_sweep: bool) -> Command:
+    if any("glob(" in word for word in words):
+        forget_variants()
+    parsed = [parse_word(word) for word in words]
+    common = [word for word, override in zip(words, parsed, strict=True) if not override.is_sweep_override()]
+    check_chosen(words)
+    _check_plugins(words)
+    cfg = _compose(common if is_sweep else words)
+    hydra = cfg.hydra
+    is_sweep = is_sweep or hydra.mode == RunMode.MULTIRUN
+    sweeper, launcher = hydra.runtime.choices["hydra/sweeper"], hydra.runtime.choices["hydra/launcher"]
+    if hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true: a run's folder is OUTPUT_DIR/EXPERIMENT/STEP/seedN whatever the working "
+            "directory is, and relative paths start where the command does: leave it out"
+        )
+    if is_sweep:
+        _check_direction(hydra.sweeper)
+    is_known = not is_sweep or sweeper == BASIC
+    jobs: list[Job] = []
+    if is_known:
+        split = _split_sweep(words, hydra.sweeper.params or {}) if is_sweep else [list(words)]
+        jobs = [Job(tuple(job), planned) for job, planned in zip(split, _plan_all(split, is_sweep), strict=True)]
+        if not split:
+            raise ConfigError(f"{' '.join(words)} is a sweep of no run: glob() found no name that fits")
+    with open_dict(cfg.hydra):
+        cfg.hydra.mode = RunMode.MULTIRUN if is_sweep else RunMode.RUN
+    return Command(tuple(words), current(), is_sweep, sweeper, launcher, jobs, cfg)
 
 
 def plan_run(cfg: DictConfig) -> PlannedRun:
-    """Check one composed configuration as far as possible without data and torch."""
+    """One composed configuration, with or without Hydra's node, checked as far as it can be without data and torch.
+
+    Raises:
+        ConfigError: a key, value or combination that cannot be used.
+    """
     config = read_config(cfg)
     step = config.step.name
-    if config.reference is not None and (CONF_DIR / "roadmap" / f"{step}.yaml").exists():
+    if config.reference is not None and find_config(f"roadmap/{step}") is not None:
         raise ConfigError(
             f"{step} is a step of the roadmap, {config.reference} a network beside it: "
             "choose one of them, by +roadmap or by +reference"
@@ -70,42 +187,127 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
         single = is_own and needs_two_images(config.model, config.regime, config.data.image_size)
         rule = find_rule(config.recipe, no_single=single)
         plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch, find_place().size, rule)
-    return PlannedRun(config, find_variant(cfg))
+    return PlannedRun(config, find_variant(cfg), current().folders)
 
 
-def _split_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Split a sweep with Hydra's own parser, including glob() and choices."""
-    if any("glob(" in word for word in overrides):
-        forget_variants()
+def plan_job(cfg: DictConfig) -> PlannedRun:
+    """The run of a job that Hydra composed itself, as for a sweeper that chooses values as it goes.
+
+    Raises:
+        ConfigError: as plan_run.
+    """
+    sources = HydraConfig.get().runtime.config_sources
+    own = [source for source in sources if source.provider not in HYDRAS_OWN]
+    with use(SearchPath(tuple(f"pkg://{s.path}" if s.schema == "pkg" else s.path for s in own))):
+        return plan_run(cfg)
+
+
+def _split_sweep(words: Sequence[str], params: Mapping[str, str]) -> list[list[str]]:
+    """Hydra's own reading of a sweep: glob(), choices and what a config says in hydra.sweeper.params included."""
+    words = [*(f"{key}={value}" for key, value in params.items()), *words]
     with own_hydra() as loader:
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-        _check_launcher(overrides, loader.get_group_options("hydra/launcher"))
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+        for override in parsed:
+            if override.is_sweep_override() and override.is_hydra_override():
+                raise ConfigError(f"{override.input_line}: a sweep is over a run's keys, not over Hydra's own")
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return [[word for word in job if not word.startswith("hydra")] for job in jobs]
+    return jobs
 
 
-def _check_launcher(overrides: Sequence[str], known: Sequence[str]) -> None:
-    """Check the launcher's name, which Hydra would reject only after the preparations."""
-    for choice in (word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")):
+def _check_plugins(words: Sequence[str]) -> None:
+    """Launcher and sweeper. Hydra itself would tell only after all else is under way."""
+    typed = [word.partition("=")[::2] for word in words if word.startswith(tuple(f"{group}=" for group in PLUGINS))]
+    for group, choice in typed:
+        with own_hydra() as loader:
+            known = loader.get_group_options(group)
+        for name, (needed, package) in PACKAGES.items():
+            if choice == name and needed not in known:
+                raise ConfigError(f"{group}={choice} needs a package: pip install {package}")
         if choice not in known:
             allowed = ", ".join(known)
-            raise ConfigError(
-                f"hydra/launcher={choice}: no such choice.{suggest(choice, known)} Allowed: {allowed}"
-            )
-        if choice == "slurm" and "submitit_slurm" not in known:
-            raise ConfigError("hydra/launcher=slurm needs a package: pip install hydra-submitit-launcher")
+            raise ConfigError(f"{group}={choice}: no such choice.{suggest(choice, known)} Allowed: {allowed}")
 
 
-def _compose_all(jobs: Sequence[Sequence[str]]) -> list[DictConfig]:
-    """Compose all runs; runs that differ only in the seed share one composition, since it is slow."""
-    configs = []
-    for job in _count(jobs):
-        seeds = [word.removeprefix("seed=") for word in job if SEED.fullmatch(word)]
-        cfg = compose(*(word for word in job if not SEED.fullmatch(word)))
-        if seeds:
-            cfg.seed = int(seeds[-1])
-        configs.append(cfg)
-    return configs
+def _check_direction(sweeper: DictConfig) -> None:
+    """ConfigError: a sweeper that looks for the lowest of what runs return, which is their top-1."""
+    direction = OmegaConf.select(sweeper, "direction")
+    if direction is not None and str(direction).rpartition(".")[2] != "maximize":
+        raise ConfigError(
+            f"hydra.sweeper.direction={direction}: a run returns its top-1: hydra.sweeper.direction=maximize"
+        )
+
+
+def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[PlannedRun]:
+    """Runs that differ in plain values alone share one composition, which takes its time."""
+    copies: dict[tuple[Sequence[str], tuple[str, ...]], DictConfig] = {}
+    first: DictConfig | None = None
+    for number, job in enumerate(_count(jobs)):
+        base, values = _divide([word for word in job if not parse_word(word).is_hydra_override()])
+        reads_hydra = _reads_hydra(current(), base) or any("${hydra" in word for word in job)
+        if reads_hydra:
+            base, values = _divide(job)
+        key = base, tuple(values)
+        if key not in copies:
+            copies[key] = copy.deepcopy(compose_with_hydra(current(), base))
+        cfg = _set_values(copies[key], values, job)
+        first = cfg if first is None else first
+        OmegaConf.copy_cache(first, cfg)  # one ${now:} for all runs of a command
+        yield _plan_in_hydra(cfg, job, number if is_sweep else None) if reads_hydra else plan_run(cfg)
+
+
+def _compose(words: Sequence[str]) -> DictConfig:
+    base, values = _divide(words)
+    return _set_values(copy.deepcopy(compose_with_hydra(current(), base)), values, words)
+
+
+def _divide(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The words that choose configs, and the plain values that Hydra sets after them.
+
+    Where a word adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
+    """
+    split = [(word, split_word(word)) for word in words]
+    base = [word for word, value in split if value is None]
+    if all(parse_word(word).is_hydra_override() or is_group(parse_word(word).key_or_group) for word in base):
+        return tuple(base), dict(value for _, value in split if value is not None)
+    return tuple(words), {}
+
+
+def _set_values(cfg: DictConfig, values: Mapping[str, Any], words: Sequence[str]) -> DictConfig:
+    try:
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value)
+    except OmegaConfBaseException:  # Hydra says what is wrong with the word
+        return copy.deepcopy(compose_with_hydra(current(), tuple(words)))
+    return cfg
+
+
+@cache
+def _reads_hydra(search_path: SearchPath, base: tuple[str, ...]) -> bool:
+    """Whether a value of a composition is one of Hydra's."""
+    cfg = compose_with_hydra(search_path, base)
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    text = OmegaConf.to_yaml(own)
+    return any(word in text for word in RESOLVES_HYDRA)
+
+
+def _plan_in_hydra(cfg: DictConfig, words: Sequence[str], number: int | None) -> PlannedRun:
+    """Where `${hydra:...}` has what it has in the job itself."""
+    outer = HydraConfig.instance().cfg
+    task = [word for word in words if not parse_word(word).is_hydra_override()]
+    with read_write(cfg.hydra), open_dict(cfg.hydra):
+        cfg.hydra.overrides.task = task
+        dirname = cfg.hydra.job.config.override_dirname
+        cfg.hydra.job.override_dirname = get_overrides_dirname(
+            [parse_word(word) for word in task], dirname.exclude_keys, dirname.item_sep, dirname.kv_sep
+        )
+        cfg.hydra.mode = RunMode.RUN if number is None else RunMode.MULTIRUN
+        if number is not None:
+            cfg.hydra.job.num = number
+    HydraConfig.instance().set_config(cfg)
+    try:
+        return plan_run(cfg)
+    finally:
+        HydraConfig.instance().cfg = outer
 
 
 def _count(jobs: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:

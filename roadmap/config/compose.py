@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -13,50 +12,58 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, open_dict
 
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+from roadmap.config.search_path import (
+    CONF_DIR,
+    SearchPath,
+    current,
+    find_config,
+    is_group,
+    parse_word,
+    quote,
+    register,
+)
+
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
-NUMBERED_CHOICE = re.compile(r"^(?P<group>\+?model/\w+)=(?P<choices>\d+(\s*,\s*\d+)*)$")
-# A step with design overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
+GROUP_WORD = re.compile(r"^(?P<group>\+?[\w/]+)=(?P<choices>[^'\"]+)$")
+# A step with designs switched, as its folder is called: +roadmap='step12_downsample,norm=batchnorm'
 VARIANT = re.compile(r"'(?P<step>\w+),(?P<switched>\w+=\w+(,\w+=\w+)*)'")
 
 # A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, in this project's folder names.
 PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\s]+,\w+=[^'\"\s]+)$")
 
 
-def list_choices(group: str) -> list[str]:
-    """Return the files of a group in `conf/`, with step2 before step10."""
-
-    def by_number(name: str) -> list[Any]:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-    return sorted((file.stem for file in (CONF_DIR / group).glob("*.yaml")), key=by_number)
-
-
 def compose(*overrides: str) -> DictConfig:
     """Return the configuration that `python train.py OVERRIDES...` trains.
+
+    A folder of configs of one's own takes `hydra.searchpath=[file:///PATH]`, as there.
 
     Raises:
         hydra.errors.HydraException: a group, choice or key does not exist.
     """
-    return copy.deepcopy(_compose_once(tuple(prepare_overrides(overrides))))
+    cfg = copy.deepcopy(compose_with_hydra(SearchPath(current().folders), tuple(prepare_overrides(overrides))))
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 @cache
-def _compose_once(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose, cached: it takes a fifth of a second, and a sweep needs each step for its runs and its variants."""
+def compose_with_hydra(search_path: SearchPath, overrides: tuple[str, ...]) -> DictConfig:
+    """With Hydra's own node. It takes a third of a second, and a sweep asks for each step several times."""
     with own_hydra():
-        return hydra_compose("config", list(overrides))
+        return hydra_compose(search_path.config_name, list(overrides), return_hydra_config=True)
 
 
 @contextmanager
 def own_hydra() -> Iterator[ConfigLoader]:
-    """Initialize Hydra on `conf/`, also inside a Hydra job, and restore that job's state afterwards."""
+    """Hydra over the search path, also inside a job of Hydra's, which it leaves as it was."""
+    register()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        with initialize_config_dir(str(CONF_DIR), job_name="train", version_base="1.3"):
             yield GlobalHydra.instance().config_loader()
     finally:
         GlobalHydra.instance().hydra = outer
@@ -65,17 +72,14 @@ def own_hydra() -> Iterator[ConfigLoader]:
 def prepare_overrides(overrides: Sequence[str]) -> list[str]:
     """Convert overrides as typed by users to the form that Hydra accepts.
 
-    A numeric choice (model/kernel_size=9) is quoted, since Hydra parses it as an integer and accepts only strings
-    as choices. So is the path of a variant's file, for its comma and equals sign. A reference without a file
-    (+reference=resnet34) is registered as a choice, so that any timm model can be named. So is a variant, so that
-    one sweep can include networks that are no product of choices.
+    A choice that Hydra would read as a number or the like (model/kernel_size=9, recipe=1e-3) is quoted, since it
+    takes only strings for choices. So is the path of a variant's file, for its comma and equals sign. A reference
+    without a file (+reference=resnet34) becomes a choice of its own, so that any timm model can be named; and so
+    does a variant, so that one sweep can hold networks that are no product of choices.
     """
     prepared = []
     for override in overrides:
-        if match := NUMBERED_CHOICE.match(override):
-            quoted = ",".join(f"'{choice.strip()}'" for choice in match["choices"].split(","))
-            override = f"{match['group']}={quoted}"
-        elif match := PATH_OF_A_VARIANT.match(override):
+        if (match := PATH_OF_A_VARIANT.match(override)) and find_config(override.replace("=", "/", 1)) is None:
             override = f"{match['key']}='{match['path']}'"
         elif match := REFERENCE.match(override):
             for name in match["names"].split(","):
@@ -83,20 +87,57 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
         elif override.startswith("+roadmap="):
             for match in VARIANT.finditer(override):
                 _register_variant(match["step"], match["switched"].split(","))
+        if match := GROUP_WORD.match(override):
+            override = f"{match['group']}={_quote_choices(match['group'].lstrip('+'), match['choices'])}"
         prepared.append(override)
     return prepared
 
 
+def _quote_choices(group: str, choices: str) -> str:
+    """The choices of a word, those that are names of configs quoted where Hydra needs it."""
+    if not is_group(group):
+        return choices
+    if find_config(f"{group}/{choices}") is not None:  # one name, though it may hold a comma or parentheses
+        return quote(choices)
+    texts = [choice.strip() for choice in choices.split(",")]
+    if not any(_is_name(group, text) for text in texts):
+        return choices
+    return ",".join(quote(text) if _is_name(group, text) else text for text in texts)
+
+
+def _is_name(group: str, text: str) -> bool:
+    """Of a config; or a number, which nothing else can be meant by."""
+    return text.isdecimal() or (not text.isidentifier() and find_config(f"{group}/{text}") is not None)
+
+
+def is_value(override: Override) -> bool:
+    """Whether an override sets one plain value of the job's, which no choice of a config hangs on."""
+    is_plain = isinstance(override.value(), str | int | float | bool | None)
+    is_set = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
+    key = override.key_or_group
+    return is_set and is_plain and not override.is_hydra_override() and "/" not in key and not is_group(key)
+
+
+def split_word(word: str) -> tuple[str, Any] | None:
+    """Key and value of a word that sets one plain value, on which no choice hangs; None of any other."""
+    override = parse_word(word)
+    if override.is_sweep_override() or not is_value(override):
+        return None
+    return override.key_or_group, override.value()
+
+
 def _register_reference(name: str) -> None:
-    if name and not (CONF_DIR / "reference" / f"{name}.yaml").exists():
+    if name and find_config(f"reference/{name}") is None:
         node = {"reference": name, "step": {"name": name, "index": None, "label": name}}
         ConfigStore.instance().store(name=name, node=node, group="reference", package="_global_")
 
 
 def _register_variant(step: str, switched: Sequence[str]) -> None:
+    name = ",".join([step, *switched])
+    if find_config(f"roadmap/{name}") is not None:
+        return
     pairs = (word.split("=") for word in switched)
     overrides = [{f"override /model/{axis}": choice} for axis, choice in pairs]
-    name = ",".join([step, *switched])
     ConfigStore.instance().store(
         name=name, node={"defaults": [step, *overrides, "_self_"]}, group="roadmap", package="_global_"
     )

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from hydra.errors import OverrideParseException
 
-from roadmap.config.compose import CONF_DIR, list_choices
 from roadmap.config.convert import suggest
+from roadmap.config.search_path import is_group, list_choices, list_groups, quote
 from roadmap.config.spec import explain_key
 
 ADDED = ("roadmap", "reference", "sweep")  # groups without a default, whose choices take a plus
@@ -24,7 +24,7 @@ def explain(error: Exception, words: Sequence[str]) -> str:
         for word in words:
             group, _, value = word.partition("=")
             for choice in value.replace("'", "").split(","):
-                if (CONF_DIR / group).is_dir() and choice not in list_choices(group):
+                if is_group(group) and choice not in list_choices(group):
                     return _explain_choice(group, choice)
     return text.split("Config search path")[0].strip()
 
@@ -32,9 +32,8 @@ def explain(error: Exception, words: Sequence[str]) -> str:
 def _explain_syntax(word: str, reason: str) -> str:
     if "=" in word:
         return f"{word} can't be read: {reason}. A value with special characters is quoted: 'KEY=\"VALUE\"'"
-    places = [folder for folder in sorted(CONF_DIR.rglob("*")) if (folder / f"{word}.yaml").is_file()]
-    groups = [folder.relative_to(CONF_DIR).as_posix() for folder in places]
-    guesses = [f"{'+' if group in ADDED else ''}{group}={word}" for group in groups]
+    groups = [group for group in list_groups() if word in list_choices(group)]
+    guesses = [f"{'+' if group in ADDED else ''}{group}={quote(word)}" for group in groups]
     return f"{word} is not of the form KEY=VALUE." + (f" Did you mean {' or '.join(guesses)}?" if guesses else "")
 
 
@@ -42,7 +41,7 @@ def _explain_group(group: str) -> str:
     """Return a message for a word that Hydra parses as a group without a default."""
     if group in ADDED:
         return f"{group} has no default to replace: a choice of it takes a plus, as in +{group}=NAME"
-    groups = sorted({file.parent.relative_to(CONF_DIR).as_posix() for file in CONF_DIR.rglob("*/*.yaml")})
+    groups = list_groups()
     near = [name for name in groups if name.startswith(f"{group.partition('/')[0]}/")] or groups
     return f"there is no group {group}.{suggest(group, near)} Allowed: {', '.join(near)}"
 
@@ -61,8 +60,7 @@ def _explain_second_value(group: str, choice: str) -> str:
 
 def _explain_several(word: str) -> str:
     key, _, values = word.partition("=")
-    is_group = (CONF_DIR / key.lstrip("+")).is_dir()
-    as_list = "" if is_group or "(" in values else f"; a list is written {key}=[{values}]"
+    as_list = "" if is_group(key.lstrip("+")) or "(" in values else f"; a list is written {key}=[{values}]"
     return f"{word} names several values. Runs over all of them take -m{as_list}"
 
 

@@ -1,22 +1,20 @@
 """Reconstruction of a run's overrides from its saved configuration."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
-from roadmap.config.compose import CONF_DIR, compose, list_choices
+from roadmap.config.compose import compose
+from roadmap.config.search_path import find_config, list_choices, quote
 
 # Given by the choice of the step or by the seed; file locations are not part of a configuration.
 NO_OVERRIDE = ("step", "seed", "reference", "output_dir")
 DESIGN = "model."  # of a step, given by its variant; a reference takes only classes and drop_path from here
 NO_WORDS = ("data.note", "model.form")  # the printed note, and the implementation of a block
 GROUPS = ("regime", "data", "recipe")
-# A string that Hydra reads unquoted, and not as a number, boolean or null; a leading digit is quoted.
-PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
     Raises:
         KeyError, TypeError: the values do not have the structure of a configuration.
     """
-    setting = tuple(f"{group}={find_group_choice(group, values[group])}" for group in GROUPS)
+    setting = tuple(f"{group}={quote(find_group_choice(group, values[group]))}" for group in GROUPS)
     is_step = values["reference"] is None
     told = {key: value for key, value in _list_leaves(values).items() if not (is_step and key.startswith(DESIGN))}
     differing = _find_differing(compose(*setting), told)
@@ -48,7 +46,7 @@ def find_group_choice(group: str, own: Mapping[str, Any]) -> str:
     choices = list_choices(group)
     if own["name"] in choices:
         return str(own["name"])
-    return min(choices, key=lambda choice: _count_differing(compose(f"{group}={choice}")[group], own))
+    return min(choices, key=lambda choice: _count_differing(compose(f"{group}={quote(choice)}")[group], own))
 
 
 def _count_differing(filed: DictConfig, own: Mapping[str, Any]) -> int:
@@ -96,8 +94,8 @@ def compose_again(
     named = zip(GROUPS, setting, strict=True)
     chosen = {group: find_group_choice(group, shared.get(group, {}) | {"name": name}) for group, name in named}
     keyed = [word for word in own if not is_group_word(word)]
-    chosen |= dict(word.split("=", 1) for word in own if is_group_word(word))
-    groups = [f"{group}={name}" for group, name in chosen.items()]
+    words = {group: f"{group}={quote(name)}" for group, name in chosen.items()}
+    groups = list((words | {word.partition("=")[0]: word for word in own if is_group_word(word)}).values())
     cfg = compose(*filter(None, [choice]), *groups, *(_switch(*pair) for pair in variant.items()))
     cfg.merge_with(shared)
     cfg.merge_with_dotlist(keyed)
@@ -111,14 +109,15 @@ def is_group_word(word: str) -> bool:
 
 def _find_choice(step: str, reference: str | None) -> str:
     if reference is not None:
-        return f"+reference={step if (CONF_DIR / 'reference' / f'{step}.yaml').exists() else reference}"
-    return f"+roadmap={step}" if (CONF_DIR / "roadmap" / f"{step}.yaml").exists() else ""
+        return f"+reference={quote(step if find_config(f'reference/{step}') is not None else reference)}"
+    return f"+roadmap={quote(step)}" if find_config(f"roadmap/{step}") is not None else ""
 
 
 def _switch(axis: str, value: str) -> str:
-    value = "null" if value == "None" else value  # in names of older runs
-    is_choice = (CONF_DIR / "model" / axis / f"{value}.yaml").exists()
-    return f"model/{axis}={value}" if is_choice else f"model.{axis}={value}"
+    value = "null" if value == "None" else value  # as older runs are named
+    if find_config(f"model/{axis}/{value}") is not None:
+        return f"model/{axis}={value}" if value.isdecimal() else f"model/{axis}={quote(value)}"
+    return f"model.{axis}={value}"
 
 
 def flatten(values: Any) -> dict[str, str]:
@@ -147,6 +146,5 @@ def _show(value: Any) -> str:
 
 
 def _write(value: Any) -> str:
-    """Format so that Hydra reads the same value."""
-    is_plain = not isinstance(value, str) or PLAIN.fullmatch(value)
-    return _show(value) if is_plain else repr(value)
+    """As Hydra reads the same value."""
+    return quote(value) if isinstance(value, str) else _show(value)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.convert import convert, explain_unknown_key
@@ -55,8 +55,16 @@ class Config:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed={self.seed}: must be from 0 to {2**32 - 1}")
         for key, name in (("experiment", self.experiment), ("step.name", self.step.name)):
-            if PurePath(name).name != name or name in ("", ".."):
-                raise ConfigError(f"{key}={name}: must be the name of one folder, below output_dir")
+            if not name or PurePath(name).name != name or name.startswith(".") or not name.isprintable():
+                raise ConfigError(
+                    f"{key}={name}: must be the name of one folder below output_dir, and not begin with a dot: "
+                    "scripts read no hidden one"
+                )
+        if any(mark in self.step.name for mark in ",="):
+            raise ConfigError(
+                f"step.name={self.step.name}: in a folder's name, a comma and an equals sign part a step from what "
+                "differs from it, so a step has none"
+            )
         if self.mode is Mode.eval and self.init_from is None:
             raise ConfigError("mode=eval needs weights: init_from=NAME or init_from=FILE")
 
@@ -67,19 +75,30 @@ def read_config(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: an unknown key, a missing value or one of the wrong type; names the key and what is allowed.
     """
-    if missing := _find_missing(OmegaConf.to_container(cfg)):
+    if missing := [key for name in _own_keys(cfg) for key in _find_missing(_plain(cfg, name, False), f".{name}")]:
         raise ConfigError(f"no value yet for {', '.join(missing)}: give one, as in {missing[0]}=VALUE")
     try:
-        values = OmegaConf.to_container(cfg, resolve=True)
+        values = {name: _plain(cfg, name, True) for name in _own_keys(cfg)}
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
-    assert isinstance(values, dict)
     for name in values:
         if name not in {field.name for field in fields(Config)}:
             raise ConfigError(explain_key(str(name)))
     config = convert(Config, values)
     assert isinstance(config, Config)
     return config
+
+
+def _own_keys(cfg: DictConfig) -> list[str]:
+    """Those of a run; Hydra's own node, which values may refer to, is none of them."""
+    return [str(key) for key in cfg if key != "hydra"]
+
+
+def _plain(cfg: DictConfig, key: str, resolve: bool) -> Any:
+    node = cfg._get_node(key)
+    if isinstance(node, Container) and not node._is_interpolation():
+        return OmegaConf.to_container(node, resolve=resolve)
+    return cfg[key] if resolve else node._value()  # type: ignore[union-attr]
 
 
 def explain_key(full_key: str) -> str:

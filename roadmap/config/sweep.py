@@ -31,9 +31,10 @@ from roadmap.choices import (
     networks_needed,
     sample_orders,
 )
-from roadmap.config.compose import compose, list_choices, prepare_overrides
+from roadmap.config.compose import compose, prepare_overrides
 from roadmap.config.convert import convert
 from roadmap.config.explain import explain
+from roadmap.config.search_path import list_choices, quote
 from roadmap.errors import ConfigError
 
 SWEEP = "+sweep="
@@ -162,8 +163,8 @@ class Sweep:
     others: tuple[str, ...]  # the command's overrides including this one, without the sweep's settings
 
     def words(self, names: Sequence[str]) -> list[str]:
-        """Return the command that trains the named networks, for Hydra."""
-        networks = ",".join(f"'{name}'" if "," in name else name for name in names)
+        """The command that trains the named networks, for Hydra."""
+        networks = ",".join(map(quote, names))
         return prepare_overrides([f"+roadmap={networks}" if word == self.word else word for word in self.others])
 
 

@@ -1,0 +1,178 @@
+"""Where a command's configs lie: in `conf/`, and in folders of the user's own."""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from roadmap.errors import ConfigError
+
+CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+PRIMARY = "config"  # the config that a command starts from, unless --config-name names another
+SEARCH_PATH = "hydra.searchpath"
+# A text that Hydra takes without quotes, and for no number, truth value or null; of texts, digits first are quoted.
+PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """Of one command."""
+
+    folders: tuple[str, ...] = ()  # after conf/, in Hydra's order: a path, file://PATH or pkg://PACKAGE
+    config_name: str = PRIMARY
+
+    def places(self) -> list[Path]:
+        """The folders, conf/ first; a package's only if it lies in one."""
+        return [CONF_DIR, *filter(None, map(_locate, self.folders))]
+
+
+_current = SearchPath()
+
+
+def current() -> SearchPath:
+    """The search path of the command under way."""
+    return _current
+
+
+@contextmanager
+def use(search_path: SearchPath) -> Iterator[None]:
+    """Every composition in the block looks there."""
+    global _current
+    outer, _current = _current, search_path
+    try:
+        yield
+    finally:
+        _current = outer
+
+
+class OwnFolders(SearchPathPlugin):
+    """Adds the folders of the command under way to any Hydra of this process."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in current().folders:
+            search_path.append(provider="own", path=folder)
+
+
+def register() -> None:
+    """Lets Hydra know of `OwnFolders`; a launcher's process forgets its plugins with each job."""
+    Plugins.instance().register(OwnFolders)
+
+
+def read_search_path(
+    words: Sequence[str], config_dir: str | None = None, config_name: str | None = None
+) -> SearchPath:
+    """From `--config-dir`, `--config-name` and the words of a command, as Hydra reads them.
+
+    Raises:
+        ConfigError: a folder or config that is not there.
+    """
+    folders = []
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: there is no such folder")
+        folders = [str(Path(config_dir).resolve())]
+    name = (config_name or PRIMARY).removesuffix(".yaml")
+    primary = find_config(name, SearchPath(tuple(folders)))
+    if primary is None:
+        places = " or ".join(map(str, SearchPath(tuple(folders)).places()))
+        raise ConfigError(f"--config-name {name}: there is no {name}.yaml in {places}")
+    typed = [word for word in words if word.startswith(f"{SEARCH_PATH}=")]
+    more = _read_typed(typed[0]) if typed else _read_primary(primary)
+    folders += [folder if folder.startswith("pkg://") else _absolute(folder) for folder in more]
+    for folder in folders:
+        if _locate(folder) is None:
+            raise ConfigError(f"{SEARCH_PATH}: there is no {folder}; a folder is written file:///PATH")
+    return SearchPath(tuple(folders), name)
+
+
+def _read_typed(word: str) -> list[str]:
+    value = parse_word(word).value()
+    if not isinstance(value, list) or not all(isinstance(folder, str) for folder in value):
+        raise ConfigError(f"{word}: must be a list of folders, as in '{SEARCH_PATH}=[file:///PATH]'")
+    return [str(folder) for folder in value]
+
+
+def _read_primary(path: Path) -> list[str]:
+    """What the primary config says; nothing where it can't be read, which its composition tells."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Any = yaml.safe_load(text) if "searchpath" in text else {}
+        found = content.get(SEARCH_PATH) or content.get("hydra", {}).get("searchpath", [])
+    except (ValueError, yaml.YAMLError, AttributeError):
+        return []
+    return [str(folder) for folder in found] if isinstance(found, list) else []
+
+
+def _absolute(folder: str) -> str:
+    return str(Path(folder.removeprefix("file://")).resolve())
+
+
+@cache
+def _locate(folder: str) -> Path | None:
+    if not folder.startswith("pkg://"):
+        return Path(folder) if Path(folder).is_dir() else None
+    module = folder.removeprefix("pkg://").replace("/", ".")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return next((Path(place) for place in (spec.submodule_search_locations or [])), None) if spec else None
+
+
+def find_config(name: str, search_path: SearchPath | None = None) -> Path | None:
+    """The file of a config, such as roadmap/step5_inverted: the first on the search path."""
+    files = (place / f"{name}.yaml" for place in (search_path or current()).places())
+    return next((file for file in files if file.is_file()), None)
+
+
+def is_group(name: str) -> bool:
+    """Whether a name is a group of configs, such as model/norm, and no key."""
+    return any((place / name).is_dir() for place in current().places())
+
+
+def list_groups() -> list[str]:
+    """Every group of the search path."""
+    found = {
+        file.parent.relative_to(place).as_posix()
+        for place in current().places()
+        for file in place.rglob("*/*.yaml")
+        if not any(part.startswith(".") for part in file.relative_to(place).parts)
+    }
+    return sorted(found)
+
+
+def list_choices(group: str) -> list[str]:
+    """The configs of a group, step2 before step10."""
+
+    def by_number(name: str) -> list[Any]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+    names = {file.stem for place in current().places() for file in (place / group).glob("*.yaml")}
+    return sorted(names, key=by_number)
+
+
+def quote(name: str) -> str:
+    """A name as Hydra reads the same text in an override, whatever it looks like: 100, true, a comma, a quote."""
+    return name if PLAIN.fullmatch(name) else QuotedString(name, Quote.single).with_quotes()
+
+
+@cache
+def parse_word(word: str) -> Override:
+    """Hydra's own reading of a word; it takes milliseconds, and a sweep's runs share most words.
+
+    Raises:
+        hydra.errors.OverrideParseException: a word that is no override.
+    """
+    (override,) = OverridesParser.create().parse_overrides([word])
+    return override

@@ -1,0 +1,66 @@
+"""A broken config of a user's own is answered in one line: the file, the line, and what to write there."""
+
+from pathlib import Path
+
+import pytest
+
+from roadmap.config import SearchPath, plan_runs, use
+from roadmap.errors import ConfigError
+
+HEAD = "# @package _global_\ndefaults:\n  - step12_downsample\n"
+NAME = "step:\n  name: mine\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "part"),
+    [
+        (f"{HEAD}  - _self_\nstep:\n\tname: mine\n", 6, "a tab; indent with spaces"),
+        (f"{HEAD}  - _self_\n{NAME}  name: other\n", 7, "name is there twice, first in line 6: keep one"),
+        (f"{HEAD}{NAME}  label: kernel: 9\n", 6, 'a value with a colon is quoted: label: "kernel: 9"'),
+        ("", None, "is empty: it says what changes"),
+        ("# only a comment\n", None, "is empty: it says what changes"),
+        (f"{HEAD}{NAME}  label: gr\xfcn\n".encode("latin-1"), 6, "no UTF-8 (byte 0xFC): save the file as UTF-8"),
+        (
+            f"{HEAD}  - override /model/kernel_size: 9\n{NAME}",
+            4,
+            'a choice is a string, so this one is quoted: - override /model/kernel_size: "9"',
+        ),
+        (
+            f'{HEAD}  - /model/kernel_size: "9"\n{NAME}',
+            4,
+            'which is replaced: - override /model/kernel_size: "9"',
+        ),
+        (
+            f'{HEAD}  - override model/kernel_size: "9"\n{NAME}',
+            4,
+            "roadmap/model/kernel_size is no group; from the top it is written /model/kernel_size",
+        ),
+        ("- step12_downsample\n", 1, "a list; a config is lines of KEY: VALUE"),
+        ("step12_downsample\n", 1, "a single value; a config is lines of KEY: VALUE"),
+        (
+            "# @package _global_\ndefaults:\n  - step12_down\n" + NAME,
+            3,
+            "there is no roadmap/step12_down. Did you mean step12_downsample? Allowed: mine, original, ",
+        ),
+        ("# @package _global_\ndefaults: step12_downsample\n", 2, "each line of it begins with a dash"),
+        (f"defaults:\n  - step12_downsample\n{NAME}", 1, "the file begins with # @package _global_"),
+        (f"{HEAD}{NAME}  label: [1, 2\n", 6, "expected ',' or ']'"),
+    ],
+)
+def test_a_broken_file(tmp_path: Path, content: str | bytes, line: int | None, part: str) -> None:
+    file = tmp_path / "roadmap/mine.yaml"
+    file.parent.mkdir()
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with use(SearchPath((str(tmp_path),))), pytest.raises(ConfigError) as caught:
+        plan_runs(["+roadmap=mine"], is_sweep=False)
+    message = str(caught.value)
+    assert message.startswith(f"{file}, line {line}: " if line else f"{file} ")
+    assert part in message
+    assert "\n" not in message
+
+
+def test_a_file_that_hides_behind_one_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe/paper.yaml").write_text("lr: 1\n")
+    with use(SearchPath((str(tmp_path),))), pytest.raises(ConfigError, match=r"recipe/paper\.yaml is not read: "):
+        plan_runs(["recipe=paper"], is_sweep=False)
