@@ -1,13 +1,13 @@
-"""Our depthwise and patch convolutions against torch's, layer by layer of a network.
+"""Our depthwise and patch convolutions compared with torch's, layer by layer of a network.
 
     python benchmarks/convolutions.py [--repeats 9] [--json FILE] [KEY=VALUE ...]
     python benchmarks/convolutions.py regime=resnet50 data=imagenet hardware.per_device_batch=512 \\
         hardware.precision=bf16 hardware.deterministic=false
 
-Each layer of another form or size that step 12 of the regime has for such images, forward and backward with all
-three gradients, in batches of `hardware.per_device_batch` and in `hardware.precision`. The peer is the nn.Conv2d
-that ours is a form of, and on a GPU for depthwise convolutions also each kernel that torch may choose from: its
-native one and, from the torch on that can be told so, cuDNN's.
+Each layer of another form or size in step 12 of the regime, for such images, forward and backward with all three
+gradients, in batches of `hardware.per_device_batch` and in `hardware.precision`. The peer is the equivalent
+nn.Conv2d, and on a GPU for depthwise convolutions also each kernel that torch can select: its native one and, in
+torch versions that allow its choice, cuDNN's.
 """
 
 import argparse

@@ -1,19 +1,19 @@
-"""An epoch end to end, training and evaluation, against timm's loader and loop around the same network.
+"""An epoch end to end, training and evaluation, compared with timm's loader and loop around the same network.
 
     python benchmarks/epoch.py [--images 10000] [--size 32] [--workers N] [--json FILE] [KEY=VALUE ...]
     python benchmarks/epoch.py --synthetic [...]
     python benchmarks/epoch.py --images 50000 --size 64 hardware.precision=bf16 hardware.compile=true \\
         hardware.deterministic=false
 
-The images are made here, of CIFAR-10's size and number of classes (50,000 by --images 50000), and the recipe is
+The images are generated, with CIFAR-10's size and number of classes (50,000 by --images 50000), and the recipe is
 the paper's with its augmentation: random resized crop, flip, RandAugment, random erasing, Mixup and CutMix. With
---synthetic the peer is our own epoch with the same batch in each update, which nothing has to be made for.
+--synthetic the peer is our own epoch with the same batch in each update, which needs no loading.
 
-The peer is made of timm's own pieces (timm_epoch.py; with --no-prefetcher its loader's prefetcher is off). Its
-network has the same weights, with plain nn.Conv2d in place of our convolutions. channels_last, batch and precision
-are the same. Worker processes: --workers each; by default one a core but one, for ours too where it takes any. Our
-reading and augmenting is whatever `open_train` picks for such a set. Each side has a process of its own, since our
-trainer also sets how memory is kept.
+The peer consists of timm's own parts (timm_epoch.py; --no-prefetcher disables its loader's prefetcher). Its network
+has the same weights, with plain nn.Conv2d instead of our convolutions. channels_last, batch and precision are the
+same. Each side has --workers dataloader workers, by default the number of cores minus one, and ours only if
+`open_train` chooses workers for such a set. Each side runs in its own process, since our trainer also changes how
+the C library keeps memory.
 """
 
 import argparse

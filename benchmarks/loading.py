@@ -1,13 +1,12 @@
-"""Reading and augmenting photographs for training, against timm's loader on as many worker processes.
+"""Reading and augmenting photographs for training, compared with timm's loader on equally many dataloader workers.
 
     python benchmarks/loading.py [--images 512] [--workers N] [--json FILE] [KEY=VALUE ...]
 
-JPEG files of about 500x375 pixels are written here, and read back as 224-pixel training images of the paper's
-recipe: random resized crop, flip, RandAugment, normalization, random erasing. Nothing is trained. Ours is what
-`open_train` gives; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and
-erases, as timm's train.py has it. Each call is a pass over all files; they are in the page cache for both. In the
-second and third pair ours reads what scripts/shrink_images.py made of the files, once, before the timing: JPEG, and
-uncompressed.
+Writes JPEG files of about 500x375 pixels, and reads them as 224-pixel training images of the paper's recipe: random
+resized crop, flip, RandAugment, normalization, random erasing. Nothing is trained. Ours is the data of
+`open_train`; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and erases, as
+in timm's train.py. Each call is a pass over all files; they are in the page cache for both. In the second and third
+pair ours reads the output of scripts/shrink_images.py, which runs once before the timing: JPEG, and uncompressed.
 """
 
 import argparse

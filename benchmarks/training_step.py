@@ -1,16 +1,16 @@
-"""Our training step against torchvision's and timm's networks, with the same weights.
+"""Our training step compared with torchvision's and timm's networks, with the same weights.
 
     python benchmarks/training_step.py [--cases step0,step12] [--batch N] [--json FILE] [KEY=VALUE ...]
     python benchmarks/training_step.py --cases step0,step12 --batch 256 data.image_size=224 \\
         hardware.precision=bf16 hardware.compile=true hardware.deterministic=false [--eager-peer]
 
-One update of a batch that lies on the device: mixing, forward pass, loss, backward pass and fused AdamW, by the
-project's own `train_update` for both networks, so that the ratio is that of the networks alone. Both are in
-channels_last and in the same precision, on the same images; stochastic depth is off, since torchvision's network
-has none. Before the clock starts, the logits of both must agree.
+One update of a batch that is already on the device: mixing, forward pass, loss, backward pass and fused AdamW, by
+the project's own `train_update` for both, so the ratio is that of the networks only. Both are in channels_last and
+in the same precision, on the same images; stochastic depth is off, since torchvision's network has none. Before the
+timing, the logits of both must agree.
 
-What can be reached on one H100 with step 12 of resnet50 at 224 px: 29,500 images/s by its arithmetic (26.8 GFLOP an
-image at 790 TFLOP/s in bf16), 9,300 to 15,700 by the traffic of its activations (190 to 320 MB an image at 3 TB/s).
+Limits on one H100 for step 12 of resnet50 at 224 px: 29,500 images/s by its arithmetic (26.8 GFLOP per image at
+790 TFLOP/s in bf16), 9,300 to 15,700 by the memory traffic of its activations (190 to 320 MB per image at 3 TB/s).
 """
 
 import argparse

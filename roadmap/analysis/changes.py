@@ -115,7 +115,7 @@ def pool_rows(rows: Sequence[Row], best: bool = False) -> dict[Setting, Spread]:
 
 
 def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
-    """Return in words which changes are significant with pooled deviations; empty if that adds nothing."""
+    """Name the changes that are significant with the pooled standard deviation; empty if that adds nothing."""
     spreads = pool_rows(rows, best)
     judged = judge(rows, best, spreads)
     if not spreads or sum(one.change is not None for one in judged) < 2:

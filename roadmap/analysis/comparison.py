@@ -52,7 +52,7 @@ def find_steps(candidates: Sequence[Candidate]) -> list[str]:
 
 
 def make_table(candidates: Sequence[Candidate]) -> Table:
-    """Return differing settings, top-1 of each step (and deviation over seeds), and the mean of common steps.
+    """Return differing settings, top-1 and standard deviation of each step, and the mean of common steps.
 
     The best mean comes first. If all ran no common step, there is no mean, and the order is that of the arguments.
     """

@@ -62,7 +62,7 @@ MOST_DOTS = 10  # seeds; more dots would overlap, and the error bar shows them b
 
 
 def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Draw figure 2: a bar per row, mean top-1 over seeds, deviation, seeds, cost; the paper's top-1 on ImageNet.
+    """Draw figure 2: a bar per row, mean top-1 and standard deviation, seeds, cost; the paper's top-1 on ImageNet.
 
     `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
     Returns the files written: `path_stem` with .png, .svg and .pdf.

@@ -26,7 +26,7 @@ Points = Mapping[float, Sequence[float]]  # top-1 of the seeds, by the setting's
 
 
 def draw_setting(candidates: Sequence[Candidate], key: str, path_stem: Path) -> list[Path]:
-    """Draw a line per step, with the deviation over seeds; `candidates` differ only in `key`.
+    """Draw a line per step, with the standard deviation over seeds; `candidates` differ only in `key`.
 
     Returns the files written: `path_stem` with .png, .svg and .pdf.
     """

@@ -26,7 +26,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds. One seed has neither deviation nor interval; seeds that agree exactly have no interval."""
+    """A mean over seeds. One seed has no standard deviation or interval; exactly equal seeds have no interval."""
 
     n: int
     mean: float
@@ -59,7 +59,7 @@ class Spread:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean, sample deviation and t interval; the interval needs a spread."""
+    """Return mean, sample standard deviation and t interval; the interval needs a spread."""
     n = len(values)
     average = fmean(values)
     if n < 2:

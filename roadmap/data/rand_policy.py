@@ -31,7 +31,7 @@ OPS = (
     "TranslateYRel",
 )  # in timm's order; if inc1 is set, timm appends "Increasing" to six of these names
 DENOMINATOR = 10.0  # magnitude 10 is an operation's whole range
-UNIFORM_ABOVE = 100  # for a larger deviation, magnitudes are uniform from 0 to `magnitude`
+UNIFORM_ABOVE = 100  # for a larger standard deviation, magnitudes are uniform from 0 to `magnitude`
 NOT_APPLIED = -1
 
 Levels = np.ndarray  # magnitude / 10, float64 (K,)

@@ -41,7 +41,7 @@ def _normalize(
     BC: tl.constexpr,
     BR: tl.constexpr,
 ):
-    """Compute y (rows, C), and mean and 1 / deviation (rows,), from x (rows, C)."""
+    """Compute y (rows, C), and mean and 1 / standard deviation (rows,), from x (rows, C)."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.arange(0, BC)
     in_c = c < C
@@ -115,7 +115,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch
 def _layer_norm(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the result, and the means and 1 / deviations (N * H * W,) for the backward pass."""
+    """Return the result, and the means and 1 / standard deviations (N * H * W,) for the backward pass."""
     x = x.contiguous(memory_format=torch.channels_last)
     y, mean, rstd = _make_outputs(x, dtype)
     channels, rows = x.shape[1], len(mean)
