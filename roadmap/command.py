@@ -53,9 +53,9 @@ from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.together import PLACE, decide_together, record_failure, share
 
-HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # its own flags, which train nothing
+HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # Hydra's own flags, which train nothing
 HYDRA_RAISES = "HYDRA_FULL_ERROR"  # with it, an error of Hydra's comes here and is not printed as a trace
-REQUEUE_S = 60  # in which a cluster takes the job back and ends its processes
+REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
 
 
 def main(hydra_app: Callable[[], Any]) -> int:
@@ -145,7 +145,7 @@ def _flags_of(arguments: Namespace) -> list[str]:
 
 
 def _run_all(asked: Command, plan: Sequence[PlannedRun], folders: Sequence[RunFolder]) -> int:
-    """The exit status."""
+    """Run all jobs, report on them, and return the exit status."""
     trained, evaluated = (_folders_of(mode, plan, folders) for mode in (Mode.train, Mode.eval))
     expected = _count_evaluations(evaluated) + len(evaluated)
     noted: list[signal.Signals] = []
@@ -228,7 +228,7 @@ def run_job(cfg: DictConfig) -> float | None:
     except RoadmapError as error:
         if str(error) not in terminal.errors:
             show_error(error)
-        if PLACE.size > 1:  # the others may wait for this one; the launcher ends them
+        if PLACE.size > 1:  # other ranks may wait for this one; the launcher ends them
             sys.exit(1)
         if is_asked:
             raise
@@ -274,7 +274,7 @@ def _isolate(planned: PlannedRun, folder: RunFolder) -> None:
 
 
 def _claim(folder: RunFolder, retries: bool) -> str | None:
-    """Takes the folder of a run that is to be trained; or says why it is not."""
+    """Claim the folder of a run to train, or return why it is not trained."""
     if (reason := folder.reason_to_skip(retries)) is None:
         folder.claim()
         reason = folder.reason_to_skip(retries=True)  # another process may have just finished it
@@ -377,7 +377,7 @@ def _mark_pending(folders: Sequence[RunFolder]) -> None:
 
 
 def _say_where(launcher: str, folders: Sequence[RunFolder]) -> None:
-    """A launcher may put jobs in a queue, far from this terminal."""
+    """Print where jobs run, since a launcher may queue them far from this terminal."""
     if launcher != BASIC and folders:
         experiment = folders[0].path.parents[1]
         runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"

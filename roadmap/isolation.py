@@ -24,10 +24,10 @@ from roadmap.machine import SHARING
 from roadmap.runs.folder import RunFolder, State
 from roadmap.training.stop import StopSignals
 
-LAUNCHER = "processes"  # the choice of hydra/launcher that asks for it
+LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
 HANDED = "CONVNET_ROADMAP_RUN"  # the run that a process is started for, as JSON
-SWEEP = "CONVNET_ROADMAP_SWEEP"  # the process of the sweep's command
-STOP = "CONVNET_ROADMAP_STOP"  # a file that is there once the sweep is to stop
+SWEEP = "CONVNET_ROADMAP_SWEEP"  # process ID of the sweep's command
+STOP = "CONVNET_ROADMAP_STOP"  # a file that exists once the sweep must stop
 PROGRAM = CONF_DIR.parent / "train.py"
 SET_PARENT_DEATH_SIGNAL = 1  # constant of Linux's prctl
 LOOK_EVERY_S = 1

@@ -38,7 +38,7 @@ from roadmap.naming import network_name
 from roadmap.training.processes import find_place
 from roadmap.training.spec import find_rule, plan_accumulation
 
-MANY = 10  # runs whose composition takes seconds
+MANY = 10  # runs, whose composition takes seconds
 PLUGINS = ("hydra/launcher", "hydra/sweeper")
 PACKAGES = {  # of a choice: the choice that a package brings along, and the package
     "slurm": ("submitit_slurm", "hydra-submitit-launcher"),

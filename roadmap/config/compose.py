@@ -28,7 +28,7 @@ from roadmap.config.search_path import (
 
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 GROUP_WORD = re.compile(r"^(?P<group>\+?[\w/]+)=(?P<choices>[^'\"]+)$")
-# A step with designs switched, as its folder is called: +roadmap='step12_downsample,norm=batchnorm'
+# A step with design overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
 VARIANT = re.compile(r"'(?P<step>\w+),(?P<switched>\w+=\w+(,\w+=\w+)*)'")
 
 # A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, in this project's folder names.

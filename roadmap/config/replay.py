@@ -114,7 +114,7 @@ def _find_choice(step: str, reference: str | None) -> str:
 
 
 def _switch(axis: str, value: str) -> str:
-    value = "null" if value == "None" else value  # as older runs are named
+    value = "null" if value == "None" else value  # in names of older runs
     if find_config(f"model/{axis}/{value}") is not None:
         return f"model/{axis}={value}" if value.isdecimal() else f"model/{axis}={quote(value)}"
     return f"model.{axis}={value}"
@@ -146,5 +146,5 @@ def _show(value: Any) -> str:
 
 
 def _write(value: Any) -> str:
-    """As Hydra reads the same value."""
+    """Format so that Hydra reads the same value."""
     return quote(value) if isinstance(value, str) else _show(value)

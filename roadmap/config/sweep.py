@@ -163,7 +163,7 @@ class Sweep:
     others: tuple[str, ...]  # the command's overrides including this one, without the sweep's settings
 
     def words(self, names: Sequence[str]) -> list[str]:
-        """The command that trains the named networks, for Hydra."""
+        """Return the command that trains the named networks, for Hydra."""
         networks = ",".join(map(quote, names))
         return prepare_overrides([f"+roadmap={networks}" if word == self.word else word for word in self.others])
 
