@@ -305,7 +305,7 @@ def open_folder(planned: PlannedRun) -> RunFolder:
         data=config.data.name,
         recipe=config.recipe.name,
     )
-    return RunFolder(Path(config.output_dir), identity, asdict(config))
+    return RunFolder(Path(config.output_dir), identity, asdict(config), planned.folders)
 
 
 def _train(planned: PlannedRun, folder: RunFolder) -> None:

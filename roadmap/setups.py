@@ -16,14 +16,15 @@ from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
 from roadmap.config.replay import DESIGN, compose_again, find_words, flatten, is_group_word
-from roadmap.config.search_path import parse_word
+from roadmap.config.search_path import SEARCH_PATH, SearchPath, current, parse_word, quote, use
 from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, RunError, first_line
 from roadmap.model.describe import describe_network
 from roadmap.model.plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
-from roadmap.runs.folder import CONFIG
+from roadmap.runs.files import read_json
+from roadmap.runs.folder import CONFIG, STATE
 from roadmap.runs.identity import hash_config
 
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
@@ -50,11 +51,20 @@ def read_setup(run: Run) -> Setup | None:
         values = read_config_of(run)
         if values is None:
             return None
-        words = find_words(values, run.variant)
+        folders = _read_config_folders(run)
+        with use(SearchPath(folders) if folders else current()):
+            words = find_words(values, run.variant)
+        own = (f"{SEARCH_PATH}=[{','.join(map(quote, folders))}]",) if folders else ()
         network, problem = read_network(values)
-        return Setup(words.choice, (*words.variant, *words.setting), flatten(values), network, problem)
+        return Setup(words.choice, (*words.variant, *words.setting, *own), flatten(values), network, problem)
     except (*UNREADABLE, RunError, OSError, KeyError, TypeError, ValueError) as error:
         return Setup("", (), {}, None, f"{CONFIG} cannot be read ({type(error).__name__}: {first_line(error)})")
+
+
+def _read_config_folders(run: Run) -> tuple[str, ...]:
+    """Return the folders of a user's own configs from which a run was composed."""
+    folders = read_json(run.path / STATE).get("config_folders", [])
+    return tuple(str(folder) for folder in folders)
 
 
 def read_config_of(run: Run) -> dict[str, Any] | None:
@@ -91,7 +101,7 @@ def read_setup_anywhere(run: Run) -> Setup | None:
     setup = read_setup(run)
     if setup is None:
         return None
-    keys = {f"data.{name}" for name in PLACES}
+    keys = {f"data.{name}" for name in PLACES} | {SEARCH_PATH}
     words = tuple(word for word in setup.overrides if word.partition("=")[0] not in keys)
     return replace(
         setup, overrides=words, values={key: text for key, text in setup.values.items() if key not in keys}

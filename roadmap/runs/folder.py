@@ -76,8 +76,11 @@ class Identity:
 class RunFolder:
     """One run on disk. Call `claim` first, then `log` per epoch, and at the end `finish`, `fail` or `interrupt`."""
 
-    def __init__(self, output_dir: Path, identity: Identity, config: Mapping[str, Any]):
+    def __init__(
+        self, output_dir: Path, identity: Identity, config: Mapping[str, Any], config_folders: Sequence[str] = ()
+    ):
         self.identity = identity
+        self.config_folders = list(config_folders)  # of the user's own, from which it was composed
         self.config = config
         self.config_hash, self.setting_hash = hash_config(config), hash_setting(config)
         self.path = output_dir / identity.experiment / identity.name / f"seed{identity.seed}"
@@ -272,6 +275,7 @@ class RunFolder:
             "setting_hash": self.setting_hash,
             "dashboard_id": self.dashboard_id(),
             "identity": identity_values(self.identity),
+            "config_folders": self.config_folders,
         }
         write_json(self.path / STATE, content)
 

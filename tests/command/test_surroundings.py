@@ -186,3 +186,17 @@ def test_processes_are_as_many_as_gpus_unless_told_otherwise(monkeypatch: pytest
     assert (count(), count("hydra.launcher.n_jobs=1")) == (2, 1)
     monkeypatch.setattr(isolation, "find_gpus", lambda: [])
     assert count() == 1
+
+
+def test_a_report_finds_the_configs_of_a_run(train: Train, trained: list[PlannedRun], own: Path) -> None:
+    from roadmap.analysis.folders import read_runs
+    from roadmap.setups import read_setup
+
+    assert train("--config-dir", str(own), "+roadmap=step13_mine", "model/norm=batchnorm").status == 0
+    experiment = Path(trained[0].config.output_dir) / "micro-digits"
+    (run,) = read_runs(experiment)
+    setup = read_setup(run)
+    assert setup is not None
+    assert (setup.problem, setup.choice) == (None, "+roadmap=step13_mine")
+    assert setup.overrides[0] == "model/norm=batchnorm"
+    assert setup.overrides[-1] == f"hydra.searchpath=['{own}']"
