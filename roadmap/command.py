@@ -54,7 +54,7 @@ from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, s
 from roadmap.together import PLACE, decide_together, record_failure, share
 
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # Hydra's own flags, which train nothing
-HYDRA_RAISES = "HYDRA_FULL_ERROR"  # with it, an error of Hydra's comes here and is not printed as a trace
+HYDRA_RAISES = "HYDRA_FULL_ERROR"  # makes Hydra raise its errors instead of printing a traceback
 REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
 
 
@@ -79,7 +79,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
 
 
 def _check_flags(arguments: Namespace) -> None:
-    """ConfigError: a flag of Hydra's that has no use here, or two that exclude each other."""
+    """Raise ConfigError for an unsupported flag of Hydra's, or two that exclude each other."""
     if arguments.config_path is not None:
         raise ConfigError(
             "--config-path replaces this project's configs, on which all others build: --config-dir "
@@ -96,7 +96,7 @@ def _check_flags(arguments: Namespace) -> None:
 
 
 def _answer(hydra_app: Callable[[], Any]) -> int:
-    """What Hydra says by itself, as for --help."""
+    """Let Hydra answer by itself, as for --help."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
     register()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
@@ -112,7 +112,7 @@ def _answer(hydra_app: Callable[[], Any]) -> int:
 
 
 def _run_command(arguments: Namespace) -> int:
-    """The exit status of a command that trains or evaluates."""
+    """Run a command that trains or evaluates, and return its exit status."""
     words = prepare_overrides(arguments.overrides)
     if sweep := read_sweep(words, arguments.multirun):
         words = expand(sweep)
@@ -124,7 +124,7 @@ def _run_command(arguments: Namespace) -> int:
     if PLACE.is_first:
         for experiment in {folder.path.parents[1] for folder in folders}:
             make_folder(experiment)
-            if asked.is_sweep:  # before each of many runs tells of a full disk
+            if asked.is_sweep:  # so that many runs do not each report a full disk
                 check_room(experiment)
     _advise_on_all(plan)
     for text in describe_other_settings(trained):
@@ -139,7 +139,7 @@ def _run_command(arguments: Namespace) -> int:
 
 
 def _flags_of(arguments: Namespace) -> list[str]:
-    """Those that say where configs are, for the commands that are shown."""
+    """Return the flags that locate configs, for printed commands."""
     named = {"--config-dir": arguments.config_dir, "--config-name": arguments.config_name}
     return [word for flag, value in named.items() if value is not None for word in (flag, value)]
 
@@ -174,7 +174,7 @@ def _run_all(asked: Command, plan: Sequence[PlannedRun], folders: Sequence[RunFo
     finally:
         _leave_group()
         _remove_empty_folders(folders)
-    if not asked.is_known:  # the sweeper has judged its runs
+    if not asked.is_known:  # the sweeper has evaluated its runs
         return 0
     if not PLACE.is_first:
         return 1 if terminal.errors else 0
@@ -186,7 +186,7 @@ def _run_all(asked: Command, plan: Sequence[PlannedRun], folders: Sequence[RunFo
 
 
 def _split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-    """Of the runs that a killed process took along, those that were under way and those that had not begun."""
+    """Split the runs lost with a killed process into those that were running and those that had not started."""
     states = [open_folder(job.planned).state().get("state") for job in jobs]
     under_way = [job for job, state in zip(jobs, states, strict=True) if state == State.running]
     waiting = [job for job, state in zip(jobs, states, strict=True) if state in (None, State.pending)]
@@ -207,7 +207,7 @@ def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFol
 
 
 def run_job(cfg: DictConfig) -> float | None:
-    """One run of a command, in whatever process its launcher has for it; returns its top-1 in percent.
+    """Run one job of a command, in any process of its launcher; return its top-1 in percent.
 
     Raises:
         RoadmapError: a run that another sweeper than Hydra's own asked for is not done.
@@ -215,7 +215,7 @@ def run_job(cfg: DictConfig) -> float | None:
     if is_stopping():
         return None
     planned = planned_of(cfg)
-    is_asked = planned is None  # by a sweeper that waits for the answer
+    is_asked = planned is None  # by a sweeper that waits for the result
     try:
         if planned is None:
             planned = plan_job(cfg)
@@ -239,7 +239,7 @@ def run_job(cfg: DictConfig) -> float | None:
 
 
 def _run_handed(planned: PlannedRun) -> int:
-    """The exit status of a process that was started for one run of a sweep."""
+    """Run a sweep's run in the process started for it, and return the exit status."""
     try:
         with use(SearchPath(planned.folders)), closing(open_folder(planned)) as folder:
             if reason := _claim(folder, retries=True):
@@ -254,7 +254,7 @@ def _run_handed(planned: PlannedRun) -> int:
 
 
 def _run(planned: PlannedRun, folder: RunFolder) -> float | None:
-    """Top-1 in percent; None of a run that is not done."""
+    """Return top-1 in percent; None if the run is not done."""
     if planned.config.mode is Mode.eval:
         return _evaluate(planned, folder)
     if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
@@ -335,7 +335,7 @@ def _train(planned: PlannedRun, folder: RunFolder) -> None:
 
 
 def _show_defect(error: Exception) -> str:
-    """Prints the trace of an error that is no user's, and returns it."""
+    """Print the traceback of an error that is no user error, and return it."""
     trace = "".join(traceback.format_exception(error))
     ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
     terminal.errors.append(str(error))

@@ -25,7 +25,7 @@ from roadmap.runs.folder import RunFolder, State
 from roadmap.training.stop import StopSignals
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
-HANDED = "CONVNET_ROADMAP_RUN"  # the run that a process is started for, as JSON
+HANDED = "CONVNET_ROADMAP_RUN"  # the run for which a process is started, as JSON
 SWEEP = "CONVNET_ROADMAP_SWEEP"  # process ID of the sweep's command
 STOP = "CONVNET_ROADMAP_STOP"  # a file that exists once the sweep must stop
 PROGRAM = CONF_DIR.parent / "train.py"
@@ -36,9 +36,9 @@ ENDED_BY = 128  # plus the signal's number: the exit status of a process that a 
 
 
 def run_isolated(planned: PlannedRun, folder: RunFolder) -> str | None:
-    """Trains a run as it was planned; says how its process ended, if it was a signal that it did not survive."""
+    """Train a run as planned; return how its process ended if a signal killed it."""
     with deal_gpu() as gpu:
-        seen = [planned.name, f"seed={planned.config.seed}"]  # by who lists processes
+        seen = [planned.name, f"seed={planned.config.seed}"]  # shown in a list of processes
         command = [sys.executable, str(PROGRAM), *seen]
         environment = {**os.environ, **gpu, HANDED: json.dumps(planned.values())}
         with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
@@ -162,7 +162,7 @@ def find_gpus() -> list[str]:
     return [str(number) for number in range(len(names))] if listed.returncode == 0 else []
 
 
-# What hydra/launcher=processes starts at a time; asked only when a launcher is made.
+# Concurrent runs of hydra/launcher=processes; resolved only when a launcher is created.
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, len(find_gpus())), replace=True)
 
 

@@ -1,4 +1,4 @@
-"""How a command's runs are started: by Hydra's launcher, each with the configuration that was planned for it."""
+"""Start of a command's runs by Hydra's launcher, each with its planned configuration."""
 
 import copy
 import json
@@ -21,19 +21,19 @@ from roadmap.config import Command, Job, PlannedRun
 from roadmap.config.compose import own_hydra
 from roadmap.errors import RoadmapError, RunError, first_line
 
-PLANNED = "planned"  # the key of a job's configuration that holds the run, ready
+PLANNED = "planned"  # key of a job's configuration with the planned run
 Task = Callable[[DictConfig], float | None]
 Lost = Callable[[Sequence[Job]], tuple[Sequence[Job], Sequence[Job]]]
 
 
 class HandedJob(str):
-    """The words of a job, which launchers log, and the run that they were planned as."""
+    """The overrides of a job, which launchers log, and its planned run."""
 
     run: Mapping[str, Any]
 
 
 class HandedConfigs(ConfigLoaderImpl):
-    """In place of Hydra's loader in a launcher's jobs: gives each what was planned, and composes nothing."""
+    """Replaces Hydra's loader in a launcher's jobs: returns each job's planned run, and composes nothing."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         (job,) = sweep_overrides
@@ -42,7 +42,7 @@ class HandedConfigs(ConfigLoaderImpl):
 
 
 def _configure(composed: DictConfig, run: Mapping[str, Any]) -> DictConfig:
-    """Hydra's own node as it was composed, beside the resolved values of a run."""
+    """Return Hydra's own node as composed, beside the resolved values of a run."""
     cfg = copy.deepcopy(composed)
     plain = json.loads(json.dumps(run))  # without enums and tuples
     with read_write(cfg), open_dict(cfg):
@@ -54,7 +54,7 @@ def _configure(composed: DictConfig, run: Mapping[str, Any]) -> DictConfig:
 
 
 def planned_of(cfg: DictConfig) -> PlannedRun | None:
-    """The run that a job was handed; None if Hydra composed it."""
+    """Return the planned run of a job; None if Hydra composed it."""
     if PLANNED not in cfg:
         return None
     values = OmegaConf.to_container(cfg[PLANNED], resolve=False)
@@ -63,7 +63,7 @@ def planned_of(cfg: DictConfig) -> PlannedRun | None:
 
 
 def launch(command: Command, task: Task, split_lost: Lost) -> None:
-    """Starts every run of a command, and returns when all have ended.
+    """Start every run of a command, and return when all have ended.
 
     Args:
         split_lost: of the jobs that a killed process of the launcher's took along, those that were under way and
@@ -84,7 +84,7 @@ def launch(command: Command, task: Task, split_lost: Lost) -> None:
 
 
 def _search(hydra: Hydra, command: Command, task: Task) -> None:
-    """By a sweeper that chooses the runs as it goes, from what earlier ones returned.
+    """Launch by a sweeper that chooses each run from the results of earlier ones.
 
     Raises:
         RunError: the sweeper ended with an error of its own.
@@ -111,7 +111,7 @@ def _launch_single(command: Command, task: Task, cfg: DictConfig, context: Hydra
         task, cfg, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context, configure_logging=True
     )
     context.callbacks.on_run_end(config=cfg, config_name=name, job_return=job)
-    _ = job.return_value  # raises what the job did
+    _ = job.return_value  # raises the job's error
 
 
 def _launch_sweep(command: Command, task: Task, cfg: DictConfig, context: HydraContext, split_lost: Lost) -> None:
@@ -125,9 +125,9 @@ def _launch_sweep(command: Command, task: Task, cfg: DictConfig, context: HydraC
 
 
 def _launch_all(launcher: Launcher, jobs: Sequence[Job], first: int, split_lost: Lost) -> None:
-    """A killed process of a launcher's ends its whole pool: what had not begun starts in a new one.
+    """Launch all runs. A killed process ends its launcher's whole pool; runs not started yet get a new one.
 
-    The runs that were under way come last and one at a time, so that one that ends its process does so alone.
+    Interrupted runs come last and one at a time, so that a run that kills its process affects no other.
     """
     try:
         for result in launcher.launch([[_hand(job)] for job in jobs], initial_job_idx=first):

@@ -27,7 +27,7 @@ def run_script(main: Callable[[], int]) -> NoReturn:
 
 
 def add_config_dir(parser: ArgumentParser) -> None:
-    """The flag of train.py, for scripts that compose what it trains."""
+    """Add train.py's flag, for scripts that compose its runs."""
     parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own, as in train.py")
 
 

@@ -30,7 +30,7 @@ def decide_together(decide: Callable[[], str | None]) -> str | None:
 
 
 def share(planned: PlannedRun) -> PlannedRun:
-    """The first process's run, in all of a group: each composed it by itself, at another moment."""
+    """Return rank 0's run in all ranks, since each composed it separately, at another time."""
     if PLACE.size == 1:
         return planned
     from roadmap.training.group import join_group

@@ -1,4 +1,4 @@
-"""The runs that a command line asks for: composed once, in Hydra's surroundings, and checked before the first."""
+"""The runs of a command line: composed once, in Hydra's environment, and checked before the first one starts."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,24 +40,24 @@ from roadmap.training.spec import find_rule, plan_accumulation
 
 MANY = 10  # runs, whose composition takes seconds
 PLUGINS = ("hydra/launcher", "hydra/sweeper")
-PACKAGES = {  # of a choice: the choice that a package brings along, and the package
+PACKAGES = {  # choices that a package provides, and the package
     "slurm": ("submitit_slurm", "hydra-submitit-launcher"),
     "submitit_slurm": ("submitit_slurm", "hydra-submitit-launcher"),
     "optuna": ("optuna", "hydra-optuna-sweeper"),
 }
-SHAPES = (ValueError, TypeError, AttributeError, AssertionError)  # what Hydra raises over a file of another shape
-BASIC = "basic"  # Hydra's own sweeper, whose runs are known before the first starts
-HYDRAS_OWN = ("hydra", "main", "schema")  # sources of configs that are no folder of the user's
+SHAPES = (ValueError, TypeError, AttributeError, AssertionError)  # raised by Hydra for a file of another structure
+BASIC = "basic"  # Hydra's own sweeper, whose runs are known in advance
+HYDRAS_OWN = ("hydra", "main", "schema")  # config sources other than the user's folders
 RESOLVES_HYDRA = ("${hydra:", "${hydra.")
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that is resolved, and so the same wherever it is trained."""
+    """A resolved run, which is the same in any process."""
 
     config: Config
     variant: dict[str, str]
-    folders: tuple[str, ...] = ()  # of the user's own, whose configs it was composed from
+    folders: tuple[str, ...] = ()  # the user's folders of configs that it was composed from
 
     @property
     def name(self) -> str:
@@ -65,18 +65,18 @@ class PlannedRun:
         return network_name(self.config.step.name, self.variant)
 
     def values(self) -> dict[str, Any]:
-        """As plain values, which go from process to process."""
+        """Return plain values, to send between processes."""
         return asdict(self)
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> "PlannedRun":
-        """From what `values` gave."""
+        """Restore a run from the result of `values`."""
         return cls(convert(Config, values["config"]), dict(values["variant"]), tuple(values["folders"]))
 
 
 @dataclass(frozen=True)
 class Job:
-    """A planned run, and the words that ask for it."""
+    """A planned run, and its overrides."""
 
     words: tuple[str, ...]
     planned: PlannedRun
@@ -84,24 +84,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Command:
-    """What a command line asks for."""
+    """The content of a command line."""
 
     words: tuple[str, ...]
     search_path: SearchPath
     is_sweep: bool
     sweeper: str  # the choice of hydra/sweeper
-    launcher: str  # that of hydra/launcher
-    jobs: list[Job] = field(repr=False)  # none where another sweeper than Hydra's own chooses them as it goes
+    launcher: str  # the choice of hydra/launcher
+    jobs: list[Job] = field(repr=False)  # empty if another sweeper than Hydra's own chooses them
     cfg: DictConfig = field(repr=False)  # with Hydra's own node
 
     @property
     def is_known(self) -> bool:
-        """Whether all runs are known before the first of them starts."""
+        """True if all runs are known before the first one starts."""
         return not self.is_sweep or self.sweeper == BASIC
 
     @property
     def has_processes(self) -> bool:
-        """Whether runs are trained by children of this process."""
+        """True if child processes train the runs."""
         return self.is_sweep and "joblib" in str(self.cfg.hydra.launcher._target_)
 
 
@@ -120,7 +120,7 @@ def plan_runs(overrides: Sequence[str], is_sweep: bool) -> list[PlannedRun]:
 
 
 def plan_command(words: Sequence[str], is_sweep: bool) -> Command:
-    """The runs of a command on the current search path. Of another sweeper than Hydra's own none is known yet.
+    """Plan a command's runs on the current search path. Runs of a sweeper other than Hydra's are not known yet.
 
     Raises:
         ConfigError: as plan_runs.
@@ -168,7 +168,7 @@ def _plan_command(words: Sequence[str], is_sweep: bool) -> Command:
 
 
 def plan_run(cfg: DictConfig) -> PlannedRun:
-    """One composed configuration, with or without Hydra's node, checked as far as it can be without data and torch.
+    """Check a composed configuration, with or without Hydra's node, as far as possible without data and torch.
 
     Raises:
         ConfigError: a key, value or combination that cannot be used.
@@ -191,7 +191,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
 
 
 def plan_job(cfg: DictConfig) -> PlannedRun:
-    """The run of a job that Hydra composed itself, as for a sweeper that chooses values as it goes.
+    """Plan the run of a job that Hydra composed itself, as for a sweeper that chooses values step by step.
 
     Raises:
         ConfigError: as plan_run.
@@ -203,7 +203,7 @@ def plan_job(cfg: DictConfig) -> PlannedRun:
 
 
 def _split_sweep(words: Sequence[str], params: Mapping[str, str]) -> list[list[str]]:
-    """Hydra's own reading of a sweep: glob(), choices and what a config says in hydra.sweeper.params included."""
+    """Split a sweep with Hydra's own parser, including glob(), choices and a config's hydra.sweeper.params."""
     words = [*(f"{key}={value}" for key, value in params.items()), *words]
     with own_hydra() as loader:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
@@ -215,7 +215,7 @@ def _split_sweep(words: Sequence[str], params: Mapping[str, str]) -> list[list[s
 
 
 def _check_plugins(words: Sequence[str]) -> None:
-    """Launcher and sweeper. Hydra itself would tell only after all else is under way."""
+    """Check launcher and sweeper, which Hydra would reject only after the preparations."""
     typed = [word.partition("=")[::2] for word in words if word.startswith(tuple(f"{group}=" for group in PLUGINS))]
     for group, choice in typed:
         with own_hydra() as loader:
@@ -229,7 +229,7 @@ def _check_plugins(words: Sequence[str]) -> None:
 
 
 def _check_direction(sweeper: DictConfig) -> None:
-    """ConfigError: a sweeper that looks for the lowest of what runs return, which is their top-1."""
+    """Raise ConfigError for a sweeper that minimizes what runs return, which is their top-1."""
     direction = OmegaConf.select(sweeper, "direction")
     if direction is not None and str(direction).rpartition(".")[2] != "maximize":
         raise ConfigError(
@@ -238,7 +238,7 @@ def _check_direction(sweeper: DictConfig) -> None:
 
 
 def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[PlannedRun]:
-    """Runs that differ in plain values alone share one composition, which takes its time."""
+    """Plan all runs; those that differ only in plain values share one composition, since it is slow."""
     copies: dict[tuple[Sequence[str], tuple[str, ...]], DictConfig] = {}
     first: DictConfig | None = None
     for number, job in enumerate(_count(jobs)):
@@ -261,9 +261,9 @@ def _compose(words: Sequence[str]) -> DictConfig:
 
 
 def _divide(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The words that choose configs, and the plain values that Hydra sets after them.
+    """Divide overrides into those that choose configs, and the plain values that Hydra sets after them.
 
-    Where a word adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
+    If an override adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
     """
     split = [(word, split_word(word)) for word in words]
     base = [word for word, value in split if value is None]
@@ -276,14 +276,14 @@ def _set_values(cfg: DictConfig, values: Mapping[str, Any], words: Sequence[str]
     try:
         for key, value in values.items():
             OmegaConf.update(cfg, key, value)
-    except OmegaConfBaseException:  # Hydra says what is wrong with the word
+    except OmegaConfBaseException:  # Hydra reports what is wrong with the override
         return copy.deepcopy(compose_with_hydra(current(), tuple(words)))
     return cfg
 
 
 @cache
 def _reads_hydra(search_path: SearchPath, base: tuple[str, ...]) -> bool:
-    """Whether a value of a composition is one of Hydra's."""
+    """Return True if a value of a composition is one of Hydra's."""
     cfg = compose_with_hydra(search_path, base)
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     text = OmegaConf.to_yaml(own)
@@ -291,7 +291,7 @@ def _reads_hydra(search_path: SearchPath, base: tuple[str, ...]) -> bool:
 
 
 def _plan_in_hydra(cfg: DictConfig, words: Sequence[str], number: int | None) -> PlannedRun:
-    """Where `${hydra:...}` has what it has in the job itself."""
+    """Plan with the values of `${hydra:...}` that the job itself has."""
     outer = HydraConfig.instance().cfg
     task = [word for word in words if not parse_word(word).is_hydra_override()]
     with read_write(cfg.hydra), open_dict(cfg.hydra):

@@ -51,14 +51,14 @@ def compose(*overrides: str) -> DictConfig:
 
 @cache
 def compose_with_hydra(search_path: SearchPath, overrides: tuple[str, ...]) -> DictConfig:
-    """With Hydra's own node. It takes a third of a second, and a sweep asks for each step several times."""
+    """Compose with Hydra's own node, cached: it takes a third of a second, and a sweep repeats each step."""
     with own_hydra():
         return hydra_compose(search_path.config_name, list(overrides), return_hydra_config=True)
 
 
 @contextmanager
 def own_hydra() -> Iterator[ConfigLoader]:
-    """Hydra over the search path, also inside a job of Hydra's, which it leaves as it was."""
+    """Initialize Hydra on the search path, also inside a Hydra job, and restore that job's state afterwards."""
     register()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -94,7 +94,7 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def _quote_choices(group: str, choices: str) -> str:
-    """The choices of a word, those that are names of configs quoted where Hydra needs it."""
+    """Return the choices of an override, with config names quoted if Hydra requires it."""
     if not is_group(group):
         return choices
     if find_config(f"{group}/{choices}") is not None:  # one name, though it may hold a comma or parentheses
@@ -106,12 +106,12 @@ def _quote_choices(group: str, choices: str) -> str:
 
 
 def _is_name(group: str, text: str) -> bool:
-    """Of a config; or a number, which nothing else can be meant by."""
+    """Return True if a choice is a config's name, or a number, which cannot mean anything else."""
     return text.isdecimal() or (not text.isidentifier() and find_config(f"{group}/{text}") is not None)
 
 
 def is_value(override: Override) -> bool:
-    """Whether an override sets one plain value of the job's, which no choice of a config hangs on."""
+    """Return True if an override sets one plain value of the job, on which no config choice depends."""
     is_plain = isinstance(override.value(), str | int | float | bool | None)
     is_set = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
     key = override.key_or_group
@@ -119,7 +119,7 @@ def is_value(override: Override) -> bool:
 
 
 def split_word(word: str) -> tuple[str, Any] | None:
-    """Key and value of a word that sets one plain value, on which no choice hangs; None of any other."""
+    """Return key and value of an override that sets one plain value, on which no choice depends; else None."""
     override = parse_word(word)
     if override.is_sweep_override() or not is_value(override):
         return None

@@ -1,4 +1,4 @@
-"""What is wrong with the files that a command is composed from: the file, its line, and what to write there."""
+"""Defects in the files of a command's composition: the file, the line, and what to write there."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,16 +11,16 @@ from roadmap.config.convert import suggest
 from roadmap.config.search_path import CONF_DIR, current, find_config, is_group, list_choices, parse_word
 from roadmap.errors import ConfigError
 
-GLOBAL = ("roadmap", "reference", "setting")  # groups whose files speak of the whole configuration
+GLOBAL = ("roadmap", "reference", "setting")  # groups whose files set keys of the whole configuration
 PACKAGE = "# @package _global_"
 EMPTY = "is empty: it says what changes, as KEY: VALUE"
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is built in, is the faster
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
 STRING = "tag:yaml.org,2002:str"
 ENTRY = re.compile(r"(?P<keywords>((optional|override) )*)(?P<group>[^@]+)(@.*)?")
 
 
 def find_defect(words: Sequence[str]) -> str | None:
-    """The first defect in the files that the words choose, and in those that these build on; None without one."""
+    """Return the first defect in the files that the overrides choose, and in their bases; None without one."""
     seen: set[Path] = set()
     for name in _chosen(words):
         if defect := next(_find_defects(name, seen), None):
@@ -29,7 +29,7 @@ def find_defect(words: Sequence[str]) -> str | None:
 
 
 def check_chosen(words: Sequence[str]) -> None:
-    """ConfigError: a config that the words choose says nothing, or is hidden by one of the same name."""
+    """Raise ConfigError if a chosen config is empty, or is hidden by one of the same name."""
     for name in _chosen(words):
         files = [file for place in current().places() if (file := place / f"{name}.yaml").is_file()]
         for file in files[1:]:
@@ -43,7 +43,7 @@ def check_chosen(words: Sequence[str]) -> None:
 
 
 def _has_to_speak(path: Path, name: str) -> bool:
-    """A step, and any file of a user's own; `conf/setting/laptop.yaml` is the setting that changes nothing."""
+    """Return True for a step and any user file; `conf/setting/laptop.yaml` is the setting that changes nothing."""
     return name.startswith("roadmap/") or not path.is_relative_to(CONF_DIR)
 
 
@@ -98,7 +98,7 @@ def _explain_syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
     if mark is None:
         return f"{path}: {problem}"
     lines = text.splitlines()
-    if mark.line >= len(lines):  # at the end of the file: what is not closed began before
+    if mark.line >= len(lines):  # at the end of the file: the unclosed part starts earlier
         mark = getattr(error, "context_mark", None) or mark
     place, line = f"{path}, line {mark.line + 1}", lines[min(mark.line, len(lines) - 1)]
     if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
@@ -160,7 +160,7 @@ def _find_in_choice(path: Path, group: str, key: Node, value: Node, seen: set[Pa
 
 
 def _has_choice(group: str) -> bool:
-    """Whether `conf/config.yaml` chooses one."""
+    """Return True if `conf/config.yaml` chooses one."""
     path = find_config("config")
     entries = yaml.load(path.read_text(encoding="utf-8"), YAML)["defaults"] if path else []
     return any(isinstance(entry, dict) and group in entry for entry in entries)
@@ -178,7 +178,7 @@ def _find_missing(path: Path, node: Node, name: str, seen: set[Path]) -> Iterato
 
 
 def _absolute(group: str, name: str) -> str:
-    """Hydra looks below the file's own group, unless a name begins with a slash."""
+    """Resolve as Hydra: below the file's own group, unless a name begins with a slash."""
     return name[1:] if name.startswith("/") else f"{group}/{name}".strip("/")
 
 

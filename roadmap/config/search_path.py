@@ -1,4 +1,4 @@
-"""Where a command's configs lie: in `conf/`, and in folders of the user's own."""
+"""Search path of a command's configs: `conf/`, and the user's own folders."""
 
 import importlib.util
 import re
@@ -21,19 +21,19 @@ from roadmap.errors import ConfigError
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 PRIMARY = "config"  # the config that a command starts from, unless --config-name names another
 SEARCH_PATH = "hydra.searchpath"
-# A text that Hydra takes without quotes, and for no number, truth value or null; of texts, digits first are quoted.
+# A string that Hydra reads unquoted, and not as a number, boolean or null; a leading digit is quoted.
 PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Of one command."""
+    """The search path of one command."""
 
     folders: tuple[str, ...] = ()  # after conf/, in Hydra's order: a path, file://PATH or pkg://PACKAGE
     config_name: str = PRIMARY
 
     def places(self) -> list[Path]:
-        """The folders, conf/ first; a package's only if it lies in one."""
+        """Return the folders, conf/ first; a package's only if it is in one."""
         return [CONF_DIR, *filter(None, map(_locate, self.folders))]
 
 
@@ -41,13 +41,13 @@ _current = SearchPath()
 
 
 def current() -> SearchPath:
-    """The search path of the command under way."""
+    """Return the search path of the current command."""
     return _current
 
 
 @contextmanager
 def use(search_path: SearchPath) -> Iterator[None]:
-    """Every composition in the block looks there."""
+    """Use a search path for every composition in the block."""
     global _current
     outer, _current = _current, search_path
     try:
@@ -57,7 +57,7 @@ def use(search_path: SearchPath) -> Iterator[None]:
 
 
 class OwnFolders(SearchPathPlugin):
-    """Adds the folders of the command under way to any Hydra of this process."""
+    """Adds the current command's folders to every Hydra of this process."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in current().folders:
@@ -65,17 +65,17 @@ class OwnFolders(SearchPathPlugin):
 
 
 def register() -> None:
-    """Lets Hydra know of `OwnFolders`; a launcher's process forgets its plugins with each job."""
+    """Register `OwnFolders` with Hydra; a launcher's process loses its plugins with each job."""
     Plugins.instance().register(OwnFolders)
 
 
 def read_search_path(
     words: Sequence[str], config_dir: str | None = None, config_name: str | None = None
 ) -> SearchPath:
-    """From `--config-dir`, `--config-name` and the words of a command, as Hydra reads them.
+    """Read the search path from `--config-dir`, `--config-name` and the overrides of a command, as Hydra does.
 
     Raises:
-        ConfigError: a folder or config that is not there.
+        ConfigError: a folder or config does not exist.
     """
     folders = []
     if config_dir is not None:
@@ -104,7 +104,7 @@ def _read_typed(word: str) -> list[str]:
 
 
 def _read_primary(path: Path) -> list[str]:
-    """What the primary config says; nothing where it can't be read, which its composition tells."""
+    """Return the primary config's search path; empty if it is unreadable, which its composition reports."""
     try:
         text = path.read_text(encoding="utf-8")
         content: Any = yaml.safe_load(text) if "searchpath" in text else {}
@@ -131,18 +131,18 @@ def _locate(folder: str) -> Path | None:
 
 
 def find_config(name: str, search_path: SearchPath | None = None) -> Path | None:
-    """The file of a config, such as roadmap/step5_inverted: the first on the search path."""
+    """Return the file of a config, such as roadmap/step5_inverted: the first on the search path."""
     files = (place / f"{name}.yaml" for place in (search_path or current()).places())
     return next((file for file in files if file.is_file()), None)
 
 
 def is_group(name: str) -> bool:
-    """Whether a name is a group of configs, such as model/norm, and no key."""
+    """Return True if a name is a group of configs, such as model/norm, and not a key."""
     return any((place / name).is_dir() for place in current().places())
 
 
 def list_groups() -> list[str]:
-    """Every group of the search path."""
+    """Return every group of the search path."""
     found = {
         file.parent.relative_to(place).as_posix()
         for place in current().places()
@@ -153,7 +153,7 @@ def list_groups() -> list[str]:
 
 
 def list_choices(group: str) -> list[str]:
-    """The configs of a group, step2 before step10."""
+    """Return the configs of a group, with step2 before step10."""
 
     def by_number(name: str) -> list[Any]:
         return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
@@ -163,13 +163,13 @@ def list_choices(group: str) -> list[str]:
 
 
 def quote(name: str) -> str:
-    """A name as Hydra reads the same text in an override, whatever it looks like: 100, true, a comma, a quote."""
+    """Quote a name so that Hydra reads the same text in an override: 100, true, a comma, a quote."""
     return name if PLAIN.fullmatch(name) else QuotedString(name, Quote.single).with_quotes()
 
 
 @cache
 def parse_word(word: str) -> Override:
-    """Hydra's own reading of a word; it takes milliseconds, and a sweep's runs share most words.
+    """Parse an override with Hydra, cached: it takes milliseconds, and a sweep's runs share most overrides.
 
     Raises:
         hydra.errors.OverrideParseException: a word that is no override.

@@ -27,7 +27,7 @@ def find_variant(cfg: DictConfig) -> dict[str, str]:
 
 
 def find_base(cfg: DictConfig) -> str | None:
-    """The step whose file a configuration starts from, by its name or Hydra's choice; None of the plain network."""
+    """Return the step of a configuration, by its name or Hydra's choice; None for the plain network."""
     if find_config(f"roadmap/{cfg.step.name}") is not None:
         return str(cfg.step.name)
     choices = cfg.hydra.runtime.choices if "hydra" in cfg else {}
