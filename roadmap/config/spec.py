@@ -90,7 +90,7 @@ def read_config(cfg: DictConfig) -> Config:
 
 
 def _own_keys(cfg: DictConfig) -> list[str]:
-    """Those of a run; Hydra's own node, which values may refer to, is none of them."""
+    """Return a run's keys, without Hydra's own node, to which values may refer."""
     return [str(key) for key in cfg if key != "hydra"]
 
 
