@@ -1,6 +1,7 @@
 """Console that prints outside text, such as names of files and classes, without passing control characters on."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import rich.console
 from rich.segment import Segment
@@ -21,9 +22,16 @@ class Console(rich.console.Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Print no more: rich would end the process, and with it a training that nobody watches."""
+        self.quiet = True
+
 
 def warn(text: str) -> None:
     """Print a warning about the data, once, on rank 0."""
     if text not in _warned and find_place().is_first:
         _warned.add(text)
-        Console(stderr=True).print(Text.assemble(("warning:", "bold yellow"), f" {visible(text)}"), soft_wrap=True)
+        with suppress(OSError):  # as of a terminal that was closed
+            Console(stderr=True).print(
+                Text.assemble(("warning:", "bold yellow"), f" {visible(text)}"), soft_wrap=True
+            )

@@ -1,7 +1,10 @@
 """Control characters in names and messages are printed as text."""
 
 import io
+import os
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,19 @@ def test_a_warning_is_printed_once_and_as_it_is(
     for _ in range(2):
         warn(f"[bold]{HOSTILE}[/bold]")
     assert capfd.readouterr().err == f"warning: [bold]{SHOWN}[/bold]\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_a_warning_that_nobody_reads_ends_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe() if kind == "pipe" else os.openpty()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        for number in range(3):
+            warn(f"{kind}: nobody reads warning {number}")
+        monkeypatch.undo()
+        with suppress(OSError):  # of what Python still holds
+            file.close()
 
 
 def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
