@@ -12,7 +12,7 @@ from typing import Any
 from roadmap.command import open_folder
 from roadmap.config import Config, Mode, PlannedRun, advise, advise_on_length
 from roadmap.data.open import LoadSpec
-from roadmap.errors import ConfigError
+from roadmap.errors import ConfigError, DamagedError
 from roadmap.jobs import collect_facts
 from roadmap.model.build import build
 from roadmap.runs.folder import RunFolder, read_metrics
@@ -47,7 +47,11 @@ def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[Group], list
         if run.config.mode is not Mode.train:
             raise ConfigError("mode=eval trains nothing; what is planned here are trainings")
         folder = open_folder(run)
-        if reason := folder.reason_to_skip(retries=run.config.retry_failed or not is_sweep):
+        try:
+            reason = folder.reason_to_skip(retries=run.config.retry_failed or not is_sweep)
+        except DamagedError as error:  # refused when it is come to
+            reason = str(error)
+        if reason:
             left_out.append(reason.partition(" (")[0])
         else:
             alike = replace(run.config, seed=0)
@@ -57,7 +61,8 @@ def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[Group], list
 
 def _count_epochs_left(run: PlannedRun, folder: RunFolder) -> int:
     has_weights = folder.checkpoint.exists() or folder.previous_checkpoint.exists()
-    goes_on = has_weights and folder.state().get("config_hash") == folder.config_hash
+    record = folder.state()
+    goes_on = has_weights and record is not None and record.config_hash == folder.config_hash
     finished = len(read_metrics(folder.path)) if goes_on else 0
     return max(run.config.recipe.epochs - finished, 1)
 

@@ -43,12 +43,13 @@ from roadmap.config import (
 from roadmap.config.command import BASIC
 from roadmap.config.explain import explain
 from roadmap.config.search_path import register
-from roadmap.errors import ConfigError, Interrupted, RoadmapError, RunError
+from roadmap.errors import ConfigError, DamagedError, Interrupted, RoadmapError, RunError
 from roadmap.isolation import ENDED_BY, HANDED, LAUNCHER, is_launchers, is_stopping, run_isolated, stop_side_by_side
 from roadmap.launch import launch, planned_of
 from roadmap.runs.files import check_room, make_folder
-from roadmap.runs.folder import Identity, RunFolder, State
-from roadmap.runs.neighbours import check_places, describe_other_settings
+from roadmap.runs.folder import Identity, RunFolder
+from roadmap.runs.neighbours import check_places, describe_damage, describe_other_settings
+from roadmap.runs.record import Record, State
 from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.together import PLACE, decide_together, record_failure, share
@@ -127,7 +128,7 @@ def _run_command(arguments: Namespace) -> int:
             if asked.is_sweep:  # so that many runs do not each report a full disk
                 check_room(experiment)
     _advise_on_all(plan)
-    for text in describe_other_settings(trained):
+    for text in (*describe_damage(trained), *describe_other_settings(trained)):
         warn(text)
     typed = _flags_of(arguments) + arguments.overrides
     if sweep:
@@ -173,6 +174,8 @@ def _run_all(asked: Command, plan: Sequence[PlannedRun], folders: Sequence[RunFo
         return 1
     finally:
         _leave_group()
+        for folder in trained if PLACE.is_first else ():
+            folder.settle(State.interrupted, "its process ended without a word")
         _remove_empty_folders(folders)
     if not asked.is_known:  # the sweeper has evaluated its runs
         return 0
@@ -187,7 +190,8 @@ def _run_all(asked: Command, plan: Sequence[PlannedRun], folders: Sequence[RunFo
 
 def _split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Split the runs lost with a killed process into those that were running and those that had not started."""
-    states = [open_folder(job.planned).state().get("state") for job in jobs]
+    records = [_read_record(open_folder(job.planned)) for job in jobs]
+    states = [record and record.state for record in records]
     under_way = [job for job, state in zip(jobs, states, strict=True) if state == State.running]
     waiting = [job for job, state in zip(jobs, states, strict=True) if state in (None, State.pending)]
     names = ", ".join(f"{job.planned.name} seed {job.planned.config.seed}" for job in under_way)
@@ -200,6 +204,13 @@ def _split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     else:
         show_error(RunError("a process of the launcher was killed before a run had begun; run the command again"))
     return under_way, waiting
+
+
+def _read_record(folder: RunFolder) -> Record | None:
+    try:
+        return folder.state()
+    except DamagedError:  # told when the run is refused
+        return None
 
 
 def _folders_of(mode: Mode, plan: Sequence[PlannedRun], folders: Sequence[RunFolder]) -> list[RunFolder]:
@@ -223,7 +234,8 @@ def run_job(cfg: DictConfig) -> float | None:
         with use(SearchPath(planned.folders)), closing(open_folder(planned)) as folder:
             top1 = _run(planned, folder)
             if is_asked and top1 is None:
-                raise RunError(f"{folder.path} is not done: {folder.state().get('error') or 'it was stopped'}")
+                record = folder.state()
+                raise RunError(f"{folder.path} is not done: {(record and record.error) or 'it was stopped'}")
             return top1
     except RoadmapError as error:
         if str(error) not in terminal.errors:
@@ -269,7 +281,7 @@ def _run(planned: PlannedRun, folder: RunFolder) -> float | None:
 def _isolate(planned: PlannedRun, folder: RunFolder) -> None:
     if reason := folder.reason_to_skip(_retries(planned)):
         say(f"{folder.path}: {reason}")
-    elif error := run_isolated(planned, folder):
+    elif error := run_isolated(planned, folder, warn):
         raise RunError(f"{folder.path}: {error}")
 
 

@@ -31,6 +31,10 @@ class RunError(RoadmapError):
     """A run folder that cannot be used: in use, finished under another configuration, or damaged."""
 
 
+class DamagedError(RunError):
+    """A file of a run that can't be read, or holds something else than it should."""
+
+
 class ResumableError(RoadmapError):
     """An external cause that ends a run, such as a full disk. The run counts as interrupted and can be resumed."""
 

@@ -10,18 +10,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
 
 from omegaconf import OmegaConf
 
-from roadmap.config import CONF_DIR, PlannedRun
+from roadmap.config import CONF_DIR, Config, PlannedRun
 from roadmap.lock import Lock
-from roadmap.machine import SHARING
-from roadmap.runs.folder import RunFolder, State
+from roadmap.machine import CRASHES, SHARING, MemoryKills, name_signal
+from roadmap.model.plan import needs_two_images
+from roadmap.runs.folder import RunFolder
+from roadmap.runs.record import State
+from roadmap.training.spec import find_rule, list_micro_batches, plan_accumulation
 from roadmap.training.stop import StopSignals
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
@@ -29,31 +33,74 @@ HANDED = "CONVNET_ROADMAP_RUN"  # the run for which a process is started, as JSO
 SWEEP = "CONVNET_ROADMAP_SWEEP"  # process ID of the sweep's command
 STOP = "CONVNET_ROADMAP_STOP"  # a file that exists once the sweep must stop
 PROGRAM = CONF_DIR.parent / "train.py"
+KILLED_FOR_MEMORY = "its process was ended by the system for lack of memory"
+LESS_MEMORY = (
+    "A smaller hardware.per_device_batch, fewer hardware.workers or fewer runs at once (hydra.launcher.n_jobs) "
+    "need less"
+)
 SET_PARENT_DEATH_SIGNAL = 1  # constant of Linux's prctl
 LOOK_EVERY_S = 1
 LOOKS_IN_GRACE = 5
 ENDED_BY = 128  # plus the signal's number: the exit status of a process that a signal ended
 
 
-def run_isolated(planned: PlannedRun, folder: RunFolder) -> str | None:
-    """Train a run as planned; return how its process ended if a signal killed it."""
+def run_isolated(planned: PlannedRun, folder: RunFolder, warn: Callable[[str], None]) -> str | None:
+    """Train a run as it was planned in a process of its own; return how that ended, unless it recorded so itself.
+
+    If the kernel ended it for lack of memory, train on once with half the micro-batch.
+    """
+    kills = MemoryKills()
+    status = _run_process(planned)
+    if status == -signal.SIGKILL and kills.happened() and not is_stopping():
+        micro_batch, smaller = _find_smaller_micro_batch(planned.config)
+        if smaller:
+            warn(f"{folder.path}: {KILLED_FOR_MEMORY} with {micro_batch} images at once; going on with {smaller}")
+            kills = MemoryKills()
+            hardware = replace(planned.config.hardware, per_device_batch=smaller)
+            status = _run_process(replace(planned, config=replace(planned.config, hardware=hardware)))
+    state, error = explain_end(status, kills.happened())
+    is_left = folder.settle(State.interrupted if is_stopping() else state, error)
+    return error if is_left or status < 0 else None  # else it has reported by itself
+
+
+def explain_end(status: int, is_memory_short: bool | None) -> tuple[State, str]:
+    """The state and the reason of a run whose process ended with a status and had not recorded its end.
+
+    Args:
+        status: below 0 the number of a signal, as `subprocess` has it.
+        is_memory_short: whether the kernel ended a process for lack of memory meanwhile; None if nobody knows.
+    """
+    if status >= 0:
+        return State.interrupted, f"its process ended with status {status} and gave no reason"
+    if status == -signal.SIGKILL and is_memory_short:
+        return State.failed, f"{KILLED_FOR_MEMORY}. {LESS_MEMORY}"
+    error = f"its process was ended by {name_signal(-status)}"
+    if -status in CRASHES:
+        return State.failed, error
+    hint = " (often the system's answer to a lack of memory)" if is_memory_short is None else ""
+    hint = hint if status == -signal.SIGKILL else ""
+    return State.interrupted, f"{error}, from outside{hint}; the same command resumes it"
+
+
+def _find_smaller_micro_batch(config: Config) -> tuple[int, int | None]:
+    """Return the micro-batch of a run, and the largest one of at most half the images; None if there is none."""
+    total = config.recipe.total_batch
+    is_own = config.reference is None
+    single = not is_own or needs_two_images(config.model, config.regime, config.data.image_size)
+    rule = find_rule(config.recipe, no_single=single)
+    micro_batch, _ = plan_accumulation(total, config.hardware.per_device_batch, rule=rule)
+    smaller = [n for n in list_micro_batches(total, rule) if n <= micro_batch // 2]
+    return micro_batch, smaller[-1] if smaller else None
+
+
+def _run_process(planned: PlannedRun) -> int:
+    """Return the exit status of a `train.py`."""
     with deal_gpu() as gpu:
         seen = [planned.name, f"seed={planned.config.seed}"]  # shown in a list of processes
         command = [sys.executable, str(PROGRAM), *seen]
         environment = {**os.environ, **gpu, HANDED: json.dumps(planned.values())}
         with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
-            status = process.wait()
-    if status >= 0:
-        return None  # the process has reported everything itself
-    number = signal.Signals(-status)
-    hint = " (often the system's answer to a lack of memory)" if number is signal.SIGKILL else ""
-    error = f"its process was ended by {number.name}{hint}"
-    if folder.state().get("state") == State.running:
-        if is_stopping():
-            folder.interrupt(error)
-        else:
-            folder.fail(error)
-    return error
+            return process.wait()
 
 
 @contextmanager

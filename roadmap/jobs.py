@@ -59,9 +59,9 @@ def train(config: Config, folder: RunFolder, console: Console, warn: Callable[[s
         except WorkerMemoryError as error:
             if not error.workers or join_group().place.size > 1:
                 raise
-            reason, workers = f"{error} with hardware.workers={error.workers}", error.workers // 2
-        gc.collect()  # the error's frames held the other workers until here
-        warn(f"{reason}; going on with {workers}")
+            reason, before, workers = str(error), error.workers, error.workers // 2
+        gc.collect()  # the frames of the error held the other workers until here
+        warn(f"{reason}; going on with hardware.workers={workers} in place of {before}")
         fewer = replace(config, hardware=replace(config.hardware, workers=workers))
         return _train_in_memory(fewer, folder, console, warn, signals)
 

@@ -45,6 +45,14 @@ def count_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def name_signal(number: int) -> str:
+    """Such as SIGKILL; not all real-time signals have a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 class MemoryKills:
     """Detects kills for lack of memory in this process's control group, since the object was created."""
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from roadmap.choices import is_name
 from roadmap.config import Kind, Sweep, plan_runs
-from roadmap.runs.folder import State
 from roadmap.runs.identity import hash_config
 from roadmap.runs.neighbours import find_runs
+from roadmap.runs.record import State
 from roadmap.terminal import say
 
 Held = tuple[str, bool]  # the name of a run's network, and True if it is done

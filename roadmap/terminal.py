@@ -144,7 +144,7 @@ def _describe_state(folder: RunFolder) -> tuple[str, Text]:
     """Return the state of an unfinished run, and its error; "refused" if its folder holds something else."""
     try:
         folder.is_done()
-        state = folder.state()
+        record = folder.state()
     except RoadmapError as error:
         return "refused", Text(" ".join(str(error).split()))
-    return state.get("state", "not begun"), Text(state.get("error") or "")
+    return ("not begun", Text("")) if record is None else (record.state, Text(record.error or ""))

@@ -15,8 +15,8 @@ from rich.live import Live
 from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
 from roadmap.console import Console
 from roadmap.errors import RoadmapError
-from roadmap.runs.folder import State
 from roadmap.runs.ledger import Entry, ledger_table, read_ledger
+from roadmap.runs.record import State
 from roadmap.script import print_table, run_script
 
 PIPE_WIDTH = 160  # columns if the output is no terminal

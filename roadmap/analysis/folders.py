@@ -5,7 +5,6 @@ its results after it finished. An unreadable file is named in a warning and the 
 for unfinished sweeps. A published experiment has one table of runs instead of run folders.
 """
 
-import json
 import logging
 import math
 from argparse import ArgumentParser
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.analysis.run import DAMAGED, DONE, Run, read_run_table
-from roadmap.errors import RunError
+from roadmap.errors import DamagedError, RunError
 from roadmap.naming import seed_folders
+from roadmap.runs.record import State, read_identity, read_object, read_record
 
-STATE_FILE = "state.json"
 SUMMARY_FILE = "summary.json"
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
 RUN_TABLE = "runs.csv"  # replaces the run folders of a published experiment
@@ -36,7 +35,7 @@ def find_experiments(output_dir: Path) -> list[Path]:
 def last_change(experiment_dir: Path) -> float:
     """Return when a run of the experiment last wrote a file, in seconds since the epoch."""
     files = (file for folder in seed_folders(experiment_dir) for file in folder.glob("*.json*"))
-    return max((file.stat().st_mtime for file in files), default=0.0)
+    return max((file.lstat().st_mtime for file in files), default=0.0)
 
 
 def add_experiment_arguments(parser: ArgumentParser) -> None:
@@ -111,59 +110,36 @@ def _has_runs(experiment_dir: Path) -> bool:
 
 
 def _read_run(folder: Path) -> Run | None:
-    state = _read_json(folder / STATE_FILE)
-    summary = _read_json(folder / SUMMARY_FILE) if _expects_summary(folder, state) else None
-    source = state if state is not None else summary
-    if source is None:
-        return None
-    error = None
-    outcome = DONE
     try:
-        if state is not None:
-            outcome, error, source = str(state["state"]), state.get("error"), state["identity"]
-        identity = _identity(source)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        file = folder / (STATE_FILE if state is not None else SUMMARY_FILE)
-        log.warning("%s: left out, its identity cannot be read (%r)", file, problem)
+        record = read_record(folder)
+        summary = _read_summary(folder) if record is None or record.state is State.done else None
+        if record is None and summary is None:
+            return None
+        identity = record.identity if record else read_identity(summary or {})
+    except DamagedError as problem:
+        log.warning("%s", problem)
         return None
-    measured: dict[str, Any] = {}
-    if outcome == DONE:
-        measured = _measured(folder / SUMMARY_FILE, summary)
-        outcome = DONE if measured else DAMAGED
-    return Run(path=folder, state=outcome, error=error, **identity, **measured)
+    except ValueError as problem:
+        log.warning("%s: left out, its identity cannot be read (%s)", folder / SUMMARY_FILE, problem)
+        return None
+    measured = _measured(folder / SUMMARY_FILE, summary)
+    state: str = record.state if record else State.done
+    if state == DONE and not measured:
+        state = DAMAGED
+    return Run(path=folder, state=str(state), error=record.error if record else None, **vars(identity), **measured)
 
 
-def _expects_summary(folder: Path, state: dict[str, Any] | None) -> bool:
-    """Return True for a finished run; if the state is lost, for a run with a summary."""
-    return (folder / SUMMARY_FILE).exists() if state is None else state.get("state") == DONE
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_summary(folder: Path) -> dict[str, Any] | None:
+    """What a finished run left; None, with a warning, if it is gone or damaged."""
+    path = folder / SUMMARY_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        log.warning("%s: cannot be read, perhaps still being written (%s)", path, problem)
+        summary = read_object(path)
+    except DamagedError as problem:
+        log.warning("%s", problem)
         return None
-    if not isinstance(content, dict):
-        log.warning("%s: holds a %s where an object belongs", path, type(content).__name__)
-        return None
-    return content
-
-
-def _identity(source: dict[str, Any]) -> dict[str, Any]:
-    index = source["step_index"]
-    return {
-        "step": str(source["step"]),
-        "step_index": None if index is None else int(index),
-        "label": str(source["label"]),
-        "variant": {str(key): str(value) for key, value in source["variant"].items()},
-        "reference": source["reference"],
-        "experiment": str(source["experiment"]),
-        "seed": int(source["seed"]),
-        "regime": str(source["regime"]),
-        "data": str(source["data"]),
-        "recipe": str(source["recipe"]),
-    }
+    if summary is None:
+        log.warning("%s: cannot be read, it is gone", path)
+    return summary
 
 
 def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
@@ -177,7 +153,7 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
             for name in ("ema_top1", "loss", "images_per_s", "seconds", "best_epoch", "epochs")
             if summary.get(name) is not None
         }
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
         log.warning("%s: not used, a number is missing or no number (%r)", path, problem)
         return {}
     numbers = required | optional
@@ -185,5 +161,6 @@ def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
     if odd:
         log.warning("%s: not used, %s is not finite", path, ", ".join(odd))
         return {}
-    texts = {name: summary.get(name) for name in ("device", "commit", "config_hash", "setting_hash")}
+    names = ("device", "commit", "config_hash", "setting_hash")
+    texts = {name: None if summary.get(name) is None else str(summary[name]) for name in names}
     return {**numbers, **texts}

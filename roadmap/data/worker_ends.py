@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from torch.utils.data import DataLoader
 
 from roadmap.errors import DataError, RoadmapError, WorkerLostError, WorkerMemoryError, first_line
-from roadmap.machine import CRASHES, MemoryKills
+from roadmap.machine import CRASHES, MemoryKills, name_signal
 
 LESS = "Fewer workers by hardware.workers=N need less, and 0 reads in this process"
 NO_MEMORY = (  # raised by torch and Python in a worker
@@ -59,25 +59,26 @@ def explain_worker_ends() -> Iterator[None]:
 def _find_end(error: Exception) -> DataError | None:
     workers = max((loader.num_workers for loader in _watched), default=0)
     if any(words in str(error) for words in NO_MEMORY):
-        return WorkerMemoryError(f"a dataloader worker ran out of memory ({_last_line(error)})", workers)
+        return WorkerMemoryError(f"a dataloader worker ran out of memory ({_last_line(error)}). {LESS}", workers)
     loader, status = _wait_for_a_dead_worker()
     if loader is None:
         return None
     kills = _watched.pop(loader)
     if status > 0:
         return DataError(f"a dataloader worker ended with status {status}: {first_line(error)}")
-    number = signal.Signals(-status)
-    by_memory = number is signal.SIGBUS or (number is signal.SIGKILL and kills.happened())
-    if by_memory:
-        place = "in shared memory (/dev/shm)" if number is signal.SIGBUS else ""
+    number = -status
+    if number == signal.SIGBUS:
         return WorkerMemoryError(
-            " ".join(filter(None, ("a dataloader worker was ended for lack of memory", place))), workers
+            f"a dataloader worker was ended for lack of shared memory (/dev/shm). {LESS}", workers
         )
+    if number == signal.SIGKILL and kills.happened():
+        return WorkerMemoryError(f"a dataloader worker was ended for lack of memory. {LESS}", workers)
     if number in CRASHES:
-        return DataError(f"a dataloader worker crashed ({number.name}). {LESS}")
+        return DataError(f"a dataloader worker crashed ({name_signal(number)}). {LESS}")
     hint = f", often the system's answer to a lack of memory. {LESS}" if kills.happened() is None else ""
     return WorkerLostError(
-        f"a dataloader worker was killed from outside ({number.name}){hint}. Run the same command again to go on"
+        f"a dataloader worker was killed from outside ({name_signal(number)}){hint}. Run the same command again to "
+        "go on"
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from roadmap.errors import RunError, StorageError, first_line
+from roadmap.errors import DamagedError, RunError, StorageError, first_line
+from roadmap.runs.record import WAY_OUT, read_object, read_text
 
 ROOM = 2**14  # bytes that a sweep writes before its first run
 FULL = {
@@ -62,36 +64,26 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if there is no file.
+    """Return the object in a file; empty if there is no file.
 
     Raises:
-        RunError: the file is damaged.
+        DamagedError: it can't be read, or is no object.
     """
-    try:
-        content = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise RunError(f"{path} is damaged ({error}); remove the run's folder to train it anew") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (no object); remove the run's folder to train it anew")
-    return content
+    return read_object(path) or {}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the keys in a YAML file.
 
     Raises:
-        RunError: it is damaged or missing.
+        DamagedError: it is damaged, or gone.
     """
     try:
-        values: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(
-            f"{path} is damaged ({first_line(error)}); remove the run's folder to train it anew"
-        ) from error
+        values: Any = OmegaConf.to_container(OmegaConf.create(read_text(path)))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise DamagedError(f"{path} is damaged ({first_line(error)}); {WAY_OUT}") from error
     if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged (no keys); remove the run's folder to train it anew")
+        raise DamagedError(f"{path} is damaged (no keys); {WAY_OUT}")
     return {str(key): value for key, value in values.items()}
 
 

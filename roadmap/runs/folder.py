@@ -11,66 +11,35 @@ outputs/EXPERIMENT/STEP[,variant]/seedN/
 
 import contextlib
 import json
-import os
-import socket
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from roadmap.errors import RunError, StorageError
+from roadmap.errors import DamagedError, RunError, StorageError
 from roadmap.lock import Lock
-from roadmap.naming import network_name
 from roadmap.runs.commit import find_commit
 from roadmap.runs.files import (
     append_line,
     explain_writing,
     make_folder,
-    read_json,
     read_yaml,
     replace_file,
     write_json,
 )
 from roadmap.runs.identity import describe_differences, hash_config, hash_setting
+from roadmap.runs.process import describe_process, is_alive
+from roadmap.runs.record import STATE, Identity, Record, State, read_object, read_record
 
-CONFIG, STATE, METRICS, SUMMARY, LOCK = "config.yaml", "state.json", "metrics.jsonl", "summary.json", ".lock"
+CONFIG, METRICS, SUMMARY, LOCK = "config.yaml", "metrics.jsonl", "summary.json", ".lock"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
 DAMAGED_CHECKPOINT = "checkpoint.damaged.pt"
 EVALUATIONS = "evaluations.jsonl"
-
-
-class State(StrEnum):
-    pending = "pending"  # a sweep has not reached it yet
-    running = "running"
-    done = "done"
-    failed = "failed"
-    interrupted = "interrupted"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A run's name in tables and figures."""
-
-    step: str
-    step_index: int | None
-    label: str
-    variant: dict[str, str]  # differences from the step, such as {"kernel_size": "9"}
-    reference: str | None  # a timm model instead of the roadmap's network
-    experiment: str
-    seed: int
-    regime: str
-    data: str
-    recipe: str
-
-    @property
-    def name(self) -> str:
-        """The step with its variant, such as step7_kernel,kernel_size=9."""
-        return network_name(self.step, self.variant)
+TRIES, TRY_EVERY_S = 40, 0.05  # in which a process that has just taken a folder writes its state
 
 
 class RunFolder:
@@ -91,17 +60,21 @@ class RunFolder:
         self._lock = Lock(self.path / LOCK)
         self._started = _now()
 
-    def state(self) -> dict[str, Any]:
-        """Return the content of state.json, or the state by other files; empty if the run was never planned."""
-        state = read_json(self.path / STATE)
-        if state or not (self.path / CONFIG).exists():
-            return state
+    def state(self) -> Record | None:
+        """The content of state.json, or what else is here says of it; None for a run that was never planned.
+
+        Raises:
+            DamagedError: it can't be read, or holds something else.
+        """
+        record = read_record(self.path)
+        if record or not (self.path / CONFIG).exists():
+            return record
         found = State.done if (self.path / SUMMARY).exists() else State.interrupted
-        return {"state": found, "config_hash": hash_config(read_yaml(self.path / CONFIG))}
+        return Record(found, self.identity, config_hash=hash_config(read_yaml(self.path / CONFIG)))
 
     def summary(self) -> dict[str, Any]:
-        """Return the content of summary.json; empty until the run is done."""
-        return read_json(self.path / SUMMARY)
+        """The content of summary.json; empty until the run is done."""
+        return read_object(self.path / SUMMARY) or {}
 
     def is_done(self) -> bool:
         """Return True if this run is finished and its summary intact; its checkpoint can restore a damaged one.
@@ -110,7 +83,8 @@ class RunFolder:
             RunError: the folder belongs to another configuration; names the keys that differ.
         """
         self._check_configuration()
-        if self.state().get("state") != State.done:
+        record = self.state()
+        if record is None or record.state is not State.done:
             return False
         try:
             return bool(self.summary())
@@ -125,11 +99,10 @@ class RunFolder:
         """
         if self.is_done():
             return "done already" + self._describe_place()
-        state = self.state()
-        is_own = state.get("config_hash") == self.config_hash
-        if retries or not is_own or state["state"] != State.failed:
+        record = self.state()
+        if retries or record is None or record.config_hash != self.config_hash or record.state is not State.failed:
             return None
-        return f"failed before and left alone; retry_failed=true trains it again ({state['error']})"
+        return f"failed before and left alone; retry_failed=true trains it again ({record.error})"
 
     def _describe_place(self) -> str:
         """Return `, with data.root=OLD` if the finished run read images from another folder, which is allowed."""
@@ -160,39 +133,68 @@ class RunFolder:
         make_folder(self.path)
         with explain_writing(self._lock.path, 0):
             is_free = self._lock.acquire()
-        state = self.state()
         if not is_free:
-            raise RunError(
-                f"{self.path} is being trained by process {state.get('pid')} on {state.get('host')}; "
-                "wait for it, or stop it"
-            )
-        if self.is_done():  # finished a moment ago by the process that held it
+            raise RunError(f"{self.path} is being trained by {self._find_holder()}; wait for it, or stop it")
+        record = self.state()
+        if self.is_done():  # by the process that had it a moment ago
             return
-        if state.get("config_hash") != self.config_hash:  # another configuration's run without progress
+        # A run of another configuration that came to nothing.
+        if record is None or record.config_hash != self.config_hash:
             for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
                 with explain_writing(self.path / name, 0):
                     (self.path / name).unlink(missing_ok=True)
         replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
         self._write_state(State.running)
 
+    def _find_holder(self) -> str:
+        """The process that trains the run. One that took the folder a moment ago says so a moment later."""
+        for _ in range(TRIES):
+            with contextlib.suppress(DamagedError):
+                record = read_record(self.path)
+                if record and record.state is State.running and record.pid and not self._is_gone(record):
+                    return f"process {record.pid} on {record.host}"
+            time.sleep(TRY_EVERY_S)
+        return "another process"
+
+    @staticmethod
+    def _is_gone(record: Record) -> bool:
+        """Whether the process that a state names has ended on this host."""
+        if record.host is None or record.pid is None:
+            return False
+        return is_alive(record.host, record.pid, record.process_start) is False
+
+    def settle(self, state: State, reason: str) -> bool:
+        """Records how a run ended whose process is gone and left it as running; False if there was no such run."""
+        with contextlib.suppress(RunError, OSError):
+            if not self._lock.acquire():
+                return False
+            try:
+                record = read_record(self.path)
+                if record and record.state is State.running and self._is_gone(record):
+                    self._write_state(state, reason)
+                    return True
+            finally:
+                self._lock.close()
+        return False
+
     def close(self) -> None:
         """Release the folder."""
         self._lock.close()
 
     def _check_configuration(self) -> None:
-        """Refuse to overwrite another configuration's run, unless it has no progress."""
-        state = self.state()
+        """A folder of another configuration is never overwritten, unless its run came to nothing."""
+        record = self.state()
         is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
         renamed = self._describe_other_data()
-        if not state or (state.get("config_hash") == self.config_hash and not renamed):
+        if record is None or (record.config_hash == self.config_hash and not renamed):
             return
-        if state.get("state") == State.pending or (state.get("state") == State.failed and is_empty):
+        if record.state is State.pending or (record.state is State.failed and is_empty):
             return
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
             differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config)) + renamed
         raise RunError(
-            f"{self.path} holds a run ({state['state']}) of another configuration:\n  "
+            f"{self.path} holds a run ({record.state}) of another configuration:\n  "
             + "\n  ".join(differences)
             + "\nGive this one a place of its own, as in experiment=NAME, or remove the folder"
         )
@@ -265,8 +267,7 @@ class RunFolder:
         content = {
             "state": state,
             "error": error,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+            **describe_process(),
             "started": self._started,
             "finished": None if state in (State.pending, State.running) else _now(),
             "epochs": self.config["recipe"]["epochs"],
@@ -280,9 +281,9 @@ class RunFolder:
         write_json(self.path / STATE, content)
 
     def dashboard_id(self) -> str:
-        """Return the run's ID on dashboards: the same after each restart, a new one for another configuration."""
-        state = self.state()
-        known = state.get("dashboard_id") if state.get("config_hash") == self.config_hash else None
+        """What a dashboard knows the run by, the same after each restart; a new one for another configuration."""
+        record = self.state()
+        known = record.dashboard_id if record and record.config_hash == self.config_hash else None
         return known or uuid.uuid4().hex[:8]
 
 
@@ -295,13 +296,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the epochs in a run's folder, without a line that was cut off while it was written."""
     try:
         lines = (path / METRICS).read_text(errors="replace").splitlines()
-    except FileNotFoundError:
+    except OSError:
         return []
     metrics = []
     for line in lines:
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             metrics.append(json.loads(line))
-    return metrics
+    return [values for values in metrics if isinstance(values, dict)]
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

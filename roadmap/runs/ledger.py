@@ -1,20 +1,19 @@
 """States of an experiment's runs, from their own files."""
 
 import os
-import socket
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from roadmap.errors import RunError
+from roadmap.errors import DamagedError, RunError
 from roadmap.naming import seed_folders
-from roadmap.runs.files import read_json
-from roadmap.runs.folder import STATE, State, read_metrics
+from roadmap.runs.folder import METRICS, read_metrics
+from roadmap.runs.process import is_alive
+from roadmap.runs.record import STATE, Record, State, read_record
 
 GONE = "gone"  # its process died silently; the same command resumes it
 UNREADABLE = "unreadable"
@@ -50,51 +49,43 @@ def read_ledger(experiment: Path) -> list[Entry]:
     Raises:
         RunError: there is no such experiment.
     """
-    states = (folder / STATE for folder in seed_folders(experiment))
-    entries = [_read_entry(path) for path in states if path.exists()]
+    folders = (folder for folder in seed_folders(experiment) if os.path.lexists(folder / STATE))
+    entries = [_read_entry(folder) for folder in folders]
     if not entries:
         raise RunError(f"{experiment}: no run is there")
     return sorted(entries, key=lambda e: (e.step_index is None, e.step_index, e.name, e.seed))
 
 
-def _read_entry(path: Path) -> Entry:
-    name, folder = path.parts[-3:-1]
+def _read_entry(folder: Path) -> Entry:
+    name, seed = folder.parent.name, folder.name.removeprefix("seed")
     try:
-        state = read_json(path)
-        identity = state["identity"]
-        metrics = read_metrics(path.parent)
+        record = read_record(folder)
+        if record is None:
+            raise DamagedError(f"{folder / STATE} is gone")
+        metrics = read_metrics(folder)
+        seconds = [line["seconds"] for line in metrics]
         return Entry(
             name=name,
-            step_index=identity["step_index"],
-            seed=identity["seed"],
-            state=_judge(state),
+            step_index=record.identity.step_index,
+            seed=record.identity.seed,
+            state=_judge(record),
             epoch=len(metrics),
-            epochs=state["epochs"],
-            top1=metrics[-1]["top1"] if metrics else None,
-            epoch_seconds=statistics.fmean(line["seconds"] for line in metrics) if metrics else None,
-            where=f"{state['host']} {state['pid']}" if state["state"] == State.running else "",
-            error=state["error"],
+            epochs=record.epochs or 0,
+            top1=float(metrics[-1]["top1"]) if metrics else None,
+            epoch_seconds=statistics.fmean(seconds) if metrics else None,
+            where=f"{record.host} {record.pid}" if record.state is State.running else "",
+            error=record.error,
         )
-    except (RunError, KeyError) as error:
-        return Entry(name, None, int(folder.removeprefix("seed")), UNREADABLE, error=str(error))
+    except (RunError, KeyError, TypeError, ValueError) as error:
+        text = str(error) if isinstance(error, RunError) else f"{METRICS} is damaged ({error!r})"
+        return Entry(name, None, int(seed), UNREADABLE, error=text)
 
 
-def is_alive(state: Mapping[str, Any]) -> bool | None:
-    """Return True if the process in a state still runs; None if it is on another host, so it is unknown."""
-    if state["host"] != socket.gethostname():
-        return None
-    try:
-        os.kill(state["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _judge(state: dict[str, Any]) -> str:
-    """Return the state, or `gone` if it is running but its process has ended."""
-    return GONE if state["state"] == State.running and is_alive(state) is False else str(state["state"])
+def _judge(record: Record) -> str:
+    """The state; `gone` if it says running and the process is not there any more."""
+    if record.state is not State.running or record.host is None or record.pid is None:
+        return str(record.state)
+    return GONE if is_alive(record.host, record.pid, record.process_start) is False else str(record.state)
 
 
 def estimate_rest(entries: Sequence[Entry]) -> float | None:

@@ -1,15 +1,15 @@
 """Conflicts between neighbouring runs: a shared folder, or settings that are not comparable."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from roadmap.errors import RunError
+from roadmap.errors import DamagedError, RunError
 from roadmap.naming import seed_folders
-from roadmap.runs.files import read_json, read_yaml
-from roadmap.runs.folder import CONFIG, STATE, RunFolder, State
+from roadmap.runs.files import read_yaml
+from roadmap.runs.folder import CONFIG, RunFolder
 from roadmap.runs.identity import describe_differences, describe_setting_differences
+from roadmap.runs.record import Record, State, read_record
 
 NAMES = ("regime", "data", "recipe")  # names that distinguish the rows of a table
 
@@ -40,12 +40,14 @@ def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
     texts, taken = [], {folder.path for folder in folders}  # these are refused if they differ
     for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
         planned = [folder for folder in folders if folder.path.parents[1] == experiment]
-        for path, state in _read_states(experiment):
+        for path, record in _read_records(experiment):
+            if record.setting_hash is None or record.state is State.pending:  # of an earlier version, or not begun
+                continue
             others = [
                 folder
                 for folder in planned
-                if _names(vars(folder.identity)) == _names(state["identity"])
-                and folder.setting_hash != state["setting_hash"]
+                if all(getattr(folder.identity, name) == getattr(record.identity, name) for name in NAMES)
+                and folder.setting_hash != record.setting_hash
             ]
             if others and path not in taken:
                 differences = ["its config.yaml is damaged"]
@@ -60,22 +62,27 @@ def describe_other_settings(folders: Sequence[RunFolder]) -> list[str]:
     return texts
 
 
-def find_runs(experiment: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield name, configuration hash and state of every intact run in an experiment."""
-    for folder in seed_folders(experiment):
-        with suppress(RunError, KeyError):  # reported when the run is reached
-            state = read_json(folder / STATE)
-            yield folder.parent.name, state["config_hash"], state["state"]
+def describe_damage(folders: Sequence[RunFolder]) -> list[str]:
+    """For each run in the experiments of `folders` whose state is damaged: what is wrong, and what follows."""
+    texts = []
+    for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
+        for path in seed_folders(experiment):
+            try:
+                read_record(path)
+            except DamagedError as error:
+                texts.append(f"{error}. Until then the run is left out, and the others go on")
+    return texts
 
 
-def _names(identity: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(identity[name] for name in NAMES)
+def find_runs(experiment: Path) -> Iterator[tuple[str, str, State]]:
+    """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
+    for path, record in _read_records(experiment):
+        if record.config_hash:
+            yield path.parent.name, record.config_hash, record.state
 
 
-def _read_states(experiment: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the folder's path and state of each started run, except damaged ones and those of earlier versions."""
-    for folder in seed_folders(experiment):
-        with suppress(RunError):
-            state = read_json(folder / STATE)
-            if "setting_hash" in state and state.get("state") != State.pending:
-                yield folder, state
+def _read_records(experiment: Path) -> Iterator[tuple[Path, Record]]:
+    for path in seed_folders(experiment):
+        with suppress(DamagedError):  # of which describe_damage warns
+            if record := read_record(path):
+                yield path, record

@@ -1,12 +1,13 @@
-"""GPUs are assigned in turn, also across processes."""
+"""GPUs are assigned in turn, also across processes; how a process ended decides how its run did."""
 
 import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from roadmap.isolation import deal_gpu, find_gpus
+from roadmap.isolation import deal_gpu, explain_end, find_gpus
 from roadmap.machine import SHARING
 
 
@@ -43,3 +44,25 @@ def test_gpus_are_counted_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert find_gpus() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_memory_short", "state", "words"),
+    [
+        (-signal.SIGKILL, False, "interrupted", "by SIGKILL, from outside; the same command resumes it"),
+        (-signal.SIGKILL, None, "interrupted", "(often the system's answer to a lack of memory); the same"),
+        (-signal.SIGKILL, True, "failed", "for lack of memory. A smaller hardware.per_device_batch, fewer"),
+        (-signal.SIGTERM, True, "interrupted", "by SIGTERM, from outside"),
+        (-signal.SIGXCPU, False, "interrupted", "by SIGXCPU, from outside"),  # ulimit -t
+        (-40, False, "interrupted", "by signal 40, from outside"),
+        (-signal.SIGSEGV, False, "failed", "by SIGSEGV"),
+        (-signal.SIGABRT, True, "failed", "by SIGABRT"),
+        (3, False, "interrupted", "with status 3 and gave no reason"),
+    ],
+)
+def test_who_ended_a_process_decides_how_its_run_ended(
+    status: int, is_memory_short: bool | None, state: str, words: str
+) -> None:
+    found, reason = explain_end(status, is_memory_short)
+    assert found == state
+    assert words in reason

@@ -16,6 +16,7 @@ import torch
 import roadmap
 
 ROOT = Path(__file__).parents[2]
+KILLED = "its process was ended by SIGKILL"
 SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 pytestmark = pytest.mark.system  # separate processes: 20 s each
@@ -49,7 +50,21 @@ def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
     assert done.stderr.count("there is no weights file") == 2
 
 
-def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "state", "error", "more"),
+    [
+        (signal.SIGSEGV, "failed", "its process was ended by SIGSEGV", ("retry_failed=true",)),
+        (
+            signal.SIGKILL,
+            "interrupted",
+            "its process was ended by SIGKILL, from outside; the same command resumes it",
+            (),
+        ),  # as by `kill -9`
+    ],
+)
+def test_a_run_whose_process_dies_leaves_the_others_alone(
+    sent: signal.Signals, state: str, error: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
     words = ("recipe.epochs=3", "recipe.warmup_epochs=0", "recipe.total_batch=128", f"output_dir={tmp_path}")
     words += ("hydra/launcher=processes",)
     command = [sys.executable, "train.py", "-m", "+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *words]
@@ -62,17 +77,17 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(tmp_path: Path) -> Non
         time.sleep(0.01)
     pid = json.loads((folder / "state.json").read_text())["pid"]
     assert pid != sweep.pid
-    os.kill(pid, signal.SIGSEGV)
+    os.kill(pid, sent)
     output, errors = sweep.communicate()
     assert sweep.returncode == 1
-    assert "its process was ended by SIGSEGV" in " ".join(errors.split())
-    state = json.loads((folder / "state.json").read_text())
-    assert (state["state"], state["error"]) == ("failed", "its process was ended by SIGSEGV")
+    assert error in " ".join(errors.split())
+    left = json.loads((folder / "state.json").read_text())
+    assert (left["state"], left["error"]) == (state, error)
     assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
     assert "1 of 2 runs are not done" in output
     assert errors.count("warning: recipe.lr=0.004 is the short recipe's for recipe.total_batch=64") == 1
 
-    again = subprocess.run([*command, "retry_failed=true"], cwd=ROOT, env=environment, check=False)
+    again = subprocess.run([*command, *more], cwd=ROOT, env=environment, check=False)
     assert again.returncode == 0
 
 

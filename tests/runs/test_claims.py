@@ -1,9 +1,11 @@
 """One process at a time per run folder; a dead process blocks nobody."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 
 from roadmap.errors import RunError
 from roadmap.lock import Lock
+from roadmap.runs import folder
 from roadmap.runs.folder import RunFolder
+from roadmap.runs.record import Record
 
 ROOT = Path(__file__).parents[2]
 OpenRun = Callable[..., RunFolder]
@@ -25,6 +29,12 @@ open_folder(replace(planned, config=replace(planned.config, output_dir=sys.argv[
 print("claimed", flush=True)
 sys.stdin.read()
 """
+
+
+def state_of(run: RunFolder) -> Record:
+    record = run.state()
+    assert record is not None
+    return record
 
 
 @pytest.mark.parametrize("end", ["killed", "ended"])
@@ -46,7 +56,38 @@ def test_a_run_that_another_process_trains_is_refused_until_that_is_gone(
     message = str(caught.value)
     assert f"{run.path} is being trained by process {process.pid} on {socket.gethostname()}" in message
     run.claim()
-    assert run.state()["pid"] == os.getpid()
+    assert state_of(run).pid == os.getpid()
+
+
+def test_of_two_that_start_at_the_same_moment_the_second_waits_for_the_name_of_the_first(
+    open_run: OpenRun,
+) -> None:
+    """Which has taken the folder, and not yet written its state over the one of the sweep that planned the run."""
+    first, second = open_run(), open_run()
+    first.plan()
+    ready, taken = os.pipe()
+    child = os.fork()  # POSIX locks are between processes
+    if child == 0:
+        Lock(first.path / ".lock").acquire()
+        os.write(taken, b"x")
+        time.sleep(0.3)
+        first.claim()
+        time.sleep(60)
+        os._exit(1)
+    os.read(ready, 1)
+    try:
+        with pytest.raises(RunError, match=f"is being trained by process {child} on {socket.gethostname()}; wait"):
+            second.claim()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_holder_that_has_no_name_is_another_process(open_run: OpenRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "TRIES", 2)
+    monkeypatch.setattr(Lock, "acquire", lambda lock: False)
+    with pytest.raises(RunError, match="is being trained by another process; wait for it"):
+        open_run().claim()
 
 
 def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenRun, tmp_path: Path) -> None:
@@ -57,7 +98,7 @@ def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenR
     for process in processes:
         process.communicate()
     assert sorted(lines) == [b"", b"", b"", b"claimed\n"]
-    assert open_run().state()["pid"] == processes[lines.index(b"claimed\n")].pid
+    assert state_of(open_run()).pid == processes[lines.index(b"claimed\n")].pid
 
 
 def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
@@ -73,4 +114,4 @@ def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     lock.close()
     other.plan()
-    assert other.state()["state"] == "pending"
+    assert state_of(other).state == "pending"

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from roadmap.errors import RunError, StorageError
 from roadmap.runs.commit import find_commit
-from roadmap.runs.folder import Identity, RunFolder, read_metrics
+from roadmap.runs.folder import RunFolder, read_metrics
+from roadmap.runs.record import Record
 
 OpenRun = Callable[..., RunFolder]
 FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
@@ -40,6 +41,12 @@ def content(run: RunFolder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in run.path.iterdir() if path.name != ".lock"}
 
 
+def state_of(run: RunFolder) -> Record:
+    record = run.state()
+    assert record is not None
+    return record
+
+
 def set_state(run: RunFolder, **changes: Any) -> None:
     path = run.path / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -64,18 +71,18 @@ def test_a_folder_is_named_by_experiment_step_variant_and_seed(
 def test_opening_writes_nothing(open_run: OpenRun, tmp_path: Path) -> None:
     run = open_run()
     assert not run.is_done()
-    assert (run.state(), run.summary(), read_metrics(run.path)) == ({}, {}, [])
+    assert (run.state(), run.summary(), read_metrics(run.path)) == (None, {}, [])
     assert not list(tmp_path.iterdir())
 
 
 def test_a_claimed_run_says_who_trains_what(open_run: OpenRun) -> None:
     run = open_run("seed=2")
     run.claim()
-    state = run.state()
-    assert (state["state"], state["pid"], state["host"]) == ("running", os.getpid(), socket.gethostname())
-    assert (state["error"], state["finished"]) == (None, None)
-    assert (state["commit"], state["config_hash"]) == (find_commit(), run.config_hash)
-    assert Identity(**state["identity"]) == run.identity
+    record = state_of(run)
+    assert (record.state, record.pid, record.host) == ("running", os.getpid(), socket.gethostname())
+    assert (record.error, record.config_hash, record.identity) == (None, run.config_hash, run.identity)
+    state = json.loads((run.path / "state.json").read_text())
+    assert (state["finished"], state["commit"]) == (None, find_commit())
     config = OmegaConf.load(run.path / "config.yaml")
     assert (config.seed, config.step.name, config.model.norm) == (2, "step0_resnet", "batchnorm")
 
@@ -96,7 +103,8 @@ def test_a_finished_run_has_identity_and_results_side_by_side(open_run: OpenRun)
     assert summary == run.summary()
     assert (summary["step"], summary["seed"], summary["top1"]) == ("step0_resnet", 0, 20.0)
     assert (summary["commit"], summary["config_hash"]) == (find_commit(), run.config_hash)
-    assert run.state()["finished"] >= run.state()["started"]
+    state = json.loads((run.path / "state.json").read_text())
+    assert state["finished"] >= state["started"]
 
 
 @pytest.mark.parametrize("words", [("recipe.lr=0.5",), ("data.image_size=32", "recipe.epochs=3")])
@@ -167,8 +175,8 @@ def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str
     again = open_run()
     assert not again.is_done()
     again.claim()
-    assert again.state()["state"] == "running"
-    assert again.state()["pid"] == os.getpid()
+    assert state_of(again).state == "running"
+    assert state_of(again).pid == os.getpid()
     assert content(again) == {**before, "state.json": (run.path / "state.json").read_bytes()}
 
 
@@ -184,22 +192,22 @@ def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(o
     run = open_run("recipe.lr=0.5")
     train(run)
     run.fail("the loss is not finite")
-    assert (run.state()["state"], run.state()["error"]) == ("failed", "the loss is not finite")
+    assert (state_of(run).state, state_of(run).error) == ("failed", "the loss is not finite")
     for path in (run.checkpoint, run.previous_checkpoint):
         path.unlink(missing_ok=True)
     other = open_run()
     other.claim()
     assert set(content(other)) == {"config.yaml", "state.json"}
-    assert other.state()["config_hash"] == other.config_hash
+    assert state_of(other).config_hash == other.config_hash
 
 
 def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: OpenRun) -> None:
     run, other = open_run(), open_run("recipe.lr=0.5")
     run.plan()
-    assert run.state()["state"] == "pending"
+    assert state_of(run).state == "pending"
     assert not run.is_done()
     other.claim()
-    assert (other.state()["state"], other.state()["config_hash"]) == ("running", other.config_hash)
+    assert (state_of(other).state, state_of(other).config_hash) == ("running", other.config_hash)
     run_files = content(other)
     other.plan()  # a started run is not pending
     assert content(other) == run_files
@@ -211,7 +219,7 @@ def test_a_run_keeps_its_name_on_a_dashboard(open_run: OpenRun) -> None:
     name = run.dashboard_id()
     run.interrupt("stopped by SIGTERM")
     open_run().claim()
-    assert open_run().dashboard_id() == run.state()["dashboard_id"] == name
+    assert open_run().dashboard_id() == state_of(run).dashboard_id == name
     assert open_run("recipe.lr=0.5").dashboard_id() != name
 
 

@@ -1,0 +1,82 @@
+"""A run is under way only while the very process that its state names runs: host, pid and start together."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from roadmap.runs import process
+from roadmap.runs.folder import RunFolder
+from roadmap.runs.ledger import GONE, read_ledger
+from roadmap.runs.process import describe_process, find_start, is_alive
+
+OpenRun = Callable[..., RunFolder]  # see conftest.py
+HOST = socket.gethostname()
+START = find_start(os.getpid())
+
+
+def test_this_process_runs_and_has_a_start() -> None:
+    assert describe_process() == {"host": HOST, "pid": os.getpid(), "process_start": START}
+    assert find_start(os.getpid()) == START
+    assert is_alive(HOST, os.getpid(), START)
+
+
+@pytest.mark.parametrize("start", ["an earlier boot 5", ""])
+def test_a_process_that_has_a_dead_ones_pid_is_not_that_one(start: str) -> None:
+    assert is_alive(HOST, os.getpid(), start) is False
+
+
+def test_a_state_of_an_earlier_version_is_judged_by_its_pid() -> None:
+    assert is_alive(HOST, os.getpid(), None)
+
+
+def test_another_hosts_processes_are_not_known() -> None:
+    assert is_alive("elsewhere", os.getpid(), START) is None
+
+
+@pytest.mark.parametrize("is_reaped", [True, False])
+def test_a_process_that_has_ended_does_not_run_though_its_parent_has_not_asked(is_reaped: bool) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as child:
+        start = find_start(child.pid)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if is_reaped:
+            child.wait()
+        assert is_alive(HOST, child.pid, start) is False
+
+
+def test_a_pid_that_no_system_gives_is_of_no_process() -> None:
+    assert is_alive(HOST, 2**70, None) is False
+
+
+def test_where_there_is_no_proc_ps_says_when_a_process_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process.sys, "platform", "darwin")
+    start = find_start(os.getpid())
+    assert start is not None
+    assert len(start.split()) == 5  # such as Sat Nov 28 22:24:51 2026
+    assert find_start(2**22) is None
+
+
+def test_a_run_whose_pid_another_process_has_now_is_gone_and_settled(open_run: OpenRun) -> None:
+    run = open_run()
+    run.claim()
+    run.close()
+    path = run.path / "state.json"
+    assert START is not None
+    path.write_text(path.read_text().replace(START, "an earlier boot 5"))
+    (entry,) = read_ledger(run.path.parents[1])
+    assert entry.state == GONE
+    assert open_run().settle(run.state().state.interrupted, "its process is gone")  # type: ignore[union-attr]
+    (entry,) = read_ledger(run.path.parents[1])
+    assert entry == replace(entry, state="interrupted", error="its process is gone")
+
+
+def test_a_run_that_is_under_way_is_not_settled(open_run: OpenRun) -> None:
+    run = open_run()
+    run.claim()
+    before = (run.path / "state.json").read_bytes()
+    assert not open_run().settle(run.state().state.failed, "its process is gone")  # type: ignore[union-attr]
+    assert (run.path / "state.json").read_bytes() == before
