@@ -6,11 +6,13 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from roadmap.data.archives import TarImages
+from roadmap.data.archives import HubImages, TarImages
+from roadmap.data.parts import VALIDATION_NAMES
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
@@ -122,3 +124,34 @@ def test_validation_shards_may_lack_classes(make_archive: MakeArchive, spec: Dat
     make_archive({"a.cls": "2", "b.cls": "4"}, "val.tar")
     with pytest.raises(DataError, match=r"val\.tar: b\.png has the class number 4"):
         open_validation(spec)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"train": [1, 0], "validation": [0, 1], "test": [-1, -1]}, (["0", "1"], [0, 1])),
+        ({"train": ["cat", "ape"], "validation": ["ape", "cat"]}, (["ape", "cat"], [0, 1])),
+        ({"train": [1, 0], "validation": [0, -1]}, "image 1 of hfds/.*, validation has the class number -1"),
+        ({"train": [1, 0], "validation": [0, 3]}, "image 1 of hfds/.*, validation has the class number 3"),
+    ],
+)
+def test_labels_of_a_set_of_hugging_face(
+    labels: dict[str, list[int | str]], expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A split whose labels are all -1 has none: the next one is evaluated."""
+    datasets = pytest.importorskip("datasets", reason="needs the extra huggingface")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "png")
+    (tmp_path / "data").mkdir()
+    for split, values in labels.items():
+        columns = {"image": [{"bytes": buffer.getvalue(), "path": None}] * 2, "label": values}
+        table = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+        table.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            HubImages(str(tmp_path), VALIDATION_NAMES, 2)
+    else:
+        images = HubImages(str(tmp_path), VALIDATION_NAMES, 2)
+        assert (images.classes, images.labels, images.split) == (*expected, "validation")
+        assert [images[index][1] for index in range(2)] == images.labels
