@@ -4,19 +4,22 @@
 
 Both make the same images: crop, flip, RandAugment, normalization, erasing, all drawn for each image, of the
 paper's recipe unless another is named. Ours takes a batch of uint8 images in memory; timm's transform takes decoded
-PIL images, and no loader or copy is counted. Both run on one thread of the CPU.
+PIL images, and no loader or copy is counted. Both run on one thread of the CPU. The checksum is the mean absolute
+value of the last batch.
 """
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
-from pairs import Pair, make_parser, run_benchmark
+from pairs import Pair, Report, make_parser, random_tolerance, run_benchmark
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 import roadmap
@@ -29,7 +32,9 @@ from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.data.transforms import build_timms_transform
 from roadmap.machine import keep_freed_memory
 from roadmap.script import positive
+from roadmap.training.work import Work, copy_bound
 
+UINT8, FLOAT32 = 1, 4  # bytes
 BATCHES = 16  # per timing, one after another as in an epoch
 CPU = torch.device("cpu")
 
@@ -58,16 +63,29 @@ def make_pair(data: DataSpec, augment: AugmentSpec, batch: int) -> Pair:
     pictures = [Image.fromarray(image) for image in pixels]
     transform = build_timms_transform(data, augment)
 
-    def transform_all() -> None:
+    def transform_all() -> Report:
+        count, last = 0, deque[Tensor](maxlen=batch)
         for picture in pictures:
-            transform(picture)
+            last.append(transform(picture))
+            count += 1
+        return lambda: Work(count, torch.stack([*last]).abs().mean().item())
 
-    def augment_all() -> None:
-        for _ in batches.epoch(0):
-            pass
+    def augment_all() -> Report:
+        count, last = 0, torch.zeros(0)
+        for update in batches.epoch(0):
+            for made in update:  # they are made when they are taken
+                count, last = count + len(made.images), made.images
+        return lambda: Work(count, last.abs().mean().item())
 
-    name = f"{data.image_size} px, batches of {batch}"
-    return Pair(name, "timm's transform", batch * BATCHES, augment_all, transform_all)
+    return Pair(
+        f"{data.image_size} px, batches of {batch}",
+        "timm's transform",
+        batch * BATCHES,
+        augment_all,
+        transform_all,
+        bound=copy_bound(pixels[0].size * (UINT8 + FLOAT32), cores=1),
+        tolerance=random_tolerance(batch),
+    )
 
 
 def make_photographs(n: int, size: int) -> np.ndarray:

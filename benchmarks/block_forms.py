@@ -2,7 +2,8 @@
 
     python benchmarks/block_forms.py [--repeats 9] [--json FILE] [KEY=VALUE ...]
 
-Times one update of each form in alternation. Ours is the linear form, the peer the convolutional one.
+Times one update of each form in alternation. Ours is the linear form, the peer the convolutional one. They have the
+same weights and images; the checksum is the loss.
 """
 
 import argparse
@@ -11,14 +12,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from pairs import Pair, make_parser, run_benchmark
+from pairs import Pair, Report, make_parser, run_benchmark
+from training_step import LOSS_TOLERANCE, find_update_bound, make_update
 
 import roadmap
-from roadmap.config import read_config
+from roadmap.config import Config, read_config
 from roadmap.model.build import build
-from roadmap.training.hardware import pick_device
-from roadmap.training.learner import build_learner
-from roadmap.training.update import train_update
+from roadmap.training.hardware import seed_everything
+from roadmap.training.spec import Precision
 
 STEPS = ("step0_resnet", "step5_inverted", "step7_kernel", "step12_downsample")
 
@@ -28,20 +29,30 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 
 
 def make_pair(step: str, overrides: Sequence[str]) -> Pair:
-    (ours, images), (peer, _) = (make(step, [*overrides, f"model.form={form}"]) for form in ("linear", "conv"))
-    return Pair(f"{step}, linear", "convolutions", images, ours, peer)
+    linear, conv = (
+        read_config(roadmap.compose(f"+roadmap={step}", *overrides, f"model.form={form}"))
+        for form in ("linear", "conv")
+    )
+    batch = min(linear.recipe.total_batch, linear.hardware.per_device_batch)
+    return Pair(
+        f"{step}, linear",
+        "convolutions",
+        batch,
+        make(linear, batch),
+        make(conv, batch),
+        bound=find_update_bound(linear, batch),
+        tolerance=LOSS_TOLERANCE[linear.hardware.precision is Precision.fp32],
+    )
 
 
-def make(step: str, overrides: Sequence[str]) -> tuple[Callable[[], float], int]:
-    """Return one update as a call, and its number of images."""
-    config = read_config(roadmap.compose(f"+roadmap={step}", *overrides))
-    device = pick_device(config.hardware)
-    size, batch = config.data.image_size, min(config.recipe.total_batch, config.hardware.per_device_batch)
+def make(config: Config, batch: int) -> Callable[[], Report]:
+    """Return one update as a call."""
+    seed_everything(config.seed)
+    size = config.data.image_size
     model = build(config.model, config.regime, config.reference, size)
-    learner = build_learner(model, config.data, config.recipe, config.hardware, device, batch)
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
-    placed = learner.place(images, torch.randint(config.data.num_classes, (batch,)))
-    return lambda: train_update(learner, [placed], 1e-4).item(), batch  # item() waits for the device
+    labels = torch.randint(config.data.num_classes, (batch,))
+    return make_update(model, config, config.hardware, images, labels)
 
 
 if __name__ == "__main__":

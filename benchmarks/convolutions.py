@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from pairs import Pair, make_parser, run_benchmark
+from pairs import Pair, Report, make_parser, run_benchmark
 from torch import Tensor, nn
 from torch.backends import cudnn
 
@@ -29,7 +29,9 @@ from roadmap.model.build import build
 from roadmap.model.convolution import TunedConv2d
 from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
+from roadmap.training.spec import Precision
 from roadmap.training.update import Learner
+from roadmap.training.work import Work, compute_bound
 
 PASSES = 10  # forward and backward passes per call; one takes a millisecond or less
 WORDS = ("+roadmap=step12_downsample",)
@@ -91,7 +93,21 @@ def make_pair(layer: TunedConv2d, shape: Shape, batch: int, learner: Learner, pe
         PASSES * batch,
         make_passes(layer, images, learner),
         make_passes(plain, images, learner, partial(choose_kernel, peer)),
+        bound=find_bound(layer, shape, batch, learner),
+        tolerance=1e-3 if learner.precision is Precision.fp32 else 0.03,
     )
+
+
+def find_bound(layer: TunedConv2d, shape: Shape, batch: int, learner: Learner) -> float:
+    """Return images/s that no machine exceeds.
+
+    A corner of the map meets a quarter of the kernel, or of the map if that is smaller; the rest is padding.
+    """
+    _, height, width = shape
+    kernel, inputs = layer.kernel_size[0], layer.in_channels // layer.groups
+    taps = min(kernel, height) * min(kernel, width) / 4
+    macs = layer.out_channels * (height * width / layer.stride[0] ** 2) * inputs * taps
+    return PASSES * compute_bound(macs, batch, learner.device, learner.precision, updates=True)
 
 
 @torch.no_grad()
@@ -121,13 +137,18 @@ def make_passes(
     images: Tensor,
     learner: Learner,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Callable[[], None]:
-    """Return a call of forward and backward passes that returns when the device is done."""
+) -> Callable[[], Report]:
+    """Return a call of forward and backward passes that returns when the device is done.
+
+    The checksum is the mean absolute value of the output and of both gradients.
+    """
+    seed_everything(0)  # of the gradient, the same for both sides
     x = learner.place(images, torch.zeros(len(images)))[0].requires_grad_()
     with learner.autocast():
         grad = torch.randn_like(layer(x))
 
-    def run() -> None:
+    def run() -> Report:
+        images = 0
         with context():
             for _ in range(PASSES):
                 x.grad = None
@@ -135,8 +156,11 @@ def make_passes(
                 with learner.autocast():
                     y = layer(x)
                 y.backward(grad)
+                images += len(y)
         if learner.device.type != "cpu":
             torch.accelerator.synchronize(learner.device)
+        made = [y, x.grad, layer.weight.grad]
+        return lambda: Work(images, sum(0.0 if one is None else one.float().abs().mean().item() for one in made))
 
     return run
 

@@ -13,15 +13,16 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import InOwnProcess, Pair, make_parser, run_benchmark
+from pairs import InOwnProcess, Pair, Report, make_parser, random_tolerance, run_benchmark
 from PIL import Image
 from timm.data import ImageDataset, create_loader
+from torch import Tensor
 
 import roadmap
 from roadmap.config import Config, read_config
@@ -30,10 +31,12 @@ from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
 from roadmap.machine import count_cores, keep_freed_memory
 from roadmap.script import positive
+from roadmap.training.work import Work, copy_bound
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4
 QUALITY = 90  # of the files; with the noise below about 100 KB each, like ImageNet's
+UINT8, FLOAT32 = 1, 4  # bytes
 CPU = torch.device("cpu")
 
 
@@ -60,12 +63,15 @@ def make_pair(arguments: argparse.Namespace, ours: Path, peers: Path, name: str)
     words = ("data=imagefolder", f"data.root={ours}", f"data.num_classes={CLASSES}", "recipe=paper")
     sizes = (f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}")
     config = read_config(roadmap.compose(*words, *sizes, f"hardware.workers={workers}", *arguments.overrides))
+    size = config.data.image_size
     return Pair(
-        f"{name}, {config.data.image_size} px, {workers} workers",
+        f"{name}, {size} px, {workers} workers",
         "timm's create_loader",
         arguments.images,
         InOwnProcess(partial(make_ours, config)),
         InOwnProcess(partial(make_peer, config, peers / "train", workers)),
+        bound=copy_bound(3 * size * size * (UINT8 + FLOAT32), count_cores()),
+        tolerance=random_tolerance(arguments.batch),
     )
 
 
@@ -84,7 +90,7 @@ def write_photographs(folder: Path, count: int) -> None:
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(place / f"{number}.jpg", quality=QUALITY)
 
 
-def make_ours(config: Config) -> Callable[[], int]:
+def make_ours(config: Config) -> Callable[[], Report]:
     keep_freed_memory()  # as training does
     train, _ = open_images(config.data)
     load = LoadSpec(
@@ -93,17 +99,13 @@ def make_ours(config: Config) -> Callable[[], int]:
     batches = open_train(train, config.data, config.recipe.augment, load)
     epoch = iter(range(sys.maxsize))
 
-    def read() -> int:
-        return sum(len(batch.labels) for update in batches.epoch(next(epoch)) for batch in update)
-
-    return partial(_read_all, read, len(train))
+    return lambda: _read_all(batch.images for update in batches.epoch(next(epoch)) for batch in update)
 
 
-def make_peer(config: Config, folder: Path, workers: int) -> Callable[[], int]:
+def make_peer(config: Config, folder: Path, workers: int) -> Callable[[], Report]:
     data, augment = config.data, config.recipe.augment
-    images = ImageDataset(str(folder))
     loader = create_loader(
-        images,
+        ImageDataset(str(folder)),
         input_size=(3, data.image_size, data.image_size),
         batch_size=config.recipe.total_batch,
         is_training=True,
@@ -121,13 +123,15 @@ def make_peer(config: Config, folder: Path, workers: int) -> Callable[[], int]:
         persistent_workers=workers > 0,
         device=CPU,
     )
-    return partial(_read_all, lambda: sum(len(labels) for _, labels in loader), len(images))
+    return lambda: _read_all(images for images, _ in loader)
 
 
-def _read_all(read: Callable[[], int], expected: int) -> int:
-    count = read()
-    assert count == expected, f"{count} of {expected} images were read"
-    return count
+def _read_all(batches: Iterable[Tensor]) -> Report:
+    """Read all batches; the checksum is the mean absolute value of the last."""
+    count, last = 0, torch.zeros(0)
+    for images in batches:
+        count, last = count + len(images), images
+    return lambda: Work(count, last.abs().mean().item())
 
 
 def main() -> int:

@@ -2,10 +2,15 @@
 
 A temporarily busy machine slows both, and the order changes from round to round. A ratio is peer's seconds / our
 seconds of one round: above 1, ours is faster. The table has the median over the rounds and its quartiles.
+
+Each call reports its work: the number of images that came out, and a checksum, taken after the clock has stopped.
+It is an error if a side took another number of images, if its checksum is 0, not finite or not the other side's, or
+if it is faster than any machine (roadmap/training/work.py).
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import signal
@@ -24,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.box import SIMPLE_HEAD
+from rich.status import Status
 from rich.table import Table
 
 from roadmap.console import Console
@@ -31,22 +37,28 @@ from roadmap.errors import RoadmapError
 from roadmap.jobs import describe_device
 from roadmap.machine import count_cores
 from roadmap.runs.commit import find_commit
-from roadmap.script import whole_number
+from roadmap.script import print_anything, whole_number
+from roadmap.training.work import Work, check_agreement, check_work
 
 FEWEST_REPEATS = 5
 PIPE_WIDTH = 160  # columns if the output is no terminal
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
+Report = Callable[[], Work]  # computes what a call did, after the clock has stopped
+
+
 @dataclass(frozen=True)
 class Pair:
-    """The same work of both sides; each call does it once and returns when the device is done."""
+    """The same work of both sides; each call does it once and returns a report when the device is done."""
 
     name: str
     peer_name: str
     images: int  # per call
-    ours: Callable[[], object]
-    peer: Callable[[], object]
+    ours: Callable[[], Report]
+    peer: Callable[[], Report]
+    bound: float  # images/s that no machine exceeds
+    tolerance: float  # of the checksums in the first round, relative: later the sides may draw or train apart
 
 
 class InOwnProcess:
@@ -56,7 +68,7 @@ class InOwnProcess:
         make: builds the side, `ours` or `peer` of a pair; its exceptions are raised here.
     """
 
-    def __init__(self, make: Callable[[], Callable[[], object]]):
+    def __init__(self, make: Callable[[], Callable[[], Report]]):
         context = get_context("spawn")
         self._end, other_end = context.Pipe()
         context.Process(target=_serve, args=(make, other_end)).start()
@@ -65,25 +77,28 @@ class InOwnProcess:
         Finalize(self, self._end.close, exitpriority=1)
         self._receive()
 
-    def __call__(self) -> object:
+    def __call__(self) -> Report:
         self._end.send(None)
-        return self._receive()
+        self._receive()  # when it is done; its report comes off the clock
+        return self._receive
 
-    def _receive(self) -> object:
+    def _receive(self) -> Any:
         result = self._end.recv()
         if isinstance(result, Exception):
             raise result
         return result
 
 
-def _serve(make: Callable[[], Callable[[], object]], end: Connection) -> None:
+def _serve(make: Callable[[], Callable[[], Report]], end: Connection) -> None:
     """Run once per request, until the other end closes."""
     try:
         run = make()
         end.send(None)
         while True:
             end.recv()
-            end.send(run())
+            report = run()
+            end.send(None)
+            end.send(report())
     except (EOFError, KeyboardInterrupt):
         pass
     except Exception as error:
@@ -108,19 +123,37 @@ class Ratio:
         return low, median, high
 
 
-def alternate(pair: Pair, repeats: int, warm_up: int = 1) -> Ratio:
-    """Run `repeats` rounds after some warm-up rounds that are not counted."""
+def alternate(pair: Pair, repeats: int, progress: Callable[[str], None] = lambda text: None) -> Ratio:
+    """Run `repeats` rounds after one warm-up round; `progress` gets each round and the time left.
+
+    Raises:
+        MeasurementError: a side did not do its work, or not that of the other.
+    """
     ours: list[float] = []
     peers: list[float] = []
-    for number in range(-warm_up, repeats):
-        turns = [(pair.ours, ours), (pair.peer, peers)]
-        for run, seconds in turns if number % 2 else reversed(turns):
+    for number in range(-1, repeats):
+        turns = [("ours", pair.ours, ours), (pair.peer_name, pair.peer, peers)]
+        works = {}
+        for name, run, seconds in turns if number % 2 else reversed(turns):
             started = time.perf_counter()
-            run()
-            took = time.perf_counter() - started
-            if number >= 0:
-                seconds.append(took)
-    return Ratio(pair.name, pair.peer_name, pair.images, ours, peers)
+            report = run()
+            seconds.append(time.perf_counter() - started)
+            works[name] = report()
+            check_work(f"{pair.name}, {name}", works[name], pair.images, seconds[-1], pair.bound)
+        if number < 0:
+            check_agreement("ours", pair.peer_name, (works["ours"], works[pair.peer_name]), pair.tolerance)
+        left = (repeats - number - 1) * (sum(ours) + sum(peers)) / len(ours)
+        progress(f"{number + 1} of {repeats} rounds, about {format_seconds(left)} left")
+    return Ratio(pair.name, pair.peer_name, pair.images, ours[1:], peers[1:])
+
+
+def format_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def random_tolerance(images: int) -> float:
+    """Return the tolerance of a mean over `images` images that each side augments by its own random numbers."""
+    return 0.1 + 1.5 / math.sqrt(images)
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -145,6 +178,7 @@ def run_benchmark(
 
     Each pair is built when its turn comes, so that only two networks are in memory.
     """
+    print_anything()
     arguments = parser.parse_intermixed_args()
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     ratios = []
@@ -152,7 +186,8 @@ def run_benchmark(
         for make in make_pairs(arguments):
             pair = make()
             console.print(f"{pair.name} against {pair.peer_name} ...", soft_wrap=True, markup=False)
-            ratios.append(alternate(pair, arguments.repeats))
+            with console.status("one round that is not counted") as status:
+                ratios.append(alternate(pair, arguments.repeats, make_progress(console, status)))
     except RoadmapError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -164,6 +199,19 @@ def run_benchmark(
     if arguments.json is not None:
         write_json(arguments.json, ratios, machine)
     return 0
+
+
+def make_progress(console: Console, status: Status) -> Callable[[str], None]:
+    """Show progress in a live line on a terminal; elsewhere print the time of a pair once it is known."""
+    told: list[str] = []
+
+    def show(text: str) -> None:
+        status.update(text)
+        if not console.is_terminal and not told:
+            console.print(f"  {text}", soft_wrap=True, markup=False)
+        told.append(text)
+
+    return show
 
 
 def make_table(ratios: Sequence[Ratio]) -> Table:
@@ -198,7 +246,7 @@ def describe_machine() -> dict[str, Any]:
 
 def _name_processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -218,4 +266,4 @@ def describe(machine: dict[str, Any], repeats: int) -> str:
 def write_json(path: Path, ratios: Sequence[Ratio], machine: dict[str, Any]) -> None:
     names = ("ratio_q1", "ratio", "ratio_q3")
     rows = [asdict(ratio) | dict(zip(names, ratio.quartiles, strict=True)) for ratio in ratios]
-    path.write_text(json.dumps(machine | {"pairs": rows}, indent=2) + "\n")
+    path.write_text(json.dumps(machine | {"pairs": rows}, indent=2) + "\n", encoding="utf-8")

@@ -23,6 +23,7 @@ from roadmap.data.sources import ImageArray
 from roadmap.machine import count_cores
 from roadmap.training.spec import Precision
 from roadmap.training.update import DTYPES
+from roadmap.training.work import Work
 
 
 class TimmImages(torch.utils.data.Dataset[tuple[Any, int]]):
@@ -97,6 +98,7 @@ class TimmEpoch:
             collate_fn=FastCollateMixup(**mixing) if prefetcher else None,
             **common,
         )
+        self.val_images = len(val)
         self.val = create_loader(TimmImages(val), is_training=False, crop_pct=data.crop_pct, **common)
         self.loss = SoftTargetCrossEntropy().to(self.device)
         self.scheduler, _ = create_scheduler_v2(
@@ -109,11 +111,13 @@ class TimmEpoch:
         )
         self.updates = 0
 
-    def __call__(self) -> float:
-        self._train_one_epoch()
-        return self._validate()
+    def __call__(self) -> Callable[[], Work]:
+        trained = self._train_one_epoch()
+        losses = self._validate()
+        return lambda: Work(trained if losses.count == self.val_images else 0, losses.avg)
 
-    def _train_one_epoch(self) -> None:
+    def _train_one_epoch(self) -> int:
+        """The number of images that were trained on."""
         self.model.train()
         self.optimizer.zero_grad()
         losses = AverageMeter()
@@ -129,9 +133,11 @@ class TimmEpoch:
             self.updates += 1
             losses.update(loss.item() if self.device.type == "cpu" else 0.0, len(images))
             self.scheduler.step_update(num_updates=self.updates, metric=losses.avg)
+        return losses.count
 
     @torch.inference_mode()
-    def _validate(self) -> float:
+    def _validate(self) -> AverageMeter:
+        """The loss over the validation images."""
         self.model.eval()
         losses, top1 = AverageMeter(), AverageMeter()
         criterion = nn.CrossEntropyLoss()
@@ -143,7 +149,7 @@ class TimmEpoch:
             best, _ = accuracy(logits, targets, topk=(1, 5))
             losses.update(loss.item(), len(images))
             top1.update(best.item(), len(images))
-        return top1.avg
+        return losses
 
     def _placed(self, loader: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
         if self.prefetcher:  # it moves and normalizes the images

@@ -4,10 +4,11 @@
     python benchmarks/training_step.py --cases step0,step12 --batch 256 data.image_size=224 \\
         hardware.precision=bf16 hardware.compile=true hardware.deterministic=false [--eager-peer]
 
-One update of a batch that is already on the device: mixing, forward pass, loss, backward pass and fused AdamW, by
-the project's own `train_update` for both, so the ratio is that of the networks only. Both are in channels_last and
-in the same precision, on the same images; stochastic depth is off, since torchvision's network has none. Before the
-timing, the logits of both must agree.
+One update of a batch that lies on the device: mixing, forward pass, loss, backward pass and fused AdamW, by the
+project's own `train_update` for both networks, so that the ratio is that of the networks alone. Both are in
+channels_last and in the same precision, on the same images; stochastic depth is off, since torchvision's network
+has none. Before the clock starts, the logits of both must agree, and in the first round their losses, which are the
+checksum.
 
 Limits on one H100 for step 12 of resnet50 at 224 px: 29,500 images/s by its arithmetic (26.8 GFLOP per image at
 790 TFLOP/s in bf16), 9,300 to 15,700 by the memory traffic of its activations (190 to 320 MB per image at 3 TB/s).
@@ -18,26 +19,30 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 
 import timm
 import torch
 import torchvision
-from pairs import Pair, make_parser, run_benchmark
+from pairs import Pair, Report, make_parser, run_benchmark
 from torch import nn
 
 import roadmap
 from roadmap.config import Config, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
+from roadmap.model.cost import measure_cost
 from roadmap.model.weights import import_weights
 from roadmap.script import positive
 from roadmap.training.hardware import pick_device, seed_everything
 from roadmap.training.learner import build_learner
-from roadmap.training.spec import HardwareSpec
+from roadmap.training.spec import HardwareSpec, Precision
 from roadmap.training.update import train_update
+from roadmap.training.work import CountedBatches, Work, compute_bound
 
 CLASSES = 1000
 TOLERANCE = 1e-4  # of logits, relative to the largest
+LOSS_TOLERANCE = {True: 1e-3, False: 0.03}  # relative, in fp32 and below it
 LR = 1e-4
 ATTO = ("regime.name=atto", "regime.depths.modern=[2,2,6,2]", "regime.width.modern=40")  # timm's convnext_atto
 
@@ -84,7 +89,17 @@ def make_pair(name: str, batch: int | None, overrides: Sequence[str], eager_peer
         batch,
         make_update(ours, config, config.hardware, images, labels),
         make_update(peer, config, peer_hardware, images, labels),
+        bound=find_update_bound(config, batch),
+        tolerance=LOSS_TOLERANCE[config.hardware.precision is Precision.fp32],
     )
+
+
+def find_update_bound(config: Config, batch: int) -> float:
+    """Return images/s that no machine exceeds in updates of our network."""
+    size = config.data.image_size
+    cost = measure_cost(partial(build, config.model, config.regime, config.reference, size), size)
+    device, precision = pick_device(config.hardware), config.hardware.precision
+    return compute_bound(1e9 * cost.gmacs, batch, device, precision, updates=True)
 
 
 def read_case(case: Case, batch: int, overrides: Sequence[str] = ()) -> Config:
@@ -123,12 +138,19 @@ def check_logits(ours: nn.Module, peer: nn.Module, images: torch.Tensor) -> None
 
 def make_update(
     network: nn.Module, config: Config, hardware: HardwareSpec, images: torch.Tensor, labels: torch.Tensor
-) -> Callable[[], float]:
+) -> Callable[[], Report]:
+    """Return one update as a call; the n-th call of both sides mixes alike."""
     device = pick_device(hardware)
     network.train()
     learner = build_learner(network, config.data, config.recipe, hardware, device, len(labels))
-    batch = learner.place(images, labels)
-    return lambda: train_update(learner, [batch], LR).item()  # item() waits for the device
+    batch, seeds = learner.place(images, labels), count()
+
+    def update() -> Report:
+        batches = CountedBatches([batch._replace(seed=next(seeds))])
+        loss = train_update(learner, batches, LR).item()  # item() waits for the device
+        return lambda: Work(batches.images, loss)
+
+    return update
 
 
 def make_options() -> argparse.ArgumentParser:

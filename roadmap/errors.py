@@ -63,6 +63,10 @@ class TrainingError(RoadmapError):
     """A training that cannot continue, for example because its loss is not finite."""
 
 
+class MeasurementError(RoadmapError):
+    """A timing whose work was not done, so that its figures would mean nothing."""
+
+
 def visible(text: str) -> str:
     """Return the text with control characters as escapes such as \\x1b, so that it can be printed anywhere."""
     return CONTROLS.sub(_escape, text)

@@ -1,5 +1,6 @@
 """Shared parts of all scripts: exit status, tables, and numbers on the command line."""
 
+import codecs
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from roadmap.console import Console
 
 WIDEST = 1000  # columns
+ASCII = {"±": "+/-", "…": "...", "–": "-", "—": "-", "×": "x", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
@@ -19,7 +21,9 @@ def run_script(main: Callable[[], int]) -> NoReturn:
 
     A `main` that writes to other processes or to a network restores SIGPIPE: there a broken pipe is an error.
     """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    print_anything()
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
@@ -29,6 +33,26 @@ def run_script(main: Callable[[], int]) -> NoReturn:
 def add_config_dir(parser: ArgumentParser) -> None:
     """Add train.py's flag, for scripts that compose its runs."""
     parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own, as in train.py")
+
+
+def print_anything() -> None:
+    """Let standard output and error accept any text, even if their encoding lacks a character.
+
+    For example ASCII (LC_ALL=C, PYTHONIOENCODING), Windows' code pages, or UTF-8 with file names that are not.
+    """
+    codecs.register_error("roadmap", _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's takes any text
+            stream.reconfigure(errors="roadmap")
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that can't be encoded by ASCII equivalents, or by their code point."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    spelled = (ASCII.get(char) or char.encode("ascii", "backslashreplace").decode() for char in text)
+    return "".join(spelled), error.end
 
 
 def print_table(console: "Console", table: "Table") -> None:

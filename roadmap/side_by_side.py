@@ -19,11 +19,13 @@ import torch
 from roadmap.bill import make_subject, open_shared
 from roadmap.config import PlannedRun
 from roadmap.errors import first_line
+from roadmap.training.forecast import check_updates
 from roadmap.training.hardware import seed_everything
 from roadmap.training.learner import build_learner
-from roadmap.training.profile import NO_LR, SEED
+from roadmap.training.profile import NO_LR, SEED, find_bound
 from roadmap.training.profile import wait as wait_for_device
 from roadmap.training.update import train_update
+from roadmap.training.work import CountedBatches, Work
 
 SECONDS = 5.0  # length of a timing
 WARM_UP = 3  # updates
@@ -112,12 +114,16 @@ def _time_updates(planned: PlannedRun, threads: int, seconds: float, barrier: Ba
     for _ in range(WARM_UP):
         train_update(learner, next(data.updates), NO_LR)
     wait_for_device(subject.device)
+    bound = find_bound(subject, is_update=True)
     barrier.wait(PATIENCE)
-    updates, started = 0, time.perf_counter()
+    updates, images, loss, started = 0, 0, torch.zeros(()), time.perf_counter()
     while time.perf_counter() - started < seconds:
-        train_update(learner, next(data.updates), NO_LR)
-        updates += 1
+        batches = CountedBatches(next(data.updates))
+        loss = train_update(learner, batches, NO_LR)
+        updates, images = updates + 1, images + batches.images
         if updates % WAIT_EVERY == 0:
             wait_for_device(subject.device)
     wait_for_device(subject.device)
-    return updates * subject.recipe.total_batch / (time.perf_counter() - started)
+    taken = time.perf_counter() - started
+    check_updates(subject, updates, Work(images, loss.item()), taken, bound)
+    return updates * subject.recipe.total_batch / taken

@@ -22,13 +22,14 @@ from roadmap.data.open import EvalData, LoadSpec, TrainData, open_eval, open_tra
 from roadmap.data.order import Batch, MicroBatches
 from roadmap.data.pixels import Pixels
 from roadmap.data.sources import Images, open_images
-from roadmap.data.spec import AugmentSpec, DataSpec, Source
-from roadmap.errors import ConfigError, DataError, first_line
+from roadmap.data.spec import AugmentSpec, DataSpec, OnError, Source
+from roadmap.errors import ConfigError, DataError, MeasurementError, first_line
 from roadmap.training.checkpoint import save_checkpoint
 from roadmap.training.hardware import seed_everything
 from roadmap.training.learner import build_learner
-from roadmap.training.profile import NO_LR, SEED, Subject, wait
+from roadmap.training.profile import NO_LR, SEED, Subject, find_bound, wait
 from roadmap.training.update import Learner, evaluate, train_update
+from roadmap.training.work import CORE_BYTES, CountedBatches, Work, check_work
 
 MIN_SECONDS = 1.0  # of one timing; shorter ones are repeated
 FEWEST = 3  # updates, or evaluation batches, per timing
@@ -167,6 +168,7 @@ def forecast(
 
 
 def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast) -> None:
+    bounds = {is_update: find_bound(subject, is_update) for is_update in (True, False)}
     started = time.perf_counter()
     seed_everything(SEED)
     network = subject.build()
@@ -176,35 +178,61 @@ def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast)
     built = time.perf_counter() - started
     for micro_batches in itertools.islice(data.updates, data.in_advance):
         list(micro_batches)
-    first = _time_updates(learner, data, 1)
-    _time_updates(learner, data, 1)
-    update = _repeat_until_long(lambda count: _time_updates(learner, data, count))
+
+    def time_updates(count: int) -> float:
+        seconds, work = run_updates(learner, data.updates, count)
+        check_updates(subject, count, work, seconds, bounds[True])
+        return seconds
+
+    first = time_updates(1)
+    time_updates(1)
+    update = _repeat_until_long(time_updates)
     result.update.append(update)
     result.start.append(built + max(first - update, 0.0))
-    result.evaluation.append(_time_evaluation(learner, data))
+    result.evaluation.append(_time_evaluation(subject, learner, data, bounds[False]))
     result.checkpoint.append(_time_checkpoint(learner, folder))
 
 
-def _time_updates(learner: Learner, data: OpenData, count: int) -> float:
-    """Return the seconds of `count` updates, made as by the trainer; losses stay on the device."""
+def run_updates(learner: Learner, updates: Iterator[MicroBatches], count: int) -> tuple[float, Work]:
+    """Seconds of `count` updates, as the trainer makes them, and their work; losses stay on the device."""
     losses = torch.zeros(count, device=learner.device)
+    images = 0
     wait(learner.device)
     started = time.perf_counter()
     for index in range(count):
-        losses[index] = train_update(learner, next(data.updates), NO_LR)
+        batches = CountedBatches(next(updates))
+        losses[index] = train_update(learner, batches, NO_LR)
+        images += batches.images
     wait(learner.device)
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return seconds, Work(images, losses.mean().item() if losses.all() else 0.0)
 
 
-def _time_evaluation(learner: Learner, data: OpenData) -> float:
-    """Return the seconds of a pass over all validation images, extrapolated from the batches of one timing."""
+def check_updates(subject: Subject, count: int, work: Work, seconds: float, bound: float) -> None:
+    """Raises MeasurementError if the updates did not do their work; skipped images may be missing in a batch."""
+    images = count * subject.recipe.total_batch
+    if subject.data.on_error is OnError.skip:
+        images = min(images, max(work.images, 1))
+    check_work(f"{subject.name}, {count} updates", work, images, seconds, bound)
+
+
+def _time_evaluation(subject: Subject, learner: Learner, data: OpenData, bound: float) -> float:
+    """Seconds of a pass over all validation images, from as many batches as a timing needs."""
     images = 0
+
+    def take(count: int) -> Iterator[Batch]:
+        nonlocal images
+        for batch in itertools.islice(data.val_batches, count):
+            images += len(batch.labels)
+            yield batch
 
     def run(count: int) -> float:
         nonlocal images
-        started = time.perf_counter()
-        images = evaluate(learner.model, itertools.islice(data.val_batches, count), learner).images
-        return time.perf_counter() - started
+        images, started = 0, time.perf_counter()
+        found = evaluate(learner.model, take(count), learner)
+        seconds = time.perf_counter() - started
+        check_work(f"{subject.name}, evaluation", Work(found.images, found.loss), images, seconds, bound)
+        return seconds
 
     run(1 + data.in_advance)
     count = FEWEST
@@ -225,7 +253,19 @@ def _time_checkpoint(learner: Learner, folder: Path) -> float:
             "ema": learner.ema.state_dict() if learner.ema is not None else None,
         }
         save_checkpoint(path, previous, content)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        _check_saved(path, learner, seconds)
+        return seconds
+
+
+def _check_saved(path: Path, learner: Learner, seconds: float) -> None:
+    """Raises MeasurementError if a checkpoint is smaller than its weights, or was written faster than memory is."""
+    least = sum(weights.numel() * weights.element_size() for weights in learner.model.parameters())
+    size = path.stat().st_size if path.exists() else 0
+    if size < least or size > seconds * CORE_BYTES:
+        raise MeasurementError(
+            f"checkpoint: {size:,} bytes in {seconds:.2g} s, but the weights alone are {least:,}: it was not saved"
+        )
 
 
 def _repeat_until_long(run: Callable[[int], float]) -> float:

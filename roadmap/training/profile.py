@@ -15,18 +15,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
 from roadmap.data.order import Batch
 from roadmap.data.spec import DataSpec
+from roadmap.errors import MeasurementError
 from roadmap.machine import count_memory
+from roadmap.model.cost import measure_cost
 from roadmap.training.hardware import is_out_of_memory, seed_everything
 from roadmap.training.learner import build_learner
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 from roadmap.training.update import Learner, train_update
+from roadmap.training.work import CountedBatches, Work, check_work, compute_bound
+
+Result = TypeVar("Result")
 
 MIN_SECONDS = 0.2  # of one timing; shorter calls are repeated
 SEED = 0  # of weights, images and mixing, the same for all networks and rounds
@@ -63,7 +69,8 @@ def measure(
     the whole process instead.
 
     Raises:
-        ConfigError: the batch is impossible, or an image is too small for a network.
+        ConfigError: the batch can't be made, or an image is too small for a network.
+        MeasurementError: a network did not do its work.
     """
     results = [Measurement() for _ in subjects]
     gc.freeze()  # so that the collection of a network does not search all of torch each time
@@ -100,32 +107,60 @@ def _free_memory(device: torch.device) -> None:
 
 
 def measure_rates(subject: Subject) -> tuple[float, float]:
-    """Return images per second of the forward pass in evaluation mode, and of whole updates."""
+    """Images a second of the forward pass in evaluation mode, and of whole updates.
+
+    Raises:
+        MeasurementError: the network did not do its work.
+    """
     learner, batch = _prepare(subject)
     learner.model.eval()
-    forward = subject.batch_size / _time(lambda: _infer(learner, batch), subject.device)
+    forward = _measure_rate(subject, lambda: _infer(learner, batch), is_update=False)
     learner.model.train()
-    update = subject.batch_size / _time(lambda: train_update(learner, [batch], NO_LR), subject.device)
-    return forward, update
+    return forward, _measure_rate(subject, lambda: _update(learner, batch), is_update=True)
+
+
+def _measure_rate(subject: Subject, run: Callable[[], tuple[int, Tensor]], is_update: bool) -> float:
+    """Images a second of a call, which returns how many it took and what came out."""
+    seconds, (images, output) = _time(run, subject.device)
+    work = Work(images, output.float().abs().mean().item())
+    what = f"{subject.name}, {'update' if is_update else 'forward pass'}"
+    check_work(what, work, subject.batch_size, seconds, find_bound(subject, is_update))
+    return subject.batch_size / seconds
+
+
+def find_bound(subject: Subject, is_update: bool) -> float:
+    """Images a second that no device exceeds on this network."""
+    macs = 1e9 * measure_cost(subject.build, subject.data.image_size).gmacs
+    return compute_bound(macs, subject.batch_size, subject.device, subject.hardware.precision, is_update)
 
 
 def measure_peak_memory(subject: Subject) -> int | None:
     """Return the peak of bytes in tensors during training, as counted by torch's allocator.
 
-    This includes weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither the
-    process itself nor what libraries allocate outside torch. CUDA's allocator records the peak; for the CPU it is
-    computed from the profiler's record of every allocation; Apple's GPU reports no peak.
+    That is weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither
+    the process itself nor what libraries allocate past torch. CUDA's allocator keeps the peak; for the CPU
+    it is read from the profiler's record of every allocation; Apple's GPU tells no peak.
+
+    Raises:
+        MeasurementError: there are fewer bytes than weights and gradients take, so no update was made.
     """
     device = subject.device
     if device.type == "cpu":
-        return _peak_of_profile(lambda: _update_twice(subject))
-    if device.type != "cuda":
+        peak, least = _peak_of_profile(lambda: _update_twice(subject))
+    elif device.type != "cuda":
         _update_twice(subject)
         return None
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    _update_twice(subject)
-    return torch.cuda.max_memory_allocated(device) - before
+    else:
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        least = _update_twice(subject)
+        peak = torch.cuda.max_memory_allocated(device) - before
+    if peak < least:
+        raise MeasurementError(
+            f"{subject.name}: a peak of {peak:,} bytes, but weights and gradients alone take {least:,}: no update "
+            "was made"
+        )
+    return peak
 
 
 def find_largest_batch(subject: Subject, limit: int | None = None) -> int | None:
@@ -185,25 +220,33 @@ def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
     return fitting[-1] if fitting else None
 
 
-def _update_twice(subject: Subject) -> None:
-    """Build a network and update it twice: the first update creates the optimizer's state."""
+def _update_twice(subject: Subject) -> int:
+    """From building to the second update: the first one only creates the optimizer's state.
+
+    Returns the bytes of weights and gradients, which it takes at least.
+    """
     learner, batch = _prepare(subject)
     for _ in range(2):
-        train_update(learner, [batch], NO_LR)
+        _update(learner, batch)
+    trained = [weights for weights in learner.model.parameters() if weights.requires_grad]
+    return 2 * sum(weights.numel() * weights.element_size() for weights in trained)
 
 
-def _peak_of_profile(run: Callable[[], None]) -> int:
+def _peak_of_profile(run: Callable[[], int]) -> tuple[int, int]:
+    """The peak in bytes, and what `run` returns."""
     activities = [ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
-        run()
-        gc.collect()  # so that the profiler records that everything is freed
+        result = run()
+        gc.collect()  # the profiler has to see that all is freed
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
     records = [event["args"] for event in events if event["name"] == "[memory]"]
-    start = records[0]["Total Allocated"] - records[0]["Bytes"]  # left by earlier profiles
-    return max(record["Total Allocated"] for record in records) - start
+    start = (
+        records[0]["Total Allocated"] - records[0]["Bytes"] if records else 0
+    )  # what earlier profiles left behind
+    return max((record["Total Allocated"] for record in records), default=0) - start, result
 
 
 def _prepare(subject: Subject) -> tuple[Learner, Batch]:
@@ -217,28 +260,38 @@ def _prepare(subject: Subject) -> tuple[Learner, Batch]:
 
 
 @torch.inference_mode()
-def _infer(learner: Learner, batch: Batch) -> None:
+def _infer(learner: Learner, batch: Batch) -> tuple[int, Tensor]:
+    """The number of images, and their logits."""
     with learner.autocast():
-        learner.model(batch.images)
+        logits: Tensor = learner.model(batch.images)
+    return len(logits), logits
 
 
-def _time(run: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of a call, after a warm-up call; short calls are repeated and averaged."""
+def _update(learner: Learner, batch: Batch) -> tuple[int, Tensor]:
+    """The number of images that were taken, and their loss."""
+    batches = CountedBatches([batch])
+    loss = train_update(learner, batches, NO_LR)
+    return batches.images, loss
+
+
+def _time(run: Callable[[], Result], device: torch.device) -> tuple[float, Result]:
+    """Seconds of a call after one to warm up, and what the last returned; short ones are repeated and averaged."""
     _time_calls(run, 1, device)
-    seconds = _time_calls(run, 1, device)
+    seconds, result = _time_calls(run, 1, device)
     if seconds < MIN_SECONDS:
         calls = math.ceil(MIN_SECONDS / seconds)
-        seconds = _time_calls(run, calls, device) / calls
-    return seconds
+        seconds, result = _time_calls(run, calls, device)
+        seconds /= calls
+    return seconds, result
 
 
-def _time_calls(run: Callable[[], object], calls: int, device: torch.device) -> float:
+def _time_calls(run: Callable[[], Result], calls: int, device: torch.device) -> tuple[float, Result]:
     wait(device)
     started = time.perf_counter()
     for _ in range(calls):
-        run()
+        result = run()
     wait(device)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, result
 
 
 def wait(device: torch.device) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,19 @@ from torch import nn
 from roadmap.errors import ConfigError
 from roadmap.model.depthwise import DepthwiseConv2d
 from roadmap.model.patches import PatchConv2d
+from roadmap.training.work import Work
 
 Load = Callable[[str], ModuleType]
+Report = Callable[[], Work]
+
+
+def make_pair(pairs: ModuleType, ours: Callable[[], Report], peer: Callable[[], Report], images: int = 10) -> Any:
+    return pairs.Pair("mine", "theirs", images, ours, peer, bound=1e6, tolerance=0.01)
+
+
+def count_up(images: int, numbers: int) -> Report:
+    total = sum(range(numbers))
+    return lambda: Work(images, total / total)
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +52,19 @@ def test_who_goes_first_changes_and_the_ratio_is_theirs_over_ours(
     clock = 0.0
     turns: list[str] = []
 
-    def work(name: str, seconds: float) -> None:
+    def work(name: str, seconds: float) -> Report:
         nonlocal clock
         clock += seconds
         turns.append(name)
+        return lambda: Work(10, 0.5)
 
     monkeypatch.setattr(pairs.time, "perf_counter", lambda: clock)
     rounds = itertools.count(1)  # one warm-up round, then five
 
-    def peer() -> None:
-        work("peer", 2.0 + 0.1 * next(rounds))
+    def peer() -> Report:
+        return work("peer", 2.0 + 0.1 * next(rounds))
 
-    pair = pairs.Pair("ours", "peer", 10, lambda: work("ours", 1.0), peer)
+    pair = make_pair(pairs, lambda: work("ours", 1.0), peer)
     ratio = pairs.alternate(pair, 5)
     assert turns == ["ours", "peer", "peer", "ours"] * 3
     assert ratio.ours_seconds == pytest.approx([1.0] * 5)
@@ -63,7 +76,7 @@ def test_a_benchmark_prints_and_writes_all_that_a_reader_needs(
     pairs: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["some.py", "--repeats", "5", "--json", str(tmp_path / "r.json"), "a=b"])
-    pair = pairs.Pair("mine", "theirs", 3, lambda: sum(range(1000)), lambda: sum(range(100_000)))
+    pair = make_pair(pairs, lambda: count_up(3, 10_000), lambda: count_up(3, 1_000_000), images=3)
     seen: list[argparse.Namespace] = []
 
     def make_pairs(arguments: argparse.Namespace) -> list[Callable[[], object]]:
@@ -92,6 +105,31 @@ def test_a_benchmark_prints_and_writes_all_that_a_reader_needs(
     printed = capsys.readouterr().out
     assert f"{row['ratio']:.2f}x" in printed
     assert "n = 5 rounds" in printed
+
+
+def test_progress_is_told_with_the_time_that_is_left(pairs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=30)
+    monkeypatch.setattr(pairs.time, "perf_counter", lambda: next(clock))
+    told: list[str] = []
+    pairs.alternate(make_pair(pairs, *[lambda: lambda: Work(10, 1.0)] * 2), 5, told.append)
+    assert told == [
+        "0 of 5 rounds, about 5 min left",
+        "1 of 5 rounds, about 4 min left",
+        "2 of 5 rounds, about 3 min left",
+        "3 of 5 rounds, about 2 min left",
+        "4 of 5 rounds, about 60 s left",
+        "5 of 5 rounds, about 0 s left",
+    ]
+
+
+def test_an_epoch_benchmark_says_its_length_before_it_begins(
+    load_benchmark: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epoch = load_benchmark("epoch")
+    epoch.make_pairs(epoch.make_options().parse_args(["--images", "1000", "--repeats", "6"]))
+    assert capsys.readouterr().out == "28 epochs of 1,000 images in all, 14 a pair\n"
+    with pytest.raises(ConfigError, match="--images 100: must be at least --batch 128"):
+        epoch.make_pairs(epoch.make_options().parse_args(["--images", "100"]))
 
 
 def test_fewer_than_five_repeats_are_refused(pairs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,10 +167,12 @@ def test_networks_that_differ_are_not_timed(step: ModuleType) -> None:
 
 
 def test_an_update_of_both_sides(step: ModuleType) -> None:
-    pair = step.make_pair("atto-32", 2, (), eager_peer=False)
-    first, second = pair.ours(), pair.peer()
-    assert 0 < first < 20
-    assert 0 < second < 20
+    """Three of each have the same losses: the same images, weights and mixing."""
+    pair = step.make_pair("atto-32", 2, ("hardware.device=cpu",), eager_peer=False)
+    losses = [[run()().checksum for _ in range(3)] for run in (pair.ours, pair.peer)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert len(set(losses[0])) == 3
+    assert all(0 < loss < 20 for loss in losses[0])
 
 
 def test_a_case_that_does_not_exist(step: ModuleType) -> None:
@@ -157,8 +197,10 @@ def test_an_epoch_trains_and_evaluates_on_both_sides(
     kinds = [{type(module) for module in network.modules()} for network in networks]
     assert [kind & {DepthwiseConv2d, PatchConv2d} for kind in kinds] == [{DepthwiseConv2d, PatchConv2d}, set()]
     for run, network, weight in zip(made, networks, before, strict=True):
-        assert 0 <= run() <= 100
-        run()  # the first update has learning rate 0
+        work = run()()
+        assert work.images == 40
+        assert 0 < work.checksum < 5
+        run()  # the first update has the rate 0
         assert not torch.equal(network.state_dict()["stem.conv.weight"], weight)
     assert peer.updates == 2 * ours.train.updates == 10
 
@@ -177,14 +219,14 @@ def test_the_epoch_of_a_single_batch(load_benchmark: Load, monkeypatch: pytest.M
     assert len(updates) == ours.train.updates == 5
     assert all(update == updates[0] for update in updates)
     assert torch.equal(updates[0][0].images, next(iter(next(ours.train.epoch(0)))).images)
-    assert 0 <= synthetic() <= 100
+    assert synthetic()().images == 40
 
 
 @pytest.mark.system  # starts two processes
 def test_a_side_in_its_own_process(pairs: ModuleType) -> None:
     here = os.getpid()
-    side = pairs.InOwnProcess(partial(partial, os.getpid))
-    first, second = side(), side()
+    side = pairs.InOwnProcess(partial(partial, partial, os.getpid))
+    first, second = side()(), side()()
     assert first == second != here
     with pytest.raises(ConfigError, match="no such thing"):
         pairs.InOwnProcess(fail)
@@ -207,7 +249,7 @@ def fail() -> Callable[[], object]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_loading_reads_every_photograph_on_both_sides(
-    load_benchmark: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_benchmark: Load, pairs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """timm's ImageDataset leaves its open files to the garbage collector, which warns."""
     loading = load_benchmark("loading")
@@ -215,7 +257,7 @@ def test_loading_reads_every_photograph_on_both_sides(
     arguments = argparse.Namespace(images=8, batch=4, workers=0, overrides=["data.image_size=64"])
     for make in loading.make_pairs(arguments, tmp_path):
         pair = make()
-        assert pair.ours() == pair.peer() == 8
+        assert pairs.alternate(pair, 1).images == 8
     files = sorted((tmp_path / "photographs/train").rglob("*.jpg"))
     assert len(files) == 8
     assert len(list((tmp_path / "shrunk/train").rglob("*.jpg"))) == 8
