@@ -1,5 +1,6 @@
 """All tables and figures of an experiment's folder, in one call."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from roadmap.analysis.folders import FIGURE_FOLDER, read_finished_runs
 from roadmap.analysis.results import Row, aggregate, drawn_rows
 from roadmap.analysis.table import write_csv, write_markdown
 from roadmap.analysis.transfer_figure import draw_transfer
+from roadmap.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,20 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     Also writes kernels.*, effects.* and transfer.*, each if the experiment has what it compares.
 
     `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
-    RunError: the experiment does not exist, or none of its runs has finished.
+    RunError: the experiment does not exist, none of its runs has finished, or a file is where the folder belongs.
     """
     rows = aggregate(read_finished_runs(experiment_dir))
+    return Curve(rows, draw_rows(rows, experiment_dir, best))
+
+
+def draw_rows(rows: Sequence[Row], experiment_dir: Path, best: bool = False) -> list[Path]:
+    """Writes the figures and tables of `draw_curve` from rows that were read.
+
+    RunError: a file is where the folder belongs.
+    """
     folder = experiment_dir / FIGURE_FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, where the figures' folder belongs: remove or rename it")
     folder.mkdir(exist_ok=True)
     suffix = "-best" if best else ""
     paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
@@ -38,4 +50,4 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> Curve:
     tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
     write_csv(rows, tables[0], best)
     write_markdown(rows, tables[1], best)
-    return Curve(rows, paths + tables)
+    return paths + tables

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
+from roadmap.analysis.drawing import drawing  # before matplotlib
+
+# isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,7 +40,7 @@ def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
     if not worth.leaves_path or not worth.effects:
         return []
     height = TOP + ROW_HEIGHT * len(worth.effects) + BOTTOM
-    with rc_context(style.RC):
+    with drawing(path_stem.name):
         figure = Figure(figsize=(WIDTH, height))
         size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
         axes = figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size))

@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from matplotlib import rc_context
+from roadmap.analysis.drawing import drawing  # before matplotlib
+
+# isort: split
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -69,7 +71,7 @@ def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
     """
     if not any(row.top1 for row in rows):
         raise RunError(f"{path_stem}: no finished run to draw")
-    with rc_context(style.RC):
+    with drawing(path_stem.name):
         heights = positions(rows)
         figure = Figure(figsize=(WIDTH, TOP + (heights[-1] + 1) * ROW_HEIGHT + BOTTOM))
         page = _panel(figure, heights, 0, WIDTH)
@@ -203,7 +205,7 @@ def draw_kernels(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
     if not sizes:
         return []
     tried = list(sizes.values())
-    with rc_context(style.RC):
+    with drawing(path_stem.name):
         figure = Figure(figsize=(WIDTH, KERNEL_HEIGHT))
         axes = figure.add_axes((0.7 / WIDTH, 0.98 / KERNEL_HEIGHT, 1 - 0.9 / WIDTH, 1 - 1.66 / KERNEL_HEIGHT))
         axes.spines[["top", "right"]].set_visible(False)

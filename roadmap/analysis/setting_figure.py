@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from matplotlib import rc_context
+from roadmap.analysis.drawing import drawing  # before matplotlib
+
+# isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,7 +37,7 @@ def draw_setting(candidates: Sequence[Candidate], key: str, path_stem: Path) -> 
     for one in candidates:
         for step, top1 in one.top1.items():
             steps[step].setdefault(float(one.settings[key]), []).extend(top1)
-    with rc_context(style.RC):
+    with drawing(path_stem.name):
         figure = _draw_panels(steps, values, key) if len(steps) > MOST_LINES else _draw_lines(steps, values, key)
         figure.suptitle(_title(candidates, key), x=0.01, ha="left", fontsize=8, fontweight="bold")
         return save(figure, path_stem)

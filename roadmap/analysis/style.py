@@ -16,6 +16,7 @@ RC: Any = {
     "svg.fonttype": "none",  # text stays text, which can be searched, and edited for a paper
     "pdf.fonttype": 42,  # as above: TrueType, while matplotlib's default draws the letters
     "svg.hashsalt": "roadmap",  # otherwise the ids of clip paths are random
+    "text.parse_math": False,  # a name with dollar signs in it is a name
 }
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c")  # Okabe and Ito's
 MARKERS = "osD^v<>"

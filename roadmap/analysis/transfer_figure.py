@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
+from roadmap.analysis.drawing import drawing  # before matplotlib
+
+# isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -51,7 +53,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
     marks = len(found) + 1
     bottom = BOTTOM + LEGEND_LINE * marks
     height = TOP + (MARK_HEIGHT * marks + ROW_GAP) * len(labels) + bottom
-    with rc_context(style.RC):
+    with drawing(path_stem.name):
         figure = Figure(figsize=(WIDTH, height))
         size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + bottom) / height
         axes = figure.add_axes((LEFT / WIDTH, bottom / height, *size))

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OWN_LIBRARIES = {
+    "drawing": {"matplotlib"},
     "figures": {"matplotlib"},
     "effect_figure": {"matplotlib"},
     "setting_figure": {"matplotlib"},

@@ -1,0 +1,118 @@
+"""Figures are the same whatever the user's matplotlib is set to, and a name is drawn as it is."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib
+import pytest
+
+from roadmap import terminal
+from roadmap.analysis import curve
+from roadmap.analysis.curve import draw_curve
+from roadmap.errors import RunError
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+USER = {"text.usetex": True, "font.family": "serif", "axes.facecolor": "red", "text.parse_math": True}
+
+
+def draw(tmp_path: Path) -> dict[str, bytes]:
+    paths = draw_curve(tmp_path / "trial").paths
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_figures_do_not_depend_on_the_users_rc_file(tmp_path: Path, write_run: Write) -> None:
+    """TeX, which may not be installed, above all; the user's settings are in force again afterwards."""
+    write_run("step0_resnet", 0, 90.0)
+    write_run("step7_kernel", 0, 91.0)
+    write_run("step7_kernel", 0, 92.0, variant={"kernel_size": "9"})
+    plain = draw(tmp_path)
+    assert {"roadmap.png", "roadmap.svg", "roadmap.pdf", "kernels.png"} <= plain.keys()
+    with matplotlib.rc_context(USER):
+        assert draw(tmp_path) == plain
+        assert {key: matplotlib.rcParams[key] for key in ("text.usetex", "axes.facecolor")} == {
+            "text.usetex": True,
+            "axes.facecolor": "red",
+        }
+
+
+@pytest.mark.parametrize("name", ["$x^2$ costs $5", "a$b$c", r"\frac{1}{", "100% & #1_{x}", "$\\alpha"])
+def test_a_name_is_never_mathematics(tmp_path: Path, write_run: Write, name: str) -> None:
+    write_run("step0_resnet", label=name)
+    write_run("step1_stage_ratio", data=name, recipe=name)
+    svg = draw(tmp_path)["roadmap.svg"].decode()
+    assert name.replace("&", "&amp;") in svg
+
+
+def test_letters_that_the_font_lacks_are_told_once(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run("step0_resnet", label="卷积 network")
+    with caplog.at_level(logging.WARNING):
+        svg = draw(tmp_path)["roadmap.svg"].decode()
+    told = [record.getMessage() for record in caplog.records if "font" in record.getMessage()]
+    assert told == ["roadmap: the font lacks 卷积, which PNG and PDF show as boxes; the SVG has the text"]
+    assert "卷积 network" in svg
+
+
+@pytest.mark.parametrize(
+    ("backend", "rc"),
+    [
+        ("module://matplotlib_inline.backend_inline", b"text.usetex: True\n"),
+        ("nonsense", b"backend: nonsense\nnot: a key\n"),
+        ("", b"text.usetex: \xff\xfe\n"),
+    ],
+)
+def test_figures_are_drawn_with_any_backend_and_rc_file(
+    tmp_path: Path, write_run: Write, backend: str, rc: bytes
+) -> None:
+    write_run("step0_resnet")
+    (tmp_path / "matplotlibrc").write_bytes(rc)
+    program = (
+        "import os, sys; from pathlib import Path; from roadmap.analysis.figures import draw_roadmap; "
+        "from roadmap.analysis.results import aggregate, read_runs; "
+        "draw_roadmap(aggregate(read_runs(Path(sys.argv[1]))), Path(sys.argv[1]) / 'figure'); "
+        "print(os.environ.get('MPLBACKEND'))"
+    )
+    environment = os.environ | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": backend}
+    command = [sys.executable, "-c", program, str(tmp_path / "trial")]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed == f"{backend}\n"  # of the user's own figures
+    assert (tmp_path / "trial/figure.png").read_bytes()
+
+
+def test_a_file_where_the_figures_belong_is_named(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    (tmp_path / "trial/figures").write_text("mine")
+    with pytest.raises(RunError, match=r"trial/figures is a file, where the figures' folder belongs"):
+        draw_curve(tmp_path / "trial")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, ValueError, "a file"])
+def test_a_drawing_error_of_any_kind_is_a_warning(
+    tmp_path: Path, write_run: Write, kind: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table of a finished sweep is printed all the same, and no error is noted, so the status is 0."""
+    run = write_run(top1=87.65)
+    if kind == "a file":
+        (tmp_path / "trial/figures").write_text("mine")
+    else:
+
+        def fail(*args: object) -> None:
+            raise kind("latex was not found\nand a long log")
+
+        monkeypatch.setattr(curve, "draw_roadmap", fail)
+    monkeypatch.setattr(terminal.ERR, "width", 400)
+    terminal.forget()
+    terminal.report_sweep([SimpleNamespace(path=run, is_done=lambda: True)], set())  # type: ignore[list-item]
+    printed = capsys.readouterr()
+    assert "87.65" in printed.out
+    assert printed.err.startswith(f"warning: no figures of {tmp_path / 'trial'}: ")
+    assert "a long log" not in printed.err
+    assert "python scripts/plot_roadmap.py" in printed.err
+    assert terminal.errors == []
