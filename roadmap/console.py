@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from roadmap.errors import visible
-from roadmap.training.processes import find_place
+from roadmap.training.processes import find_place_or_alone
 
 _warned: set[str] = set()
 
@@ -28,8 +28,8 @@ class Console(rich.console.Console):
 
 
 def warn(text: str) -> None:
-    """Print a warning about the data, once, on rank 0."""
-    if text not in _warned and find_place().is_first:
+    """Prints a warning of the data, once, by the first of several processes."""
+    if text not in _warned and find_place_or_alone().is_first:
         _warned.add(text)
         with suppress(OSError):  # as of a terminal that was closed
             Console(stderr=True).print(

@@ -3,17 +3,21 @@
 import errno
 import multiprocessing
 import os
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any, cast
 
 from rich.table import Table
 from rich.text import Text
 
+from roadmap.analysis.folders import read_finished_runs
+from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import terminal_table
 from roadmap.console import Console
-from roadmap.errors import RoadmapError
+from roadmap.errors import RoadmapError, first_line
 from roadmap.runs.folder import RunFolder
-from roadmap.training.processes import find_place
+from roadmap.training.processes import find_place_or_alone
 
 
 class Patient:
@@ -68,7 +72,7 @@ class Terminal(Console):
 
 # A launcher's process shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
-QUIET = not find_place().is_first
+QUIET = not find_place_or_alone().is_first
 OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
 ERR = Terminal(stderr=True, quiet=QUIET)
 
@@ -110,18 +114,18 @@ def show_summary(summary: dict[str, Any], folder: RunFolder) -> None:
 
 
 def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
-    """Print the table of each experiment, draw its figures, and list every run of the command that is not done."""
-    from roadmap.analysis.curve import draw_curve  # takes half a second, which a mistyped command need not wait for
+    """The table and the figures of the experiments, and every run of the command that is not done.
 
+    What fails in drawing is a warning: the runs are done, and a script draws them again.
+    """
     for experiment in sorted({folder.path.parents[1] for folder in folders}):
         try:
-            curve = draw_curve(experiment)
-        except RoadmapError as error:
+            rows = aggregate(read_finished_runs(experiment))
+            OUT.print(terminal_table(rows))
+            for path in _draw(rows, experiment):
+                say(f"written: {path}")
+        except (RoadmapError, OSError) as error:
             show_error(error)
-            continue
-        OUT.print(terminal_table(curve.rows))
-        for path in curve.paths:
-            say(f"written: {path}")
     unfinished = [folder for folder in folders if not is_done(folder)]
     if unfinished:
         table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
@@ -130,6 +134,21 @@ def report_sweep(folders: Sequence[RunFolder], notes: set[str | None]) -> None:
         OUT.print(table)
     for note in sorted(note for note in notes if note):
         OUT.print(note, markup=False, highlight=False)
+
+
+def _draw(rows: Sequence[Row], experiment: Path) -> list[Path]:
+    """The files that were drawn; none, with a warning, after an error of any kind."""
+    try:
+        from roadmap.analysis.curve import (
+            draw_rows,  # takes half a second, for which a mistyped command need not wait
+        )
+
+        return draw_rows(rows, experiment)
+    except Exception as error:  # matplotlib's, of the disk, or a defect: the runs are done
+        reason = str(error) if isinstance(error, RoadmapError) else f"{type(error).__name__}: {first_line(error)}"
+        again = shlex.join(["python", "scripts/plot_roadmap.py", str(experiment)])
+        warn(f"no figures of {experiment}: {reason}. The results are complete; {again} draws them again")
+        return []
 
 
 def is_done(folder: RunFolder) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from roadmap.config import PlannedRun
 from roadmap.errors import Interrupted, ResumableError, RoadmapError
 from roadmap.runs.folder import RunFolder
-from roadmap.training.processes import find_place
+from roadmap.training.processes import find_place_or_alone
 
-PLACE = find_place()
+PLACE = find_place_or_alone()
 
 
 def decide_together(decide: Callable[[], str | None]) -> str | None:
