@@ -50,9 +50,11 @@ from roadmap.runs.files import check_room, make_folder
 from roadmap.runs.folder import Identity, RunFolder
 from roadmap.runs.neighbours import check_places, describe_damage, describe_other_settings
 from roadmap.runs.record import Record, State
+from roadmap.script import print_anything
 from roadmap.sweep import expand
 from roadmap.terminal import ERR, OUT, is_done, report_sweep, say, show_error, show_summary, warn
 from roadmap.together import PLACE, decide_together, record_failure, share
+from roadmap.training.processes import find_place
 
 HYDRA_ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # Hydra's own flags, which train nothing
 HYDRA_RAISES = "HYDRA_FULL_ERROR"  # makes Hydra raise its errors instead of printing a traceback
@@ -62,10 +64,12 @@ REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
 def main(hydra_app: Callable[[], Any]) -> int:
     """Run the command line in `sys.argv`; the exit status is 0 only if all of its runs are done."""
     terminal.forget()
+    print_anything()
     if (handed := os.environ.pop(HANDED, None)) is not None:
         return _run_handed(PlannedRun.of_values(json.loads(handed)))
     arguments = get_args_parser().parse_args()
     try:
+        find_place()  # its variables may be wrong
         _check_flags(arguments)
         search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
         with use(search_path):
@@ -225,6 +229,7 @@ def run_job(cfg: DictConfig) -> float | None:
     """
     if is_stopping():
         return None
+    print_anything()  # also in a launcher's process
     planned = planned_of(cfg)
     is_asked = planned is None  # by a sweeper that waits for the result
     try:

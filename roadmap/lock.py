@@ -1,9 +1,14 @@
 """Lock file that allows one process at a time; the operating system frees it when the process ends."""
 
 import errno
-import fcntl
 import os
+import sys
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # before what else is missing there ends in a trace
+    sys.exit(f"error: training runs on Linux and macOS; on {sys.platform}, which has no fcntl, use WSL")
 
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 

@@ -172,7 +172,7 @@ def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     names = [name for name in (rows[0] if rows else {}) if name not in ("run_hours", "warnings")]
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

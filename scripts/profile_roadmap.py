@@ -191,7 +191,7 @@ def summarize(measurement: "Measurement") -> Profile:
 
 
 def write_csv(path: Path, rows: Sequence[Profile]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

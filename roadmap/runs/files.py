@@ -54,7 +54,7 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         StorageError: as replace_file.
     """
-    with explain_writing(path, len(line) + 1), path.open("a") as file:
+    with explain_writing(path, len(line) + 1), path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 

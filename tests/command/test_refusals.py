@@ -64,3 +64,10 @@ def test_a_name_with_brackets_is_printed_as_it_is(train: Train, tmp_path: Path) 
     assert outcome.status == 1
     assert "/[b];" in outcome.err
     assert (tmp_path / "[red]").is_dir()
+
+
+def test_a_command_ends_with_the_variables_name(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    outcome = train("+roadmap=step0_resnet")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: WORLD_SIZE=2, but RANK is not set")

@@ -1,8 +1,10 @@
 """How scripts exit: with the status of their work, or silently."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,6 +12,7 @@ from rich.table import Table
 
 from roadmap.script import print_table
 
+ROOT = Path(__file__).parents[2]
 FEW_LINES = "from roadmap.script import run_script; run_script(lambda: print('line\\n' * 100_000) or 3)"
 
 
@@ -30,6 +33,65 @@ def test_ctrl_c_leaves_no_trace() -> None:
     )
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (process.returncode, process.stderr) == (128 + signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_any_text_is_printed_whatever_the_output_takes(encoding: str) -> None:
+    """Names that the encoding lacks by their number, signs of ours by what they stand for."""
+    text = "80.57 ± 0.14 … 3 × 3 é 卷 \\udcff"
+    program = f"from roadmap.script import run_script; run_script(lambda: print('{text}') or 0)"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
+    assert (process.returncode, process.stderr) == (0, b"")
+    expected = {
+        "ascii": "80.57 +/- 0.14 ... 3 x 3 \\xe9 \\u5377 \\udcff",
+        "cp1252": "80.57 ± 0.14 … 3 × 3 é \\u5377 \\udcff",
+        "latin-1": "80.57 ± 0.14 ... 3 × 3 é \\u5377 \\udcff",
+        "utf-8": "80.57 ± 0.14 … 3 × 3 é 卷 \\udcff",
+    }
+    assert process.stdout.decode(encoding).rstrip() == expected[encoding]
+
+
+def test_without_fcntl_a_command_ends_in_one_sentence() -> None:
+    """As on Windows."""
+    program = (
+        "import runpy, sys; sys.modules['fcntl'] = None; sys.argv = ['train.py']; "
+        "runpy.run_path('train.py', run_name='__main__')"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: training runs on Linux and macOS; on ")
+    assert process.stderr.endswith(", which has no fcntl, use WSL\n")
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.system  # a sweep and the scripts that read it: 25 s
+@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}])
+def test_commands_end_well_where_the_output_is_ascii(tmp_path: Path, locale: dict[str, str]) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", **locale}
+    if "LC_ALL" in locale:
+        environment |= {"PYTHONUTF8": "0"}  # files are ASCII, too
+    words = ["-m", "+roadmap=step0_resnet", "seed=0,1", "recipe.epochs=1", "recipe.warmup_epochs=0"]
+    words += ["step.label='größer ± 卷'", f"output_dir={tmp_path}", "experiment=trial"]
+    target = str(tmp_path / "results")
+    for command in (
+        ["train.py", *words],
+        ["scripts/plot_roadmap.py", str(tmp_path / "trial")],
+        ["scripts/report.py", str(tmp_path / "trial")],
+        ["scripts/status.py", str(tmp_path / "trial")],
+        ["scripts/attribute.py", str(tmp_path / "trial")],
+        ["scripts/publish.py", str(tmp_path / "trial"), "--to", target],
+        ["scripts/compare.py", target, str(tmp_path / "trial")],
+        ["scripts/check_paper.py", str(tmp_path / "trial")],
+        ["scripts/show_step.py", "step5_inverted"],
+        ["scripts/plan_roadmap.py", "--help"],
+    ):
+        process = subprocess.run(
+            [sys.executable, *command], capture_output=True, env=environment, cwd=ROOT, check=False
+        )
+        assert b"Traceback" not in process.stderr + process.stdout, command
+        assert process.returncode == 0, (command, process.stderr)
+        assert process.stdout.isascii()
 
 
 @pytest.mark.parametrize(("text", "message"), [("0", "0 must be at least 1"), ("x", "invalid")])
