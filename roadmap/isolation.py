@@ -1,6 +1,8 @@
 """Runs of a sweep in separate processes: a crash ends only one run, and a stop of the sweep stops all."""
 
 import ctypes
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +22,7 @@ from types import FrameType
 from omegaconf import OmegaConf
 
 from roadmap.config import CONF_DIR, Config, PlannedRun
+from roadmap.errors import RunError
 from roadmap.lock import Lock
 from roadmap.machine import CRASHES, SHARING, MemoryKills, name_signal
 from roadmap.model.plan import needs_two_images
@@ -185,17 +188,23 @@ def deal_gpu() -> Iterator[Mapping[str, str]]:
     Each GPU has numbered slots, held by locks, so that several sweeps of one user can share a machine.
     """
     gpus = find_gpus()
-    place = 0
-    while gpus:
-        lock = Lock(_folder() / f"place{place}.lock")
-        if lock.acquire():
-            break
-        place += 1
+    if not gpus:
+        yield {}
+        return
+    place, lock = _take_place(_find_folder())
     try:
-        yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)], SHARING: str(len(gpus))} if gpus else {}
+        yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)], SHARING: str(len(gpus))}
     finally:
-        if gpus:
-            lock.close()
+        lock.close()
+
+
+def _take_place(folder: Path) -> tuple[int, Lock]:
+    """The first place that no process holds."""
+    for place in itertools.count():
+        lock = Lock(folder / f"place{place}.lock")
+        if lock.acquire():
+            return place, lock
+    raise AssertionError
 
 
 def find_gpus() -> list[str]:
@@ -213,10 +222,29 @@ def find_gpus() -> list[str]:
 OmegaConf.register_new_resolver("gpu_count", lambda: max(1, len(find_gpus())), replace=True)
 
 
-def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"convnet-roadmap-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    return folder
+def _find_folder() -> Path:
+    """Where the places of all of this user's sweeps on this machine are.
+
+    The folder for temporary files; if something else has the name there, as another user's folder or a file, the
+    user's cache.
+
+    Raises:
+        RunError: neither can be used; names both.
+    """
+    tried = []
+    for above in (Path(tempfile.gettempdir()), Path.home() / ".cache"):
+        folder = above / f"convnet-roadmap-{os.getuid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                raise PermissionError(errno.EPERM, "is not this user's own")
+            probe = Lock(folder / "probe.lock")
+            probe.acquire()
+            probe.close()
+            return folder
+        except OSError as error:
+            tried.append(f"{folder} ({error.strerror})")
+    raise RunError(f"GPUs can't be dealt to runs, since {' and '.join(tried)} can't be used. Set TMPDIR=FOLDER")
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from roadmap.errors import RunError
 from roadmap.isolation import deal_gpu, explain_end, find_gpus
 from roadmap.machine import SHARING
 
@@ -24,6 +25,43 @@ def test_each_run_gets_the_gpu_with_the_fewest(monkeypatch: pytest.MonkeyPatch, 
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with deal_gpu() as again:
         assert again == first
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link", "a folder that can't be written", "another user's"])
+def test_a_name_that_is_taken_in_tmpdir_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    """The places are in the user's cache then, the same for all sweeps."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    taken = tmp_path / f"convnet-roadmap-{os.getuid()}"
+    if kind == "a file":
+        taken.write_text("mine")
+    elif kind == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        taken.symlink_to(tmp_path / "elsewhere")
+    else:
+        taken.mkdir()
+        if kind == "another user's":
+            os.chown(taken, 12345, 12345)
+        else:
+            (taken / "probe.lock").mkdir()
+    for _ in range(2):
+        with deal_gpu() as dealt:
+            assert dealt["CUDA_VISIBLE_DEVICES"] == "3"
+    (folder,) = (tmp_path / "home/.cache").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"place0.lock", "probe.lock"}
+
+
+def test_no_folder_at_all_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").write_text("a file")
+    (tmp_path / f"convnet-roadmap-{os.getuid()}").write_text("another")
+    with pytest.raises(RunError, match=r"GPUs can't be dealt to runs, since .*\(File exists\) and .* Set TMPDIR="):
+        deal_gpu().__enter__()
 
 
 def test_without_a_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
