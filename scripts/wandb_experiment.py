@@ -26,9 +26,11 @@ from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.run import Run
 from roadmap.analysis.table import columns, notes
 from roadmap.config import CONF_DIR
-from roadmap.errors import RoadmapError, RunError, first_line
+from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.folder import CONFIG
-from roadmap.runs.loggers.wandb import SETTINGS
+from roadmap.runs.loggers import describe_error
+from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
+from roadmap.runs.spec import WandbMode
 from roadmap.script import run_script
 from roadmap.setups import read_setup, read_values
 
@@ -56,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if arguments.online:
+    if run.url:
         print(run.url)
     else:
         print(Path(run.dir).parent)
@@ -99,17 +101,22 @@ def log_aggregate(
     """
     first = curve.rows[0]
     figures = [path for path in curve.paths if path.suffix == ".png"]
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a broken connection raises an error
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
+    mode = choose_mode(WandbMode.online if online else WandbMode.offline)
     try:
+        if mode == "online":
+            check_key()
         run = wandb.init(
             project=project,
             entity=entity,
-            mode="online" if online else "offline",
+            mode=mode,
             dir=experiment_dir,
             group=first.experiment,
             job_type=JOB_TYPE,
             name=f"{first.experiment}-{JOB_TYPE}",
-            tags=sorted({value for row in curve.rows for value in (row.regime, row.data, row.recipe)}),
+            tags=shorten_tags(
+                sorted({value for row in curve.rows for value in (row.regime, row.data, row.recipe)})
+            ),
             notes="\n".join(notes(curve.rows)),
             config={"experiment": first.experiment},
             settings=SETTINGS,
@@ -125,7 +132,7 @@ def log_aggregate(
         run.finish()
     except Exception as error:  # the service and its library may raise any error
         raise RunError(
-            f"{experiment_dir}: not logged to W&B ({type(error).__name__}: {first_line(error)}); --online takes a "
+            f"{experiment_dir}: not logged to W&B ({describe_error(error)}); --online takes a "
             "network and an account that may write there, see `wandb login`; without it, neither is needed"
         ) from error
     return run

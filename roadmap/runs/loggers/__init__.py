@@ -43,9 +43,15 @@ class GuardedLogger:
         except Exception as error:  # the service and its library may raise any error
             self._logger = None
             self._warn(
-                f"logger={self._name} is left out from here on: {type(error).__name__}: {first_line(error)}. "
+                f"logger={self._name} is left out from here on: {describe_error(error)}. "
                 "The metrics stay in the run's own files"
             )
+
+
+def describe_error(error: Exception) -> str:
+    """Kind and first line of a library's error; all lines of pydantic's, whose first only counts the errors."""
+    text = " ".join(str(error).split()) if type(error).__name__ == "ValidationError" else first_line(error)
+    return f"{type(error).__name__}: {text.rstrip('.')}"
 
 
 def open_logger(

@@ -6,13 +6,14 @@ has the earlier epochs, and they are not sent again. W&B's step is the epoch in 
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 
+from roadmap.errors import RunError
 from roadmap.runs.folder import RunFolder, identity_values, read_metrics
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
@@ -26,27 +27,60 @@ SETTINGS = {
 }
 
 
+TAG_LENGTH = 64  # characters that W&B takes
+
+
+def choose_mode(asked: WandbMode) -> Literal["online", "offline", "disabled"]:
+    """The mode, or that of WANDB_MODE or W&B's own settings (`wandb offline`) if it sends less."""
+    own = {"dryrun": "offline", "run": "online"}.get(wandb.setup().settings.mode, wandb.setup().settings.mode)
+    if own == "disabled":
+        return "disabled"
+    return "online" if asked is WandbMode.online and own != "offline" else "offline"
+
+
+def check_key() -> None:
+    """Looks for credentials, since wandb.init would ask for them on a terminal and wait.
+
+    Raises:
+        RunError: there are none.
+    """
+    if not wandb.login(prompt=False, verify=False):
+        server = wandb.setup().settings.base_url
+        raise RunError(
+            f"no API key for {server}: run `wandb login`, set WANDB_API_KEY, or take logger.mode=offline"
+        )
+
+
+def shorten_tags(tags: Iterable[str]) -> list[str]:
+    """The tags, those that are too long for W&B without their end."""
+    return [tag if len(tag) <= TAG_LENGTH else f"{tag[: TAG_LENGTH - 1]}…" for tag in tags]
+
+
 class Logger:
     """A run on W&B.
 
     Raises:
-        Exception: whatever W&B raises if its service or server is gone.
+        RunError: it is to be sent, and there are no credentials.
+        Exception: whatever W&B raises where its service or its server is gone.
     """
 
     def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
         identity = run.identity
         self.folder = run
+        mode = choose_mode(spec.mode)
+        if mode == "online":
+            check_key()
         self.run = wandb.init(
             project=spec.project,
             entity=spec.entity,
-            mode=spec.mode.value,
+            mode=mode,
             dir=run.path,
-            id=run.dashboard_id(),  # a resumed run stays one run on the dashboard
-            resume="allow" if spec.mode is WandbMode.online else None,  # offline, a new folder replaces the old
+            id=run.dashboard_id(),  # a run that goes on is one run on the dashboard too
+            resume="allow" if mode == "online" else None,  # offline, the new folder replaces the old
             group=identity.experiment,
             job_type=JOB_TYPE,
             name=f"{identity.name}-seed{identity.seed}",
-            tags=[identity.regime, identity.data, identity.recipe],
+            tags=shorten_tags([identity.regime, identity.data, identity.recipe]),
             config={**run.config, "identity": {**identity_values(identity), "name": identity.name}},
             settings=SETTINGS,
         )
