@@ -12,10 +12,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.analysis.diagrams import Network
+from roadmap.analysis.published import hide_places
 from roadmap.analysis.run import DONE, Run
 from roadmap.analysis.setup import Setup
 from roadmap.config.convert import convert
-from roadmap.config.replay import DESIGN, compose_again, find_words, flatten, is_group_word
+from roadmap.config.replay import DESIGN, compose_again, find_words, flatten, is_group_word, refuse_interpolations
 from roadmap.config.search_path import SEARCH_PATH, SearchPath, current, parse_word, quote, use
 from roadmap.config.spec import Config, read_config
 from roadmap.config.variant import NO_DESIGN
@@ -71,7 +72,7 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
     """Return a run's configuration values, from its config.yaml or from its published experiment.
 
     Raises:
-        ConfigError: the published recipe composes a configuration that differs from the trained one.
+        ConfigError: the published recipe holds an interpolation, or composes another configuration.
     """
     path = run.path / CONFIG
     if path.exists():
@@ -79,6 +80,7 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
     recipe = run.path.parents[1] / RECIPE
     if not recipe.exists():
         return None
+    refuse_interpolations({"experiment": run.experiment})
     setting = (run.regime, run.data, run.recipe)
     own = shlex.split(run.settings or "")
     cfg = compose_again(run.step, run.reference, run.variant, setting, read_values(recipe), own)
@@ -97,14 +99,20 @@ def read_config_of(run: Run) -> dict[str, Any] | None:
 
 
 def read_setup_anywhere(run: Run) -> Setup | None:
-    """Return the configuration of a run, without the paths of the machine that trained it."""
+    """Return the configuration of a run, without the paths of the machine that trained it and its dashboard."""
     setup = read_setup(run)
     if setup is None:
         return None
     keys = {f"data.{name}" for name in PLACES} | {SEARCH_PATH}
-    words = tuple(word for word in setup.overrides if word.partition("=")[0] not in keys)
+
+    def is_private(key: str) -> bool:
+        return key in keys or key.startswith("logger.")
+
     return replace(
-        setup, overrides=words, values={key: text for key, text in setup.values.items() if key not in keys}
+        setup,
+        overrides=tuple(word for word in setup.overrides if not is_private(word.partition("=")[0])),
+        values={key: text for key, text in setup.values.items() if not is_private(key)},
+        problem=setup.problem and hide_places(setup.problem),
     )
 
 

@@ -36,7 +36,7 @@ from roadmap.analysis.folders import (
     read_finished_runs,
 )
 from roadmap.analysis.learning import runs_of
-from roadmap.analysis.published import Results, find_kept, join, read_results
+from roadmap.analysis.published import Results, find_kept, hide_places, join, read_results
 from roadmap.analysis.report import Commands, write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.run import DONE, Run
@@ -92,14 +92,16 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     if not anew and (target / RUN_TABLE).exists():
         results, recipe = add_published(results, recipe, target)
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    results = replace(results, runs=add_own_settings(results.runs, recipe))
+    runs = [replace(run, error=run.error and hide_places(run.error)) for run in results.runs]
+    results = replace(results, runs=add_own_settings(runs, recipe))
     results.write(target)
     (target / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     curve = draw_curve(target)
-    write_report(target, target / "report.html", read_setup_anywhere, Commands.on(target))
+    shown = show_folder(target)
+    write_report(target, target / "report.html", read_setup_anywhere, Commands.on(shown))
     page = target / "README.md"
     page.write_text(
-        describe(read_finished_runs(target), curve.rows, target) + read_own_text(page), encoding="utf-8"
+        describe(read_finished_runs(target), curve.rows, target, shown) + read_own_text(page), encoding="utf-8"
     )
     own = [target / name for name in ("README.md", RUN_TABLE, EPOCH_TABLE, RECIPE, "report.html")]
     return [*own, *curve.paths]
@@ -142,8 +144,14 @@ def read_own_text(page: Path) -> str:
     return "\n" + YOURS + before.partition(YOURS)[2]
 
 
-def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
-    """Return the folder's README: commands, figures and the table with its notes."""
+def show_folder(target: Path) -> Path:
+    """The folder as a reader's commands name it: from here, or where it would be by default."""
+    folder, here = target.resolve(), Path.cwd().resolve()
+    return folder.relative_to(here) if folder.is_relative_to(here) else Path("results") / folder.name
+
+
+def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path) -> str:
+    """The folder's README: commands, figures and the table with its notes."""
     done = [run for run in runs if run.state == DONE]
     members = [runs_of(row, done) for row in rows]
     setups = [read_setup_anywhere(some[0]) if some else None for some in members]
@@ -165,7 +173,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path) -> str:
             *effects,
             *([by] if commands else []),
             "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `report.html` (open it "
-            f"from disk) curves and networks. `python scripts/plot_roadmap.py {target}` draws the figures again.\n",
+            f"from disk) curves and networks. `python scripts/plot_roadmap.py {shown}` draws the figures again.\n",
         ]
     )
 

@@ -4,6 +4,8 @@ Experiments run on more than one machine, and a clone of the repository has no r
 results are merged with the runs of this machine.
 """
 
+import re
+import socket
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,10 @@ from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records, write_epoch_
 from roadmap.analysis.folders import RUN_TABLE, read_runs
 from roadmap.analysis.learning import Record
 from roadmap.analysis.run import DONE, Run, write_run_table
+
+# Of a path that begins at a root, a home or a drive: all but its last part. Not of a URL.
+FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s'":,;()\[\]/\\]+[/\\])+""")
+PROCESS = re.compile(r"process \d+ on [^\s;,]+")
 
 Key = tuple[str, tuple[str, ...]]  # a network and its regime, data and recipe
 
@@ -48,6 +54,14 @@ def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
         if run.config_hash not in hashes
         and ((state := ends.get((key_of(run), run.seed))) is None or (run.state == DONE != state))
     ]
+
+
+def hide_places(text: str) -> str:
+    """The text without what it says of a machine: the folders of absolute paths, its name, numbers of processes."""
+    for name in (str(Path.home()), socket.gethostname()):
+        text = text.replace(name, "~") if len(name) > 1 else text
+    text = PROCESS.sub("another process", text.replace("file://", ""))
+    return FOLDERS.sub(".../", text)
 
 
 def join(kept: Collection[Run], published: Results, here: Results) -> Results:

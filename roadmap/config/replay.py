@@ -9,6 +9,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from roadmap.config.compose import compose
 from roadmap.config.search_path import find_config, list_choices, quote
+from roadmap.errors import ConfigError
 
 # Given by the choice of the step or by the seed; file locations are not part of a configuration.
 NO_OVERRIDE = ("step", "seed", "reference", "output_dir")
@@ -30,8 +31,10 @@ def find_words(values: Mapping[str, Any], variant: Mapping[str, str]) -> Words:
     """Return the overrides that reproduce a run, from its config.yaml and its identity's variant.
 
     Raises:
+        ConfigError: an interpolation among the values.
         KeyError, TypeError: the values do not have the structure of a configuration.
     """
+    refuse_interpolations(values)
     setting = tuple(f"{group}={quote(find_group_choice(group, values[group]))}" for group in GROUPS)
     is_step = values["reference"] is None
     told = {key: value for key, value in _list_leaves(values).items() if not (is_step and key.startswith(DESIGN))}
@@ -87,19 +90,38 @@ def compose_again(
     In `own`, overrides that choose a group's file take precedence over the name in `setting`.
 
     Raises:
+        ConfigError: an interpolation, such as ${oc.env:NAME}, which would read the reader's environment.
         hydra.errors.HydraException: a choice no longer exists.
         omegaconf.errors.OmegaConfBaseException: a value's key no longer exists.
     """
+    typed = [word for word in own if is_group_word(word)]
+    refuse_interpolations({"step": step, "reference": reference, "variant": variant, "settings": typed}, "$")
+    keyed = OmegaConf.from_dotlist([word for word in own if word not in typed])
+    refuse_interpolations({**shared, "settings": OmegaConf.to_container(keyed)})
     choice = _find_choice(step, reference)
     named = zip(GROUPS, setting, strict=True)
     chosen = {group: find_group_choice(group, shared.get(group, {}) | {"name": name}) for group, name in named}
-    keyed = [word for word in own if not is_group_word(word)]
     words = {group: f"{group}={quote(name)}" for group, name in chosen.items()}
-    groups = list((words | {word.partition("=")[0]: word for word in own if is_group_word(word)}).values())
+    groups = list((words | {word.partition("=")[0]: word for word in typed}).values())
     cfg = compose(*filter(None, [choice]), *groups, *(_switch(*pair) for pair in variant.items()))
     cfg.merge_with(shared)
-    cfg.merge_with_dotlist(keyed)
+    cfg.merge_with(keyed)
     return cfg
+
+
+def refuse_interpolations(values: Mapping[Any, Any], mark: str = "${") -> None:
+    """What is read back was resolved when it was written, and is never resolved again.
+
+    Args:
+        mark: what an interpolation begins with; "$" of words for Hydra, whose grammar lets the brace be escaped.
+
+    Raises:
+        ConfigError: a key or a text holds one; names the key.
+    """
+    for key, value in _list_leaves(values).items():
+        for text in (key, *map(str, value if isinstance(value, list | tuple) else [value])):
+            if mark in text:
+                raise ConfigError(f"{key}: {text} is an interpolation, which is not resolved in what is read back")
 
 
 def is_group_word(word: str) -> bool:

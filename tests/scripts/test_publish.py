@@ -59,7 +59,7 @@ def test_what_is_published_says_all_without_the_runs(
     assert not {"seed", "model", "output_dir"} & recipe.keys()
     assert "root" not in recipe["data"]
     report = (target / "report.html").read_text()
-    assert f"python scripts/plot_roadmap.py {target}" in report
+    assert "python scripts/plot_roadmap.py results/trial" in report
     assert str(experiment.parent) not in report + page  # nor the images' path
     (target / "README.md").write_text(page + "What I saw.\n")
     assert load_script("publish").main([str(experiment), "--to", str(target)]) == 0
