@@ -10,7 +10,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from roadmap import command
+from roadmap.cli import train as command
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

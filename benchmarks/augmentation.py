@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import roadmap
+from roadmap.cli.script import positive
 from roadmap.config import read_config
-from roadmap.data.order import Order
-from roadmap.data.reading import CheckedImages
-from roadmap.data.resident import ResidentImages, ResidentTrainBatches
-from roadmap.data.sources import ImageArray
+from roadmap.data.augment.per_image import build_timms_transform
+from roadmap.data.checked import CheckedDataset
+from roadmap.data.device_loader import DeviceDataset, DeviceTrainLoader
+from roadmap.data.sampler import EpochSampler
+from roadmap.data.sources import ArrayDataset
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
-from roadmap.data.transforms import build_timms_transform
-from roadmap.machine import keep_freed_memory
-from roadmap.script import positive
+from roadmap.system.machine import keep_freed_memory
 from roadmap.training.work import Work, copy_bound
 
 UINT8, FLOAT32 = 1, 4  # bytes
@@ -57,9 +57,9 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
 
 def make_pair(data: DataSpec, augment: AugmentSpec, batch: int) -> Pair:
     pixels = make_photographs(batch * BATCHES, data.image_size)
-    images = ImageArray(pixels, np.zeros(len(pixels), dtype=np.int64))
-    resident = ResidentImages(CheckedImages(images, OnError.stop), data, CPU)
-    batches = ResidentTrainBatches(resident, data, augment, Order(len(pixels), batch, 1, seed=0))
+    images = ArrayDataset(pixels, np.zeros(len(pixels), dtype=np.int64))
+    resident = DeviceDataset(CheckedDataset(images, OnError.stop), data, CPU)
+    batches = DeviceTrainLoader(resident, data, augment, EpochSampler(len(pixels), batch, 1, seed=0))
     pictures = [Image.fromarray(image) for image in pixels]
     transform = build_timms_transform(data, augment)
 

@@ -18,7 +18,7 @@ from training_step import LOSS_TOLERANCE, find_update_bound, make_update
 import roadmap
 from roadmap.config import Config, read_config
 from roadmap.model.build import build
-from roadmap.training.hardware import seed_everything
+from roadmap.training.device import seed_everything
 from roadmap.training.spec import Precision
 
 STEPS = ("step0_resnet", "step5_inverted", "step7_kernel", "step12_downsample")

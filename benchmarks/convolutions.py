@@ -26,11 +26,11 @@ from torch.backends import cudnn
 import roadmap
 from roadmap.config import read_config
 from roadmap.model.build import build
-from roadmap.model.convolution import TunedConv2d
-from roadmap.training.hardware import pick_device, seed_everything
-from roadmap.training.learner import build_learner
+from roadmap.model.ops.convolution import TunedConv2d
+from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.spec import Precision
-from roadmap.training.update import Learner
+from roadmap.training.state import build_train_state
+from roadmap.training.step import TrainState
 from roadmap.training.work import Work, compute_bound
 
 PASSES = 10  # forward and backward passes per call; one takes a millisecond or less
@@ -45,9 +45,9 @@ def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
     size, batch = config.data.image_size, config.hardware.per_device_batch
     network = build(config.model, config.regime, None, size)
     layers = find_layers(network, size)
-    learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch)
+    train_state = build_train_state(network, config.data, config.recipe, config.hardware, device, batch)
     return [
-        partial(make_pair, layer, shape, batch, learner, peer)
+        partial(make_pair, layer, shape, batch, train_state, peer)
         for shape, layer in layers
         for peer in choose_peers(layer, device)
     ]
@@ -80,25 +80,25 @@ def choose_peers(layer: TunedConv2d, device: torch.device) -> list[str]:
     return ["nn.Conv2d", "native", *(["cudnn"] if hasattr(cudnn, "depthwise_kernel") else [])]
 
 
-def make_pair(layer: TunedConv2d, shape: Shape, batch: int, learner: Learner, peer: str) -> Pair:
+def make_pair(layer: TunedConv2d, shape: Shape, batch: int, train_state: TrainState, peer: str) -> Pair:
     channels, height, width = shape
     kernel = layer.kernel_size[0]
     kind = "depthwise" if layer.groups > 1 else f"patches to {layer.out_channels}"
     plain = make_plain(deepcopy(layer))
     images = torch.randn(batch, channels, height, width)
-    check_outputs(layer, plain, learner.place(images[:2], torch.zeros(2))[0])
+    check_outputs(layer, plain, train_state.to_device(images[:2], torch.zeros(2))[0])
     return Pair(
-        f"{kind}, {channels} channels {height}x{width} k{kernel}, batch {batch}, {learner.precision}",
+        f"{kind}, {channels} channels {height}x{width} k{kernel}, batch {batch}, {train_state.precision}",
         peer,
         PASSES * batch,
-        make_passes(layer, images, learner),
-        make_passes(plain, images, learner, partial(choose_kernel, peer)),
-        bound=find_bound(layer, shape, batch, learner),
-        tolerance=1e-3 if learner.precision is Precision.fp32 else 0.03,
+        make_passes(layer, images, train_state),
+        make_passes(plain, images, train_state, partial(choose_kernel, peer)),
+        bound=find_bound(layer, shape, batch, train_state),
+        tolerance=1e-3 if train_state.precision is Precision.fp32 else 0.03,
     )
 
 
-def find_bound(layer: TunedConv2d, shape: Shape, batch: int, learner: Learner) -> float:
+def find_bound(layer: TunedConv2d, shape: Shape, batch: int, train_state: TrainState) -> float:
     """Return images/s that no machine exceeds.
 
     A corner of the map meets a quarter of the kernel, or of the map if that is smaller; the rest is padding.
@@ -107,7 +107,7 @@ def find_bound(layer: TunedConv2d, shape: Shape, batch: int, learner: Learner) -
     kernel, inputs = layer.kernel_size[0], layer.in_channels // layer.groups
     taps = min(kernel, height) * min(kernel, width) / 4
     macs = layer.out_channels * (height * width / layer.stride[0] ** 2) * inputs * taps
-    return PASSES * compute_bound(macs, batch, learner.device, learner.precision, updates=True)
+    return PASSES * compute_bound(macs, batch, train_state.device, train_state.precision, updates=True)
 
 
 @torch.no_grad()
@@ -135,7 +135,7 @@ def choose_kernel(name: str) -> AbstractContextManager[Any]:
 def make_passes(
     layer: nn.Module,
     images: Tensor,
-    learner: Learner,
+    train_state: TrainState,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Callable[[], Report]:
     """Return a call of forward and backward passes that returns when the device is done.
@@ -143,8 +143,8 @@ def make_passes(
     The checksum is the mean absolute value of the output and of both gradients.
     """
     seed_everything(0)  # of the gradient, the same for both sides
-    x = learner.place(images, torch.zeros(len(images)))[0].requires_grad_()
-    with learner.autocast():
+    x = train_state.to_device(images, torch.zeros(len(images)))[0].requires_grad_()
+    with train_state.autocast():
         grad = torch.randn_like(layer(x))
 
     def run() -> Report:
@@ -153,12 +153,12 @@ def make_passes(
             for _ in range(PASSES):
                 x.grad = None
                 layer.zero_grad()
-                with learner.autocast():
+                with train_state.autocast():
                     y = layer(x)
                 y.backward(grad)
                 images += len(y)
-        if learner.device.type != "cpu":
-            torch.accelerator.synchronize(learner.device)
+        if train_state.device.type != "cpu":
+            torch.accelerator.synchronize(train_state.device)
         made = [y, x.grad, layer.weight.grad]
         return lambda: Work(images, sum(0.0 if one is None else one.float().abs().mean().item() for one in made))
 

@@ -12,8 +12,9 @@ the paper's with its augmentation: random resized crop, flip, RandAugment, rando
 The peer is made of timm's own pieces (timm_epoch.py; with --no-prefetcher its loader's prefetcher is off). Its
 network has the same weights, with plain nn.Conv2d in place of our convolutions. channels_last, batch and precision
 are the same. Worker processes: --workers each; by default one a core but one, for ours too where it takes any. Our
-reading and augmenting is whatever `open_train` picks for such a set. Each side has a process of its own, since our
-trainer also sets how memory is kept. The checksum is the loss on the validation images, which are counted, too.
+reading and augmenting is whatever `open_train_loader` picks for such a set. Each side has a process of its own,
+since our trainer also sets how memory is kept. The checksum is the loss on the validation images, whose number is
+checked too.
 
 With the defaults a pair is 20 epochs of 10,000 images: on 2 cores at 2,000 images/s, two minutes. How many epochs a
 command takes is said at once, how long a pair takes after its first round.
@@ -33,17 +34,17 @@ from torch import nn
 from training_step import find_update_bound
 
 import roadmap
+from roadmap.cli.script import positive
 from roadmap.config import Config, read_config
-from roadmap.data.open import LoadSpec, TrainData, open_eval, open_train
-from roadmap.data.order import MicroBatches
-from roadmap.data.sources import ImageArray
+from roadmap.data.loaders import LoaderSpec, TrainLoader, open_eval_loader, open_train_loader
+from roadmap.data.sampler import MicroBatches
+from roadmap.data.sources import ArrayDataset
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
-from roadmap.script import positive
-from roadmap.training.hardware import pick_device, seed_everything
-from roadmap.training.learner import build_learner
+from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.recipe import learning_rate
-from roadmap.training.update import evaluate, train_update
+from roadmap.training.state import build_train_state
+from roadmap.training.step import evaluate, train_step
 from roadmap.training.work import CountedBatches, Work
 
 STEPS = ("step0_resnet", "step12_downsample")
@@ -94,10 +95,10 @@ def make_synthetic(config: Config, counts: tuple[int, int]) -> "OurEpoch":
 
 
 class OneBatch:
-    """As many updates as there are batches, each on the first one; see `TrainData`."""
+    """As many updates as there are batches, each on the first one; see `TrainLoader`."""
 
-    def __init__(self, train: TrainData):
-        self.total, self.updates, self.in_advance = train.total, train.updates, 0
+    def __init__(self, train: TrainLoader):
+        self.total, self.updates, self.prefetch_factor = train.total, train.updates, 0
         self.batches = list(next(train.epoch(0)))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
@@ -117,46 +118,46 @@ def build_network(config: Config) -> nn.Module:
     return build(config.model, config.regime, None, config.data.image_size)
 
 
-def make_sets(config: Config, counts: tuple[int, int]) -> tuple[ImageArray, ImageArray]:
+def make_sets(config: Config, counts: tuple[int, int]) -> tuple[ArrayDataset, ArrayDataset]:
     return make_images(counts[0], config.data.image_size), make_images(counts[1], config.data.image_size)
 
 
-def make_images(count: int, size: int) -> ImageArray:
+def make_images(count: int, size: int) -> ArrayDataset:
     """Make smooth color patterns with some noise, so that every operation of RandAugment has an effect."""
     rng = np.random.default_rng(count)
     coarse = rng.integers(256, size=(count, 4, 4, 3), dtype=np.uint8)
     patch = -(-size // 4)
     smooth = np.repeat(np.repeat(coarse, patch, axis=1), patch, axis=2)[:, :size, :size].astype(np.int16)
     noisy = smooth + rng.integers(-20, 21, size=smooth.shape, dtype=np.int16)
-    return ImageArray(noisy.clip(0, 255).astype(np.uint8), rng.integers(CLASSES, size=count))
+    return ArrayDataset(noisy.clip(0, 255).astype(np.uint8), rng.integers(CLASSES, size=count))
 
 
 class OurEpoch:
     """An epoch as in `training/trainer.py`, without files and console."""
 
-    def __init__(self, network: nn.Module, config: Config, train: ImageArray, val: ImageArray):
+    def __init__(self, network: nn.Module, config: Config, train: ArrayDataset, val: ArrayDataset):
         self.config, self.network = config, network
         device = pick_device(config.hardware)
         batch = config.recipe.total_batch
-        load = LoadSpec(batch, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
-        self.train: TrainData = open_train(train, config.data, config.recipe.augment, load)
+        load = LoaderSpec(batch, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
+        self.train: TrainLoader = open_train_loader(train, config.data, config.recipe.augment, load)
         self.val_images = len(val)
-        self.val = open_eval(val, config.data, config.recipe.augment, load)
-        self.learner = build_learner(network, config.data, config.recipe, config.hardware, device, batch)
+        self.val = open_eval_loader(val, config.data, config.recipe.augment, load)
+        self.train_state = build_train_state(network, config.data, config.recipe, config.hardware, device, batch)
         self.epochs = 0
 
     def __call__(self) -> Report:
         updates, images = self.train.updates, 0
-        losses = torch.zeros(updates, device=self.learner.device)
+        losses = torch.zeros(updates, device=self.train_state.device)
         for index, micro_batches in enumerate(self.train.epoch(self.epochs)):
             update = self.epochs * updates + index
             lr = learning_rate(self.config.recipe, update, updates)
             batches = CountedBatches(micro_batches)
-            losses[index] = train_update(self.learner, batches, lr)
+            losses[index] = train_step(self.train_state, batches, lr)
             images += batches.images
         self.epochs += 1
         assert losses.isfinite().all()
-        found = evaluate(self.network, self.val, self.learner)
+        found = evaluate(self.network, self.val, self.train_state)
         images = images if found.images == self.val_images else 0  # then nothing is worth its time
         return lambda: Work(images, found.loss)
 

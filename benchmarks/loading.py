@@ -4,9 +4,10 @@
 
 Writes JPEG files of about 500x375 pixels, and reads them as 224-pixel training images of the paper's recipe: random
 resized crop, flip, RandAugment, normalization, random erasing. Nothing is trained. Ours is the data of
-`open_train`; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and erases, as
-in timm's train.py. Each call is a pass over all files; they are in the page cache for both. In the second and third
-pair ours reads the output of scripts/shrink_images.py, which runs once before the timing: JPEG, and uncompressed.
+`open_train_loader`; the peer is timm's ImageDataset in create_loader, with the prefetcher that normalizes and
+erases, as in timm's train.py. Each call is a pass over all files; they are in the page cache for both. In
+the second and third pair ours reads the output of scripts/shrink_images.py, which runs once before the timing:
+JPEG, and uncompressed.
 """
 
 import argparse
@@ -25,12 +26,12 @@ from timm.data import ImageDataset, create_loader
 from torch import Tensor
 
 import roadmap
+from roadmap.cli.script import positive
 from roadmap.config import Config, read_config
-from roadmap.data.open import LoadSpec, open_train
+from roadmap.data.loaders import LoaderSpec, open_train_loader
 from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
-from roadmap.machine import count_cores, keep_freed_memory
-from roadmap.script import positive
+from roadmap.system.machine import count_cores, keep_freed_memory
 from roadmap.training.work import Work, copy_bound
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
@@ -93,10 +94,10 @@ def write_photographs(folder: Path, count: int) -> None:
 def make_ours(config: Config) -> Callable[[], Report]:
     keep_freed_memory()  # as training does
     train, _ = open_images(config.data)
-    load = LoadSpec(
+    load = LoaderSpec(
         config.recipe.total_batch, 1, config.seed, CPU, config.hardware.workers, config.hardware.resident
     )
-    batches = open_train(train, config.data, config.recipe.augment, load)
+    batches = open_train_loader(train, config.data, config.recipe.augment, load)
     epoch = iter(range(sys.maxsize))
 
     return lambda: _read_all(batch.images for update in batches.epoch(next(epoch)) for batch in update)

@@ -32,12 +32,12 @@ from rich.box import SIMPLE_HEAD
 from rich.status import Status
 from rich.table import Table
 
-from roadmap.console import Console
+from roadmap.cli.run import describe_device
+from roadmap.cli.script import print_anything, whole_number
 from roadmap.errors import RoadmapError
-from roadmap.jobs import describe_device
-from roadmap.machine import count_cores
 from roadmap.runs.commit import find_commit
-from roadmap.script import print_anything, whole_number
+from roadmap.system.console import Console
+from roadmap.system.machine import count_cores
 from roadmap.training.work import Work, check_agreement, check_work
 
 FEWEST_REPEATS = 5

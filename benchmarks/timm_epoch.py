@@ -19,17 +19,17 @@ from timm.utils import AverageMeter, accuracy
 from torch import Tensor, nn
 
 from roadmap.config import Config
-from roadmap.data.sources import ImageArray
-from roadmap.machine import count_cores
+from roadmap.data.sources import ArrayDataset
+from roadmap.system.machine import count_cores
 from roadmap.training.spec import Precision
-from roadmap.training.update import DTYPES
+from roadmap.training.step import DTYPES
 from roadmap.training.work import Work
 
 
 class TimmImages(torch.utils.data.Dataset[tuple[Any, int]]):
     """The same images as torchvision's CIFAR10 returns them: PIL, then the transform that create_loader sets."""
 
-    def __init__(self, images: ImageArray):
+    def __init__(self, images: ArrayDataset):
         self.images = images
         self.transform: Callable[[Image.Image], Any] | None = None
 
@@ -49,8 +49,8 @@ class TimmEpoch:
         self,
         network: nn.Module,
         config: Config,
-        train: ImageArray,
-        val: ImageArray,
+        train: ArrayDataset,
+        val: ArrayDataset,
         device: torch.device,
         workers: int | None,
         prefetcher: bool,

@@ -5,7 +5,7 @@
         hardware.precision=bf16 hardware.compile=true hardware.deterministic=false [--eager-peer]
 
 One update of a batch that lies on the device: mixing, forward pass, loss, backward pass and fused AdamW, by the
-project's own `train_update` for both networks, so that the ratio is that of the networks alone. Both are in
+project's own `train_step` for both networks, so that the ratio is that of the networks alone. Both are in
 channels_last and in the same precision, on the same images; stochastic depth is off, since torchvision's network
 has none. Before the clock starts, the logits of both must agree, and in the first round their losses, which are the
 checksum.
@@ -28,16 +28,16 @@ from pairs import Pair, Report, make_parser, run_benchmark
 from torch import nn
 
 import roadmap
+from roadmap.cli.script import positive
 from roadmap.config import Config, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import import_weights
-from roadmap.script import positive
-from roadmap.training.hardware import pick_device, seed_everything
-from roadmap.training.learner import build_learner
+from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.spec import HardwareSpec, Precision
-from roadmap.training.update import train_update
+from roadmap.training.state import build_train_state
+from roadmap.training.step import train_step
 from roadmap.training.work import CountedBatches, Work, compute_bound
 
 CLASSES = 1000
@@ -142,12 +142,12 @@ def make_update(
     """Return one update as a call; the n-th call of both sides mixes alike."""
     device = pick_device(hardware)
     network.train()
-    learner = build_learner(network, config.data, config.recipe, hardware, device, len(labels))
-    batch, seeds = learner.place(images, labels), count()
+    train_state = build_train_state(network, config.data, config.recipe, hardware, device, len(labels))
+    batch, seeds = train_state.to_device(images, labels), count()
 
     def update() -> Report:
         batches = CountedBatches([batch._replace(seed=next(seeds))])
-        loss = train_update(learner, batches, LR).item()  # item() waits for the device
+        loss = train_step(train_state, batches, LR).item()  # item() waits for the device
         return lambda: Work(batches.images, loss)
 
     return update

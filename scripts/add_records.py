@@ -18,14 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roadmap.analysis.folders import find_experiments, read_runs
-from roadmap.analysis.run import DONE, Run
+from roadmap.analysis.read_runs import find_experiments, read_runs
+from roadmap.analysis.run_table import DONE, Run
+from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError, RunError
-from roadmap.naming import seed_folders
-from roadmap.runs.files import read_json, write_json
-from roadmap.runs.folder import SUMMARY
-from roadmap.runs.records import unpack_records
-from roadmap.script import run_script
+from roadmap.runs.archive import unpack_records
+from roadmap.runs.atomic import read_json, write_json
+from roadmap.runs.naming import seed_folders
+from roadmap.runs.run_dir import SUMMARY
 
 SCRIPTS = Path(__file__).resolve().parent
 STATE_ENDING = "-series.json"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from roadmap.analysis.effect_table import MOST_PAIRS, effect_notes, effect_table, find_worth, group_table, show
+from roadmap.analysis.ablation_table import MOST_PAIRS, effect_notes, effect_table, find_ablation, group_table, show
 from roadmap.analysis.factorial import (
     Grid,
     MainEffect,
@@ -23,11 +23,11 @@ from roadmap.analysis.factorial import (
     find_main_effects,
     read_grid,
 )
-from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import Row, aggregate
-from roadmap.console import Console
+from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError
-from roadmap.script import run_script
+from roadmap.system.console import Console
 
 PIPE_WIDTH = 160  # columns if the output is no terminal
 
@@ -58,17 +58,17 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
-    worth = find_worth(rows, arguments.best, arguments.order_seed)
-    if not worth.effects and not group_table(worth)[1]:
-        console.print(f"{len(worth.results)} networks have a result, and no two of them differ in one choice.")
+    ablation = find_ablation(rows, arguments.best, arguments.order_seed)
+    if not ablation.effects and not group_table(ablation)[1]:
+        console.print(f"{len(ablation.results)} networks have a result, and no two of them differ in one choice.")
         return
-    for headings, lines in (effect_table(worth), group_table(worth)):
+    for headings, lines in (effect_table(ablation), group_table(ablation)):
         if lines:
             table = Table(*headings, box=None, padding=(0, 2, 1, 0))
             for line in lines:
                 table.add_row(*line)
             console.print(table)
-    for note in effect_notes(worth):
+    for note in effect_notes(ablation):
         console.print(note)
 
 

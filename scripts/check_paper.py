@@ -20,7 +20,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from roadmap.analysis.agreement import (
+from roadmap.analysis.curves import runs_of
+from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, setting_text
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
+from roadmap.analysis.reproduction import (
     TOLERANCE,
     RowCheck,
     agreement_text,
@@ -29,19 +32,16 @@ from roadmap.analysis.agreement import (
     find_agreement,
     is_called_paper,
 )
-from roadmap.analysis.folders import add_experiment_arguments, choose_experiment, read_finished_runs
-from roadmap.analysis.layout import BEST_EPOCH, LAST_EPOCH, setting_text
-from roadmap.analysis.learning import runs_of
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.run import Run
+from roadmap.analysis.run_table import Run
 from roadmap.analysis.table import step_name
+from roadmap.cli.run_setups import read_values
+from roadmap.cli.script import run_script
 from roadmap.config import compose, read_config
-from roadmap.console import Console
 from roadmap.errors import RoadmapError, RunError
-from roadmap.runs.folder import CONFIG
-from roadmap.runs.identity import describe_setting_differences, hash_setting
-from roadmap.script import run_script
-from roadmap.setups import read_values
+from roadmap.runs.config_hash import describe_setting_differences, hash_setting
+from roadmap.runs.run_dir import CONFIG
+from roadmap.system.console import Console
 
 FAILED, UNREADABLE = 1, 2
 

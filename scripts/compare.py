@@ -29,18 +29,18 @@ from roadmap.analysis.comparison import (
     to_markdown,
     write_candidates,
 )
-from roadmap.analysis.folders import choose_experiment, count_states, read_runs
+from roadmap.analysis.figures.hyperparameter import draw_setting
+from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
+from roadmap.analysis.read_runs import choose_experiment, count_states, read_runs
 from roadmap.analysis.results import aggregate
-from roadmap.analysis.run import DONE
-from roadmap.analysis.setting_figure import draw_setting
-from roadmap.analysis.statistics import Spread
-from roadmap.analysis.transfer_figure import draw_transfer
+from roadmap.analysis.run_table import DONE
+from roadmap.analysis.stats import PooledStd
+from roadmap.cli.run_setups import find_recipe
+from roadmap.cli.script import positive, print_table, run_script
 from roadmap.config.replay import flatten
-from roadmap.console import Console
 from roadmap.errors import RoadmapError, RunError
-from roadmap.script import positive, print_table, run_script
-from roadmap.setups import find_recipe
+from roadmap.system.console import Console
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     """Print the gaps, and write them into the folder given by --to."""
     first, last = arguments.gap
     given = arguments.std is not None
-    spread = Spread(arguments.std, arguments.dof) if given else pool_experiments(candidates)
+    spread = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
     table = gap_table(find_gaps(candidates, first, last, spread))
     notes = gap_notes(first, last, spread)
     print_table(console, show(table))

@@ -21,11 +21,11 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from roadmap.cli.script import add_config_dir, positive, print_table, run_script
+from roadmap.cli.sweep import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
-from roadmap.console import Console
 from roadmap.errors import RoadmapError
-from roadmap.script import add_config_dir, positive, print_table, run_script
-from roadmap.sweep import expand
+from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
 PIPE_WIDTH = 180  # columns if the output is no terminal
@@ -131,9 +131,9 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
     """Return the bill by rows and in total, and the machine that it was measured on."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
     started = time.perf_counter()
-    from roadmap.bill import add_up, count_reports, group, write_bill
-    from roadmap.jobs import describe_device, find_versions
-    from roadmap.training.hardware import pick_device
+    from roadmap.cli.estimate import add_up, count_reports, group, write_bill
+    from roadmap.cli.run import describe_device, find_versions
+    from roadmap.training.device import pick_device
 
     start = time.perf_counter() - started  # each command of train.py has the same imports
     groups, left_out = group(runs, arguments.multirun)
@@ -157,10 +157,10 @@ def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence
     """Measure each number of concurrent runs of the most expensive step, and find the fastest number."""
     if not rows or not counts:
         return None
-    from roadmap.side_by_side import find_best, measure_together
+    from roadmap.cli.estimate_concurrent import find_best, measure_concurrent
 
     place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])
-    measured = measure_together(groups[place].planned, counts)
+    measured = measure_concurrent(groups[place].planned, counts)
     best = find_best(measured)
     return {
         "run": rows[place]["run"],

@@ -9,12 +9,12 @@ import argparse
 import logging
 import sys
 
-from roadmap.analysis.curve import draw_curve
-from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
+from roadmap.analysis.draw import draw_curve
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import terminal_table
-from roadmap.console import Console
+from roadmap.cli.script import print_table, run_script
 from roadmap.errors import RoadmapError
-from roadmap.script import print_table, run_script
+from roadmap.system.console import Console
 
 PIPE_WIDTH = 160  # columns if the output is no terminal
 

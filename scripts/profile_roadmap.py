@@ -20,15 +20,15 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from roadmap.cli.script import add_config_dir, positive, print_table, run_script
 from roadmap.config import PlannedRun, plan_runs, read_search_path, use
-from roadmap.console import Console
+from roadmap.config.paper import PAPER_REGIMES
 from roadmap.errors import RoadmapError
-from roadmap.paper import PAPER_REGIMES
-from roadmap.script import add_config_dir, positive, print_table, run_script
+from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
-    from roadmap.training.profile import Measurement, Subject
+    from roadmap.training.profile import Measurement, Workload
 
 PIPE_WIDTH = 160  # columns if the output is no terminal
 DESCRIPTION = """\
@@ -116,26 +116,26 @@ def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
     from roadmap.training.profile import measure
 
-    subjects = [make_subject(run, batch) for run in runs]
+    workloads = [make_workload(run, batch) for run in runs]
     costs = [count(run) for run in runs]
     with counting_bar(console) as bar:
         task = bar.add_task("", total=len(runs) * (rounds + 1), completed=-1)
-        measurements = measure(subjects, rounds, lambda name: bar.update(task, description=name, advance=1))
+        measurements = measure(workloads, rounds, lambda name: bar.update(task, description=name, advance=1))
     return [
-        cost | describe(subject) | summarize(measurement)
-        for cost, subject, measurement in zip(costs, subjects, measurements, strict=True)
+        cost | describe(workload) | summarize(measurement)
+        for cost, workload, measurement in zip(costs, workloads, measurements, strict=True)
     ]
 
 
-def make_subject(run: PlannedRun, batch: int | None) -> "Subject":
+def make_workload(run: PlannedRun, batch: int | None) -> "Workload":
     from roadmap.model.build import build
-    from roadmap.training.hardware import pick_device
-    from roadmap.training.profile import Subject
+    from roadmap.training.device import pick_device
+    from roadmap.training.profile import Workload
     from roadmap.training.spec import plan_accumulation
 
     config = run.config
     device = pick_device(config.hardware)
-    return Subject(
+    return Workload(
         name=config.step.name,
         build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
         data=config.data,
@@ -148,10 +148,10 @@ def make_subject(run: PlannedRun, batch: int | None) -> "Subject":
 
 def count(run: PlannedRun) -> Profile:
     """Return the columns that need no measurement."""
-    from roadmap.command import open_folder
-    from roadmap.jobs import collect_facts
+    from roadmap.cli.run import collect_facts
+    from roadmap.cli.train import open_run_dir
 
-    config, identity = run.config, open_folder(run).identity
+    config, identity = run.config, open_run_dir(run).identity
     facts = collect_facts(config, identity)
     is_papers = config.regime.name in PAPER_REGIMES and config.data.image_size == 224
     return {
@@ -167,14 +167,14 @@ def count(run: PlannedRun) -> Profile:
     }
 
 
-def describe(subject: "Subject") -> Profile:
-    from roadmap.jobs import describe_device
+def describe(workload: "Workload") -> Profile:
+    from roadmap.cli.run import describe_device
 
     return {
-        "device": describe_device(subject.device),
-        "precision": str(subject.hardware.precision),
-        "image_size": subject.data.image_size,
-        "batch": subject.batch_size,
+        "device": describe_device(workload.device),
+        "precision": str(workload.hardware.precision),
+        "image_size": workload.data.image_size,
+        "batch": workload.batch_size,
     }
 
 

@@ -25,28 +25,28 @@ from typing import Any
 
 import yaml
 
-from roadmap.analysis.curve import draw_curve
-from roadmap.analysis.effect_table import find_worth, markdown_effects
+from roadmap.analysis.ablation_table import find_ablation, markdown_effects
+from roadmap.analysis.curves import runs_of
+from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
-from roadmap.analysis.folders import (
+from roadmap.analysis.publish import PublishedResults, find_kept, hide_places, join, read_results
+from roadmap.analysis.read_runs import (
     FIGURE_FOLDER,
     RUN_TABLE,
     add_experiment_arguments,
     choose_experiment,
     read_finished_runs,
 )
-from roadmap.analysis.learning import runs_of
-from roadmap.analysis.published import Results, find_kept, hide_places, join, read_results
-from roadmap.analysis.report import Commands, write_report
+from roadmap.analysis.report.commands import training_commands
+from roadmap.analysis.report.report import Commands, write_report
 from roadmap.analysis.results import Row
-from roadmap.analysis.run import DONE, Run
-from roadmap.analysis.setup import training_commands
+from roadmap.analysis.run_table import DONE, Run
 from roadmap.analysis.table import markdown_notes, markdown_table
+from roadmap.cli.run_setups import RECIPE, add_own_settings, find_recipe, keep_shared, read_setup_anywhere
+from roadmap.cli.script import run_script
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
-from roadmap.runs.identity import is_outside
-from roadmap.script import run_script
-from roadmap.setups import RECIPE, add_own_settings, find_recipe, keep_shared, read_setup_anywhere
+from roadmap.runs.config_hash import is_outside
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     runs = read_finished_runs(experiment_dir)
     if (experiment_dir / RUN_TABLE).exists():
         raise RunError(f"{experiment_dir}: this is what was published; name the experiment that was trained")
-    results = Results(runs, read_records(experiment_dir, runs))
+    results = PublishedResults(runs, read_records(experiment_dir, runs))
     recipe: Mapping[str, Any] = find_recipe(runs)
     if not anew and (target / RUN_TABLE).exists():
         results, recipe = add_published(results, recipe, target)
@@ -107,7 +107,9 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     return [*own, *curve.paths]
 
 
-def add_published(results: Results, recipe: Mapping[str, Any], target: Path) -> tuple[Results, Mapping[str, Any]]:
+def add_published(
+    results: PublishedResults, recipe: Mapping[str, Any], target: Path
+) -> tuple[PublishedResults, Mapping[str, Any]]:
     """Add published runs that are not here, and reduce the recipe to the settings that they share too.
 
     Raises:
@@ -160,8 +162,8 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
         for name in ("roadmap", "transfer", "kernels", "effects")
         if (target / FIGURE_FOLDER / f"{name}.svg").exists()
     ]
-    worth = find_worth(rows)
-    effects = [f"## What each choice is worth\n\n{markdown_effects(worth)}"] if worth.leaves_path else []
+    ablation = find_ablation(rows)
+    effects = [f"## What each choice is worth\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
     commands = "\n".join(training_commands(rows, setups))
     by = f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```"
     return "\n\n".join(

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.analysis.factorial import add_factorial_arguments
-from roadmap.analysis.folders import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
-from roadmap.analysis.report import Commands, write_report
+from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
+from roadmap.analysis.report.report import Commands, write_report
+from roadmap.cli.run_setups import read_setup
+from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError
-from roadmap.script import run_script
-from roadmap.setups import read_setup
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -24,11 +24,11 @@ from types import FrameType
 from typing import Any
 
 from roadmap.analysis.series import choose_setting, read_ends
+from roadmap.cli.script import positive, run_script
 from roadmap.config.series import SeriesSpec, read_series
 from roadmap.errors import DataError, RoadmapError, RunError, first_line
-from roadmap.runs.files import read_json, write_json
-from roadmap.runs.records import write_records
-from roadmap.script import positive, run_script
+from roadmap.runs.archive import write_records
+from roadmap.runs.atomic import read_json, write_json
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 RECORDS_EVERY_S = 60

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 from rich.text import Text
 
+from roadmap.cli.script import add_config_dir, run_script
 from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
+from roadmap.config.paper import PAPER_REGIMES, PaperRow, match_paper_row
 from roadmap.config.search_path import find_config
-from roadmap.console import Console
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.describe import (
     HEADER,
@@ -31,8 +32,7 @@ from roadmap.model.describe import (
     show_lines,
 )
 from roadmap.model.plan import NetworkPlan, plan_network
-from roadmap.paper import PAPER_REGIMES, PaperRow, match_paper_row
-from roadmap.script import add_config_dir, run_script
+from roadmap.system.console import Console
 
 WIDTH = 100  # columns, for a projector
 PAPER_SETTING = "setting=paper"  # so that the paper's numbers are shown

@@ -26,13 +26,13 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from roadmap.console import Console, warn
+from roadmap.cli.script import positive, run_script, whole_number
 from roadmap.data.image_files import ENDINGS, describe_left_out, walk_images
 from roadmap.data.modes import as_rgb
 from roadmap.errors import DataError, RoadmapError, first_line, in_one_line, visible
-from roadmap.machine import count_cores
-from roadmap.runs.files import FULL
-from roadmap.script import positive, run_script, whole_number
+from roadmap.runs.atomic import FULL
+from roadmap.system.console import Console, warn
+from roadmap.system.machine import count_cores
 
 SETTINGS = "shrunk.json"
 FAILED = "failed.txt"

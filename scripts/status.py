@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.live import Live
 
-from roadmap.analysis.folders import add_experiment_arguments, choose_experiment
-from roadmap.console import Console
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
+from roadmap.cli.script import print_table, run_script
 from roadmap.errors import RoadmapError
-from roadmap.runs.ledger import Entry, ledger_table, read_ledger
 from roadmap.runs.record import State
-from roadmap.script import print_table, run_script
+from roadmap.runs.status import RunStatus, read_statuses, status_table
+from roadmap.system.console import Console
 
 PIPE_WIDTH = 160  # columns if the output is no terminal
 
@@ -27,29 +27,29 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
         experiment = choose_experiment(arguments.experiment, arguments.output_dir)
-        entries = read_ledger(experiment)
+        statuses = read_statuses(experiment)
         if arguments.watch is None:
-            print_table(console, ledger_table(entries, str(experiment)))
+            print_table(console, status_table(statuses, str(experiment)))
         else:
-            entries = watch(experiment, arguments.watch, console)
+            statuses = watch(experiment, arguments.watch, console)
     except RoadmapError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0 if all(entry.state == State.done for entry in entries) else 1
+    return 0 if all(status.state == State.done for status in statuses) else 1
 
 
-def watch(experiment: Path, seconds: float, console: Console) -> list[Entry]:
+def watch(experiment: Path, seconds: float, console: Console) -> list[RunStatus]:
     """Refresh the table until no run is running or pending, or until Ctrl-C."""
-    entries = read_ledger(experiment)
-    with Live(ledger_table(entries, str(experiment)), console=console, auto_refresh=False) as live:
+    statuses = read_statuses(experiment)
+    with Live(status_table(statuses, str(experiment)), console=console, auto_refresh=False) as live:
         try:
-            while any(entry.state in (State.running, State.pending) for entry in entries):
+            while any(status.state in (State.running, State.pending) for status in statuses):
                 time.sleep(seconds)
-                entries = read_ledger(experiment)
-                live.update(ledger_table(entries, str(experiment)), refresh=True)
+                statuses = read_statuses(experiment)
+                live.update(status_table(statuses, str(experiment)), refresh=True)
         except KeyboardInterrupt:
             pass
-    return entries
+    return statuses
 
 
 def seconds(text: str) -> float:

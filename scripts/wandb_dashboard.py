@@ -15,9 +15,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from roadmap.cli.script import run_script
 from roadmap.errors import ConfigError, RoadmapError, RunError, first_line
 from roadmap.runs.loggers.wandb import JOB_TYPE
-from roadmap.script import run_script
 
 try:
     import wandb_workspaces.reports.v2 as wr

@@ -19,20 +19,20 @@ from pathlib import Path
 
 import wandb
 
-from roadmap.analysis.changes import judge
-from roadmap.analysis.curve import Curve, draw_curve
-from roadmap.analysis.folders import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
-from roadmap.analysis.report import Commands, write_report
-from roadmap.analysis.run import Run
+from roadmap.analysis.draw import ExperimentFigures, draw_curve
+from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
+from roadmap.analysis.report.report import Commands, write_report
+from roadmap.analysis.run_table import Run
+from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
+from roadmap.cli.run_setups import read_setup, read_values
+from roadmap.cli.script import run_script
 from roadmap.config import CONF_DIR
 from roadmap.errors import RoadmapError, RunError
-from roadmap.runs.folder import CONFIG
 from roadmap.runs.loggers import describe_error
 from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
+from roadmap.runs.run_dir import CONFIG
 from roadmap.runs.spec import WandbMode
-from roadmap.script import run_script
-from roadmap.setups import read_setup, read_values
 
 JOB_TYPE = "aggregate"
 TABLE = "roadmap"
@@ -92,7 +92,7 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
 
 
 def log_aggregate(
-    experiment_dir: Path, curve: Curve, report: Path, project: str, entity: str | None, online: bool
+    experiment_dir: Path, curve: ExperimentFigures, report: Path, project: str, entity: str | None, online: bool
 ) -> wandb.Run:
     """Log the table, the figures and the report, and all their files as an artifact.
 
@@ -138,10 +138,10 @@ def log_aggregate(
     return run
 
 
-def make_table(curve: Curve) -> wandb.Table:
+def make_table(curve: ExperimentFigures) -> wandb.Table:
     """Return the rows of roadmap.csv."""
     table = columns(curve.rows)
-    rows = [[column.value(one) for column in table] for one in judge(curve.rows)]
+    rows = [[column.value(one) for column in table] for one in compute_row_stats(curve.rows)]
     return wandb.Table(columns=[column.key for column in table], data=rows)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from roadmap import console
-from roadmap.console import Console, warn
 from roadmap.errors import ConfigError, DataError, in_one_line, visible
+from roadmap.system import console
+from roadmap.system.console import Console, warn
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = "cat\x1b]0;owned\x07\x1b[31m\x9b2J\udcff.jpg"
@@ -75,7 +75,7 @@ def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeyp
 @pytest.mark.parametrize("folder", ["roadmap", "scripts", "benchmarks"])
 def test_nothing_prints_on_another_console(folder: str) -> None:
     """rich's own console prints the escapes of a name."""
-    files = [path for path in (ROOT / folder).rglob("*.py") if path != ROOT / "roadmap/console.py"]
+    files = [path for path in (ROOT / folder).rglob("*.py") if path != ROOT / "roadmap/system/console.py"]
     assert [
         path
         for path in files

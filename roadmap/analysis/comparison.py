@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from roadmap.analysis.results import deviation, natural
-from roadmap.analysis.run import DONE, Run, read_run_settings, write_run_table
+from roadmap.analysis.results import natural, std
+from roadmap.analysis.run_table import DONE, Run, read_run_settings, write_run_table
 from roadmap.errors import RunError
 
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
@@ -80,7 +80,7 @@ def _mean(candidate: Candidate, steps: Sequence[str]) -> float:
 def _cell(values: Sequence[float]) -> str:
     if not values:
         return ""
-    spread = deviation(values)
+    spread = std(values)
     return f"{fmean(values):.2f}" + ("" if spread is None else f" ± {spread:.2f}")
 
 

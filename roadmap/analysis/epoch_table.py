@@ -4,11 +4,11 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from roadmap.analysis.learning import METRICS, Epochs, Record, record_of
+from roadmap.analysis.curves import METRICS, Epochs, Record, record_of
 from roadmap.analysis.results import Row
-from roadmap.analysis.run import Run
+from roadmap.analysis.run_table import Run
 from roadmap.errors import RunError
-from roadmap.naming import network_name
+from roadmap.runs.naming import network_name
 
 EPOCH_TABLE = "epochs.csv"  # of a published experiment
 ROW = ("network", "regime", "data", "recipe", "seeds")

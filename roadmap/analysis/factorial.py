@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from statistics import fmean
 
-from roadmap.analysis.choices import collect, row_design
+from roadmap.analysis.design import collect, row_design
 from roadmap.analysis.results import Row
-from roadmap.analysis.statistics import ALPHA, Difference, compare
-from roadmap.choices import STEPS, check_axes, check_word, factorial, levels_of, name_of
+from roadmap.analysis.stats import ALPHA, Difference, compare
+from roadmap.config.steps import STEPS, check_axes, check_word, factorial, levels_of, name_of
 from roadmap.errors import RunError
 
 Cell = tuple[str, ...]  # a choice of each axis

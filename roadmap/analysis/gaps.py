@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roadmap.analysis.changes import interval_text
 from roadmap.analysis.comparison import Candidate, Table
-from roadmap.analysis.statistics import (
+from roadmap.analysis.significance import interval_text
+from roadmap.analysis.stats import (
     ALPHA,
     Difference,
-    Spread,
+    PooledStd,
     compare_differences,
     contrast,
     correct_by_holm,
@@ -29,7 +29,7 @@ class Gap:
     p: float | None  # of the effect, Holm-corrected over all effects
 
 
-def pool_experiments(candidates: Sequence[Candidate]) -> Spread | None:
+def pool_experiments(candidates: Sequence[Candidate]) -> PooledStd | None:
     """Return the standard deviation pooled over all networks of all experiments, with their seeds as blocks."""
     networks: list[dict[int, float]] = []
     for number, one in enumerate(candidates):
@@ -43,7 +43,7 @@ def by_seed(candidate: Candidate, network: str) -> dict[int, float]:
     return {run.seed: run.top1 for run in candidate.runs if run.name == network and run.top1 is not None}
 
 
-def find_gaps(candidates: Sequence[Candidate], first: str, last: str, spread: Spread | None) -> list[Gap]:
+def find_gaps(candidates: Sequence[Candidate], first: str, last: str, spread: PooledStd | None) -> list[Gap]:
     """Return the gap of each experiment that has both networks with the same seed.
 
     Raises:
@@ -79,12 +79,12 @@ def gap_table(gaps: Sequence[Gap]) -> Table:
     return table
 
 
-def gap_notes(first: str, last: str, spread: Spread | None) -> str:
+def gap_notes(first: str, last: str, spread: PooledStd | None) -> str:
     """Return what a reader of the table has to know, in a sentence or two."""
     said = f"Gap: top-1 of {last} less that of {first}, in points."
     if spread is None:
         return f"{said} One seed each: no interval."
-    return f"{said} Pooled standard deviation of {spread.deviation:.2f} points ({spread.freedom} dof)."
+    return f"{said} Pooled standard deviation of {spread.std:.2f} points ({spread.dof} dof)."
 
 
 def _show(found: Difference | None) -> str:

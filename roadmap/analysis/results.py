@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from roadmap.analysis.folders import find_experiments, last_change, read_runs
-from roadmap.analysis.run import DONE, FAILED, Run
-from roadmap.choices import CHOICES
-from roadmap.naming import network_name
-from roadmap.paper import PaperRow, find_paper_row, match_paper_row, paper_rows
+from roadmap.analysis.read_runs import find_experiments, last_change, read_runs
+from roadmap.analysis.run_table import DONE, FAILED, Run
+from roadmap.config.paper import PaperRow, find_paper_row, match_paper_row, paper_rows
+from roadmap.config.steps import CHOICES
+from roadmap.runs.naming import network_name
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 
@@ -102,7 +102,7 @@ def mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def deviation(values: Sequence[float]) -> float | None:
+def std(values: Sequence[float]) -> float | None:
     """Return the sample standard deviation (n - 1); None for fewer than two values."""
     return stdev(values) if len(values) > 1 else None
 

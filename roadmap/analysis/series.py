@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadmap.analysis.folders import read_runs
-from roadmap.analysis.run import DONE
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.run_table import DONE
 from roadmap.errors import RunError
 
 Setting = tuple[int, float]  # stem stride and learning rate

@@ -9,11 +9,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from roadmap.analysis.changes import Judged, judge, method_text, pooled_text, verdict_text
-from roadmap.analysis.layout import accuracies, missing_text, setting_text
-from roadmap.analysis.results import Row, deviation, drawn_rows, is_ablation, mean
-from roadmap.analysis.statistics import ALPHA, Difference, Estimate
-from roadmap.naming import network_name
+from roadmap.analysis.figures.layout import accuracies, missing_text, setting_text
+from roadmap.analysis.results import Row, drawn_rows, is_ablation, mean, std
+from roadmap.analysis.significance import RowStats, compute_row_stats, method_text, pooled_text, verdict_text
+from roadmap.analysis.stats import ALPHA, Difference, Estimate
+from roadmap.runs.naming import network_name
 
 BEST_EPOCH = "best epoch, picked on the validation set"
 OF_BEST = "of the epoch that was best on the validation set"
@@ -28,7 +28,7 @@ class Column:
 
     key: str
     heading: str
-    value: Callable[[Judged], Value]
+    value: Callable[[RowStats], Value]
     form: str = ""  # a format specification; empty for text
     short: str = ""  # heading in a terminal, if it differs
     printed: bool = True  # also in a terminal, which has 80 columns
@@ -63,7 +63,7 @@ def _accuracy_columns(best: bool) -> list[Column]:
         Column("label", "label", lambda one: one.row.label, printed=False),
         Column("n", "n", lambda one: len(one.row.seeds), "d"),
         first,
-        Column("top1_sd", "sd", lambda one: deviation(accuracies(one.row, best)), ".2f"),
+        Column("top1_sd", "sd", lambda one: std(accuracies(one.row, best)), ".2f"),
         Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
         Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
         Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+z.2f"),
@@ -80,7 +80,7 @@ def _test_columns() -> list[Column]:
         Column(
             "smallest_effect",
             "smallest effect",
-            lambda one: one.change.difference.smallest if one.change else None,
+            lambda one: one.change.difference.min_detectable_effect if one.change else None,
             ".2f",
             printed=False,
         ),
@@ -112,7 +112,7 @@ def _cost_columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def _difference(one: Judged) -> Difference | None:
+def _difference(one: RowStats) -> Difference | None:
     return one.change.difference if one.change else None
 
 
@@ -137,8 +137,8 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
         f"Top-1 is the mean over n seeds {epoch}, sd its sample standard deviation, "
         f"change the difference to the mean of the step before{ABLATED if any(map(is_ablation, rows)) else ''}.",
     ]
-    judged = judge(rows, best)
-    said += [text for text in (verdict_text(judged), method_text(judged), pooled_text(rows, best)) if text]
+    row_stats = compute_row_stats(rows, best)
+    said += [text for text in (verdict_text(row_stats), method_text(row_stats), pooled_text(rows, best)) if text]
     missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
         said.append(f"Without a result: {'; '.join(missing)}.")
@@ -159,7 +159,7 @@ def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(column.key for column in table)
-        for one in judge(rows, best):
+        for one in compute_row_stats(rows, best):
             writer.writerow(_plain(column.value(one)) for column in table)
 
 
@@ -182,7 +182,7 @@ def _markdown(table: Sequence[Column], rows: Sequence[Row], best: bool) -> str:
     lines = [
         [column.heading for column in table],
         ["---:" if column.form else "---" for column in table],
-        *([_printed(column, one) for column in table] for one in judge(rows, best)),
+        *([_printed(column, one) for column in table] for one in compute_row_stats(rows, best)),
     ]
     return "\n".join(map(_markdown_line, lines))
 
@@ -200,14 +200,14 @@ def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:
             no_wrap=number,
             overflow="fold",
         )
-    for one in judge(rows, best):
+    for one in compute_row_stats(rows, best):
         style = "dim" if not one.row.seeds else "italic" if one.row.variant else None
         # Text, since a user's label is not markup: `[paper]` must stay visible.
         printed.add_row(*(Text(_printed(column, one)) for column in table), style=style)
     return printed
 
 
-def _million_parameters(one: Judged) -> float | None:
+def _million_parameters(one: RowStats) -> float | None:
     return None if one.row.parameters is None else one.row.parameters / 1e6
 
 
@@ -217,7 +217,7 @@ def _plain(value: Value) -> str:
     return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
-def _printed(column: Column, one: Judged) -> str:
+def _printed(column: Column, one: RowStats) -> str:
     value = column.value(one)
     return "" if value is None else format(value, column.form)
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roadmap.analysis.changes import UNDECIDED, by_seed, judge, pool_rows
 from roadmap.analysis.results import ORIGINAL, Row, Setting, natural
-from roadmap.analysis.statistics import ALPHA, Difference, Spread, compare
+from roadmap.analysis.significance import UNDECIDED, by_seed, compute_row_stats, pool_rows
+from roadmap.analysis.stats import ALPHA, Difference, PooledStd, compare
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_transfer(rows: Sequence[Row], best: bool = False) -> list[TransferredCh
     steps = paper_steps(rows)
     found = [
         _transfer(one.change.before, one.row, one.change.difference, one.change.verdict != UNDECIDED)
-        for one in judge(rows, best, spreads)
+        for one in compute_row_stats(rows, best, spreads)
         if one.change is not None and one.row in steps and one.change.before in steps
     ]
     ends = _ends(steps, spreads, best)
@@ -64,15 +64,20 @@ def find_transfer(rows: Sequence[Row], best: bool = False) -> list[TransferredCh
     return found
 
 
-def _ends(steps: Sequence[Row], spreads: dict[Setting, Spread], best: bool) -> TransferredChange | None:
+def _ends(steps: Sequence[Row], spreads: dict[Setting, PooledStd], best: bool) -> TransferredChange | None:
     """Return the change from the first to the last step, which is tested on its own."""
     if len(steps) < 2:
         return None
     ordered = sorted(steps, key=lambda row: natural(row.step))
     first, last = ordered[0], ordered[-1]
     difference = compare(by_seed(first, best), by_seed(last, best), spreads.get(first.setting))
-    p, smallest = difference.p, difference.smallest
-    significant = p is not None and smallest is not None and p < ALPHA and abs(difference.mean) >= smallest
+    p, min_detectable_effect = difference.p, difference.min_detectable_effect
+    significant = (
+        p is not None
+        and min_detectable_effect is not None
+        and p < ALPHA
+        and abs(difference.mean) >= min_detectable_effect
+    )
     return _transfer(first, last, difference, significant)
 
 

@@ -101,8 +101,8 @@ def compose_again(
     choice = _find_choice(step, reference)
     named = zip(GROUPS, setting, strict=True)
     chosen = {group: find_group_choice(group, shared.get(group, {}) | {"name": name}) for group, name in named}
-    words = {group: f"{group}={quote(name)}" for group, name in chosen.items()}
-    groups = list((words | {word.partition("=")[0]: word for word in typed}).values())
+    overrides = {group: f"{group}={quote(name)}" for group, name in chosen.items()}
+    groups = list((overrides | {word.partition("=")[0]: word for word in typed}).values())
     cfg = compose(*filter(None, [choice]), *groups, *(_switch(*pair) for pair in variant.items()))
     cfg.merge_with(shared)
     cfg.merge_with(keyed)

@@ -70,7 +70,7 @@ def register() -> None:
 
 
 def read_search_path(
-    words: Sequence[str], config_dir: str | None = None, config_name: str | None = None
+    overrides: Sequence[str], config_dir: str | None = None, config_name: str | None = None
 ) -> SearchPath:
     """Read the search path from `--config-dir`, `--config-name` and the overrides of a command, as Hydra does.
 
@@ -87,7 +87,7 @@ def read_search_path(
     if primary is None:
         places = " or ".join(map(str, SearchPath(tuple(folders)).places()))
         raise ConfigError(f"--config-name {name}: there is no {name}.yaml in {places}")
-    typed = [word for word in words if word.startswith(f"{SEARCH_PATH}=")]
+    typed = [word for word in overrides if word.startswith(f"{SEARCH_PATH}=")]
     more = _read_typed(typed[0]) if typed else _read_primary(primary)
     folders += [folder if folder.startswith("pkg://") else _absolute(folder) for folder in more]
     for folder in folders:

@@ -1,7 +1,7 @@
 """Sweeps as configurations: `+sweep=NAME`, from `conf/sweep/`, expands to the networks that it trains.
 
 Leave-one-out and sampled orders are no product of choices, which is all that Hydra can sweep over. So the override
-is replaced before Hydra parses it: by `+roadmap=` with the name of each network (roadmap/choices.py).
+is replaced before Hydra parses it: by `+roadmap=` with the name of each network (roadmap/config/steps.py).
 """
 
 import re
@@ -14,7 +14,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from roadmap.choices import (
+from roadmap.config.compose import compose, prepare_overrides
+from roadmap.config.convert import convert
+from roadmap.config.hydra_errors import explain_hydra_error
+from roadmap.config.search_path import list_choices, quote
+from roadmap.config.steps import (
     AXES,
     GROUPS,
     STEPS,
@@ -31,10 +35,6 @@ from roadmap.choices import (
     networks_needed,
     sample_orders,
 )
-from roadmap.config.compose import compose, prepare_overrides
-from roadmap.config.convert import convert
-from roadmap.config.explain import explain
-from roadmap.config.search_path import list_choices, quote
 from roadmap.errors import ConfigError
 
 SWEEP = "+sweep="
@@ -162,25 +162,25 @@ class Sweep:
     spec: SweepSpec
     others: tuple[str, ...]  # the command's overrides including this one, without the sweep's settings
 
-    def words(self, names: Sequence[str]) -> list[str]:
+    def overrides(self, names: Sequence[str]) -> list[str]:
         """Return the command that trains the named networks, for Hydra."""
         networks = ",".join(map(quote, names))
         return prepare_overrides([f"+roadmap={networks}" if word == self.word else word for word in self.others])
 
 
-def read_sweep(words: Sequence[str], is_sweep: bool) -> Sweep | None:
+def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
     """Return the sweep that a command names; None if it names none.
 
     Raises:
         ConfigError: an unknown name, setting or axis, or an override that chooses a network beside the sweep.
     """
-    named = [word for word in words if word.startswith(SWEEP)]
+    named = [word for word in overrides if word.startswith(SWEEP)]
     if not named:
         return None
     if len(named) > 1 or "," in named[0]:
         raise ConfigError(f"{' '.join(named)}: one sweep a command; a second command shares the runs of the first")
-    others = tuple(word for word in words if not word.startswith(SETTING))
-    spec = _read_spec(named[0], [word for word in words if word.startswith(SETTING)])
+    others = tuple(word for word in overrides if not word.startswith(SETTING))
+    spec = _read_spec(named[0], [word for word in overrides if word.startswith(SETTING)])
     for word in others:
         if NETWORK.fullmatch(word):
             raise ConfigError(f"{word}: {named[0]} chooses the networks by itself; leave the one or the other out")
@@ -195,7 +195,7 @@ def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
     try:
         values: Any = OmegaConf.to_container(compose(word, *settings).sweep)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, [word, *settings])) from None
+        raise ConfigError(explain_hydra_error(error, [word, *settings])) from None
     for key, value in values.items():
         if value == "???":
             raise ConfigError(f"no value yet for sweep.{key}: give one, as in sweep.{key}={','.join(AXES[6:8])}")

@@ -13,13 +13,13 @@ from typing import Any
 
 from timm.data.readers import create_reader
 
-from roadmap.console import warn
 from roadmap.data.image_files import class_name, describe_left_out
+from roadmap.data.image_io import Pixels, check_length, decode_image
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
 from roadmap.data.parts import note_choice
-from roadmap.data.pixels import Pixels, check_length, decode_image
 from roadmap.data.samples import key_of, list_samples
 from roadmap.errors import DataError, first_line
+from roadmap.system.console import warn
 
 UNLABELED = (-1, None)  # in a Hugging Face split
 
@@ -36,7 +36,7 @@ class Member:
     time: int  # the archive's modification time, ns
 
 
-class TarImages:
+class TarDataset:
     """Images of uncompressed tar archives, which several threads and processes may read.
 
     Classes are as in timm: those of a WebDataset are numbers or names, in `.cls` or as `label` in `.json` beside an
@@ -112,7 +112,7 @@ class TarImages:
         return "\0".join(["", os.path.abspath(archive), name, *map(str, numbers)])
 
 
-class HubImages:
+class HubDataset:
     """A split of a Hugging Face data set with the columns `image` and `label`, on disk or downloaded.
 
     Labels are numbers, with or without names, or names. A split without labels (marked by -1) is skipped.

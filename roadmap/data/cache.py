@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from roadmap.data.reading import Images, origin_of
+from roadmap.data.checked import LabeledDataset, origin_of
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
-from roadmap.lock import Lock
+from roadmap.system.lock import Lock
 
 VERSION = 2  # of this layout, and of the pixels' computation
 HEADER = 4096  # bytes; pixels start on a page
@@ -67,7 +67,7 @@ def find_folder(data: DataSpec) -> Path | None:
     return Path(base) / "convnet-roadmap"
 
 
-def fingerprint(images: Images, data: DataSpec) -> str | None:
+def fingerprint(images: LabeledDataset, data: DataSpec) -> str | None:
     """Return a digest of what decoded pixels depend on; None if the images are already in memory."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([data.image_size, data.interpolation, data.on_error]).encode())

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from roadmap.console import warn
-from roadmap.data.reading import NamedImages
+from roadmap.data.checked import NamedImages
 from roadmap.errors import DataError, in_one_line
+from roadmap.system.console import warn
 
 LISTED = 20  # maximum number of classes in a message
 

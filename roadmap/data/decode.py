@@ -9,16 +9,16 @@ from rich.progress import Progress
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
-from roadmap.console import Console
-from roadmap.data.archives import TarImages
+from roadmap.data.archives import TarDataset
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
+from roadmap.data.checked import CheckedDataset, name_of
 from roadmap.data.folders import FolderImages
-from roadmap.data.pixels import Pixels
-from roadmap.data.reading import CheckedImages, name_of
-from roadmap.data.sources import PartOfImages
+from roadmap.data.image_io import Pixels
+from roadmap.data.sources import Subset
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
-from roadmap.machine import count_cores
+from roadmap.system.console import Console
+from roadmap.system.machine import count_cores
 
 LONG = 20_000  # images; a longer decoding shows progress
 PIECE = 256  # images per task of a thread
@@ -28,7 +28,7 @@ class SizesDifferError(DataError):
     """Images of different sizes, which do not fit a single array."""
 
 
-def decode(images: CheckedImages, data: DataSpec) -> Decoded:
+def decode(images: CheckedDataset, data: DataSpec) -> Decoded:
     """Return all images of a set at the network's size.
 
     Raises:
@@ -49,7 +49,7 @@ def decode(images: CheckedImages, data: DataSpec) -> Decoded:
     return Decoded(pixels, labels, skipped)
 
 
-def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.ndarray) -> list[int]:
+def _fill(images: CheckedDataset, data: DataSpec, pixels: np.ndarray, labels: np.ndarray) -> list[int]:
     """Write every image and label to its place, and return the places of skipped images.
 
     Images are resized as in the per-image transforms.
@@ -79,8 +79,8 @@ def _fill(images: CheckedImages, data: DataSpec, pixels: np.ndarray, labels: np.
 
     pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
     # In threads, since a decoder releases the GIL; but other readers may share a file.
-    whole = images.images.images if isinstance(images.images, PartOfImages) else images.images
-    opens_files = isinstance(whole, FolderImages | TarImages)
+    whole = images.images.images if isinstance(images.images, Subset) else images.images
+    opens_files = isinstance(whole, FolderImages | TarDataset)
     threads = ThreadPoolExecutor(count_cores() if opens_files else 1)
     try:
         done = _show(threads.map(fill, pieces), len(images), data.name)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadmap.console import warn
 from roadmap.data.classes import list_names
 from roadmap.data.image_files import (
     ENDINGS,
@@ -16,8 +15,9 @@ from roadmap.data.image_files import (
     is_image,
     walk_images,
 )
-from roadmap.data.pixels import Pixels, read_image
+from roadmap.data.image_io import Pixels, read_image
 from roadmap.errors import DataError
+from roadmap.system.console import warn
 
 
 class FolderImages:

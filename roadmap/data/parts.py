@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadmap.console import warn
 from roadmap.data.image_files import is_ignored
 from roadmap.errors import DataError
+from roadmap.system.console import warn
 
 TRAINING_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "test", "validation")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from roadmap.data.checked import CheckedDataset, NamedImages
 from roadmap.data.classes import list_names
-from roadmap.data.reading import CheckedImages, NamedImages
 
 SAMPLED = 256  # files whose sizes are checked: a damaged one may be replaced, but not a set by its shrunk copy
 
@@ -68,7 +68,7 @@ class DataRecord:
         return cls(list(content["classes"]), *parts)
 
 
-def record_data(train: CheckedImages, val: CheckedImages, totals: tuple[int, int]) -> DataRecord:
+def record_data(train: CheckedDataset, val: CheckedDataset, totals: tuple[int, int]) -> DataRecord:
     """Record opened sets.
 
     Args:
@@ -78,7 +78,7 @@ def record_data(train: CheckedImages, val: CheckedImages, totals: tuple[int, int
     return DataRecord(list(classes), record_part(train, totals[0]), record_part(val, totals[1]))
 
 
-def record_part(images: CheckedImages, total: int) -> PartRecord:
+def record_part(images: CheckedDataset, total: int) -> PartRecord:
     """Record an opened set.
 
     Args:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from roadmap.data.archives import HubImages, TarImages
+from roadmap.data.archives import HubDataset, TarDataset
+from roadmap.data.checked import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
 from roadmap.data.classes import (
     ClassedImages,
     Classes,
@@ -22,9 +23,8 @@ from roadmap.data.classes import (
     warn_of_empty,
 )
 from roadmap.data.folders import FolderImages
+from roadmap.data.image_io import Pixels
 from roadmap.data.parts import TRAINING_NAMES, VALIDATION_NAMES, find_part
-from roadmap.data.pixels import Pixels
-from roadmap.data.reading import CheckedImages, Images, NamedImages, name_of, origin_of
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
 
@@ -35,7 +35,7 @@ HOLDOUT_SEED = 0  # the same images for every run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
 
-class ImageArray:
+class ArrayDataset:
     """Images in memory, uint8 (N, H, W, 3), with labels (N,) and class names."""
 
     def __init__(
@@ -65,7 +65,7 @@ class ImageArray:
         return zlib.crc32(self.images[index].tobytes())
 
 
-class PartOfImages:
+class Subset:
     """A subset of a set's images, by index."""
 
     def __init__(self, images: NamedImages, places: np.ndarray):
@@ -97,7 +97,7 @@ class PartOfImages:
 
 def open_images(
     data: DataSpec, download: bool = True, recorded: Classes | None = None
-) -> tuple[CheckedImages, CheckedImages]:
+) -> tuple[CheckedDataset, CheckedDataset]:
     """Return training and validation images; with data.holdout, both are parts of the training images.
 
     Classes are indexed by the training images' class names; the validation images may lack some.
@@ -111,7 +111,7 @@ def open_images(
             is not data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
     """
     train, val = _open_source(data, download)
-    if isinstance(train, ImageArray) and len(train.classes) > data.num_classes:
+    if isinstance(train, ArrayDataset) and len(train.classes) > data.num_classes:
         raise DataError(
             f"{data.name} has {len(train.classes)} classes ({list_names(train.classes)}): "
             f"data.num_classes={data.num_classes} is too few"
@@ -121,9 +121,9 @@ def open_images(
     warn_of_empty(train)
     if data.holdout:
         kept, held = _hold_out(train, data.holdout)
-        return CheckedImages(kept, data.on_error), CheckedImages(held, data.on_error)
+        return CheckedDataset(kept, data.on_error), CheckedDataset(held, data.on_error)
     warn_of_empty(val)
-    return CheckedImages(train, data.on_error), CheckedImages(val, data.on_error)
+    return CheckedDataset(train, data.on_error), CheckedDataset(val, data.on_error)
 
 
 def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, ClassedImages]:
@@ -143,15 +143,15 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
     return _open_cifar(kind, root, download)
 
 
-def _hold_out(images: NamedImages, count: int) -> tuple[Images, Images]:
+def _hold_out(images: NamedImages, count: int) -> tuple[LabeledDataset, LabeledDataset]:
     """Return the images without `count` of them, and the held-out ones."""
     if count >= len(images):
         raise DataError(f"data.holdout={count}: there are only {len(images):,} training images")
     drawn = np.random.default_rng(HOLDOUT_SEED).permutation(len(images))
-    return PartOfImages(images, np.sort(drawn[count:])), PartOfImages(images, np.sort(drawn[:count]))
+    return Subset(images, np.sort(drawn[count:])), Subset(images, np.sort(drawn[:count]))
 
 
-def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedImages:
+def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedDataset:
     """Return only the validation images, for an evaluation without training images.
 
     Args:
@@ -168,21 +168,21 @@ def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedI
             match_classes(images, Classes([str(number) for number in range(data.num_classes)], "data.num_classes"))
         _check_class_count(images, data.num_classes)
     warn_of_empty(images)
-    return CheckedImages(images, data.on_error)
+    return CheckedDataset(images, data.on_error)
 
 
-def _open_digits() -> tuple[ImageArray, ImageArray]:
+def _open_digits() -> tuple[ArrayDataset, ArrayDataset]:
     with np.load(DIGITS) as digits:
         gray, labels = np.round(digits["images"] * (255 / 16)).astype(np.uint8), digits["labels"]  # (1797, 8, 8)
     images = np.repeat(gray[..., None], 3, axis=-1)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in range(10):
         held_out[np.flatnonzero(labels == label)[::DIGITS_HELD_OUT]] = True
-    train, val = (ImageArray(images[part], labels[part], root="digits") for part in (~held_out, held_out))
+    train, val = (ArrayDataset(images[part], labels[part], root="digits") for part in (~held_out, held_out))
     return train, val
 
 
-def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[ImageArray, ImageArray]:
+def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[ArrayDataset, ArrayDataset]:
     try:
         train, val = (kind(root, train=is_train, download=download) for is_train in (True, False))
     except Exception as error:  # errors of urllib, torchvision and the file system have no common base
@@ -194,7 +194,7 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
             "files there, or name a folder with train/CLASS/* and val/CLASS/* by data.root=FOLDER"
         ) from error
     first, second = (
-        ImageArray(part.data, np.array(part.targets), part.classes, root=kind.__name__) for part in (train, val)
+        ArrayDataset(part.data, np.array(part.targets), part.classes, root=kind.__name__) for part in (train, val)
     )
     return first, second
 
@@ -202,10 +202,10 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
 def _open_part(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedImages:
     """Return the training or validation images of a root, from archives or folders, whichever exist."""
     if str(root).startswith(HUB):
-        return HubImages(str(root).removeprefix(HUB), names, num_classes)
+        return HubDataset(str(root).removeprefix(HUB), names, num_classes)
     _check_root(root)
     part = find_part(root, names)
-    return FolderImages(part) if isinstance(part, Path) else TarImages(part, num_classes)
+    return FolderImages(part) if isinstance(part, Path) else TarDataset(part, num_classes)
 
 
 def _check_root(root: Path) -> None:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from torch.utils.data import DataLoader
 
 from roadmap.errors import DataError, RoadmapError, WorkerLostError, WorkerMemoryError, first_line
-from roadmap.machine import CRASHES, MemoryKills, name_signal
+from roadmap.system.machine import CRASHES, MemoryKills, name_signal
 
 LESS = "Fewer workers by hardware.workers=N need less, and 0 reads in this process"
 NO_MEMORY = (  # raised by torch and Python in a worker

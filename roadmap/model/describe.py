@@ -17,7 +17,7 @@ ACTIVATIONS = {Activation.relu: "ReLU", Activation.gelu: "GELU"}
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """One line of a description, cell by cell."""
 
     place: str = ""
@@ -30,15 +30,15 @@ class Row:
 
 
 WIDTHS = {"place": 17, "kernel": 10, "channels": 16, "stride": 8, "groups": 16, "bias": 6, "then": 0}
-HEADER = Row("", "kernel", "   in -> out", "stride", "groups", "bias", "followed by")
+HEADER = LayerRow("", "kernel", "   in -> out", "stride", "groups", "bias", "followed by")
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerGroup:
     """One block, or several equal consecutive blocks."""
 
     label: str
-    rows: tuple[Row, ...]
+    rows: tuple[LayerRow, ...]
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Section:
 
     name: str
     title: str
-    layers: tuple[Row, ...]  # of stem and head; of a stage, the downsampling before its blocks
-    blocks: tuple[Group, ...] = ()
+    layers: tuple[LayerRow, ...]  # of stem and head; of a stage, the downsampling before its blocks
+    blocks: tuple[LayerGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Line:
     """A printed line: mark `-` if only in the old plan, `+` if only in the new one, a space if in both."""
 
     mark: str
-    row: Row
+    row: LayerRow
     is_title: bool = False
     changed: frozenset[str] = frozenset()  # cells that differ from the line's counterpart
 
@@ -81,9 +81,9 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
         downsample = _placed("  downsampling", _describe_layers(stage.downsample))
         sections.append(Section(f"stage {number}", title, downsample, tuple(_describe_blocks(stage.blocks))))
     head = (
-        Row(kernel="global average pooling"),
+        LayerRow(kernel="global average pooling"),
         *_describe_layers(plan.head_norm),
-        Row(kernel="linear", channels=_arrow(plan.features, plan.num_classes), bias="yes"),
+        LayerRow(kernel="linear", channels=_arrow(plan.features, plan.num_classes), bias="yes"),
     )
     return (*sections, Section("head", f"head: {plan.num_classes} classes", head))
 
@@ -118,9 +118,9 @@ def compare_lines(before: Sequence[Section], after: Sequence[Section]) -> list[L
     lines: list[Line] = []
     for old, new in zip(before, after, strict=True):
         if old == new:
-            lines.append(Line(" ", Row(f"{new.title} (unchanged)"), is_title=True))
+            lines.append(Line(" ", LayerRow(f"{new.title} (unchanged)"), is_title=True))
             continue
-        lines += _compare_rows([Row(old.title)], [Row(new.title)], is_title=True)
+        lines += _compare_rows([LayerRow(old.title)], [LayerRow(new.title)], is_title=True)
         lines += _compare_rows(old.layers, new.layers)
         pairs = list(zip_longest(reversed(old.blocks), reversed(new.blocks)))
         for old_block, new_block in reversed(pairs):
@@ -129,16 +129,16 @@ def compare_lines(before: Sequence[Section], after: Sequence[Section]) -> list[L
 
 
 def _section_lines(section: Section, mark: str) -> Iterator[Line]:
-    yield Line(mark, Row(section.title), is_title=True)
+    yield Line(mark, LayerRow(section.title), is_title=True)
     for rows in (section.layers, *map(_labelled, section.blocks)):
         yield from (Line(mark, row) for row in rows)
 
 
-def _labelled(group: Group | None) -> tuple[Row, ...]:
-    return () if group is None else (Row(group.label), *group.rows)
+def _labelled(group: LayerGroup | None) -> tuple[LayerRow, ...]:
+    return () if group is None else (LayerRow(group.label), *group.rows)
 
 
-def _compare_rows(old: Sequence[Row], new: Sequence[Row], is_title: bool = False) -> list[Line]:
+def _compare_rows(old: Sequence[LayerRow], new: Sequence[LayerRow], is_title: bool = False) -> list[Line]:
     lines = []
     for tag, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if tag == "equal":
@@ -152,51 +152,51 @@ def _compare_rows(old: Sequence[Row], new: Sequence[Row], is_title: bool = False
     return lines
 
 
-def _changed_cells(old: Row, new: Row) -> frozenset[str]:
+def _changed_cells(old: LayerRow, new: LayerRow) -> frozenset[str]:
     return frozenset(name for name in WIDTHS if getattr(old, name) != getattr(new, name))
 
 
-def _describe_blocks(blocks: Sequence[BlockPlan]) -> Iterator[Group]:
+def _describe_blocks(blocks: Sequence[BlockPlan]) -> Iterator[LayerGroup]:
     """Group consecutive blocks that are equal except for stochastic depth, which rises from block to block."""
     numbered = enumerate((replace(block, drop_path=0.0) for block in blocks), start=1)
     for block, same in groupby(numbered, key=lambda pair: pair[1]):
         numbers = [number for number, _ in same]
         label = f"  block {numbers[0]}" if len(numbers) == 1 else f"  blocks {numbers[0]} to {numbers[-1]}"
-        yield Group(label, _describe_block(block))
+        yield LayerGroup(label, _describe_block(block))
 
 
-def _describe_block(block: BlockPlan) -> tuple[Row, ...]:
-    shortcut = _describe_layers(block.shortcut) or (Row(kernel="identity"),)
+def _describe_block(block: BlockPlan) -> tuple[LayerRow, ...]:
+    shortcut = _describe_layers(block.shortcut) or (LayerRow(kernel="identity"),)
     after = ", ".join(_name(layer) for layer in block.after) or "nothing"
     return (
         *_describe_layers(block.branch),
         *_placed("    + shortcut", shortcut),
-        Row("    = their sum", then=after),
+        LayerRow("    = their sum", then=after),
     )
 
 
-def _describe_layers(layers: Sequence[Layer]) -> tuple[Row, ...]:
+def _describe_layers(layers: Sequence[Layer]) -> tuple[LayerRow, ...]:
     """Return a row for each convolution and pool, and one for the layers before the first of them."""
-    rows: list[Row] = []
+    rows: list[LayerRow] = []
     for layer in layers:
         match layer:
             case Conv():
                 rows.append(_describe_conv(layer))
             case MaxPool():
-                rows.append(Row(kernel="max 3x3", stride="2"))
+                rows.append(LayerRow(kernel="max 3x3", stride="2"))
             case _ if rows:
                 rows[-1] = replace(rows[-1], then=", ".join(filter(None, [rows[-1].then, _name(layer)])))
             case _:
-                rows.append(Row(then=_name(layer)))
+                rows.append(LayerRow(then=_name(layer)))
     return tuple(rows)
 
 
-def _placed(place: str, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def _placed(place: str, rows: tuple[LayerRow, ...]) -> tuple[LayerRow, ...]:
     return (replace(rows[0], place=place), *rows[1:]) if rows else ()
 
 
-def _describe_conv(conv: Conv) -> Row:
-    return Row(
+def _describe_conv(conv: Conv) -> LayerRow:
+    return LayerRow(
         kernel=f"{'d' if conv.is_depthwise else ''}{conv.kernel}x{conv.kernel}",
         channels=_arrow(conv.in_channels, conv.out_channels),
         stride=str(conv.stride),

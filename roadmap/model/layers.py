@@ -19,9 +19,9 @@ from timm.layers import LayerScale, LayerScale2d
 from torch import Tensor, nn
 
 from roadmap.errors import ConfigError
-from roadmap.model.depthwise import DepthwiseConv2d
-from roadmap.model.norm import LayerNorm, LayerNorm2d
-from roadmap.model.patches import PatchConv2d
+from roadmap.model.ops.depthwise import DepthwiseConv2d
+from roadmap.model.ops.layer_norm import LayerNorm, LayerNorm2d
+from roadmap.model.ops.patchify import PatchConv2d
 from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 

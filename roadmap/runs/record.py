@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.errors import DamagedError
-from roadmap.naming import network_name
+from roadmap.runs.naming import network_name
 
 STATE = "state.json"
 LARGEST = 2**20  # bytes of a state or a summary, which have some thousand

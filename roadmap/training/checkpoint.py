@@ -10,7 +10,7 @@ import torch
 
 from roadmap.errors import RunError
 from roadmap.model.torch_file import UnusableFile, read_torch_file, write_sealed
-from roadmap.runs.files import replace_file
+from roadmap.runs.atomic import replace_file
 
 FORMAT = 2  # version 1 had neither a digest nor this number
 

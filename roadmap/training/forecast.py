@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from roadmap.data.open import EvalData, LoadSpec, TrainData, open_eval, open_train
-from roadmap.data.order import Batch, MicroBatches
-from roadmap.data.pixels import Pixels
-from roadmap.data.sources import Images, open_images
+from roadmap.data.image_io import Pixels
+from roadmap.data.loaders import EvalLoader, LoaderSpec, TrainLoader, open_eval_loader, open_train_loader
+from roadmap.data.sampler import Batch, MicroBatches
+from roadmap.data.sources import LabeledDataset, open_images
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError, Source
 from roadmap.errors import ConfigError, DataError, MeasurementError, first_line
 from roadmap.training.checkpoint import save_checkpoint
-from roadmap.training.hardware import seed_everything
-from roadmap.training.learner import build_learner
-from roadmap.training.profile import NO_LR, SEED, Subject, find_bound, wait
-from roadmap.training.update import Learner, evaluate, train_update
+from roadmap.training.device import seed_everything
+from roadmap.training.profile import NO_LR, SEED, Workload, find_bound, wait
+from roadmap.training.state import build_train_state
+from roadmap.training.step import TrainState, evaluate, train_step
 from roadmap.training.work import CORE_BYTES, CountedBatches, Work, check_work
 
 MIN_SECONDS = 1.0  # of one timing; shorter ones are repeated
@@ -42,7 +42,7 @@ KNOWN_SETS = {
 IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size; the mean is near it
 
 
-class MadeUpImages:
+class SyntheticDataset:
     """Noise in place of missing images, with the same number and size: already decoded, so reading is free."""
 
     def __init__(self, count: int, size: tuple[int, int], num_classes: int):
@@ -64,11 +64,11 @@ class MadeUpImages:
 class OpenData:
     """Batches of one data set under one recipe, shared by all runs that use them."""
 
-    train: TrainData
+    train: TrainLoader
     val_images: int
     updates: Iterator[MicroBatches]  # endless
     val_batches: Iterator[Batch]  # endless
-    in_advance: int  # micro-batches that dataloader workers may have prefetched
+    prefetch_factor: int  # micro-batches that dataloader workers may have prefetched
     seconds: float  # to open it, in each run
     made_up: str | None  # why the images are noise; None for real ones
 
@@ -93,7 +93,7 @@ class Forecast:
         return sum(times * statistics.median(seconds) for times, seconds in parts)
 
 
-def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
+def open_data(data: DataSpec, augment: AugmentSpec, load: LoaderSpec) -> OpenData:
     """Open the batches of a run; with noise of the same number and size if the files are missing.
 
     Raises:
@@ -102,8 +102,8 @@ def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
     """
     started = time.perf_counter()
     train_images, val_images, made_up = find_images(data)
-    train = open_train(train_images, data, augment, load)
-    val = open_eval(val_images, data, augment, load)
+    train = open_train_loader(train_images, data, augment, load)
+    val = open_eval_loader(val_images, data, augment, load)
     if train.updates < 1:
         raise ConfigError(
             f"an update of {load.batch_size * load.accumulation} images is more than the {len(train_images)} "
@@ -115,13 +115,13 @@ def open_data(data: DataSpec, augment: AugmentSpec, load: LoadSpec) -> OpenData:
         val_images=len(val_images),
         updates=itertools.chain.from_iterable(epochs),
         val_batches=_repeat(val),
-        in_advance=train.in_advance,
+        prefetch_factor=train.prefetch_factor,
         seconds=time.perf_counter() - started,
         made_up=made_up,
     )
 
 
-def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
+def find_images(data: DataSpec) -> tuple[LabeledDataset, LabeledDataset, str | None]:
     """Return training and validation images, and why they are synthetic, if they are. CIFAR is not downloaded.
 
     Raises:
@@ -137,51 +137,51 @@ def find_images(data: DataSpec) -> tuple[Images, Images, str | None]:
         train, val, size = counts
         if data.holdout:
             train, val = train - data.holdout, data.holdout
-        noise = [MadeUpImages(count, size, data.num_classes) for count in (train, val)]
+        noise = [SyntheticDataset(count, size, data.num_classes) for count in (train, val)]
         return noise[0], noise[1], first_line(error)
 
 
-def _repeat(batches: EvalData) -> Iterator[Batch]:
+def _repeat(batches: EvalLoader) -> Iterator[Batch]:
     while True:
         yield from batches
 
 
 def forecast(
-    subjects: Sequence[tuple[Subject, OpenData]],
+    workloads: Sequence[tuple[Workload, OpenData]],
     folder: Path,
     rounds: int,
     report: Callable[[str], None] = lambda name: None,
 ) -> list[Forecast]:
     """Time each run in `rounds` rounds; `report` gets each name beforehand. `folder` is for checkpoints."""
     results = [
-        Forecast(data.train.updates, evaluations=1 + (subject.recipe.ema_decay is not None))
-        for subject, data in subjects
+        Forecast(data.train.updates, evaluations=1 + (workload.recipe.ema_decay is not None))
+        for workload, data in workloads
     ]
     for _ in range(rounds):
-        for (subject, data), result in zip(subjects, results, strict=True):
-            report(subject.name)
-            _take_turn(subject, data, folder, result)
+        for (workload, data), result in zip(workloads, results, strict=True):
+            report(workload.name)
+            _take_turn(workload, data, folder, result)
             gc.collect()
-            if subject.device.type != "cpu":
+            if workload.device.type != "cpu":
                 torch.accelerator.empty_cache()
     return results
 
 
-def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast) -> None:
-    bounds = {is_update: find_bound(subject, is_update) for is_update in (True, False)}
+def _take_turn(workload: Workload, data: OpenData, folder: Path, result: Forecast) -> None:
+    bounds = {is_update: find_bound(workload, is_update) for is_update in (True, False)}
     started = time.perf_counter()
     seed_everything(SEED)
-    network = subject.build()
-    learner = build_learner(
-        network, subject.data, subject.recipe, subject.hardware, subject.device, subject.batch_size
+    network = workload.build()
+    train_state = build_train_state(
+        network, workload.data, workload.recipe, workload.hardware, workload.device, workload.batch_size
     )
     built = time.perf_counter() - started
-    for micro_batches in itertools.islice(data.updates, data.in_advance):
+    for micro_batches in itertools.islice(data.updates, data.prefetch_factor):
         list(micro_batches)
 
     def time_updates(count: int) -> float:
-        seconds, work = run_updates(learner, data.updates, count)
-        check_updates(subject, count, work, seconds, bounds[True])
+        seconds, work = run_updates(train_state, data.updates, count)
+        check_updates(workload, count, work, seconds, bounds[True])
         return seconds
 
     first = time_updates(1)
@@ -189,34 +189,34 @@ def _take_turn(subject: Subject, data: OpenData, folder: Path, result: Forecast)
     update = _repeat_until_long(time_updates)
     result.update.append(update)
     result.start.append(built + max(first - update, 0.0))
-    result.evaluation.append(_time_evaluation(subject, learner, data, bounds[False]))
-    result.checkpoint.append(_time_checkpoint(learner, folder))
+    result.evaluation.append(_time_evaluation(workload, train_state, data, bounds[False]))
+    result.checkpoint.append(_time_checkpoint(train_state, folder))
 
 
-def run_updates(learner: Learner, updates: Iterator[MicroBatches], count: int) -> tuple[float, Work]:
+def run_updates(train_state: TrainState, updates: Iterator[MicroBatches], count: int) -> tuple[float, Work]:
     """Seconds of `count` updates, as the trainer makes them, and their work; losses stay on the device."""
-    losses = torch.zeros(count, device=learner.device)
+    losses = torch.zeros(count, device=train_state.device)
     images = 0
-    wait(learner.device)
+    wait(train_state.device)
     started = time.perf_counter()
     for index in range(count):
         batches = CountedBatches(next(updates))
-        losses[index] = train_update(learner, batches, NO_LR)
+        losses[index] = train_step(train_state, batches, NO_LR)
         images += batches.images
-    wait(learner.device)
+    wait(train_state.device)
     seconds = time.perf_counter() - started
     return seconds, Work(images, losses.mean().item() if losses.all() else 0.0)
 
 
-def check_updates(subject: Subject, count: int, work: Work, seconds: float, bound: float) -> None:
+def check_updates(workload: Workload, count: int, work: Work, seconds: float, bound: float) -> None:
     """Raises MeasurementError if the updates did not do their work; skipped images may be missing in a batch."""
-    images = count * subject.recipe.total_batch
-    if subject.data.on_error is OnError.skip:
+    images = count * workload.recipe.total_batch
+    if workload.data.on_error is OnError.skip:
         images = min(images, max(work.images, 1))
-    check_work(f"{subject.name}, {count} updates", work, images, seconds, bound)
+    check_work(f"{workload.name}, {count} updates", work, images, seconds, bound)
 
 
-def _time_evaluation(subject: Subject, learner: Learner, data: OpenData, bound: float) -> float:
+def _time_evaluation(workload: Workload, train_state: TrainState, data: OpenData, bound: float) -> float:
     """Seconds of a pass over all validation images, from as many batches as a timing needs."""
     images = 0
 
@@ -229,38 +229,38 @@ def _time_evaluation(subject: Subject, learner: Learner, data: OpenData, bound: 
     def run(count: int) -> float:
         nonlocal images
         images, started = 0, time.perf_counter()
-        found = evaluate(learner.model, take(count), learner)
+        found = evaluate(train_state.model, take(count), train_state)
         seconds = time.perf_counter() - started
-        check_work(f"{subject.name}, evaluation", Work(found.images, found.loss), images, seconds, bound)
+        check_work(f"{workload.name}, evaluation", Work(found.images, found.loss), images, seconds, bound)
         return seconds
 
-    run(1 + data.in_advance)
+    run(1 + data.prefetch_factor)
     count = FEWEST
     while (seconds := run(count)) < MIN_SECONDS and images < data.val_images:
         count *= 2
     return seconds * data.val_images / images
 
 
-def _time_checkpoint(learner: Learner, folder: Path) -> float:
+def _time_checkpoint(train_state: TrainState, folder: Path) -> float:
     """Return the seconds of a save, including the check of all weights before it."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path, previous = Path(place) / "checkpoint.pt", Path(place) / "previous.pt"
         started = time.perf_counter()
-        assert all(bool(weights.isfinite().all()) for weights in learner.model.parameters())
+        assert all(bool(weights.isfinite().all()) for weights in train_state.model.parameters())
         content = {
-            "model": learner.model.state_dict(),
-            "optimizer": learner.optimizer.state_dict(),
-            "ema": learner.ema.state_dict() if learner.ema is not None else None,
+            "model": train_state.model.state_dict(),
+            "optimizer": train_state.optimizer.state_dict(),
+            "ema": train_state.ema.state_dict() if train_state.ema is not None else None,
         }
         save_checkpoint(path, previous, content)
         seconds = time.perf_counter() - started
-        _check_saved(path, learner, seconds)
+        _check_saved(path, train_state, seconds)
         return seconds
 
 
-def _check_saved(path: Path, learner: Learner, seconds: float) -> None:
+def _check_saved(path: Path, train_state: TrainState, seconds: float) -> None:
     """Raises MeasurementError if a checkpoint is smaller than its weights, or was written faster than memory is."""
-    least = sum(weights.numel() * weights.element_size() for weights in learner.model.parameters())
+    least = sum(weights.numel() * weights.element_size() for weights in train_state.model.parameters())
     size = path.stat().st_size if path.exists() else 0
     if size < least or size > seconds * CORE_BYTES:
         raise MeasurementError(

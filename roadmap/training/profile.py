@@ -1,6 +1,6 @@
 """Speed of inference and training on this device, and the memory that they need.
 
-Times the project's own update (`update.py`) on synthetic images that are already on the device, so that reading and
+Times the project's own update (`step.py`) on synthetic images that are already on the device, so that reading and
 augmenting images has no influence. The networks take turns, round by round, so that a temporarily busy machine
 slows all of them alike; each is built again for its turn and is then alone in memory.
 """
@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
-from roadmap.data.order import Batch
+from roadmap.data.sampler import Batch
 from roadmap.data.spec import DataSpec
 from roadmap.errors import MeasurementError
-from roadmap.machine import count_memory
 from roadmap.model.cost import measure_cost
-from roadmap.training.hardware import is_out_of_memory, seed_everything
-from roadmap.training.learner import build_learner
+from roadmap.system.machine import count_memory
+from roadmap.training.device import is_out_of_memory, seed_everything
 from roadmap.training.spec import HardwareSpec, RecipeSpec
-from roadmap.training.update import Learner, train_update
+from roadmap.training.state import build_train_state
+from roadmap.training.step import TrainState, train_step
 from roadmap.training.work import CountedBatches, Work, check_work, compute_bound
 
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ NO_LR = 0.0  # the update does all its work but leaves the weights unchanged, so
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """A network to measure, and everything that its update needs."""
 
     name: str
@@ -61,7 +61,7 @@ class Measurement:
 
 
 def measure(
-    subjects: Sequence[Subject], rounds: int, report: Callable[[str], None] = lambda name: None
+    workloads: Sequence[Workload], rounds: int, report: Callable[[str], None] = lambda name: None
 ) -> list[Measurement]:
     """Measure each network's memory, then its speed in `rounds` rounds; `report` gets each name beforehand.
 
@@ -72,32 +72,32 @@ def measure(
         ConfigError: the batch can't be made, or an image is too small for a network.
         MeasurementError: a network did not do its work.
     """
-    results = [Measurement() for _ in subjects]
+    results = [Measurement() for _ in workloads]
     gc.freeze()  # so that the collection of a network does not search all of torch each time
     try:
         for number in range(rounds + 1):
-            for subject, result in zip(subjects, results, strict=True):
-                report(subject.name)
+            for workload, result in zip(workloads, results, strict=True):
+                report(workload.name)
                 if not result.out_of_memory:
-                    _take_turn(subject, result, times=number > 0)
+                    _take_turn(workload, result, times=number > 0)
     finally:
         gc.unfreeze()
     return results
 
 
-def _take_turn(subject: Subject, result: Measurement, times: bool) -> None:
+def _take_turn(workload: Workload, result: Measurement, times: bool) -> None:
     try:
         if times:
-            forward, update = measure_rates(subject)
+            forward, update = measure_rates(workload)
             result.forward.append(forward)
             result.update.append(update)
         else:
-            result.peak_memory = measure_peak_memory(subject)
+            result.peak_memory = measure_peak_memory(workload)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         result.out_of_memory = True
-    _free_memory(subject.device)
+    _free_memory(workload.device)
 
 
 def _free_memory(device: torch.device) -> None:
@@ -106,35 +106,35 @@ def _free_memory(device: torch.device) -> None:
         torch.accelerator.empty_cache()
 
 
-def measure_rates(subject: Subject) -> tuple[float, float]:
+def measure_rates(workload: Workload) -> tuple[float, float]:
     """Images a second of the forward pass in evaluation mode, and of whole updates.
 
     Raises:
         MeasurementError: the network did not do its work.
     """
-    learner, batch = _prepare(subject)
-    learner.model.eval()
-    forward = _measure_rate(subject, lambda: _infer(learner, batch), is_update=False)
-    learner.model.train()
-    return forward, _measure_rate(subject, lambda: _update(learner, batch), is_update=True)
+    train_state, batch = _prepare(workload)
+    train_state.model.eval()
+    forward = _measure_rate(workload, lambda: _infer(train_state, batch), is_update=False)
+    train_state.model.train()
+    return forward, _measure_rate(workload, lambda: _update(train_state, batch), is_update=True)
 
 
-def _measure_rate(subject: Subject, run: Callable[[], tuple[int, Tensor]], is_update: bool) -> float:
+def _measure_rate(workload: Workload, run: Callable[[], tuple[int, Tensor]], is_update: bool) -> float:
     """Images a second of a call, which returns how many it took and what came out."""
-    seconds, (images, output) = _time(run, subject.device)
+    seconds, (images, output) = _time(run, workload.device)
     work = Work(images, output.float().abs().mean().item())
-    what = f"{subject.name}, {'update' if is_update else 'forward pass'}"
-    check_work(what, work, subject.batch_size, seconds, find_bound(subject, is_update))
-    return subject.batch_size / seconds
+    what = f"{workload.name}, {'update' if is_update else 'forward pass'}"
+    check_work(what, work, workload.batch_size, seconds, find_bound(workload, is_update))
+    return workload.batch_size / seconds
 
 
-def find_bound(subject: Subject, is_update: bool) -> float:
+def find_bound(workload: Workload, is_update: bool) -> float:
     """Images a second that no device exceeds on this network."""
-    macs = 1e9 * measure_cost(subject.build, subject.data.image_size).gmacs
-    return compute_bound(macs, subject.batch_size, subject.device, subject.hardware.precision, is_update)
+    macs = 1e9 * measure_cost(workload.build, workload.data.image_size).gmacs
+    return compute_bound(macs, workload.batch_size, workload.device, workload.hardware.precision, is_update)
 
 
-def measure_peak_memory(subject: Subject) -> int | None:
+def measure_peak_memory(workload: Workload) -> int | None:
     """Return the peak of bytes in tensors during training, as counted by torch's allocator.
 
     That is weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither
@@ -144,26 +144,26 @@ def measure_peak_memory(subject: Subject) -> int | None:
     Raises:
         MeasurementError: there are fewer bytes than weights and gradients take, so no update was made.
     """
-    device = subject.device
+    device = workload.device
     if device.type == "cpu":
-        peak, least = _peak_of_profile(lambda: _update_twice(subject))
+        peak, least = _peak_of_profile(lambda: _update_twice(workload))
     elif device.type != "cuda":
-        _update_twice(subject)
+        _update_twice(workload)
         return None
     else:
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        least = _update_twice(subject)
+        least = _update_twice(workload)
         peak = torch.cuda.max_memory_allocated(device) - before
     if peak < least:
         raise MeasurementError(
-            f"{subject.name}: a peak of {peak:,} bytes, but weights and gradients alone take {least:,}: no update "
+            f"{workload.name}: a peak of {peak:,} bytes, but weights and gradients alone take {least:,}: no update "
             "was made"
         )
     return peak
 
 
-def find_largest_batch(subject: Subject, limit: int | None = None) -> int | None:
+def find_largest_batch(workload: Workload, limit: int | None = None) -> int | None:
     """Return the most images at once that fit into memory and divide the recipe's total batch evenly.
 
     On a GPU, sizes are tried in steps of about a factor of two, from the run's own size upwards until one runs out
@@ -173,27 +173,27 @@ def find_largest_batch(subject: Subject, limit: int | None = None) -> int | None
     Returns:
         None if not even the smallest size fits, or if the device does not report its memory.
     """
-    sizes = list_batches(subject.recipe)
-    if subject.device.type == "cpu":
-        return _find_by_line(subject, sizes, count_memory() if limit is None else limit)
-    if subject.device.type != "cuda":
+    sizes = list_batches(workload.recipe)
+    if workload.device.type == "cpu":
+        return _find_by_line(workload, sizes, count_memory() if limit is None else limit)
+    if workload.device.type != "cuda":
         return None
-    own = max(bisect_right(sizes, subject.batch_size) - 1, 0)
-    fitting = list(takewhile(lambda size: _fits(subject, size), sizes[own:]))
+    own = max(bisect_right(sizes, workload.batch_size) - 1, 0)
+    fitting = list(takewhile(lambda size: _fits(workload, size), sizes[own:]))
     if fitting:
         return fitting[-1]
-    return next((size for size in reversed(sizes[:own]) if _fits(subject, size)), None)
+    return next((size for size in reversed(sizes[:own]) if _fits(workload, size)), None)
 
 
-def _fits(subject: Subject, batch_size: int) -> bool:
+def _fits(workload: Workload, batch_size: int) -> bool:
     try:
-        measure_peak_memory(replace(subject, batch_size=batch_size))
+        measure_peak_memory(replace(workload, batch_size=batch_size))
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return False
     finally:
-        _free_memory(subject.device)
+        _free_memory(workload.device)
     return True
 
 
@@ -210,9 +210,9 @@ def list_batches(recipe: RecipeSpec) -> list[int]:
     return sizes
 
 
-def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
+def _find_by_line(workload: Workload, sizes: list[int], limit: int) -> int | None:
     small, large = (max(sizes[0], 8), max(2 * sizes[0], 16))
-    low, high = (measure_peak_memory(replace(subject, batch_size=size)) for size in (small, large))
+    low, high = (measure_peak_memory(replace(workload, batch_size=size)) for size in (small, large))
     assert low is not None  # a CPU reports its memory
     assert high is not None
     an_image = max((high - low) / (large - small), 0.0)
@@ -220,15 +220,15 @@ def _find_by_line(subject: Subject, sizes: list[int], limit: int) -> int | None:
     return fitting[-1] if fitting else None
 
 
-def _update_twice(subject: Subject) -> int:
+def _update_twice(workload: Workload) -> int:
     """From building to the second update: the first one only creates the optimizer's state.
 
     Returns the bytes of weights and gradients, which it takes at least.
     """
-    learner, batch = _prepare(subject)
+    train_state, batch = _prepare(workload)
     for _ in range(2):
-        _update(learner, batch)
-    trained = [weights for weights in learner.model.parameters() if weights.requires_grad]
+        _update(train_state, batch)
+    trained = [weights for weights in train_state.model.parameters() if weights.requires_grad]
     return 2 * sum(weights.numel() * weights.element_size() for weights in trained)
 
 
@@ -249,28 +249,30 @@ def _peak_of_profile(run: Callable[[], int]) -> tuple[int, int]:
     return max((record["Total Allocated"] for record in records), default=0) - start, result
 
 
-def _prepare(subject: Subject) -> tuple[Learner, Batch]:
+def _prepare(workload: Workload) -> tuple[TrainState, Batch]:
     """Return the learner, in training mode, and a batch on its device."""
     seed_everything(SEED)
-    data, device = subject.data, subject.device
-    learner = build_learner(subject.build(), data, subject.recipe, subject.hardware, device, subject.batch_size)
-    images = torch.randn(subject.batch_size, 3, data.image_size, data.image_size)
-    labels = torch.randint(data.num_classes, (subject.batch_size,))
-    return learner, learner.place(images, labels)
+    data, device = workload.data, workload.device
+    train_state = build_train_state(
+        workload.build(), data, workload.recipe, workload.hardware, device, workload.batch_size
+    )
+    images = torch.randn(workload.batch_size, 3, data.image_size, data.image_size)
+    labels = torch.randint(data.num_classes, (workload.batch_size,))
+    return train_state, train_state.to_device(images, labels)
 
 
 @torch.inference_mode()
-def _infer(learner: Learner, batch: Batch) -> tuple[int, Tensor]:
+def _infer(train_state: TrainState, batch: Batch) -> tuple[int, Tensor]:
     """The number of images, and their logits."""
-    with learner.autocast():
-        logits: Tensor = learner.model(batch.images)
+    with train_state.autocast():
+        logits: Tensor = train_state.model(batch.images)
     return len(logits), logits
 
 
-def _update(learner: Learner, batch: Batch) -> tuple[int, Tensor]:
+def _update(train_state: TrainState, batch: Batch) -> tuple[int, Tensor]:
     """The number of images that were taken, and their loss."""
     batches = CountedBatches([batch])
-    loss = train_update(learner, batches, NO_LR)
+    loss = train_step(train_state, batches, NO_LR)
     return batches.images, loss
 
 

@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from roadmap.console import Console
+from roadmap.system.console import Console
 
 if TYPE_CHECKING:
     from torch import Tensor

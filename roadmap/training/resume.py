@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roadmap.training.update import Learner
+from roadmap.training.step import TrainState
 
 METRICS = ("epoch", "update", "train_loss", "loss", "top1", "top5", "images_per_s", "seconds")  # of an epoch
 
 
 @dataclass
-class Position:
+class Progress:
     """Progress of a training: the metrics of its finished epochs, and the state of the current epoch."""
 
     history: list[dict[str, Any]]
@@ -28,47 +28,47 @@ class Position:
         return len(self.history)
 
 
-def collect(position: Position, losses: Tensor, network: nn.Module, learner: Learner) -> dict[str, Any]:
+def collect(progress: Progress, losses: Tensor, network: nn.Module, train_state: TrainState) -> dict[str, Any]:
     """Return the content of a checkpoint.
 
     Args:
         losses: of the current epoch's finished updates, averaged over the ranks, on the CPU.
     """
     return {
-        "epochs": position.epoch,
-        "history": position.history,
+        "epochs": progress.epoch,
+        "history": progress.history,
         "losses": losses,
-        "seconds": position.seconds,
+        "seconds": progress.seconds,
         "model": network.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
-        "scaler": learner.scaler.state_dict(),
-        "ema": learner.ema.state_dict() if learner.ema is not None else None,
+        "optimizer": train_state.optimizer.state_dict(),
+        "scaler": train_state.scaler.state_dict(),
+        "ema": train_state.ema.state_dict() if train_state.ema is not None else None,
     }
 
 
-def restore(content: dict[str, Any], position: Position, network: nn.Module, learner: Learner) -> None:
+def restore(content: dict[str, Any], progress: Progress, network: nn.Module, train_state: TrainState) -> None:
     """Load a content that passed `find_misfit` into a training at its start."""
     network.load_state_dict(content["model"])
-    learner.optimizer.load_state_dict(content["optimizer"])
+    train_state.optimizer.load_state_dict(content["optimizer"])
     if content["scaler"]:  # empty if the run did not use fp16 before
-        learner.scaler.load_state_dict(content["scaler"])
-    if learner.ema is not None:
-        learner.ema.load_state_dict(content["ema"])
-    position.history = content["history"]
-    position.update = len(content["losses"])
-    position.losses[: position.update] = content["losses"].to(position.losses.device)
-    position.seconds = content["seconds"]
+        train_state.scaler.load_state_dict(content["scaler"])
+    if train_state.ema is not None:
+        train_state.ema.load_state_dict(content["ema"])
+    progress.history = content["history"]
+    progress.update = len(content["losses"])
+    progress.losses[: progress.update] = content["losses"].to(progress.losses.device)
+    progress.seconds = content["seconds"]
 
 
 def find_misfit(
-    content: Mapping[str, Any], position: Position, epochs: int, network: nn.Module, learner: Learner
+    content: Mapping[str, Any], progress: Progress, epochs: int, network: nn.Module, train_state: TrainState
 ) -> str | None:
     """Return why a content cannot be restored into a training at its start, by the first key; None if it can.
 
     Without this check torch would fail with a traceback, after loading part of the state, or at the next update.
     """
     try:
-        _check(content, position, epochs, network, learner)
+        _check(content, progress, epochs, network, train_state)
     except _MisfitError as error:
         return str(error)
     return None
@@ -78,7 +78,9 @@ class _MisfitError(Exception):
     pass
 
 
-def _check(content: Mapping[str, Any], start: Position, epochs: int, network: nn.Module, learner: Learner) -> None:
+def _check(
+    content: Mapping[str, Any], start: Progress, epochs: int, network: nn.Module, train_state: TrainState
+) -> None:
     for name, kind in {"epochs": int, "history": list, "losses": Tensor, "seconds": Real, "scaler": dict}.items():
         _check_kind(content, name, kind)
     for number, metrics in enumerate(content["history"]):
@@ -91,12 +93,12 @@ def _check(content: Mapping[str, Any], start: Position, epochs: int, network: nn
     if losses.ndim != 1 or len(losses) > updates or not losses.is_floating_point():
         raise _MisfitError(f"losses is {_describe(losses)}, expected those of at most {updates} updates")
     _check_state(content, "model", network.state_dict())
-    if learner.ema is None and content.get("ema") is not None:
+    if train_state.ema is None and content.get("ema") is not None:
         raise _MisfitError("it has averaged weights")
-    if learner.ema is not None:
-        _check_state(content, "ema", learner.ema.state_dict())
-    _check_optimizer(content, learner.optimizer)
-    for name in learner.scaler.state_dict() if content["scaler"] else ():
+    if train_state.ema is not None:
+        _check_state(content, "ema", train_state.ema.state_dict())
+    _check_optimizer(content, train_state.optimizer)
+    for name in train_state.scaler.state_dict() if content["scaler"] else ():
         _check_kind(content["scaler"], name, Real, "scaler.")
 
 

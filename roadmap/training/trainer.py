@@ -8,26 +8,26 @@ import numpy as np
 import torch
 from torch import nn
 
+from roadmap.data.checked import LabeledDataset
 from roadmap.data.classes import Classes
-from roadmap.data.open import LoadSpec, open_eval, open_train
-from roadmap.data.order import Batch, Share
-from roadmap.data.reading import Images
+from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.record import DataRecord, describe_changes, describe_replaced, record_data
+from roadmap.data.sampler import Batch, Shard
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec
 from roadmap.data.worker_ends import explain_worker_ends
 from roadmap.errors import ChangedDataError, ConfigError, DataError, TrainingError
-from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers import RunLogger
+from roadmap.runs.run_dir import RunDir
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
-from roadmap.training.group import ALONE, Group
-from roadmap.training.learner import build_learner
+from roadmap.training.distributed import ALONE, ProcessGroup
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
-from roadmap.training.resume import Position, collect, find_misfit, restore
+from roadmap.training.resume import Progress, collect, find_misfit, restore
+from roadmap.training.signals import StopSignals
 from roadmap.training.spec import HardwareSpec, RecipeSpec, plan_accumulation
-from roadmap.training.stop import StopSignals
-from roadmap.training.update import evaluate, train_update
+from roadmap.training.state import build_train_state
+from roadmap.training.step import evaluate, train_step
 
 FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
 
@@ -53,28 +53,30 @@ class Trainer:
         hardware: HardwareSpec,
         device: torch.device,
         seed: int,
-        group: Group = ALONE,
+        group: ProcessGroup = ALONE,
         classes: Classes | None = None,
     ):
         self.data = data
         self.recipe = recipe
         self.group = group
         self.save_every = 60 * hardware.checkpoint_minutes  # seconds
-        place = group.place
-        batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch, place.size)
-        share = Share(place.rank, place.size)
-        self.load = LoadSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, share)
+        dist_info = group.dist_info
+        batch_size, accumulation = plan_accumulation(
+            recipe.total_batch, hardware.per_device_batch, dist_info.world_size
+        )
+        shard = Shard(dist_info.rank, dist_info.world_size)
+        self.load = LoaderSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, shard)
         self._open_images()
         if classes is not None:
             self._follow(classes)
         self.network = network
         self._last_saved = "is none: nothing was saved yet"
-        self.learner = build_learner(network, data, recipe, hardware, device, batch_size, group)
+        self.train_state = build_train_state(network, data, recipe, hardware, device, batch_size, group)
 
     def _open_images(self, classes: Classes | None = None) -> None:
         self.images = train, val = open_images(self.data, recorded=classes)
-        self.train_batches = open_train(train, self.data, self.recipe.augment, self.load)
-        self.val_batches = open_eval(val, self.data, self.recipe.augment, self.load)
+        self.train_batches = open_train_loader(train, self.data, self.recipe.augment, self.load)
+        self.val_batches = open_eval_loader(val, self.data, self.recipe.augment, self.load)
         self.record = record_data(train, val, (self.train_batches.total, self.val_batches.total))
 
     def _follow(self, classes: Classes) -> None:
@@ -84,9 +86,9 @@ class Trainer:
 
     def fit(
         self,
-        run: RunFolder,
+        run: RunDir,
         logger: RunLogger,
-        progress: ProgressDisplay,
+        display: ProgressDisplay,
         signals: StopSignals,
         warn: Callable[[str], None],
     ) -> dict[str, Any]:
@@ -96,86 +98,84 @@ class Trainer:
             TrainingError: a loss or a weight is not finite; names the epoch and the update.
             Interrupted: a signal requested it; everything is saved up to the last update.
         """
-        position = self.position
-        with progress, signals.held(), explain_worker_ends():
-            while position.epoch < self.recipe.epochs:
-                self._train_epoch(position, run, signals, progress)
-                metrics = self._close_epoch(position, run, signals)
-                if self.group.place.is_first:
+        progress = self.progress
+        with display, signals.held(), explain_worker_ends():
+            while progress.epoch < self.recipe.epochs:
+                self._train_epoch(progress, run, signals, display)
+                metrics = self._close_epoch(progress, run, signals)
+                if self.group.dist_info.is_main_process:
                     run.log(metrics)
                     logger.log(metrics)
-                    progress.epoch(metrics)
-                position = Position([*position.history, metrics], torch.zeros_like(position.losses))
-                self._save(position, run)
-                if self.group.any([signals.received is not None])[0]:
+                    display.epoch(metrics)
+                progress = Progress([*progress.history, metrics], torch.zeros_like(progress.losses))
+                self._save(progress, run)
+                if self.group.any_rank([signals.received is not None])[0]:
                     raise signals.stop()
-        for skipped in (images.skipped(self.group.highest) for images in self.images):
+        for skipped in (images.skipped(self.group.all_reduce_max) for images in self.images):
             if skipped.names:
                 warn(str(skipped))
-        return summarize(position.history)
+        return summarize(progress.history)
 
-    def _train_epoch(
-        self, position: Position, run: RunFolder, signals: StopSignals, progress: ProgressDisplay
-    ) -> None:
-        updates, epoch = self.train_batches.updates, position.epoch
-        before, saved = position.seconds, time.perf_counter()
+    def _train_epoch(self, progress: Progress, run: RunDir, signals: StopSignals, display: ProgressDisplay) -> None:
+        updates, epoch = self.train_batches.updates, progress.epoch
+        before, saved = progress.seconds, time.perf_counter()
         started = saved
-        for micro_batches in self.train_batches.epoch(epoch, position.update):
-            number = epoch * updates + position.update
+        for micro_batches in self.train_batches.epoch(epoch, progress.update):
+            number = epoch * updates + progress.update
             lr = learning_rate(self.recipe, number, updates)
-            position.losses[position.update] = loss = train_update(self.learner, micro_batches, lr)
-            position.update += 1
-            position.seconds = before + time.perf_counter() - started
-            if position.update % FINITE_CHECK_EVERY == 0:
-                self._check_finite(position)
-            progress.update(number + 1, loss, lr)
-            is_due = time.perf_counter() - saved >= self.save_every and position.update < updates
-            is_due, is_asked = self.group.any([is_due, signals.received is not None])
+            progress.losses[progress.update] = loss = train_step(self.train_state, micro_batches, lr)
+            progress.update += 1
+            progress.seconds = before + time.perf_counter() - started
+            if progress.update % FINITE_CHECK_EVERY == 0:
+                self._check_finite(progress)
+            display.update(number + 1, loss, lr)
+            is_due = time.perf_counter() - saved >= self.save_every and progress.update < updates
+            is_due, is_asked = self.group.any_rank([is_due, signals.received is not None])
             if is_due or is_asked:
-                self._save(position, run)
+                self._save(progress, run)
                 saved = time.perf_counter()
             if is_asked:
                 raise signals.stop()
-        self._check_finite(position)
-        position.seconds = before + time.perf_counter() - started
+        self._check_finite(progress)
+        progress.seconds = before + time.perf_counter() - started
 
-    def _close_epoch(self, position: Position, run: RunFolder, signals: StopSignals) -> dict[str, Any]:
+    def _close_epoch(self, progress: Progress, run: RunDir, signals: StopSignals) -> dict[str, Any]:
         """Evaluate an epoch whose updates are done, and return its metrics."""
         started = time.perf_counter()
-        batches = StoppableBatches(self.val_batches, lambda: self._stop(position, run, signals))
-        validation = evaluate(self.network, batches, self.learner)
-        ema = self.learner.ema
-        ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, batches, self.learner).top1}
-        updates = len(position.losses)
-        number = (position.epoch + 1) * updates
+        batches = StoppableBatches(self.val_batches, lambda: self._stop(progress, run, signals))
+        validation = evaluate(self.network, batches, self.train_state)
+        ema = self.train_state.ema
+        ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, batches, self.train_state).top1}
+        updates = len(progress.losses)
+        number = (progress.epoch + 1) * updates
         return {
-            "epoch": position.epoch + 1,
+            "epoch": progress.epoch + 1,
             "update": number,
             "lr": learning_rate(self.recipe, number - 1, updates),
-            "train_loss": self.group.mean(position.losses).mean().item(),
+            "train_loss": self.group.all_reduce_mean(progress.losses).mean().item(),
             "loss": validation.loss,
             "top1": validation.top1,
             "top5": validation.top5,
             **ema_top1,
-            "images_per_s": updates * self.recipe.total_batch / position.seconds,
-            "seconds": position.seconds + time.perf_counter() - started,
+            "images_per_s": updates * self.recipe.total_batch / progress.seconds,
+            "seconds": progress.seconds + time.perf_counter() - started,
         }
 
-    def _stop(self, position: Position, run: RunFolder, signals: StopSignals) -> None:
+    def _stop(self, progress: Progress, run: RunDir, signals: StopSignals) -> None:
         """Stop an evaluation if a signal arrived; ranks of a group evaluate to the end, together."""
-        if signals.received is not None and self.group.place.size == 1:
-            self._save(position, run)
+        if signals.received is not None and self.group.dist_info.world_size == 1:
+            self._save(progress, run)
             raise signals.stop()
 
-    def _check_finite(self, position: Position) -> None:
-        losses = self.group.mean(position.losses)
+    def _check_finite(self, progress: Progress) -> None:
+        losses = self.group.all_reduce_mean(progress.losses)
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
-            self._raise_not_finite(f"the loss is not finite: {losses[bad[0]].item()}", position, int(bad[0]))
+            self._raise_not_finite(f"the loss is not finite: {losses[bad[0]].item()}", progress, int(bad[0]))
 
-    def _raise_not_finite(self, what: str, position: Position, update: int) -> None:
-        updates = len(position.losses)
-        number = position.epoch * updates + update
+    def _raise_not_finite(self, what: str, progress: Progress, update: int) -> None:
+        updates = len(progress.losses)
+        number = progress.epoch * updates + update
         lr = learning_rate(self.recipe, number, updates)
         raise TrainingError(
             f"{what} in epoch {number // updates + 1}, update {number + 1}, at learning rate {lr:.2e}. A lower "
@@ -183,23 +183,23 @@ class Trainer:
             f"{self._last_saved}"
         )
 
-    def _save(self, position: Position, run: RunFolder) -> None:
+    def _save(self, progress: Progress, run: RunDir) -> None:
         """Write the checkpoint. Raises TrainingError if a weight is not finite."""
-        losses = self.group.mean(position.losses)[: position.update].cpu()
-        if not all(map(_is_finite, (self.network, self.learner.ema))):
-            self._raise_not_finite("a weight is not finite", position, position.update - 1)
-        self._last_saved = _describe_position(position, run)
-        if not self.group.place.is_first:
+        losses = self.group.all_reduce_mean(progress.losses)[: progress.update].cpu()
+        if not all(map(_is_finite, (self.network, self.train_state.ema))):
+            self._raise_not_finite("a weight is not finite", progress, progress.update - 1)
+        self._last_saved = _describe_progress(progress, run)
+        if not self.group.dist_info.is_main_process:
             return
         run.check_held()
         content = {
             "config_hash": run.config_hash,
             **self.record.to_content(),
-            **collect(position, losses, self.network, self.learner),
+            **collect(progress, losses, self.network, self.train_state),
         }
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
-    def resume(self, run: RunFolder, warn: Callable[[str], None]) -> None:
+    def resume(self, run: RunDir, warn: Callable[[str], None]) -> None:
         """Set the training to the run's checkpoint, or to the start if there is none.
 
         Raises:
@@ -207,32 +207,32 @@ class Trainer:
             ConfigError: an update has more images than there are.
             RunError: there are checkpoints, but none is usable.
         """
-        if self.group.first(self.record) != self.record:
+        if self.group.broadcast(self.record) != self.record:
             raise DataError(
-                f"process {self.group.place.rank} finds other images in {self.data.root} than the first"
+                f"process {self.group.dist_info.rank} finds other images in {self.data.root} than the first"
             )
-        position = Position([], torch.zeros(self.train_batches.updates, device=self.learner.device))
+        progress = Progress([], torch.zeros(self.train_batches.updates, device=self.train_state.device))
         checkpoint, warning = load_checkpoint(
             run.checkpoint,
             run.previous_checkpoint,
             run.config_hash,
-            lambda content: self._find_misfit(content, position, run, warn),
+            lambda content: self._find_misfit(content, progress, run, warn),
         )
         _check_updates(self.images[0], self.recipe)
         if warning:
             warn(warning)
         if checkpoint is not None:
-            restore(checkpoint, position, self.network, self.learner)
-        self._last_saved = _describe_position(position, run)
-        self.group.first(None)  # so that nobody writes before all ranks have read
-        if self.group.place.is_first:
+            restore(checkpoint, progress, self.network, self.train_state)
+        self._last_saved = _describe_progress(progress, run)
+        self.group.broadcast(None)  # so that nobody writes before all ranks have read
+        if self.group.dist_info.is_main_process:
             if warning:
                 set_aside(run.checkpoint, run.damaged_checkpoint)
-            run.restore_metrics(position.history)
-        self.position = position
+            run.restore_metrics(progress.history)
+        self.progress = progress
 
     def _find_misfit(
-        self, content: dict[str, Any], position: Position, run: RunFolder, warn: Callable[[str], None]
+        self, content: dict[str, Any], progress: Progress, run: RunDir, warn: Callable[[str], None]
     ) -> str | None:
         try:
             record = DataRecord.from_content(content)
@@ -241,9 +241,9 @@ class Trainer:
         if record is not None:
             self._check_data(record, run, warn)
         _check_updates(self.images[0], self.recipe)
-        return find_misfit(content, position, self.recipe.epochs, self.network, self.learner)
+        return find_misfit(content, progress, self.recipe.epochs, self.network, self.train_state)
 
-    def _check_data(self, record: DataRecord, run: RunFolder, warn: Callable[[str], None]) -> None:
+    def _check_data(self, record: DataRecord, run: RunDir, warn: Callable[[str], None]) -> None:
         self._follow(Classes(record.classes, str(run.checkpoint)))
         if changes := describe_changes(record, self.record):
             raise ChangedDataError(
@@ -268,11 +268,11 @@ class StoppableBatches:
             yield batch
 
 
-def _describe_position(position: Position, run: RunFolder) -> str:
-    if position.epoch == position.update == 0:
+def _describe_progress(progress: Progress, run: RunDir) -> str:
+    if progress.epoch == progress.update == 0:
         return "is none: nothing was saved yet"
-    within = f" and {position.update} updates" if position.update else ""
-    return f"{run.checkpoint} has {position.epoch} epochs{within} behind it"
+    within = f" and {progress.update} updates" if progress.update else ""
+    return f"{run.checkpoint} has {progress.epoch} epochs{within} behind it"
 
 
 def _is_finite(network: nn.Module | None) -> bool:
@@ -297,7 +297,7 @@ def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _check_updates(images: Images, recipe: RecipeSpec) -> None:
+def _check_updates(images: LabeledDataset, recipe: RecipeSpec) -> None:
     if len(images) < recipe.total_batch:
         raise ConfigError(
             f"recipe.total_batch={recipe.total_batch} is more than the {len(images)} training images: "

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from roadmap.data.order import Batch, MicroBatches
+from roadmap.data.sampler import Batch, MicroBatches
 from roadmap.errors import MeasurementError
-from roadmap.machine import count_cores
+from roadmap.system.machine import count_cores
 from roadmap.training.spec import Precision
 
 CLOCK = 6e9  # cycles/s; no core of a CPU is above it

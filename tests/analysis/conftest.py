@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.paper import paper_rows
+from roadmap.config.paper import paper_rows
 
 WriteRun = Callable[..., Path]
 

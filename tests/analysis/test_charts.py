@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadmap.analysis.changes import Judged, judge
-from roadmap.analysis.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
-from roadmap.analysis.costs import cost_chart, pareto_front
-from roadmap.analysis.effect_chart import effect_chart
-from roadmap.analysis.learning import Curve, Record, curve_payload, pool_records, read_metrics, thin
+from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_metrics, thin
+from roadmap.analysis.report.ablation_chart import effect_chart
+from roadmap.analysis.report.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
+from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
 from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.significance import RowStats, compute_row_stats
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
-DRAW: list[Callable[[list[Judged], bool], Chart | None]] = [
+DRAW: list[Callable[[list[RowStats], bool], Chart | None]] = [
     roadmap_chart,
     waterfall_chart,
     cost_chart,
@@ -27,14 +27,14 @@ DRAW: list[Callable[[list[Judged], bool], Chart | None]] = [
 ]
 
 
-def judged(tmp_path: Path) -> list[Judged]:
-    return judge(aggregate(read_runs(tmp_path / "trial")))
+def row_stats(tmp_path: Path) -> list[RowStats]:
+    return compute_row_stats(aggregate(read_runs(tmp_path / "trial")))
 
 
 @pytest.mark.parametrize("draw", DRAW, ids=lambda draw: draw.__name__)
 def test_plotly_knows_every_word_of_a_chart(tmp_path: Path, write_paper_runs: Write, draw: Any) -> None:
     write_paper_runs(seeds=2)
-    chart = draw(judged(tmp_path), False)
+    chart = draw(row_stats(tmp_path), False)
     go.Figure(chart.data, chart.layout)  # raises for an unknown property or an invalid value
     for options in chart.menus.values():
         for option in options:
@@ -46,7 +46,7 @@ def test_plotly_knows_every_word_of_a_chart(tmp_path: Path, write_paper_runs: Wr
 
 def test_bars_end_at_the_mean_and_variants_are_hatched(tmp_path: Path, write_paper_runs: Write) -> None:
     write_paper_runs(seeds=2)
-    rows = judged(tmp_path)
+    rows = row_stats(tmp_path)
     bars, seeds, paper = roadmap_chart(rows, False).data
     assert [bars["base"] + x for x in bars["x"]] == pytest.approx(
         [one.estimate.mean for one in rows if one.estimate]
@@ -60,7 +60,7 @@ def test_what_has_no_result_is_named_in_its_place(tmp_path: Path, write_run: Wri
     for step in ("step0_resnet", "step2_patchify"):
         write_run(step)
     write_run("step1_stage_ratio", state="pending")
-    (missing,) = [one for one in roadmap_chart(judged(tmp_path), False).layout["annotations"] if one["y"] == 1]
+    (missing,) = [one for one in roadmap_chart(row_stats(tmp_path), False).layout["annotations"] if one["y"] == 1]
     assert missing["text"] == "no finished run (1 unfinished)"
 
 
@@ -69,7 +69,7 @@ def test_the_waterfall_leads_from_each_mean_to_the_next(tmp_path: Path, write_ru
         for seed, top1 in enumerate(values):
             write_run(step, seed, top1)
     write_run("step2_patchify", 0, 81.0)
-    chart = waterfall_chart(judged(tmp_path), False)
+    chart = waterfall_chart(row_stats(tmp_path), False)
     assert chart is not None
     gain, undecided = chart.data
     assert (gain["name"], gain["base"], gain["x"]) == ("gain", [pytest.approx(80.2)], [pytest.approx(2.0)])
@@ -84,7 +84,7 @@ def test_no_name_becomes_markup(tmp_path: Path, write_run: Write) -> None:
         write_run(step, label=hostile)
     write_run("step7_kernel", variant={"kernel_size": "9", "norm": "<img src=x>"}, label=hostile)
     write_run("step7_kernel", variant={"kernel_size": "5"}, label=hostile)
-    rows = judged(tmp_path)
+    rows = row_stats(tmp_path)
     curves = [{"top1": Curve([1], [1.0], [1.0], [1.0])} for _ in rows]
     payload = curve_payload(rows, curves, [1] * len(rows))
     assert payload is not None
@@ -117,7 +117,7 @@ def test_networks_that_are_faster_count_as_cheaper(tmp_path: Path, write_run: Wr
     write_run("step0_resnet", top1=80.0, images_per_s=100.0, gmacs=1.0)
     write_run("step1_stage_ratio", top1=82.0, images_per_s=50.0, gmacs=2.0)
     write_run("step2_patchify", top1=79.0, images_per_s=70.0, gmacs=1.5)
-    chart = cost_chart(judged(tmp_path), False)
+    chart = cost_chart(row_stats(tmp_path), False)
     assert chart is not None
     by_cost = {option.label: option.data["x"][0] for option in chart.menus["cost"]}
     assert by_cost["GMACs an image"] == [1.0, 2.0]
@@ -126,7 +126,7 @@ def test_networks_that_are_faster_count_as_cheaper(tmp_path: Path, write_run: Wr
 
 def test_many_variants_are_named_by_pointing_at_them_alone(tmp_path: Path, write_run: Write) -> None:
     def names() -> list[str]:
-        chart = cost_chart(judged(tmp_path), False)
+        chart = cost_chart(row_stats(tmp_path), False)
         assert chart is not None
         return [name.strip() for name in chart.data[1]["text"] if name]
 
@@ -181,10 +181,10 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     for seed in range(2):
         write_run("step11_layernorm", seed, 85.0 + seed)
         write_run("step12_downsample", seed, 86.0 + seed)
-    assert effect_chart([one.row for one in judged(tmp_path)], False) is None
+    assert effect_chart([one.row for one in row_stats(tmp_path)], False) is None
     for seed in range(2):
         write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
-    chart = effect_chart([one.row for one in judged(tmp_path)], False)
+    chart = effect_chart([one.row for one in row_stats(tmp_path)], False)
     assert chart is not None
     go.Figure(chart.data, chart.layout)
     assert chart.layout["yaxis"]["ticktext"] == ["norm ", "downsample "]

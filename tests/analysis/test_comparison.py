@@ -14,8 +14,8 @@ from roadmap.analysis.comparison import (
     to_markdown,
     write_candidates,
 )
-from roadmap.analysis.run import Run
-from roadmap.analysis.setting_figure import draw_setting
+from roadmap.analysis.figures.hyperparameter import draw_setting
+from roadmap.analysis.run_table import Run
 from roadmap.errors import RunError
 
 RUN = Run(Path("x"), "step0_resnet", 0, "ResNet", {}, None, 0, "done", None, "x", "micro", "digits", "short")

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from roadmap.analysis.diagrams import Network, draw_network
+from roadmap.analysis.report.diagrams import Sections, draw_network
 from roadmap.config import plan_runs
 from roadmap.model.describe import describe_network
 from roadmap.model.plan import plan_network
 
 
-def network(step: str, *words: str) -> Network:
+def network(step: str, *words: str) -> Sections:
     (run,) = plan_runs([f"+roadmap={step}", "setting=paper", *words], is_sweep=False)
     return describe_network(plan_network(run.config.model, run.config.regime), run.config.data.image_size)
 

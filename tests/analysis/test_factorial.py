@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
-from roadmap.analysis.effect_chart import factorial_chart
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects, read_grid
+from roadmap.analysis.report.ablation_chart import factorial_chart
 from roadmap.analysis.results import aggregate, read_runs
-from roadmap.choices import STEPS, factorial, levels_of, name_of
+from roadmap.config.steps import STEPS, factorial, levels_of, name_of
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py

@@ -12,9 +12,9 @@ from typing import Any
 import matplotlib
 import pytest
 
-from roadmap import terminal
-from roadmap.analysis import curve
-from roadmap.analysis.curve import draw_curve
+from roadmap.analysis import draw as curve
+from roadmap.analysis.draw import draw_curve
+from roadmap.cli import console as terminal
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -74,7 +74,7 @@ def test_figures_are_drawn_with_any_backend_and_rc_file(
     write_run("step0_resnet")
     (tmp_path / "matplotlibrc").write_bytes(rc)
     program = (
-        "import os, sys; from pathlib import Path; from roadmap.analysis.figures import draw_roadmap; "
+        "import os, sys; from pathlib import Path; from roadmap.analysis.figures.roadmap import draw_roadmap; "
         "from roadmap.analysis.results import aggregate, read_runs; "
         "draw_roadmap(aggregate(read_runs(Path(sys.argv[1]))), Path(sys.argv[1]) / 'figure'); "
         "print(os.environ.get('MPLBACKEND'))"

@@ -7,8 +7,8 @@ import pytest
 
 from roadmap.analysis.comparison import Candidate, make_candidate
 from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
-from roadmap.analysis.run import DONE, Run
-from roadmap.analysis.statistics import Spread, critical_value
+from roadmap.analysis.run_table import DONE, Run
+from roadmap.analysis.stats import PooledStd, critical_value
 from roadmap.errors import RunError
 
 FIRST, LAST = "step1_stage_ratio", "step12_downsample"
@@ -32,7 +32,7 @@ def test_gaps_and_effects_by_hand() -> None:
     """With a standard deviation s, a gap of n seeds has the error s sqrt(2/n), an effect s sqrt(2/n + 2/m)."""
     base = experiment("base", **{FIRST: [70.0, 71.0, 72.0], LAST: [61.0, 62.0, 63.0]})
     longer = experiment("longer", **{FIRST: [78.0], LAST: [73.0]})
-    gaps = find_gaps([base, longer], FIRST, LAST, Spread(0.83, 52))
+    gaps = find_gaps([base, longer], FIRST, LAST, PooledStd(0.83, 52))
     t = critical_value(52)
     assert [one.difference.mean for one in gaps] == [pytest.approx(-9.0), pytest.approx(-5.0)]
     reach = [one.difference.interval.high - one.difference.mean for one in gaps if one.difference.interval]
@@ -50,8 +50,8 @@ def test_gaps_and_effects_by_hand() -> None:
 def test_effects_are_corrected_over_all_settings() -> None:
     base = experiment("base", **{FIRST: [70.0], LAST: [60.0]})
     others = [experiment(f"s{k}", **{FIRST: [70.0], LAST: [60.0 + k]}) for k in (2, 3)]
-    alone = find_gaps([base, others[1]], FIRST, LAST, Spread(0.8, 50))[1]
-    both = find_gaps([base, *others], FIRST, LAST, Spread(0.8, 50))
+    alone = find_gaps([base, others[1]], FIRST, LAST, PooledStd(0.8, 50))[1]
+    both = find_gaps([base, *others], FIRST, LAST, PooledStd(0.8, 50))
     assert alone.p is not None
     assert both[2].p == pytest.approx(2 * alone.p)
 
@@ -74,7 +74,7 @@ def test_intervals_cover_a_gap_in_simulated_experiments() -> None:
         ]
         spread = pool_experiments(candidates)
         assert spread is not None
-        assert spread.freedom == 4  # (2 networks - 1) x (3 seeds - 1) of each experiment
+        assert spread.dof == 4  # (2 networks - 1) x (3 seeds - 1) of each experiment
         effect = find_gaps(candidates, FIRST, LAST, spread)[1].effect
         assert effect is not None
         assert effect.interval is not None
@@ -92,7 +92,7 @@ def test_one_seed_has_a_gap_without_an_interval() -> None:
 
 def test_only_seeds_of_both_networks_count() -> None:
     candidate = experiment("a", **{FIRST: [70.0, 80.0], LAST: [61.0]})
-    (gap,) = find_gaps([candidate], FIRST, LAST, Spread(0.8, 50))
+    (gap,) = find_gaps([candidate], FIRST, LAST, PooledStd(0.8, 50))
     assert (gap.difference.mean, gap.difference.n) == (pytest.approx(-9.0), (1, 1))
     with pytest.raises(
         RunError, match="none of these experiments has finished runs of step1_stage_ratio and step9"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from roadmap.analysis.results import Row
-from roadmap.paper import match_paper_row
+from roadmap.config.paper import match_paper_row
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,19 @@ from statistics import fmean
 
 import pytest
 
-from roadmap.analysis.agreement import find_agreement
-from roadmap.analysis.attribution import decide
-from roadmap.analysis.changes import judge, pool_rows
+from roadmap.analysis.ablation import mark_significant
+from roadmap.analysis.ablation_table import find_ablation, markdown_effects
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
-from roadmap.analysis.effect_table import find_worth, markdown_effects
-from roadmap.analysis.folders import read_runs
-from roadmap.analysis.learning import runs_of
+from roadmap.analysis.curves import runs_of
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.report.commands import training_commands
+from roadmap.analysis.reproduction import find_agreement
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.run import DONE
-from roadmap.analysis.setup import training_commands
-from roadmap.analysis.statistics import Difference
+from roadmap.analysis.run_table import DONE
+from roadmap.analysis.significance import compute_row_stats, pool_rows
+from roadmap.analysis.stats import Difference
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
-from roadmap.setups import read_setup_anywhere
+from roadmap.cli.run_setups import read_setup_anywhere
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -36,7 +36,7 @@ def test_tables_say_what_the_runs_say(folder: Path, tmp_path: Path) -> None:
     page = (folder / "README.md").read_text()
     assert markdown_table(rows) in page
     assert markdown_notes(rows) in page
-    worth = find_worth(rows)
+    worth = find_ablation(rows)
     assert (markdown_effects(worth) in page) == worth.leaves_path
     write_csv(rows, tmp_path / "roadmap.csv")
     assert (folder / "figures/roadmap.csv").read_text() == (tmp_path / "roadmap.csv").read_text()
@@ -61,7 +61,7 @@ def test_the_findings_say_what_the_runs_say() -> None:
     for line in [*steps_table(rows), *effects_table(rows)]:
         assert line in findings
     (spread,) = pool_rows(rows).values()
-    assert f"{spread.deviation:.2f} points, {spread.freedom} degrees of freedom" in findings
+    assert f"{spread.std:.2f} points, {spread.dof} degrees of freedom" in findings
     for agreement in find_agreement(rows):
         value, interval = agreement.spearman.value, agreement.spearman.interval
         assert interval is not None
@@ -94,10 +94,10 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
 def steps_table(rows: Sequence[Row]) -> list[str]:
     """Return lines of step, mean and standard deviation, change, the paper's change, and the pooled verdict."""
     lines = []
-    for one in judge(rows, spreads=pool_rows(rows)):
+    for one in compute_row_stats(rows, spreads=pool_rows(rows)):
         if one.row.variant or one.estimate is None or one.row.paper is None:
             continue
-        ours = f"{one.estimate.mean:.1f} ({one.estimate.deviation:.1f})"
+        ours = f"{one.estimate.mean:.1f} ({one.estimate.std:.1f})"
         if one.change is None:
             lines.append(f"| {one.row.step} | {ours} | | | |")
             continue
@@ -109,19 +109,19 @@ def steps_table(rows: Sequence[Row]) -> list[str]:
 
 def effects_table(rows: Sequence[Row]) -> list[str]:
     """Return lines of a choice and its effects, in bold if they are significant."""
-    worth = find_worth(rows)
+    worth = find_ablation(rows)
     columns = [
-        [_effect(one, is_decided) for one, is_decided in zip(found, decide(found), strict=True)]
+        [_effect(one, is_significant) for one, is_significant in zip(found, mark_significant(found), strict=True)]
         for found in worth.columns().values()
     ]
     axes = [one.axis for one in worth.effects]
     return [f"| {' | '.join(line)} |" for line in zip(axes, *columns, strict=True)]
 
 
-def _effect(one: Difference | None, is_decided: bool) -> str:
+def _effect(one: Difference | None, is_significant: bool) -> str:
     if one is None:
         return ""
-    return f"**{one.mean:+z.1f}**" if is_decided else f"{one.mean:+z.1f}"
+    return f"**{one.mean:+z.1f}**" if is_significant else f"{one.mean:+z.1f}"
 
 
 @pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)

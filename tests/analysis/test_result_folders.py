@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.analysis.folders import choose_experiment
+from roadmap.analysis.read_runs import choose_experiment
 from roadmap.analysis.results import Row, aggregate, find_experiments, last_change, read_runs
 from roadmap.errors import RunError
 

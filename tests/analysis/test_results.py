@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadmap.analysis.changes import judge
 from roadmap.analysis.results import (
     MOST_ABLATIONS,
     Row,
     aggregate,
-    deviation,
     drawn_rows,
     mean,
     read_runs,
+    std,
 )
+from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import notes
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -31,7 +31,7 @@ def rows_of(tmp_path: Path) -> list[Row]:
 
 def changes_of(rows: list[Row]) -> list[float | None]:
     """Return the points since the step before."""
-    return [one.change.difference.mean if one.change else None for one in judge(rows)]
+    return [one.change.difference.mean if one.change else None for one in compute_row_stats(rows)]
 
 
 def names(rows: list[Row]) -> list[str]:
@@ -49,7 +49,7 @@ def test_a_row_holds_mean_and_deviation_over_its_seeds(tmp_path: Path, write_run
     rows = rows_of(tmp_path)
     row = rows[1]
     assert mean(row.top1) == pytest.approx(np.mean(after))
-    assert deviation(row.top1) == pytest.approx(np.std(after, ddof=1))
+    assert std(row.top1) == pytest.approx(np.std(after, ddof=1))
     assert mean(row.best_top1) == pytest.approx(np.mean(after) + 0.5)
     assert changes_of(rows)[1] == pytest.approx(np.mean(after) - np.mean(before))
     assert row.images_per_s == pytest.approx(np.mean(speeds))
@@ -60,7 +60,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path, write_run: Write) -> None:
     write_run(top1=91.0)
     (row,) = rows_of(tmp_path)
     assert mean(row.top1) == 91.0
-    assert deviation(row.top1) is None
+    assert std(row.top1) is None
 
 
 def test_rows_stand_in_the_order_of_figure_2(tmp_path: Path, write_paper_runs: Write) -> None:
@@ -149,7 +149,7 @@ def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
     for number in range(MOST_ABLATIONS - 1):
         write_run("step12_downsample", variant={"norm": "batchnorm", "kernel_size": str(2 * number + 9)})
     rows = rows_of(tmp_path)
-    changed = [tuple(one.row.variant) for one in judge(rows) if one.change]
+    changed = [tuple(one.row.variant) for one in compute_row_stats(rows) if one.change]
     assert changed == [(), ("norm",)]
     assert drawn_rows(rows) == rows
     assert not any("not in the figure" in note for note in notes(rows))

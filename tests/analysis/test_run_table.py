@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from roadmap.analysis.curve import draw_curve
+from roadmap.analysis.curves import Record
+from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
-from roadmap.analysis.folders import find_experiments, read_runs
-from roadmap.analysis.learning import Record
-from roadmap.analysis.published import find_kept
-from roadmap.analysis.run import Run, write_run_table
+from roadmap.analysis.publish import find_kept
+from roadmap.analysis.read_runs import find_experiments, read_runs
+from roadmap.analysis.run_table import Run, write_run_table
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from roadmap.analysis import transfer_figure
+from roadmap.analysis.figures import transfer as transfer_figure
+from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.results import Row, aggregate, read_runs
 from roadmap.analysis.transfer import find_transfer
-from roadmap.analysis.transfer_figure import draw_transfer
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import nn
 
 from roadmap.errors import ConfigError
-from roadmap.model.depthwise import DepthwiseConv2d
-from roadmap.model.patches import PatchConv2d
+from roadmap.model.ops.depthwise import DepthwiseConv2d
+from roadmap.model.ops.patchify import PatchConv2d
 from roadmap.training.work import Work
 
 Load = Callable[[str], ModuleType]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.backends import cudnn
 
-from roadmap.model.depthwise import DepthwiseConv2d
-from roadmap.model.patches import PatchConv2d
+from roadmap.model.ops.depthwise import DepthwiseConv2d
+from roadmap.model.ops.patchify import PatchConv2d
 
 Load = Callable[[str], ModuleType]
 WORDS = ["data.image_size=16", "hardware.per_device_batch=4", "hardware.device=cpu"]

@@ -11,4 +11,4 @@ from roadmap.config import Config, compose, read_config
 @pytest.fixture(scope="session")
 def read() -> Callable[..., Config]:
     """Return the configuration of `python train.py WORDS...`."""
-    return cache(lambda *words: read_config(compose(*words)))
+    return cache(lambda *overrides: read_config(compose(*overrides)))

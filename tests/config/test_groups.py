@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import CONF_DIR
-from roadmap.config.spec import GROUPS, Config
+from roadmap.config.schema import GROUPS, Config
 from roadmap.model.spec import ModelSpec
 
 MODEL_DIR = CONF_DIR / "model"

@@ -53,9 +53,9 @@ AXES = "model/activation, model/activation_count, model/block, "
         ("recipe.total_batch=100 hardware.per_device_batch=30", ["total_batch=100", "batch=30", "take 25 or 50"]),
     ],
 )
-def test_the_message(words: str, parts: list[str]) -> None:
+def test_the_message(overrides: str, parts: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        plan_runs(words.split(), is_sweep=False)
+        plan_runs(overrides.split(), is_sweep=False)
     message = str(caught.value)
     for part in parts:
         assert part in message

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from roadmap.config import Config, plan_runs
-from roadmap.runs.identity import hash_config
+from roadmap.runs.config_hash import hash_config
 from roadmap.training.spec import RecipeSpec
 
 Read = Callable[..., Config]
@@ -68,8 +68,8 @@ ORIGINAL = {  # the 76.13 row
 UNUSED_BY_ORIGINAL = {"beta2", "min_lr"}  # AdamW's, and the cosine's
 
 
-def in_both_orders(*words: str) -> list[tuple[str, ...]]:
-    return [words, words[::-1]]
+def in_both_orders(*overrides: str) -> list[tuple[str, ...]]:
+    return [overrides, overrides[::-1]]
 
 
 @pytest.mark.parametrize(("regime", "drop_path"), [("resnet50", 0.1), ("resnet200", 0.5)])
@@ -132,20 +132,20 @@ def test_a_laptop_is_the_default(read: Read) -> None:
     assert read() == read("setting=laptop")
 
 
-@pytest.mark.parametrize("words", in_both_orders("setting=paper", "+roadmap=original"))
-def test_the_original_takes_its_recipe_under_any_setting(read: Read, words: tuple[str, ...]) -> None:
-    config = read(*words)
+@pytest.mark.parametrize("overrides", in_both_orders("setting=paper", "+roadmap=original"))
+def test_the_original_takes_its_recipe_under_any_setting(read: Read, overrides: tuple[str, ...]) -> None:
+    config = read(*overrides)
     assert (config.recipe.name, config.regime.name, config.data.name) == ("original", "resnet50", "imagenet")
 
 
-@pytest.mark.parametrize("words", in_both_orders("setting=paper", "+roadmap=original", "recipe=short"))
-def test_a_recipe_that_is_typed_wins_over_both(read: Read, words: tuple[str, ...]) -> None:
-    assert read(*words).recipe.name == "short"
+@pytest.mark.parametrize("overrides", in_both_orders("setting=paper", "+roadmap=original", "recipe=short"))
+def test_a_recipe_that_is_typed_wins_over_both(read: Read, overrides: tuple[str, ...]) -> None:
+    assert read(*overrides).recipe.name == "short"
 
 
-@pytest.mark.parametrize("words", in_both_orders("setting=paper", "regime=resnet200", "data=digits"))
-def test_a_choice_that_is_typed_wins_over_the_setting(read: Read, words: tuple[str, ...]) -> None:
-    config = read(*words)
+@pytest.mark.parametrize("overrides", in_both_orders("setting=paper", "regime=resnet200", "data=digits"))
+def test_a_choice_that_is_typed_wins_over_the_setting(read: Read, overrides: tuple[str, ...]) -> None:
+    config = read(*overrides)
     assert (config.regime.name, config.data.name, config.recipe.name) == ("resnet200", "digits", "paper")
 
 

@@ -13,14 +13,14 @@ from roadmap.config import compose, read_config
 from roadmap.config.replay import Words, compose_again, find_words
 from roadmap.config.variant import find_variant
 from roadmap.errors import ConfigError
-from roadmap.runs.identity import hash_config
+from roadmap.runs.config_hash import hash_config
 
 FOLDER = ("data=imagefolder", "data.root=/images", "data.num_classes=3")
 
 
-def replay(*words: str) -> tuple[Words, bool]:
+def replay(*overrides: str) -> tuple[Words, bool]:
     """Return the overrides of the run that `words` train, and True if they compose the same configuration."""
-    cfg = compose(*words)
+    cfg = compose(*overrides)
     values = read_plain(cfg)
     found = find_words(values, find_variant(cfg))
     again = read_plain(compose(*filter(None, [found.choice]), *found.variant, *found.setting))
@@ -34,9 +34,9 @@ def read_plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def test_what_a_group_leaves_open_is_told() -> None:
-    words, is_same = replay("+roadmap=step5_inverted", *FOLDER)
+    overrides, is_same = replay("+roadmap=step5_inverted", *FOLDER)
     assert is_same
-    assert words.setting == (
+    assert overrides.setting == (
         "regime=micro",
         "data=imagefolder",
         "recipe=short",
@@ -46,12 +46,12 @@ def test_what_a_group_leaves_open_is_told() -> None:
 
 
 def test_what_follows_another_value_is_told_where_it_does_not() -> None:
-    words, is_same = replay("regime.drop_path=0.3")
+    overrides, is_same = replay("regime.drop_path=0.3")
     assert is_same
-    assert words.setting[3:] == ("regime.drop_path=0.3",)
-    words, is_same = replay("regime.drop_path=0.3", "recipe.drop_path=0.0")
+    assert overrides.setting[3:] == ("regime.drop_path=0.3",)
+    overrides, is_same = replay("regime.drop_path=0.3", "recipe.drop_path=0.0")
     assert is_same
-    assert words.setting[3:] == ("regime.drop_path=0.3", "recipe.drop_path=0")
+    assert overrides.setting[3:] == ("regime.drop_path=0.3", "recipe.drop_path=0")
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_what_follows_another_value_is_told_where_it_does_not() -> None:
     ],
 )
 def test_a_name_of_ones_own_is_told_beside_the_choice_that_is_nearest(
-    words: tuple[str, ...], expected: tuple[str, ...]
+    overrides: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
-    found, is_same = replay(*words)
+    found, is_same = replay(*overrides)
     assert is_same
     assert set(expected) < set(found.setting)
 
@@ -76,8 +76,8 @@ def test_a_name_of_ones_own_is_told_beside_the_choice_that_is_nearest(
 def test_no_layer_scale_is_a_variant_that_can_be_typed(named: str) -> None:
     cfg = compose("+roadmap=step12_downsample", "recipe=paper", "model.layer_scale_init=null")
     assert find_variant(cfg) == {"layer_scale_init": "null"}
-    words = find_words(read_plain(cfg), {"layer_scale_init": named})
-    assert words.variant == ("model.layer_scale_init=null",)
+    overrides = find_words(read_plain(cfg), {"layer_scale_init": named})
+    assert overrides.variant == ("model.layer_scale_init=null",)
     again = compose_again(
         "step12_downsample", None, {"layer_scale_init": named}, ("micro", "digits", "paper"), {}, ()
     )
@@ -86,19 +86,19 @@ def test_no_layer_scale_is_a_variant_that_can_be_typed(named: str) -> None:
 
 @pytest.mark.parametrize("name", ["swin_tiny", "resnet18"])
 def test_a_reference_keeps_its_classes_and_its_stochastic_depth(name: str) -> None:
-    words, is_same = replay(f"+reference={name}", "model.drop_path=0.2", "model.num_classes=12")
+    overrides, is_same = replay(f"+reference={name}", "model.drop_path=0.2", "model.num_classes=12")
     assert is_same
-    assert words.choice == f"+reference={name}"
-    assert words.setting[3:] == ("model.num_classes=12", "model.drop_path=0.2")
-    words, is_same = replay(f"+reference={name}", "recipe.drop_path=0.2", "data.num_classes=12")
+    assert overrides.choice == f"+reference={name}"
+    assert overrides.setting[3:] == ("model.num_classes=12", "model.drop_path=0.2")
+    overrides, is_same = replay(f"+reference={name}", "recipe.drop_path=0.2", "data.num_classes=12")
     assert is_same
-    assert words.setting[3:] == ("data.num_classes=12", "recipe.drop_path=0.2")
+    assert overrides.setting[3:] == ("data.num_classes=12", "recipe.drop_path=0.2")
 
 
 @pytest.mark.parametrize("path", ["1e3", "2.50", "true", "[a]", "Blüten", "~/images", "../a-b/c_1.5", "two words"])
 def test_a_text_is_written_so_that_it_is_read_as_that_text(path: str) -> None:
-    words = ("data=imagefolder", "data.num_classes=3", f"data.root='{path}'")
-    found, _ = replay(*words)
+    overrides = ("data=imagefolder", "data.num_classes=3", f"data.root='{path}'")
+    found, _ = replay(*overrides)
     assert read_config(compose(*found.setting)).data.root == path
     published = OmegaConf.from_dotlist([word for word in found.setting if word.startswith("data.root=")])
     assert published.data.root == path
@@ -155,8 +155,8 @@ def test_whatever_is_typed_is_replayed(choice: str, picked: dict[str, str]) -> N
         names = [read_config(cfg).regime.name, read_config(cfg).data.name, read_config(cfg).recipe.name]
     except ConfigError:
         reject()  # not trained
-    words, is_same = replay(*typed)
-    again = read_config(compose(*filter(None, [words.choice]), *words.variant, *words.setting))
+    overrides, is_same = replay(*typed)
+    again = read_config(compose(*filter(None, [overrides.choice]), *overrides.variant, *overrides.setting))
     assert is_same
     assert [again.regime.name, again.data.name, again.recipe.name] == names
     assert again.experiment == cfg.experiment

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import CONF_DIR, Config
-from roadmap.paper import PaperRow, paper_rows
+from roadmap.config.paper import PaperRow, paper_rows
 
 # The table of axes: name of the file, field of ModelSpec, from, to.
 STEPS = (

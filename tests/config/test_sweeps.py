@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from roadmap.choices import (
+from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
+from roadmap.config.steps import (
     ALL,
     AXES,
     CHOICES,
@@ -19,21 +20,20 @@ from roadmap.choices import (
     networks_needed,
     sample_orders,
 )
-from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
 from roadmap.errors import ConfigError
 from roadmap.model.describe import describe_changes
-from roadmap.runs.identity import hash_config
+from roadmap.runs.config_hash import hash_config
 
 
-def sweep_of(*words: str) -> Sweep:
-    sweep = read_sweep(words, is_sweep=True)
+def sweep_of(*overrides: str) -> Sweep:
+    sweep = read_sweep(overrides, is_sweep=True)
     assert sweep is not None
     return sweep
 
 
-def plan(*words: str) -> list[PlannedRun]:
-    sweep = sweep_of(*words)
-    return plan_runs(sweep.words(sweep.spec.names()), is_sweep=True)
+def plan(*overrides: str) -> list[PlannedRun]:
+    sweep = sweep_of(*overrides)
+    return plan_runs(sweep.overrides(sweep.spec.names()), is_sweep=True)
 
 
 def test_each_step_makes_exactly_the_choice_that_its_file_names() -> None:
@@ -65,8 +65,8 @@ def test_a_network_that_is_a_step_is_called_as_the_step() -> None:
 
 
 def test_the_networks_take_the_place_of_the_sweep_and_settings_go() -> None:
-    words = ("recipe.epochs=3", "+sweep=leave_one_out", "sweep.choices=norm,downsample", "seed=0,1")
-    runs = plan(*words)
+    overrides = ("recipe.epochs=3", "+sweep=leave_one_out", "sweep.choices=norm,downsample", "seed=0,1")
+    runs = plan(*overrides)
     assert [(run.name, run.config.seed) for run in runs] == [
         (name, seed)
         for name in ("step12_downsample", "step12_downsample,norm=batchnorm", "step11_layernorm")
@@ -91,8 +91,8 @@ def test_the_kernel_ablation_is_the_papers() -> None:
 
 def test_a_factorial_is_hydras_product_of_all_choices() -> None:
     runs = plan("+sweep=factorial", "sweep.axes=[activation,norm]", "sweep.step=step11_layernorm")
-    words = ["model/activation=relu,gelu", "model/norm=batchnorm,layernorm"]
-    typed = plan_runs(["+roadmap=step11_layernorm", *words], is_sweep=True)
+    overrides = ["model/activation=relu,gelu", "model/norm=batchnorm,layernorm"]
+    typed = plan_runs(["+roadmap=step11_layernorm", *overrides], is_sweep=True)
     assert [hash_config(asdict(run.config)) for run in runs] == [hash_config(asdict(run.config)) for run in typed]
     assert len({run.name for run in runs}) == 4
     assert len(sweep_of("+sweep=factorial", "sweep.axes=kernel_size,norm").spec.names()) == 10
@@ -149,9 +149,9 @@ def test_orders_share_their_networks() -> None:
         ("+sweep=shapley model.kernel_size=13", ["model.kernel_size=13: +sweep=shapley chooses the networks"]),
     ],
 )
-def test_a_mistake_is_answered_with_what_is_allowed(words: str, parts: list[str]) -> None:
+def test_a_mistake_is_answered_with_what_is_allowed(overrides: str, parts: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_sweep(words.split(), is_sweep=True)
+        read_sweep(overrides.split(), is_sweep=True)
     for part in parts:
         assert part in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_a_sweep_takes_the_flag() -> None:
         read_sweep(["+sweep=add_one_in", "seed=0"], is_sweep=False)
 
 
-@pytest.mark.parametrize("words", ["sweep=shapley", "+roadmap='step12_downsampl,norm=batchnorm'"])
-def test_a_word_that_is_no_sweep_is_answered_as_others_are(words: str) -> None:
+@pytest.mark.parametrize("overrides", ["sweep=shapley", "+roadmap='step12_downsampl,norm=batchnorm'"])
+def test_a_word_that_is_no_sweep_is_answered_as_others_are(overrides: str) -> None:
     with pytest.raises(ConfigError, match=r"takes a plus, as in \+sweep=NAME|Did you mean step12_downsample\?"):
-        plan_runs([words], is_sweep=True)
+        plan_runs([overrides], is_sweep=True)

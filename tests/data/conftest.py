@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadmap import console
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
+from roadmap.system import console
 
 MakePhotographs = Callable[..., Path]
 

@@ -16,17 +16,17 @@ from PIL import Image
 from timm.data import ImageDataset, create_dataset
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
-from roadmap.data.archives import HubImages, TarImages
-from roadmap.data.batches import TrainBatches
+from roadmap.data.archives import HubDataset, TarDataset
+from roadmap.data.augment.normalize_erase import NormalizeAndErase
+from roadmap.data.augment.per_image import build_eval_transform
 from roadmap.data.cache import fingerprint
+from roadmap.data.checked import CheckedDataset, LabeledDataset
 from roadmap.data.decode import decode
-from roadmap.data.finish import Finish
-from roadmap.data.order import Order
 from roadmap.data.parts import find_part
-from roadmap.data.reading import CheckedImages, Images
+from roadmap.data.sampler import EpochSampler
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, OnError
-from roadmap.data.transforms import build_eval_transform
+from roadmap.data.worker_loader import WorkerTrainLoader
 from roadmap.errors import DataError
 
 timm_leaves_archives_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -74,7 +74,7 @@ def pack_shards(photographs: Path, root: Path, label: str = "cls") -> Path:
     return root
 
 
-def contents(images: Images) -> list[tuple[int, bytes]]:
+def contents(images: LabeledDataset) -> list[tuple[int, bytes]]:
     """Return labels and pixels of all images, in an order that does not depend on theirs."""
     pairs = (images[index] for index in range(len(images)))
     return sorted((int(label), np.asarray(image).tobytes()) for image, label in pairs)
@@ -87,7 +87,7 @@ def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path, tmp_path
     for part in ("train", "val"):
         archive = pack(photographs / part, root / f"{part}.tar")
         theirs = create_dataset("", root=str(archive))
-        assert contents(TarImages([archive], 2)) == contents(theirs)
+        assert contents(TarDataset([archive], 2)) == contents(theirs)
     ours = open_images(replace(spec, root=str(root)))
     assert [contents(images) for images in ours] == expected
     assert ours[0].images.classes == ["ape", "cat"]
@@ -156,8 +156,8 @@ def test_worker_processes_share_an_archive(spec: DataSpec, photographs: Path, tm
     images, _ = open_images(replace(spec, root=str(tmp_path / "archives")))
     assert images[0][0].shape == (16, 16, 3)
     transform = build_eval_transform(spec)
-    finish, order = Finish(spec, torch.device("cpu")), Order(12, 2, 1, 0)
-    loaders = (TrainBatches(images, transform, finish, order, workers=workers) for workers in (0, 2))
+    finish, order = NormalizeAndErase(spec, torch.device("cpu")), EpochSampler(12, 2, 1, 0)
+    loaders = (WorkerTrainLoader(images, transform, finish, order, workers=workers) for workers in (0, 2))
     alone, shared = ([batch for update in loader.epoch(0) for batch in update] for loader in loaders)
     assert all((a.images == b.images).all() for a, b in zip(alone, shared, strict=True))
 
@@ -183,9 +183,9 @@ def test_an_archive_is_decoded_once(
         pack(photographs / part, tmp_path / f"archives/{part}.tar")
     spec = replace(spec, root=str(tmp_path / "archives"), holdout=holdout)
     first = [decode(images, spec) for images in open_images(spec)]
-    read = TarImages.__getitem__
+    read = TarDataset.__getitem__
     read_again: list[int] = []
-    monkeypatch.setattr(TarImages, "__getitem__", lambda self, i: read_again.append(i) or read(self, i))
+    monkeypatch.setattr(TarDataset, "__getitem__", lambda self, i: read_again.append(i) or read(self, i))
     for before, images in zip(first, open_images(spec), strict=True):
         assert (decode(images, spec).pixels == before.pixels).all()
     assert not read_again
@@ -235,10 +235,10 @@ def test_a_set_of_hugging_face(spec: DataSpec, photographs: Path, monkeypatch: p
     pytest.importorskip("datasets", reason="needs the extra huggingface")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     expected = [contents(images) for images in open_images(spec)]
-    ours = [HubImages(str(photographs), splits, 2) for splits in (["train"], ["val", "test", "validation"])]
+    ours = [HubDataset(str(photographs), splits, 2) for splits in (["train"], ["val", "test", "validation"])]
     assert [contents(images) for images in ours] == expected
     assert ours[0].classes == ["ape", "cat"]
-    again = HubImages(str(photographs), ["train"], 2)
+    again = HubDataset(str(photographs), ["train"], 2)
     assert [fingerprint(images, spec) == fingerprint(ours[0], spec) for images in (again, ours[1])] == [True, False]
 
 
@@ -254,7 +254,7 @@ def test_gray_of_16_bits_from_hugging_face_is_scaled(tmp_path: Path, monkeypatch
             path = tmp_path / "images" / part / name / ("1.tif" if levels.dtype == np.float32 else "1.png")
             path.parent.mkdir(parents=True)
             Image.fromarray(levels).save(path)
-    images = CheckedImages(HubImages(str(tmp_path / "images"), ["train"], 2), OnError.stop)
+    images = CheckedDataset(HubDataset(str(tmp_path / "images"), ["train"], 2), OnError.stop)
     assert (images[0][0] == 73).all()
     with pytest.raises(DataError, match=r"image 1 of hfds/.*images, train can't be read: its mode is F"):
         images[1]

@@ -15,20 +15,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadmap.data import cache, reading
+from roadmap.data import cache
+from roadmap.data import checked as reading
 from roadmap.data.cache import HEADER, find_folder, load_or_make, read_cache
+from roadmap.data.checked import CheckedDataset, name_of
 from roadmap.data.decode import decode
 from roadmap.data.folders import FolderImages
-from roadmap.data.reading import CheckedImages, name_of
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, Interpolation
 from roadmap.errors import DataError
 
 
-class CountedImages(CheckedImages):
+class CountedImages(CheckedDataset):
     """Records every read as a byte in a file, which processes share."""
 
-    def __init__(self, images: CheckedImages, log: Path):
+    def __init__(self, images: CheckedDataset, log: Path):
         super().__init__(images.images, images.on_error)
         self.log = log
 
@@ -77,7 +78,7 @@ def test_names_that_are_no_utf8_have_a_cache(spec: DataSpec, photographs: Path, 
     folder = photographs / "train" / os.fsdecode(b"chat-\xe9")
     (photographs / "train/cat").rename(folder)
     (folder / "0.jpg").rename(folder / os.fsdecode(b"\xe9.jpg"))
-    renamed = CheckedImages(FolderImages(photographs / "train"), spec.on_error)
+    renamed = CheckedDataset(FolderImages(photographs / "train"), spec.on_error)
     np.testing.assert_array_equal(decode(renamed, spec).labels, labels)
     assert any(name_of(renamed.images, index).endswith(r"\xe9.jpg") for index in range(12))
     assert len(list(Path(str(spec.cache)).glob("*.pixels"))) == 2
@@ -104,7 +105,7 @@ def test_a_set_that_changed_is_decoded_again(
         path.unlink()
     else:
         shutil.copy(path, path.with_name("9.jpg"))
-    after = decode(CheckedImages(open_images(spec)[0].images, spec.on_error), spec).pixels
+    after = decode(CheckedDataset(open_images(spec)[0].images, spec.on_error), spec).pixels
     assert len(list(Path(str(spec.cache)).glob("*.pixels"))) == 2
     assert len(after) - len(before) == {"removal": -1, "addition": 1}.get(change, 0)
     if change == "content":

@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from roadmap.data.batches import EvalBatches, TrainBatches
+from roadmap.data.augment.normalize_erase import NormalizeAndErase
+from roadmap.data.augment.per_image import build_eval_transform
+from roadmap.data.checked import CheckedDataset
 from roadmap.data.decode import decode
-from roadmap.data.finish import Finish
-from roadmap.data.order import Batch, Order
-from roadmap.data.reading import CheckedImages
+from roadmap.data.sampler import Batch, EpochSampler
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
-from roadmap.data.transforms import build_eval_transform
+from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader
 from roadmap.errors import DataError, WorkerLostError, WorkerMemoryError
 
 
@@ -57,12 +57,12 @@ def damaged(photographs: Path) -> Path:
     return path
 
 
-def train_batches(images: CheckedImages, spec: DataSpec, workers: int = 0) -> TrainBatches:
-    finish = Finish(spec, torch.device("cpu"))
-    return TrainBatches(images, build_eval_transform(spec), finish, Order(12, 4, 1, 0), workers=workers)
+def train_batches(images: CheckedDataset, spec: DataSpec, workers: int = 0) -> WorkerTrainLoader:
+    finish = NormalizeAndErase(spec, torch.device("cpu"))
+    return WorkerTrainLoader(images, build_eval_transform(spec), finish, EpochSampler(12, 4, 1, 0), workers=workers)
 
 
-def read_epoch(batches: TrainBatches) -> list[Batch]:
+def read_epoch(batches: WorkerTrainLoader) -> list[Batch]:
     return [batch for update in batches.epoch(0) for batch in update]
 
 
@@ -99,7 +99,7 @@ def test_skipping_keeps_the_size_of_training_batches(
     assert str(images.skipped()) == f"1 of 12 images were skipped: {damaged}"
     assert capfd.readouterr().err.count(f"skipped: {damaged} can't be read") == 1
     levels = torch.from_numpy(build_eval_transform(spec)(images[4][0])).permute(2, 0, 1)
-    following = Finish(spec, torch.device("cpu"))(Batch(levels[None], torch.zeros(1)), 0).images[0]
+    following = NormalizeAndErase(spec, torch.device("cpu"))(Batch(levels[None], torch.zeros(1)), 0).images[0]
     copies = [image for batch in batches for image in batch.images if torch.equal(image, following)]
     assert len(copies) == 2  # its own, and the replacement of the skipped one
 
@@ -108,7 +108,11 @@ def test_skipping_leaves_images_out_of_an_evaluation(spec: DataSpec, photographs
     for name in ("ape/0.jpg", "ape/1.jpg"):
         scramble(photographs / "val" / name)
     _, images = open_images(replace(spec, on_error=OnError.skip))
-    batches = list(EvalBatches(images, build_eval_transform(spec), Finish(spec, torch.device("cpu")), batch_size=2))
+    batches = list(
+        WorkerEvalLoader(
+            images, build_eval_transform(spec), NormalizeAndErase(spec, torch.device("cpu")), batch_size=2
+        )
+    )
     assert [batch.labels.tolist() for batch in batches] == [[1, 1]]
     assert len(images.skipped().names) == 2
 
@@ -159,7 +163,7 @@ def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photogra
 def test_the_end_of_a_worker_says_who_ended_it(
     spec: DataSpec, end: signal.Signals, kind: type[DataError], text: str
 ) -> None:
-    class Deadly(CheckedImages):
+    class Deadly(CheckedDataset):
         def read(self, index: int) -> None:
             faulthandler.disable()  # pytest enabled it
             os.kill(os.getpid(), end)
@@ -172,7 +176,7 @@ def test_the_end_of_a_worker_says_who_ended_it(
 
 
 def test_a_worker_without_memory_for_an_image_says_so(spec: DataSpec) -> None:
-    class Huge(CheckedImages):
+    class Huge(CheckedDataset):
         def read(self, index: int) -> None:
             raise MemoryError
 

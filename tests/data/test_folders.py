@@ -12,12 +12,12 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from roadmap import console
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_files import ENDINGS
-from roadmap.data.pixels import read_image
+from roadmap.data.image_io import read_image
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec
+from roadmap.system import console
 
 MakeFiles = Callable[..., Path]
 

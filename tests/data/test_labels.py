@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from roadmap.data.archives import HubImages, TarImages
+from roadmap.data.archives import HubDataset, TarDataset
 from roadmap.data.parts import VALIDATION_NAMES
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec
@@ -44,7 +44,7 @@ def make_archive(tmp_path: Path) -> MakeArchive:
 
 
 def read(archive: Path, num_classes: int = 10) -> tuple[list[str], list[int]]:
-    images = TarImages([archive], num_classes)
+    images = TarDataset([archive], num_classes)
     assert images.labels == [images[index][1] for index in range(len(images))]
     return images.classes, images.labels
 
@@ -150,8 +150,8 @@ def test_labels_of_a_set_of_hugging_face(
         table.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
     if isinstance(expected, str):
         with pytest.raises(DataError, match=expected):
-            HubImages(str(tmp_path), VALIDATION_NAMES, 2)
+            HubDataset(str(tmp_path), VALIDATION_NAMES, 2)
     else:
-        images = HubImages(str(tmp_path), VALIDATION_NAMES, 2)
+        images = HubDataset(str(tmp_path), VALIDATION_NAMES, 2)
         assert (images.classes, images.labels, images.split) == (*expected, "validation")
         assert [images[index][1] for index in range(2)] == images.labels

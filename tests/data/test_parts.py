@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadmap import console
-from roadmap.data.archives import TarImages
+from roadmap.data.archives import TarDataset
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_files import ENDINGS
 from roadmap.data.parts import VALIDATION_NAMES, find_part
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
+from roadmap.system import console
 
 MakeArchive = Callable[..., Path]
 
@@ -52,7 +52,7 @@ def make_archive(tmp_path: Path) -> MakeArchive:
     return make
 
 
-def levels(images: TarImages) -> dict[int, int]:
+def levels(images: TarDataset) -> dict[int, int]:
     """Return the class of each image by its gray level."""
     return {int(pixels[0, 0, 0]): label for pixels, label in (images[index] for index in range(len(images)))}
 
@@ -143,7 +143,7 @@ def test_an_archive_has_the_images_of_its_folder(
         path.write_bytes(image_file(1))
     with tarfile.open(tmp_path / "train.tar", "w") as tar:
         tar.add(tmp_path / "train", ".")
-    folder, archive = FolderImages(tmp_path / "train"), TarImages([tmp_path / "train.tar"], 2)
+    folder, archive = FolderImages(tmp_path / "train"), TarDataset([tmp_path / "train.tar"], 2)
     assert sorted(os.path.relpath(path, folder.root) for path, _ in folder.samples) == sorted(names)
     assert sorted(member.name for member in archive.members) == sorted(names)
     counts = ": files left out: 4 (2 .gif, 1 .avif, 1 without an ending). Images are .jpg"
@@ -156,7 +156,7 @@ def test_a_part_beside_a_webdatasets_image_is_no_image(
     """Such as a segmentation mask; timm also takes jpg before png, and neither seg.png nor mask.jpg."""
     files: dict[str, int | str] = {"a.seg.png": 1, "a.jpg": 2, "a.cls": "0", "a.txt": "an ape"}
     files |= {"b.png": 3, "b.json": json.dumps({"label": 1}), "b.mask.jpg": 4, "c.png": 5, "c.JPG": 6, "c.cls": "1"}
-    images = TarImages([make_archive(files)], 2)
+    images = TarDataset([make_archive(files)], 2)
     assert levels(images) == {2: 0, 3: 1, 6: 1}
     assert "files left out: 4 (1 .txt, 1 .seg.png, 1 .mask.jpg, 1 .png)" in capfd.readouterr().err
 
@@ -176,7 +176,7 @@ def test_what_unpacking_would_give_is_read(make_archive: MakeArchive) -> None:
             link = tarfile.TarInfo(name)
             link.type, link.linkname = kind, target
             tar.addfile(link)
-    images = TarImages([archive], 2)
+    images = TarDataset([archive], 2)
     assert [member.name for member in images.members] == ["dog/1.png", "cat/1.png", "dog/2.png", "dog/3.png"]
     assert sorted((int(images[i][0][0, 0, 0]), images[i][1]) for i in range(4)) == [(2, 1), (2, 1), (3, 0), (3, 1)]
 
@@ -187,21 +187,21 @@ def test_links_to_nothing_are_counted(make_archive: MakeArchive, capfd: pytest.C
         link = tarfile.TarInfo("cat/2.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/data/2.png"
         tar.addfile(link)
-    assert len(TarImages([archive], 2)) == 2
+    assert len(TarDataset([archive], 2)) == 2
     assert "files left out: 1 (1 links to nothing in it, or devices)" in capfd.readouterr().err
 
 
 def test_a_label_of_gigabytes_is_not_read(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roadmap.data.samples.LONGEST_LABEL", 100)
     with pytest.raises(DataError, match=r"train\.tar: a\.json can't be read as a label: it has 110 bytes"):
-        TarImages([make_archive({"a.png": 1, "a.json": "1" * 110})], 2)
+        TarDataset([make_archive({"a.png": 1, "a.json": "1" * 110})], 2)
 
 
 def test_a_class_number_of_billions_allocates_nothing(make_archive: MakeArchive) -> None:
     with pytest.raises(
         DataError, match=r"train\.tar: b\.png has the class number 3000000000; data\.num_classes=2 "
     ):
-        TarImages([make_archive({"a.png": 1, "a.cls": "0", "b.png": 2, "b.cls": "3000000000"})], 2)
+        TarDataset([make_archive({"a.png": 1, "a.cls": "0", "b.png": 2, "b.cls": "3000000000"})], 2)
 
 
 def test_gray_of_16_bits_in_an_archive_is_scaled(make_archive: MakeArchive, tmp_path: Path) -> None:
@@ -209,4 +209,4 @@ def test_gray_of_16_bits_in_an_archive_is_scaled(make_archive: MakeArchive, tmp_
     Image.fromarray(np.full((4, 4), 257 * 73, dtype=np.uint16)).save(tmp_path / "1.png")
     with tarfile.open(tmp_path / "train.tar", "w") as tar:
         tar.add(tmp_path / "1.png", "cat/1.png")
-    assert (TarImages([tmp_path / "train.tar"], 1)[0][0] == 73).all()
+    assert (TarDataset([tmp_path / "train.tar"], 1)[0][0] == 73).all()

@@ -16,12 +16,12 @@ from torchvision.transforms.functional import InterpolationMode, pil_modes_mappi
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.data.batches import own_random_state
-from roadmap.data.color_ops import auto_contrast
-from roadmap.data.rand_augment import Plan, RandAugment
-from roadmap.data.rand_policy import NOT_APPLIED, OPS, Draws, RandPolicy, argument_of
+from roadmap.data.augment.color import auto_contrast
+from roadmap.data.augment.rand_augment import Plan, RandAugment
+from roadmap.data.augment.rand_policy import NOT_APPLIED, OPS, Draws, RandPolicy, argument_of
+from roadmap.data.augment.rng import BatchRng
 from roadmap.data.spec import Interpolation
-from roadmap.data.streams import Streams
+from roadmap.data.worker_loader import own_random_state
 
 DATA = read_config(roadmap.compose("data=cifar10")).data
 FILL = tuple(round(255 * mean) for mean in DATA.mean)
@@ -143,7 +143,7 @@ def record_timm(notation: str, n: int) -> list[list[tuple[str, float]]]:
 def record_ours(notation: str, n: int) -> list[list[tuple[str, float]]]:
     policy = RandPolicy.parse(notation)
     assert policy is not None
-    draws = policy.draw(Streams([0], n))
+    draws = policy.draw(BatchRng([0], n))
     return [
         [(OPS[op], argument) for op, argument in zip(ops, arguments, strict=True) if op != NOT_APPLIED]
         for ops, arguments in zip(draws.ops.T, draws.arguments.T, strict=True)
@@ -176,7 +176,7 @@ def test_a_batch_is_what_each_image_would_be_alone() -> None:
     policy = RandPolicy.parse(PAPER)
     assert policy is not None
     images = make_images(32).repeat(20, 1, 1, 1)
-    draws = policy.draw(Streams([3], len(images)))
+    draws = policy.draw(BatchRng([3], len(images)))
     results = apply_ours(RandAugment(policy, DATA, CPU), images, draws)
     close = []
     for image, result, ops, arguments in zip(images, results, draws.ops.T, draws.arguments.T, strict=True):
@@ -195,7 +195,7 @@ def test_a_batch_is_what_each_image_would_be_alone() -> None:
 def test_no_layers_change_nothing() -> None:
     policy = RandPolicy(layers=0)
     images = make_images(16)
-    draws = policy.draw(Streams([0], len(images)))
+    draws = policy.draw(BatchRng([0], len(images)))
     assert torch.equal(apply_ours(RandAugment(policy, DATA, CPU), images, draws), images)
 
 

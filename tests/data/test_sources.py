@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from roadmap.data import sources
+from roadmap.data.checked import name_of
 from roadmap.data.decode import decode
-from roadmap.data.reading import name_of
 from roadmap.data.sources import DIGITS, open_images, open_validation
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
 from roadmap.errors import DataError
@@ -66,9 +66,9 @@ def test_digits_are_split_by_class_and_nothing_is_in_both_parts() -> None:
     train, val = open_images(make_spec(None, 10, Source.digits))
     assert (len(train), len(val)) == (1433, 364)
     counts = [np.bincount([part[index][1] for index in range(len(part))], minlength=10) for part in (train, val)]
-    share = counts[1] / (counts[0] + counts[1])
-    assert share.min() > 0.195
-    assert share.max() < 0.21
+    shard = counts[1] / (counts[0] + counts[1])
+    assert shard.min() > 0.195
+    assert shard.max() < 0.21
     image, label = train[0]
     assert (image.shape, image.dtype, type(label)) == ((8, 8, 3), np.uint8, int)
     assert (image == image[..., :1]).all()

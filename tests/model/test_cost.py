@@ -7,9 +7,9 @@ import pytest
 
 import roadmap
 from roadmap.config import Config, read_config
+from roadmap.config.paper import PaperRow, paper_rows
 from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
-from roadmap.paper import PaperRow, paper_rows
 
 COUNTED = [row for row in paper_rows() if row.gmacs is not None]
 # Table 10 prints 4.46 and 4.49 for its last two rows; see the headers of their files in conf/roadmap.

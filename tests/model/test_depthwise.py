@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadmap.model import depthwise
-from roadmap.model.depthwise import DepthwiseConv2d
+from roadmap.model.ops import depthwise
+from roadmap.model.ops.depthwise import DepthwiseConv2d
 
 MAPS = [(1, 1), (2, 2), (1, 2), (3, 3), (4, 4), (3, 5), (7, 7), (8, 8), (9, 9), (14, 14), (12, 18)]
 FindError = Callable[[nn.Module, nn.Module, Tensor], float]  # see conftest.py

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from roadmap.command import open_folder
+from roadmap.cli.train import open_run_dir
 from roadmap.config import plan_runs
-from roadmap.runs.folder import RunFolder
+from roadmap.runs.run_dir import RunDir
 
-OpenRun = Callable[..., RunFolder]
+OpenRun = Callable[..., RunDir]
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +25,8 @@ def config() -> dict[str, Any]:
 def open_run(tmp_path: Path) -> OpenRun:
     """Open the folder of a run of step 0 under tmp_path, with additional overrides."""
 
-    def open_run(*words: str) -> RunFolder:
+    def open_run(*words: str) -> RunDir:
         (planned,) = plan_runs(["+roadmap=step0_resnet", *words], is_sweep=False)
-        return open_folder(replace(planned, config=replace(planned.config, output_dir=str(tmp_path))))
+        return open_run_dir(replace(planned, config=replace(planned.config, output_dir=str(tmp_path))))
 
     return open_run

@@ -12,26 +12,26 @@ from pathlib import Path
 import pytest
 
 from roadmap.errors import RunError
-from roadmap.lock import Lock
-from roadmap.runs import folder
-from roadmap.runs.folder import RunFolder
+from roadmap.runs import run_dir as folder
 from roadmap.runs.record import Record
+from roadmap.runs.run_dir import RunDir
+from roadmap.system.lock import Lock
 
 ROOT = Path(__file__).parents[2]
-OpenRun = Callable[..., RunFolder]
+OpenRun = Callable[..., RunDir]
 CLAIM = """
 import sys
 from dataclasses import replace
-from roadmap.command import open_folder
+from roadmap.cli.train import open_run_dir
 from roadmap.config import plan_runs
 (planned,) = plan_runs(["+roadmap=step0_resnet"], is_sweep=False)
-open_folder(replace(planned, config=replace(planned.config, output_dir=sys.argv[1]))).claim()
+open_run_dir(replace(planned, config=replace(planned.config, output_dir=sys.argv[1]))).claim()
 print("claimed", flush=True)
 sys.stdin.read()
 """
 
 
-def state_of(run: RunFolder) -> Record:
+def state_of(run: RunDir) -> Record:
     record = run.state()
     assert record is not None
     return record

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from roadmap.errors import RunError, StorageError
-from roadmap.runs.files import append_line, replace_file
+from roadmap.runs.atomic import append_line, replace_file
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from roadmap.errors import DamagedError, RunError
-from roadmap.runs.folder import RunFolder, read_metrics
-from roadmap.runs.ledger import UNREADABLE, read_ledger
-from roadmap.runs.neighbours import describe_damage, describe_other_settings, find_runs
+from roadmap.runs.conflicts import describe_damage, describe_other_settings, find_runs
 from roadmap.runs.record import LARGEST, read_record
+from roadmap.runs.run_dir import RunDir, read_metrics
+from roadmap.runs.status import UNREADABLE, read_statuses
 
-OpenRun = Callable[..., RunFolder]  # see conftest.py
+OpenRun = Callable[..., RunDir]  # see conftest.py
 Damage = Callable[[Path], Any]
 
 
@@ -71,7 +71,7 @@ ODD: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.fixture(params=ODD)
-def odd(request: pytest.FixtureRequest, open_run: OpenRun) -> tuple[RunFolder, str]:
+def odd(request: pytest.FixtureRequest, open_run: OpenRun) -> tuple[RunDir, str]:
     """A run whose state is odd, and what is said of it; its experiment has another that is well."""
     run, well = open_run("seed=1"), open_run("seed=2")
     for one in (run, well):
@@ -84,7 +84,7 @@ def odd(request: pytest.FixtureRequest, open_run: OpenRun) -> tuple[RunFolder, s
     return run, text
 
 
-def test_odd_states(odd: tuple[RunFolder, str], open_run: OpenRun) -> None:
+def test_odd_states(odd: tuple[RunDir, str], open_run: OpenRun) -> None:
     run, text = odd
     with pytest.raises(
         DamagedError, match=rf"{run.path / 'state.json'} is damaged \(.*({text}).*; remove the run's"
@@ -100,7 +100,7 @@ def test_odd_states(odd: tuple[RunFolder, str], open_run: OpenRun) -> None:
     (settings,) = describe_other_settings([other])
     assert "recipe.lr" in settings
     assert [(name, state) for name, _, state in find_runs(run.path.parents[1])] == [("step0_resnet", "done")]
-    assert {(entry.seed, entry.state) for entry in read_ledger(run.path.parents[1])} == {
+    assert {(entry.seed, entry.state) for entry in read_statuses(run.path.parents[1])} == {
         (1, UNREADABLE),
         (2, "done"),
     }
@@ -114,7 +114,7 @@ def test_odd_metrics_are_no_trace(open_run: OpenRun, line: str) -> None:
     run.claim()
     (run.path / "metrics.jsonl").write_text(line + "\n")
     read_metrics(run.path)
-    (entry,) = read_ledger(run.path.parents[1])
+    (entry,) = read_statuses(run.path.parents[1])
     assert entry.state in (UNREADABLE, "running")
 
 
@@ -122,5 +122,5 @@ def test_an_error_of_half_a_character_can_be_printed(open_run: OpenRun) -> None:
     run = open_run()
     run.claim()
     change(error="\ud800 of an image")(run.path / "state.json")
-    (entry,) = read_ledger(run.path.parents[1])
+    (entry,) = read_statuses(run.path.parents[1])
     assert entry.error == "? of an image"

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from roadmap.runs import process
-from roadmap.runs.folder import RunFolder
-from roadmap.runs.ledger import GONE, read_ledger
 from roadmap.runs.process import describe_process, find_start, is_alive
+from roadmap.runs.run_dir import RunDir
+from roadmap.runs.status import GONE, read_statuses
 
-OpenRun = Callable[..., RunFolder]  # see conftest.py
+OpenRun = Callable[..., RunDir]  # see conftest.py
 HOST = socket.gethostname()
 START = find_start(os.getpid())
 
@@ -67,10 +67,10 @@ def test_a_run_whose_pid_another_process_has_now_is_gone_and_settled(open_run: O
     path = run.path / "state.json"
     assert START is not None
     path.write_text(path.read_text().replace(START, "an earlier boot 5"))
-    (entry,) = read_ledger(run.path.parents[1])
+    (entry,) = read_statuses(run.path.parents[1])
     assert entry.state == GONE
     assert open_run().settle(run.state().state.interrupted, "its process is gone")  # type: ignore[union-attr]
-    (entry,) = read_ledger(run.path.parents[1])
+    (entry,) = read_statuses(run.path.parents[1])
     assert entry == replace(entry, state="interrupted", error="its process is gone")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roadmap.errors import RunError
-from roadmap.runs.records import unpack_records, write_records
+from roadmap.runs.archive import unpack_records, write_records
 
 FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json")
 
@@ -63,7 +63,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 2) -> tarfile.Ta
         entry("trial/step12/seed0/deeper/config.yaml"),
         entry("trial/step12/seed0/config.yaml", tarfile.SYMTYPE),
         entry("trial/step12/seed0/config.yaml", tarfile.LNKTYPE),
-        entry("run.py"),
+        entry("run_table.py"),
     ],
     ids=lambda bad: f"{bad.name} {bad.type.decode()}",
 )

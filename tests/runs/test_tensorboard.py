@@ -7,11 +7,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers.tensorboard import EVENTS, Logger
+from roadmap.runs.run_dir import RunDir
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
-OpenRun = Callable[..., RunFolder]
+OpenRun = Callable[..., RunDir]
 SPEC = LoggerSpec("tensorboard", WandbMode.offline, "roadmap", None)
 FACTS = {"gmacs": 0.5, "paper_top1": None}
 SUMMARY = {"step": "step0_resnet", "epochs": 3, "top1": 70.0, "paper_top1": None}

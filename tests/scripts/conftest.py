@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import compose
-from roadmap.naming import network_name
+from roadmap.runs.naming import network_name
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

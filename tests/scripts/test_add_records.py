@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.runs.records import write_records
+from roadmap.runs.archive import write_records
 
 Load = Callable[[str], ModuleType]
 

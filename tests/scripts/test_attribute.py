@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from roadmap.choices import design_of, factorial, group_networks, name_of
+from roadmap.config.steps import design_of, factorial, group_networks, name_of
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py

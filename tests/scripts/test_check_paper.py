@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import compose, read_config
-from roadmap.paper import paper_rows
-from roadmap.runs.identity import hash_setting
+from roadmap.config.paper import paper_rows
+from roadmap.runs.config_hash import hash_setting
 
 Load = Callable[[str], ModuleType]
 

@@ -11,28 +11,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from roadmap import side_by_side
-from roadmap.bill import group, make_subject, write_bill
+from roadmap.cli import estimate_concurrent as side_by_side
+from roadmap.cli.estimate import group, make_workload, write_bill
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import MeasurementError
 from roadmap.training import forecast, profile
-from roadmap.training.update import Evaluation
+from roadmap.training.step import Evaluation
 from roadmap.training.work import Work
 
 LOSS = 2.3
 Update = Callable[[Any, Iterable[Any], float], Tensor]
 
 
-def take_nothing(learner: Any, batches: Iterable[Any], lr: float) -> Tensor:
+def take_nothing(train_state: Any, batches: Iterable[Any], lr: float) -> Tensor:
     return torch.tensor(LOSS)
 
 
-def train_nothing(learner: Any, batches: Iterable[Any], lr: float) -> Tensor:
+def train_nothing(train_state: Any, batches: Iterable[Any], lr: float) -> Tensor:
     list(batches)
     return torch.tensor(0.0)
 
 
-def pretend(learner: Any, batches: Iterable[Any], lr: float) -> Tensor:
+def pretend(train_state: Any, batches: Iterable[Any], lr: float) -> Tensor:
     list(batches)
     return torch.tensor(LOSS)
 
@@ -57,9 +57,9 @@ def run(tmp_path: Path) -> PlannedRun:
 def test_a_profile_refuses_updates_that_do_nothing(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, update: Update, words: str
 ) -> None:
-    monkeypatch.setattr(profile, "train_update", update)
+    monkeypatch.setattr(profile, "train_step", update)
     with pytest.raises(MeasurementError, match=rf"step0_resnet, update: .*{words}"):
-        profile.measure_rates(make_subject(run))
+        profile.measure_rates(make_workload(run))
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,18 @@ def test_a_profile_refuses_updates_that_do_nothing(
 def test_a_profile_refuses_a_forward_pass_that_does_nothing(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, logits: Tensor, words: str
 ) -> None:
-    monkeypatch.setattr(profile, "_infer", lambda learner, batch: (len(logits), logits))
+    monkeypatch.setattr(profile, "_infer", lambda train_state, batch: (len(logits), logits))
     with pytest.raises(MeasurementError, match=rf"step0_resnet, forward pass: .*{words}"):
-        profile.measure_rates(make_subject(run))
+        profile.measure_rates(make_workload(run))
 
 
 def test_memory_that_no_update_took_is_refused(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, load_script: Callable[[str], ModuleType], capsys: Any
 ) -> None:
     """In the script it is one message."""
-    monkeypatch.setattr(profile, "train_update", pretend)
+    monkeypatch.setattr(profile, "train_step", pretend)
     with pytest.raises(MeasurementError, match=r"weights and gradients alone take [\d,]+: no update was made"):
-        profile.measure_peak_memory(make_subject(run))
+        profile.measure_peak_memory(make_workload(run))
     words = ["--steps", "step0_resnet", "hardware.device=cpu"]
     assert load_script("profile_roadmap").main(words) == 1
     assert capsys.readouterr().err.startswith("error: step0_resnet: a peak of")
@@ -94,25 +94,25 @@ def test_memory_that_no_update_took_is_refused(
 def test_a_plan_refuses_updates_that_do_nothing(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, update: Update, words: str
 ) -> None:
-    monkeypatch.setattr(forecast, "train_update", update)
+    monkeypatch.setattr(forecast, "train_step", update)
     with pytest.raises(MeasurementError, match=rf"step0_resnet, \d+ updates: .*{words}"):
         write_bill(group([run], is_sweep=False)[0], 1, lambda name: None)
 
 
 def test_a_plan_refuses_updates_that_no_machine_makes(run: PlannedRun) -> None:
     """The batches of a plan are made while the clock runs, so the bound is held by a time of its own."""
-    subject = make_subject(run)
-    bound = profile.find_bound(subject, is_update=True)
-    forecast.check_updates(subject, 10, Work(640, LOSS), 640 / bound, bound)
+    workload = make_workload(run)
+    bound = profile.find_bound(workload, is_update=True)
+    forecast.check_updates(workload, 10, Work(640, LOSS), 640 / bound, bound)
     with pytest.raises(MeasurementError, match=r"step0_resnet, 10 updates: .* no machine exceeds"):
-        forecast.check_updates(subject, 10, Work(640, LOSS), 640 / bound / 2, bound)
+        forecast.check_updates(workload, 10, Work(640, LOSS), 640 / bound / 2, bound)
 
 
 @pytest.mark.parametrize("loss", [0.0, LOSS])
 def test_a_plan_refuses_an_evaluation_that_does_nothing(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, loss: float
 ) -> None:
-    monkeypatch.setattr(forecast, "evaluate", lambda model, batches, learner: Evaluation(loss, 10.0, 50.0, 364))
+    monkeypatch.setattr(forecast, "evaluate", lambda model, batches, train_state: Evaluation(loss, 10.0, 50.0, 364))
     with pytest.raises(MeasurementError, match="step0_resnet, evaluation: 364 images came out of 0"):
         write_bill(group([run], is_sweep=False)[0], 1, lambda name: None)
 
@@ -128,7 +128,7 @@ def test_runs_beside_each_other_that_do_nothing_are_refused(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, update: Update, words: str
 ) -> None:
     """In each of the processes, and the parent hears why."""
-    monkeypatch.setattr(side_by_side, "train_update", update)
+    monkeypatch.setattr(side_by_side, "train_step", update)
     start, end = multiprocessing.Pipe(duplex=False)
     monkeypatch.setattr(side_by_side.signal, "signal", lambda *args: None)
     side_by_side._train(run, torch.get_num_threads(), 0.01, threading.Barrier(1), end)  # type: ignore[arg-type]

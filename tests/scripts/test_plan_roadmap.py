@@ -14,15 +14,16 @@ import pytest
 import torch
 from rich.console import Console
 
-from roadmap import bill, jobs
-from roadmap.bill import add_up, group, make_subject, write_bill
-from roadmap.command import open_folder
+from roadmap.cli import estimate as bill
+from roadmap.cli import run as jobs
+from roadmap.cli.estimate import add_up, group, make_workload, write_bill
+from roadmap.cli.estimate_concurrent import ConcurrentRate, combine, find_best, measure_concurrent
+from roadmap.cli.train import open_run_dir
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, RunError
-from roadmap.side_by_side import Together, combine, find_best, measure_together
 from roadmap.training import forecast, profile
 from roadmap.training.forecast import find_images
-from roadmap.training.profile import Subject, find_largest_batch, list_batches, measure_peak_memory
+from roadmap.training.profile import Workload, find_largest_batch, list_batches, measure_peak_memory
 
 STEPS = "+roadmap=step0_resnet,step12_downsample"
 
@@ -42,8 +43,8 @@ def plan(tmp_path: Path, *words: str) -> list[PlannedRun]:
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
-    return make_subject(plan(tmp_path, "+roadmap=step12_downsample")[0])
+def workload(tmp_path: Path) -> Workload:
+    return make_workload(plan(tmp_path, "+roadmap=step12_downsample")[0])
 
 
 @pytest.mark.usefixtures("_short_timings")
@@ -82,7 +83,7 @@ def test_what_is_done_is_not_paid_again(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("+roadmap=step0_resnet", "seed=0,1,2,3")
-    done, begun, _, failed = map(open_folder, plan(tmp_path, *words))
+    done, begun, _, failed = map(open_run_dir, plan(tmp_path, *words))
     done.claim()
     done.finish({})
     begun.claim()
@@ -107,7 +108,7 @@ def test_what_is_done_is_not_paid_again(
 def test_a_sweep_is_planned_by_its_name(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in map(open_folder, plan(tmp_path, "+roadmap=step12_downsample,step11_layernorm")):
+    for folder in map(open_run_dir, plan(tmp_path, "+roadmap=step12_downsample,step11_layernorm")):
         folder.claim()
         folder.finish({})
     assert script.main(["-m", "+sweep=leave_one_out", "sweep.choices=downsample", f"output_dir={tmp_path}"]) == 0
@@ -133,31 +134,35 @@ def test_each_device_takes_the_next_run_when_it_is_free() -> None:
     ("total", "mixup", "sizes"),
     [(64, 0.0, [2, 4, 8, 16, 32, 64]), (12, 0.0, [3, 6, 12]), (12, 0.8, [2, 6, 12]), (7, 0.0, [7])],
 )
-def test_micro_batches_share_the_total_batch(subject: Subject, total: int, mixup: float, sizes: list[int]) -> None:
-    assert list_batches(replace(subject.recipe, total_batch=total, mixup=mixup)) == sizes
+def test_micro_batches_share_the_total_batch(
+    workload: Workload, total: int, mixup: float, sizes: list[int]
+) -> None:
+    assert list_batches(replace(workload.recipe, total_batch=total, mixup=mixup)) == sizes
 
 
-def test_the_largest_batch_that_a_cpu_holds_is_the_one_that_was_measured(subject: Subject) -> None:
-    peaks = {size: measure_peak_memory(replace(subject, batch_size=size)) for size in (16, 32)}
-    assert find_largest_batch(subject, peaks[32]) == 32
+def test_the_largest_batch_that_a_cpu_holds_is_the_one_that_was_measured(workload: Workload) -> None:
+    peaks = {size: measure_peak_memory(replace(workload, batch_size=size)) for size in (16, 32)}
+    assert find_largest_batch(workload, peaks[32]) == 32
     # The line through the peaks of 8 and 16 images, 12.2 and 13.2 MB, is 7% below the 16.2 MB of 32.
-    assert find_largest_batch(subject, int(0.9 * (peaks[32] or 0))) == 16
-    assert find_largest_batch(subject, 1000) is None
+    assert find_largest_batch(workload, int(0.9 * (peaks[32] or 0))) == 16
+    assert find_largest_batch(workload, 1000) is None
 
 
 @pytest.mark.parametrize(("holds", "largest"), [(64, 64), (40, 32), (5, 4), (1, None)])
-def test_a_gpu_is_tried(subject: Subject, monkeypatch: pytest.MonkeyPatch, holds: int, largest: int | None) -> None:
+def test_a_gpu_is_tried(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch, holds: int, largest: int | None
+) -> None:
     tried: list[int] = []
 
-    def run_out(subject: Subject) -> int:
-        tried.append(subject.batch_size)
-        if subject.batch_size > holds:
+    def run_out(workload: Workload) -> int:
+        tried.append(workload.batch_size)
+        if workload.batch_size > holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return 1
 
     monkeypatch.setattr(profile, "measure_peak_memory", run_out)
     monkeypatch.setattr(profile, "_free_memory", lambda device: None)
-    assert find_largest_batch(replace(subject, device=torch.device("cuda"), batch_size=16)) == largest
+    assert find_largest_batch(replace(workload, device=torch.device("cuda"), batch_size=16)) == largest
     assert tried[0] == 16
 
 
@@ -228,7 +233,7 @@ def test_a_figure_that_cannot_be(script: ModuleType, capsys: pytest.CaptureFixtu
 @pytest.mark.system  # three separate processes: 20 s
 def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: ModuleType) -> None:
     words = ("+roadmap=step12_downsample", "regime.width.modern=8")
-    measured = measure_together(plan(tmp_path, *words)[0], [1, 2], seconds=0.5)
+    measured = measure_concurrent(plan(tmp_path, *words)[0], [1, 2], seconds=0.5)
     rates = [one.images_per_s for one in measured]
     assert all(rate is not None and rate > 0 for rate in rates)
     best = find_best(measured)
@@ -239,9 +244,9 @@ def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: Modul
 
 
 def test_runs_that_do_not_all_fit_say_why_and_not_that_they_waited() -> None:
-    assert combine([100.0, 50.0]) == Together(2, 150.0)
-    assert combine([None, "out of memory", None]) == Together(3, None, "out of memory")
-    assert combine([100.0, None]) == Together(2, None, "not all are ready within 300 seconds")
+    assert combine([100.0, 50.0]) == ConcurrentRate(2, 150.0)
+    assert combine([None, "out of memory", None]) == ConcurrentRate(3, None, "out of memory")
+    assert combine([100.0, None]) == ConcurrentRate(2, None, "not all are ready within 300 seconds")
 
 
 @pytest.mark.system  # a separate process: 10 s
@@ -249,7 +254,7 @@ def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path) -> None:
     (planned,) = plan(
         tmp_path, "+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2", "data.root=nowhere"
     )
-    (answer,) = measure_together(planned, [1])
+    (answer,) = measure_concurrent(planned, [1])
     assert answer.images_per_s is None
     assert "there is no data folder" in (answer.obstacle or "")
     assert find_best([answer]) is None
@@ -270,7 +275,7 @@ def test_the_plan_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for number in range(5):
         (run,) = plan(tmp_path / str(number), "+roadmap=step12_downsample")
         (before,) = write_bill(group([run], is_sweep=False)[0], 3, lambda name: None)
-        folder = open_folder(run)
+        folder = open_run_dir(run)
         folder.claim()
         started = time.process_time()
         jobs.train(run.config, folder, Console(quiet=True), print)

@@ -15,7 +15,7 @@ import roadmap
 from roadmap.config import plan_runs
 from roadmap.model.cost import measure_cost
 from roadmap.training import profile
-from roadmap.training.profile import Subject, measure, measure_peak_memory
+from roadmap.training.profile import Workload, measure, measure_peak_memory
 
 STEPS = ("step0_resnet", "step12_downsample")
 
@@ -31,9 +31,9 @@ def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def subject(script: ModuleType) -> Subject:
+def workload(script: ModuleType) -> Workload:
     (run,) = plan_runs(["+roadmap=step12_downsample", "hardware.device=cpu"], is_sweep=False)
-    made: Subject = script.make_subject(run, 4)
+    made: Workload = script.make_workload(run, 4)
     return made
 
 
@@ -82,22 +82,22 @@ def test_all_steps_in_order_and_references_last(script: ModuleType) -> None:
     assert [name.partition("_")[0] for name in names] == [*(f"step{number}" for number in range(13)), "swin"]
 
 
-def test_peak_memory_holds_the_training_state_and_grows_with_the_batch(subject: Subject) -> None:
-    parameters = sum(parameter.numel() for parameter in subject.build().parameters())
-    small, large = (measure_peak_memory(replace(subject, batch_size=size)) for size in (4, 64))
+def test_peak_memory_holds_the_training_state_and_grows_with_the_batch(workload: Workload) -> None:
+    parameters = sum(parameter.numel() for parameter in workload.build().parameters())
+    small, large = (measure_peak_memory(replace(workload, batch_size=size)) for size in (4, 64))
     assert small is not None
     assert large is not None
     assert small > 4 * 4 * parameters  # fp32: weights, gradients, AdamW's two moments
     assert large > 1.3 * small
 
 
-def test_networks_take_turns_and_one_without_memory_stops_none(subject: Subject) -> None:
+def test_networks_take_turns_and_one_without_memory_stops_none(workload: Workload) -> None:
     def build() -> nn.Module:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     turns: list[str] = []
-    subjects = [replace(subject, name="fits"), replace(subject, name="large", build=build)]
-    fits, large = measure(subjects, rounds=2, report=turns.append)
+    workloads = [replace(workload, name="fits"), replace(workload, name="large", build=build)]
+    fits, large = measure(workloads, rounds=2, report=turns.append)
     assert turns == ["fits", "large"] * 3
     assert len(fits.forward) == len(fits.update) == 2
     assert (large.out_of_memory, large.update, large.peak_memory) == (True, [], None)
@@ -109,12 +109,12 @@ def test_out_of_memory_is_said_in_the_row(script: ModuleType) -> None:
     assert row["update_q1"] is None
 
 
-def test_another_error_is_no_lack_of_memory(subject: Subject) -> None:
+def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:
     def build() -> nn.Module:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
-        measure([replace(subject, build=build)], rounds=1)
+        measure([replace(workload, build=build)], rounds=1)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ import pytest
 import yaml
 
 from roadmap.analysis.epoch_table import read_records
-from roadmap.analysis.folders import read_runs
+from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
-from roadmap.analysis.run import write_run_table
+from roadmap.analysis.run_table import write_run_table
 from roadmap.analysis.table import markdown_table
+from roadmap.cli.run_setups import find_recipe, keep_shared, read_setup
 from roadmap.config import compose, read_config
-from roadmap.runs.identity import hash_config
-from roadmap.setups import find_recipe, keep_shared, read_setup
+from roadmap.runs.config_hash import hash_config
 
 Load = Callable[[str], ModuleType]
 ROOT = Path(__file__).parents[2]

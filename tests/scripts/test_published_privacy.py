@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from roadmap.analysis.folders import read_runs
-from roadmap.analysis.published import hide_places
-from roadmap.analysis.run import write_run_table
-from roadmap.setups import add_own_settings, find_recipe, read_setup
+from roadmap.analysis.publish import hide_places
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.run_table import write_run_table
+from roadmap.cli.run_setups import add_own_settings, find_recipe, read_setup
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes run folders; see conftest.py

@@ -16,7 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import plan_runs, read_config
-from roadmap.paper import paper_rows
+from roadmap.config.paper import paper_rows
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py

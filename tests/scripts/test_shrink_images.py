@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from roadmap.data.folders import FolderImages
-from roadmap.data.pixels import read_image
+from roadmap.data.image_io import read_image
 from roadmap.errors import DataError
 
 ROOT = Path(__file__).parents[2]

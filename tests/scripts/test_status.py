@@ -11,15 +11,15 @@ from types import ModuleType
 
 import pytest
 
-from roadmap.command import open_folder
+from roadmap.cli.train import open_run_dir
 from roadmap.config import plan_runs
-from roadmap.runs.folder import RunFolder
-from roadmap.runs.ledger import GONE, UNREADABLE, Entry, estimate_rest, format_duration, read_ledger
+from roadmap.runs.run_dir import RunDir
+from roadmap.runs.status import GONE, UNREADABLE, RunStatus, estimate_rest, format_duration, read_statuses
 
 
-def open_run(output_dir: Path, step: str, seed: int = 0) -> RunFolder:
+def open_run(output_dir: Path, step: str, seed: int = 0) -> RunDir:
     (planned,) = plan_runs([f"+roadmap={step}", f"seed={seed}", "recipe.epochs=10"], is_sweep=False)
-    return open_folder(replace(planned, config=replace(planned.config, output_dir=str(output_dir))))
+    return open_run_dir(replace(planned, config=replace(planned.config, output_dir=str(output_dir))))
 
 
 def dead_pid() -> int:
@@ -28,7 +28,7 @@ def dead_pid() -> int:
     return process.pid
 
 
-def change_state(run: RunFolder, **values: object) -> None:
+def change_state(run: RunDir, **values: object) -> None:
     path = run.path / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
@@ -55,14 +55,14 @@ def experiment(tmp_path: Path) -> Path:
 
 def test_a_copy_beside_a_run_is_no_run(experiment: Path) -> None:
     run = experiment / "step0_resnet/seed0"
-    before = read_ledger(experiment)
+    before = read_statuses(experiment)
     shutil.copytree(run, run.with_name("seed0.bak"))
-    assert read_ledger(experiment) == before
+    assert read_statuses(experiment) == before
 
 
 def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> None:
-    entries = read_ledger(experiment)
-    assert [(entry.name.partition("_")[0], entry.state) for entry in entries] == [
+    statuses = read_statuses(experiment)
+    assert [(status.name.partition("_")[0], status.state) for status in statuses] == [
         ("step0", "done"),
         ("step1", "running"),
         ("step2", "failed"),
@@ -71,7 +71,7 @@ def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> No
         ("step10", "pending"),
         ("step5", UNREADABLE),
     ]
-    running, pending = entries[1], entries[5]
+    running, pending = statuses[1], statuses[5]
     assert (running.epoch, running.epochs, running.top1, running.seconds_left) == (4, 10, 40.0, 180.0)
     assert (pending.epoch, pending.top1, pending.seconds_left) == (0, None, None)
 
@@ -100,18 +100,18 @@ def test_the_table_and_the_exit_status(
 
 
 def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
-    def entry(name: str, state: str, epoch: int = 0, epoch_seconds: float | None = None) -> Entry:
-        return Entry(name, 0, 0, state, epoch=epoch, epochs=10, epoch_seconds=epoch_seconds)
+    def status(name: str, state: str, epoch: int = 0, epoch_seconds: float | None = None) -> RunStatus:
+        return RunStatus(name, 0, 0, state, epoch=epoch, epochs=10, epoch_seconds=epoch_seconds)
 
-    done, pending = entry("step0", "done", 10, 30.0), entry("step0", "pending")
+    done, pending = status("step0", "done", 10, 30.0), status("step0", "pending")
     assert estimate_rest([done, pending]) is None  # its start is unknown
-    assert estimate_rest([entry("step1", "running"), pending]) is None
-    running = entry("step1", "running", 4, 50.0)
+    assert estimate_rest([status("step1", "running"), pending]) is None
+    running = status("step1", "running", 4, 50.0)
     assert estimate_rest([done, running]) == 300
     assert estimate_rest([done, running, pending]) == 600  # 6 x 50, then 10 x 30
     assert estimate_rest([done, running, running, pending]) == 450
-    assert estimate_rest([done, running, entry("step2", "pending")]) == 700  # at the mean of 30 and 50
-    slow = entry("step1", "running", 0, 100.0)
+    assert estimate_rest([done, running, status("step2", "pending")]) == 700  # at the mean of 30 and 50
+    slow = status("step1", "running", 0, 100.0)
     assert estimate_rest([running, slow]) == 1000  # two at once; the longer one determines the time
 
 

@@ -12,7 +12,7 @@ import yaml
 from wandb import wandb_agent
 
 from roadmap.config import plan_runs, prepare_overrides
-from roadmap.paper import paper_rows
+from roadmap.config.paper import paper_rows
 
 ROOT = Path(__file__).parents[2]
 SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "scripts/wandb_sweep.yaml").read_text())

@@ -9,8 +9,8 @@ import pytest
 import torch.distributed as dist
 
 from roadmap.errors import TrainingError
-from roadmap.training import group
-from roadmap.training.processes import Place
+from roadmap.system.rank import DistInfo
+from roadmap.training import distributed as group
 
 SIZE = 4
 
@@ -25,7 +25,7 @@ def start_all(store: dist.Store, generator: random.Random) -> set[str]:
 
     def start(rank: int, delay: float) -> str:
         time.sleep(delay)
-        return group.agree_on_attempt(store, Place(rank, SIZE))
+        return group.agree_on_attempt(store, DistInfo(rank, SIZE))
 
     delays = [generator.uniform(0, 0.1) for _ in range(SIZE)]
     with ThreadPoolExecutor(SIZE) as threads:
@@ -43,7 +43,7 @@ def test_a_start_that_was_cut_short_confuses_nobody(store: dist.Store, monkeypat
     """Rank 0 and one of the others had started, and died."""
     with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
         patch.setattr(group, "TIMEOUT", timedelta(seconds=0.2))
-        cut = [threads.submit(group.agree_on_attempt, store, Place(rank, SIZE)) for rank in (0, 2)]
+        cut = [threads.submit(group.agree_on_attempt, store, DistInfo(rank, SIZE)) for rank in (0, 2)]
         for one in cut:
             with pytest.raises(TrainingError, match="of 4 waited"):
                 one.result()

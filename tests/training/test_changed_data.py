@@ -16,14 +16,15 @@ import torch
 from PIL import Image
 
 import roadmap
-from roadmap import console, jobs
-from roadmap.command import open_folder
+from roadmap.cli import run as jobs
+from roadmap.cli.train import open_run_dir
 from roadmap.config import Config, Mode, PlannedRun, plan_run
 from roadmap.data.spec import OnError
 from roadmap.errors import ChangedDataError, ConfigError, DataError, Interrupted
-from roadmap.runs.folder import RunFolder
+from roadmap.runs.run_dir import RunDir
+from roadmap.system import console
 from roadmap.training.checkpoint import save_checkpoint
-from roadmap.training.update import Evaluation, train_update
+from roadmap.training.step import Evaluation, train_step
 
 WORDS = (
     "+roadmap=step12_downsample",
@@ -78,13 +79,13 @@ def compose() -> PlannedRun:
 
 def open_run(
     output_dir: Path, root: Path, on_error: OnError = OnError.stop, **changes: Any
-) -> tuple[Config, RunFolder]:
+) -> tuple[Config, RunDir]:
     data = replace(compose().config.data, root=str(root), cache=str(output_dir / "cache"), on_error=on_error)
     config = replace(compose().config, output_dir=str(output_dir), data=data, **changes)
-    return config, open_folder(replace(compose(), config=config))
+    return config, open_run_dir(replace(compose(), config=config))
 
 
-def train(output_dir: Path, root: Path, warn: Callable[[str], None] = print, **changes: Any) -> RunFolder:
+def train(output_dir: Path, root: Path, warn: Callable[[str], None] = print, **changes: Any) -> RunDir:
     config, folder = open_run(output_dir, root, **changes)
     folder.claim()
     try:
@@ -94,7 +95,7 @@ def train(output_dir: Path, root: Path, warn: Callable[[str], None] = print, **c
     return folder
 
 
-def interrupt(output_dir: Path, root: Path, **changes: Any) -> RunFolder:
+def interrupt(output_dir: Path, root: Path, **changes: Any) -> RunDir:
     """Return a run that was stopped after its fourth update, the first of the second epoch."""
     calls: list[int] = []
 
@@ -102,17 +103,17 @@ def interrupt(output_dir: Path, root: Path, **changes: Any) -> RunFolder:
         calls.append(1)
         if len(calls) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return train_update(*arguments)
+        return train_step(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("roadmap.training.trainer.train_update", update)
+        patch.setattr("roadmap.training.trainer.train_step", update)
         with pytest.raises(Interrupted):
             train(output_dir, root, **changes)
     return open_run(output_dir, root, **changes)[1]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return train(tmp_path_factory.mktemp("undisturbed"), images)
 
 
@@ -138,7 +139,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("kind", CHANGES)
 def test_a_run_is_not_resumed_on_other_images(
-    kind: str, images: Path, root: Path, undisturbed: RunFolder, read_results: Results, tmp_path: Path
+    kind: str, images: Path, root: Path, undisturbed: RunDir, read_results: Results, tmp_path: Path
 ) -> None:
     """It is unchanged, and is resumed once the images are restored."""
     folder = interrupt(tmp_path, root)
@@ -158,7 +159,7 @@ def test_a_run_is_not_resumed_on_other_images(
 
 
 def test_a_run_is_resumed_on_the_same_images_elsewhere(
-    root: Path, undisturbed: RunFolder, read_results: Results, tmp_path: Path
+    root: Path, undisturbed: RunDir, read_results: Results, tmp_path: Path
 ) -> None:
     """Under another mount, and in an archive."""
     interrupt(tmp_path, root)
@@ -209,7 +210,7 @@ def evaluate(output_dir: Path, root: Path, checkpoint: Path) -> Evaluation:
 
 
 def test_validation_images_of_some_classes_are_evaluated_by_name(
-    root: Path, undisturbed: RunFolder, tmp_path: Path, warned: set[str]
+    root: Path, undisturbed: RunDir, tmp_path: Path, warned: set[str]
 ) -> None:
     """The mean over the classes, evaluated one at a time, is that of all."""
     whole = evaluate(tmp_path, root, undisturbed.checkpoint)
@@ -224,7 +225,7 @@ def test_validation_images_of_some_classes_are_evaluated_by_name(
 
 
 def test_weights_of_classes_in_another_order_are_evaluated_by_name(
-    root: Path, undisturbed: RunFolder, tmp_path: Path
+    root: Path, undisturbed: RunDir, tmp_path: Path
 ) -> None:
     whole = evaluate(tmp_path, root, undisturbed.checkpoint)
     content = torch.load(undisturbed.checkpoint, weights_only=True)
@@ -250,7 +251,7 @@ def test_a_run_keeps_the_order_of_its_classes(root: Path, tmp_path: Path) -> Non
 
 
 def test_a_training_that_begins_with_the_outputs_of_other_classes_is_warned_of(
-    root: Path, undisturbed: RunFolder, tmp_path: Path
+    root: Path, undisturbed: RunDir, tmp_path: Path
 ) -> None:
     for part in ("train", "val"):
         (root / part / "cat").rename(root / part / "eel")
@@ -260,7 +261,7 @@ def test_a_training_that_begins_with_the_outputs_of_other_classes_is_warned_of(
 
 
 def test_validation_images_of_classes_that_the_weights_do_not_know(
-    root: Path, undisturbed: RunFolder, tmp_path: Path
+    root: Path, undisturbed: RunDir, tmp_path: Path
 ) -> None:
     (root / "val/cat").rename(root / "val/eel")
     message = rf"{root / 'val'} has images of eel: no class of .*checkpoint\.pt, which has ape, cat, dog"
@@ -269,7 +270,7 @@ def test_validation_images_of_classes_that_the_weights_do_not_know(
 
 
 def test_numbers_are_taken_for_names_with_a_warning(
-    root: Path, undisturbed: RunFolder, tmp_path: Path, warned: set[str]
+    root: Path, undisturbed: RunDir, tmp_path: Path, warned: set[str]
 ) -> None:
     whole = evaluate(tmp_path, root, undisturbed.checkpoint)
     for number, name in enumerate(CLASSES):

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 import roadmap
-from roadmap import jobs
-from roadmap.command import open_folder
+from roadmap.cli import run as jobs
+from roadmap.cli.train import open_run_dir
 from roadmap.config import plan_run
 from roadmap.errors import Interrupted, TrainingError
 from roadmap.model.torch_file import write_sealed
-from roadmap.runs.folder import RunFolder
 from roadmap.runs.loggers.none import Logger as NoLogger
+from roadmap.runs.run_dir import RunDir
 from roadmap.training.checkpoint import save_checkpoint
-from roadmap.training.update import evaluate, train_update
+from roadmap.training.step import evaluate, train_step
 
 WORDS = (
     "+roadmap=step12_downsample",
@@ -37,12 +37,12 @@ WORDS = (
 Results = Callable[[Path], Any]  # see tests/conftest.py
 
 
-def open_run(output_dir: Path, *words: str) -> tuple[Any, RunFolder]:
+def open_run(output_dir: Path, *words: str) -> tuple[Any, RunDir]:
     planned = plan_run(roadmap.compose(*WORDS, f"output_dir={output_dir}", *words))
-    return planned.config, open_folder(planned)
+    return planned.config, open_run_dir(planned)
 
 
-def train(output_dir: Path, *words: str) -> RunFolder:
+def train(output_dir: Path, *words: str) -> RunDir:
     config, folder = open_run(output_dir, *words)
     folder.claim()
     jobs.train(config, folder, jobs.Console(quiet=True), print)
@@ -57,13 +57,13 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch, sent: signal.Signa
         calls.append(1)
         if len(calls) == updates + 1:
             os.kill(os.getpid(), sent)
-        return train_update(*arguments)
+        return train_step(*arguments)
 
-    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return train(tmp_path_factory.mktemp("undisturbed"))
 
 
@@ -74,7 +74,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
     updates: int,
     sent: signal.Signals,
-    undisturbed: RunFolder,
+    undisturbed: RunDir,
     read_results: Results,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -93,7 +93,7 @@ def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
 
 
 def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
-    undisturbed: RunFolder, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: RunDir, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the first epoch's and in the last one's: nothing may train after it, such as a sweep's next run."""
 
@@ -157,14 +157,14 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("went on")
 
-    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
     with pytest.raises(KeyboardInterrupt) as caught:
         train(tmp_path)
     assert not isinstance(caught.value, Interrupted)
 
 
 def test_checkpoints_by_minutes_change_nothing(
-    undisturbed: RunFolder, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: RunDir, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = []
 
@@ -252,7 +252,7 @@ def replace_by_a_pickle(path: Path, other: Path) -> None:
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage: Any,
     told: str | None,
-    undisturbed: RunFolder,
+    undisturbed: RunDir,
     stopped: Path,
     read_results: Results,
     tmp_path: Path,
@@ -292,12 +292,12 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
 def test_a_spoiled_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It affects no loss before an evaluation."""
 
-    def update(learner: Any, *arguments: Any) -> torch.Tensor:
-        loss = train_update(learner, *arguments)
-        next(value for name, value in learner.model.named_buffers() if "mean" in name)[0] = torch.nan
+    def update(train_state: Any, *arguments: Any) -> torch.Tensor:
+        loss = train_step(train_state, *arguments)
+        next(value for name, value in train_state.model.named_buffers() if "mean" in name)[0] = torch.nan
         return loss
 
-    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
     with pytest.raises(TrainingError, match="not finite in epoch 1"):
         train(tmp_path, "+roadmap=step12_downsample", "model/norm=batchnorm", "recipe.ema_decay=null")
     assert not list(tmp_path.rglob("checkpoint.pt"))
@@ -307,14 +307,14 @@ def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.Monke
     """A non-finite gradient affects the weights before it affects a loss."""
     calls = []
 
-    def update(learner: Any, *arguments: Any) -> torch.Tensor:
-        loss = train_update(learner, *arguments)
+    def update(train_state: Any, *arguments: Any) -> torch.Tensor:
+        loss = train_step(train_state, *arguments)
         calls.append(1)
         if len(calls) == 10:  # the last update of the run
-            next(learner.model.parameters()).data[0] = torch.nan
+            next(train_state.model.parameters()).data[0] = torch.nan
         return loss
 
-    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
     with pytest.raises(
         TrainingError, match=r"not finite.* in epoch 2, update \d+, at learning rate .*checkpoint.pt has 1 epochs"
     ):

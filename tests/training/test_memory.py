@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import roadmap
-from roadmap import jobs
-from roadmap.command import open_folder
+from roadmap.cli import run as jobs
+from roadmap.cli.train import open_run_dir
 from roadmap.config import plan_run
 from roadmap.errors import TrainingError
-from roadmap.runs.folder import RunFolder
+from roadmap.runs.run_dir import RunDir
 
 ROOT = Path(__file__).parents[2]
 ROOM = 50 * 2**20  # bytes; an update of 512 images needs several times as many
@@ -24,7 +24,7 @@ ROOM = 50 * 2**20  # bytes; an update of 512 images needs several times as many
 LIMITED = """
 import os, resource, runpy
 import torch
-from roadmap import jobs
+from roadmap.cli import run as jobs
 train = jobs.Trainer.fit
 def fit(*arguments):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -69,7 +69,7 @@ def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Pat
 HUNGRY = """
 import runpy
 from torch.utils.data import get_worker_info
-from roadmap.data import batches
+from roadmap.data import worker_loader as batches
 read, taken = batches.BatchDataset.__getitem__, []
 def take(self, plan):
     if get_worker_info().id == 1:
@@ -100,7 +100,7 @@ def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_wo
     assert len(list(tmp_path.rglob("summary.json"))) == 1
 
 
-def train_within(limit: int, folder: RunFolder, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def train_within(limit: int, folder: RunDir, config: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the micro-batch sizes of a run whose device has memory for `limit` images at once."""
     sizes = []
 
@@ -110,7 +110,7 @@ def train_within(limit: int, folder: RunFolder, config: Any, monkeypatch: pytest
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         return torch.zeros(())
 
-    monkeypatch.setattr("roadmap.training.trainer.train_update", update)
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
     folder.claim()
     jobs.train(config, folder, jobs.Console(quiet=True), lambda text: None)
     return sizes
@@ -131,7 +131,7 @@ def test_fewer_images_at_once_are_as_many_as_can_be_trained_on(
     words: tuple[str, ...], taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = plan_run(roadmap.compose(*words, "recipe.total_batch=60", *SMALL, f"output_dir={tmp_path}"))
-    folder = open_folder(planned)
+    folder = open_run_dir(planned)
     sizes = train_within(taken, folder, planned.config, monkeypatch)
     assert set(sizes[60 // planned.config.hardware.per_device_batch :]) == {taken}
     assert folder.summary()["images_at_once"] == taken
@@ -150,14 +150,14 @@ def test_where_fewer_can_not_be_trained_on_the_memory_is_the_error(
     small = ("recipe.total_batch=64", "hardware.per_device_batch=2")
     planned = plan_run(roadmap.compose(*words, *small, *SMALL, f"output_dir={tmp_path}"))
     with pytest.raises(TrainingError, match=rf"^out of memory with 2 images at once \(CUDA out of memory.*{told}"):
-        train_within(1, open_folder(planned), planned.config, monkeypatch)
+        train_within(1, open_run_dir(planned), planned.config, monkeypatch)
 
 
 # Counts page faults of ten times an update's tensors, small and large, 256 MiB at once.
 FAULTS = """
 import resource
 import torch
-from roadmap.machine import keep_freed_memory
+from roadmap.system.machine import keep_freed_memory
 keep_freed_memory()
 counts = []
 for _ in range(11):

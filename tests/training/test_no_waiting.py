@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import roadmap
 from roadmap.config import Config, read_config
-from roadmap.data.open import LoadSpec, open_eval, open_train
-from roadmap.data.sources import ImageArray
-from roadmap.training.learner import build_learner
-from roadmap.training.update import Learner, evaluate, train_update
+from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
+from roadmap.data.sources import ArrayDataset
+from roadmap.training.state import build_train_state
+from roadmap.training.step import TrainState, evaluate, train_step
 
 META = torch.device("meta")
 SETTINGS = {
@@ -33,7 +33,7 @@ def meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace what the meta device lacks: generators, and autocast even if it is off."""
     make = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": make())
-    monkeypatch.setattr(Learner, "autocast", lambda _: nullcontext())
+    monkeypatch.setattr(TrainState, "autocast", lambda _: nullcontext())
 
 
 class SentToDevice(TorchDispatchMode):
@@ -51,31 +51,31 @@ class SentToDevice(TorchDispatchMode):
         return result
 
 
-def prepare(step: str, *settings: str) -> tuple[Config, Learner, LoadSpec]:
+def prepare(step: str, *settings: str) -> tuple[Config, TrainState, LoaderSpec]:
     words = ("data=cifar10", *settings, "recipe.total_batch=32", "hardware.per_device_batch=16")
     cfg = roadmap.compose(f"+roadmap={step}", *words)
     config = read_config(cfg)
     hardware = config.hardware
-    learner = build_learner(roadmap.build_model(cfg), config.data, config.recipe, hardware, META, 16)
-    return config, learner, LoadSpec(16, 2, 0, META, hardware.workers, hardware.resident)
+    train_state = build_train_state(roadmap.build_model(cfg), config.data, config.recipe, hardware, META, 16)
+    return config, train_state, LoaderSpec(16, 2, 0, META, hardware.workers, hardware.resident)
 
 
-def make_images(count: int) -> ImageArray:
+def make_images(count: int) -> ArrayDataset:
     rng = np.random.default_rng(count)
-    return ImageArray(rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8), rng.integers(10, size=count))
+    return ArrayDataset(rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8), rng.integers(10, size=count))
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("step", ["step0_resnet", "step12_downsample"])
 def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
-    config, learner, load = prepare(step, *settings)
+    config, train_state, load = prepare(step, *settings)
     updates = 0
     sent = SentToDevice()
-    for micro_batches in open_train(make_images(160), config.data, config.recipe.augment, load).epoch(0):
+    for micro_batches in open_train_loader(make_images(160), config.data, config.recipe.augment, load).epoch(0):
         made = list(micro_batches)
         assert [batch.images.device for batch in made] == [META, META]
         with sent:
-            assert train_update(learner, made, 1e-3).device == META
+            assert train_step(train_state, made, 1e-3).device == META
         updates += 1
     assert (updates, sent.copies) == (5, 0)
 
@@ -83,22 +83,22 @@ def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """With a partial last batch."""
-    config, learner, load = prepare("step12_downsample", *settings)
+    config, train_state, load = prepare("step12_downsample", *settings)
     asked = []
     sums = torch.tensor([2.0, 20.0, 40.0, 40.0])
-    monkeypatch.setattr(type(learner.group), "sum", lambda _, tensor: asked.append(tensor.device) or sums)
-    batches = list(open_eval(make_images(40), config.data, config.recipe.augment, load))
+    monkeypatch.setattr(type(train_state.group), "sum", lambda _, tensor: asked.append(tensor.device) or sums)
+    batches = list(open_eval_loader(make_images(40), config.data, config.recipe.augment, load))
     with SentToDevice() as sent:
-        assert evaluate(learner.model, batches, learner).images == 40
+        assert evaluate(train_state.model, batches, train_state).images == 40
     assert (asked, sent.copies) == ([META], 0)
 
 
 def test_a_wait_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    config, learner, load = prepare("step12_downsample", *SETTINGS["resident"])
-    batches = open_train(make_images(64), config.data, config.recipe.augment, load).epoch(0)
-    monkeypatch.setattr(learner, "loss", lambda logits, _: logits.mean() * logits.sum().item())
+    config, train_state, load = prepare("step12_downsample", *SETTINGS["resident"])
+    batches = open_train_loader(make_images(64), config.data, config.recipe.augment, load).epoch(0)
+    monkeypatch.setattr(train_state, "loss", lambda logits, _: logits.mean() * logits.sum().item())
     with pytest.raises(RuntimeError, match="item"):
-        train_update(learner, list(next(batches)), 1e-3)
-    monkeypatch.setattr(learner, "loss", lambda logits, _: (logits * torch.ones(10)).mean())
+        train_step(train_state, list(next(batches)), 1e-3)
+    monkeypatch.setattr(train_state, "loss", lambda logits, _: (logits * torch.ones(10)).mean())
     with pytest.raises(RuntimeError, match="device"):
-        train_update(learner, list(next(batches)), 1e-3)
+        train_step(train_state, list(next(batches)), 1e-3)

@@ -3,7 +3,7 @@
 import pytest
 
 from roadmap.errors import ConfigError
-from roadmap.training.processes import Place, find_place
+from roadmap.system.rank import DistInfo, get_dist_info
 
 MEETING = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 TORCH = {"RANK": "1", "WORLD_SIZE": "2", **MEETING}
@@ -15,23 +15,23 @@ MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORL
 @pytest.mark.parametrize(
     ("variables", "place"),
     [
-        ({}, Place()),
-        (TORCH, Place(1, 2, 0)),  # Kubeflow: one process in each pod
-        (TORCH | {"LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}, Place(1, 2, 1)),
-        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "x"}, Place(0, 1, 0)),  # alone needs no port
-        ({"WORLD_SIZE": "1"}, Place()),
-        ({"RANK": "0"}, Place()),
-        ({"LOCAL_RANK": "3"}, Place()),
-        (SLURM | NODE, Place(3, 4, 1)),
-        (SLURM | MEETING, Place(3, 4, 1)),
-        (SLURM | NODE | {"WORLD_SIZE": "4"}, Place(3, 4, 1)),
-        ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"}, Place()),
-        (MPI | MEETING, Place(1, 2, 1)),
-        (MPI, Place()),  # as runs of several seeds are started
+        ({}, DistInfo()),
+        (TORCH, DistInfo(1, 2, 0)),  # Kubeflow: one process in each pod
+        (TORCH | {"LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}, DistInfo(1, 2, 1)),
+        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "x"}, DistInfo(0, 1, 0)),  # alone needs no port
+        ({"WORLD_SIZE": "1"}, DistInfo()),
+        ({"RANK": "0"}, DistInfo()),
+        ({"LOCAL_RANK": "3"}, DistInfo()),
+        (SLURM | NODE, DistInfo(3, 4, 1)),
+        (SLURM | MEETING, DistInfo(3, 4, 1)),
+        (SLURM | NODE | {"WORLD_SIZE": "4"}, DistInfo(3, 4, 1)),
+        ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"}, DistInfo()),
+        (MPI | MEETING, DistInfo(1, 2, 1)),
+        (MPI, DistInfo()),  # as runs of several seeds are started
     ],
 )
-def test_the_place(variables: dict[str, str], place: Place) -> None:
-    assert find_place(variables) == place
+def test_the_place(variables: dict[str, str], place: DistInfo) -> None:
+    assert get_dist_info(variables) == place
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,6 @@ def test_the_place(variables: dict[str, str], place: Place) -> None:
 )
 def test_a_variable_that_cannot_be_is_named(variables: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        find_place(variables)
+        get_dist_info(variables)
     assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -10,18 +10,18 @@ from torch import nn
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.training.learner import build_learner
 from roadmap.training.resume import METRICS, Position, collect, find_misfit, restore
-from roadmap.training.update import Learner, train_update
+from roadmap.training.state import build_train_state
+from roadmap.training.step import TrainState, train_step
 
 Change = Callable[[dict[str, Any]], Any]
 EPOCHS = 2
 
 
-def build(*words: str) -> tuple[nn.Module, Learner]:
+def build(*words: str) -> tuple[nn.Module, TrainState]:
     config = read_config(roadmap.compose("recipe.ema_decay=0.9", *words))
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return network, build_learner(network, config.data, config.recipe, config.hardware, torch.device("cpu"), 8)
+    return network, build_train_state(network, config.data, config.recipe, config.hardware, torch.device("cpu"), 8)
 
 
 def start() -> Position:
@@ -29,23 +29,23 @@ def start() -> Position:
 
 
 @pytest.fixture(params=["adamw", "sgd"])
-def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, Learner, dict[str, Any]]:
+def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, TrainState, dict[str, Any]]:
     """A network at its start, and the content of its checkpoint after an epoch and three updates."""
     words = (f"recipe.optimizer={request.param}", "recipe.mixup=0", "recipe.cutmix=0")
-    network, learner = build(*words)
-    train_update(learner, [learner.place(torch.randn(8, 3, 4, 4), torch.arange(8) % 4)], 0.1)
+    network, train_state = build(*words)
+    train_step(train_state, [train_state.to_device(torch.randn(8, 3, 4, 4), torch.arange(8) % 4)], 0.1)
     position = Position([dict.fromkeys(METRICS, 1.0)], torch.zeros(5), update=3, seconds=2.0)
-    content = collect(position, torch.ones(3), network, learner)
+    content = collect(position, torch.ones(3), network, train_state)
     return *build(*words), copy.deepcopy(content)
 
 
-def test_what_was_collected_is_restored(trained: tuple[nn.Module, Learner, dict[str, Any]]) -> None:
-    network, learner, content = trained
+def test_what_was_collected_is_restored(trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
+    network, train_state, content = trained
     position = start()
-    assert find_misfit(content, position, EPOCHS, network, learner) is None
-    restore(content, position, network, learner)
+    assert find_misfit(content, position, EPOCHS, network, train_state) is None
+    restore(content, position, network, train_state)
     assert (position.epoch, position.update, position.seconds) == (1, 3, 2.0)
-    again = collect(position, position.losses[:3], network, learner)
+    again = collect(position, position.losses[:3], network, train_state)
     for name in ("model", "ema"):
         assert all(torch.equal(value, again[name][key]) for key, value in content[name].items())
     assert again["optimizer"]["param_groups"] == content["optimizer"]["param_groups"]
@@ -84,11 +84,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_another_content_is_named(name: str, trained: tuple[nn.Module, Learner, dict[str, Any]]) -> None:
-    network, learner, content = trained
+def test_another_content_is_named(name: str, trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
+    network, train_state, content = trained
     change, told = CHANGES[name]
     change(content)
-    problem = find_misfit(content, start(), EPOCHS, network, learner)
+    problem = find_misfit(content, start(), EPOCHS, network, train_state)
     assert problem is not None
     assert told in problem
     assert "\n" not in problem

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from roadmap.errors import ConfigError, first_line
-from roadmap.runs.folder import RunFolder
+from roadmap.runs.run_dir import RunDir
 from roadmap.runs.spec import LoggerSpec
 
 
@@ -56,7 +56,7 @@ def describe_error(error: Exception) -> str:
 
 def open_logger(
     spec: LoggerSpec,
-    run: RunFolder,
+    run: RunDir,
     facts: Mapping[str, Any],
     warn: Callable[[str], None],
 ) -> RunLogger:

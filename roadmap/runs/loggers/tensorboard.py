@@ -6,8 +6,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from roadmap.runs.folder import RunFolder, identity_values
-from roadmap.runs.identity import defining_values
+from roadmap.runs.config_hash import defining_values
+from roadmap.runs.run_dir import RunDir, identity_values
 from roadmap.runs.spec import LoggerSpec
 
 EVENTS = "events.out.tfevents.*"
@@ -17,7 +17,7 @@ SUMMARY_PREFIX = "summary/"  # separate from the curves, which have the plain na
 class Logger:
     """Curves by epoch; at the end the summary's numbers, and the run's configuration for the HPARAMS page."""
 
-    def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
+    def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
         self.run = run
         self.facts = facts
         self._suffix = f".{run.dashboard_id()}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import wandb
 
 from roadmap.errors import RunError
-from roadmap.runs.folder import RunFolder, identity_values, read_metrics
+from roadmap.runs.run_dir import RunDir, identity_values, read_metrics
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
 JOB_TYPE = "train"  # distinguishes it from the run that summarizes an experiment
@@ -64,7 +64,7 @@ class Logger:
         Exception: whatever W&B raises where its service or its server is gone.
     """
 
-    def __init__(self, spec: LoggerSpec, run: RunFolder, facts: Mapping[str, Any]):
+    def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
         identity = run.identity
         self.folder = run
         mode = choose_mode(spec.mode)

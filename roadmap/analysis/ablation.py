@@ -1,0 +1,153 @@
+"""Effect of each choice: on the paper's path, taken back from the last step, added to the first, and on average.
+
+The value of a network is its mean top-1 over seeds. The average over orders is Shapley's (1953), estimated from
+sampled permutations (Castro, Gomez and Tejada 2009) whose networks all ran. Each permutation is paired with its
+reverse, which balances choices that help early and hurt late. Every combination can be built, so none is excluded.
+An order with a missing result is not used, and counted.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean, stdev
+
+from roadmap.analysis.design import collect, network_of
+from roadmap.analysis.results import Row
+from roadmap.analysis.stats import (
+    ALPHA,
+    Difference,
+    Interval,
+    PooledStd,
+    compare,
+    correct_by_holm,
+    critical_value,
+    pool,
+)
+from roadmap.config.steps import ALL, AXES, NONE, Network, Order, networks_along, path_network, sample_orders
+
+Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
+MOST_PAIRS = 1000  # of sampled orders to look for
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Points of top-1 that one choice brings, by four questions; None if a run that answers is missing."""
+
+    axis: str
+    on_path: Difference | None  # the step that makes the choice, against the step before
+    removed: Difference | None  # the last step, against the last step without it
+    added: Difference | None  # step 0 with it, against step 0
+
+
+@dataclass(frozen=True)
+class Average:
+    """A choice's mean effect over orders; the interval covers the sampling of orders, not the noise of seeds."""
+
+    axis: str
+    orders: int
+    mean: float  # points
+    interval: Interval | None  # None if all orders were used, or fewer than two pairs of them
+
+
+def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[int, float]]:
+    """Return the results of every network that has one; see `collect`."""
+    return collect(rows, network_of, best)
+
+
+def pool_std(results: Results) -> PooledStd | None:
+    """Return the pooled standard deviation of all networks; each alone has too few seeds to estimate its own."""
+    return pool(list(results.values()))
+
+
+def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effect]:
+    """Return, in the order of the steps, every choice with a measured effect or an average over orders.
+
+    Intervals use the pooled standard deviation, if the seeds give one.
+    """
+    pooled_std = pool_std(results)
+
+    def difference(before: Network, after: Network) -> Difference | None:
+        if before not in results or after not in results:
+            return None
+        return compare(results[before], results[after], pooled_std)
+
+    effects = []
+    for index, axis in enumerate(AXES):
+        effect = Effect(
+            axis,
+            difference(path_network(index), path_network(index + 1)),
+            difference(ALL - {axis}, ALL),
+            difference(NONE, frozenset({axis})),
+        )
+        if effect.on_path or effect.removed or effect.added or axis in averaged:
+            effects.append(effect)
+    return effects
+
+
+def mark_significant(found: Sequence[Difference | None]) -> list[bool]:
+    """Return True for each effect of one question that is significant, with p-values corrected over all of them."""
+    p_values = {place: one.p for place, one in enumerate(found) if one is not None and one.p is not None}
+    corrected = dict(zip(p_values, correct_by_holm(list(p_values.values())), strict=True))
+    return [
+        one is not None
+        and one.min_detectable_effect is not None
+        and corrected[place] < ALPHA
+        and abs(one.mean) >= one.min_detectable_effect
+        for place, one in enumerate(found)
+    ]
+
+
+def finished_orders(values: Mapping[Network, float], order_seed: int) -> list[Order]:
+    """Return the orders whose networks all have a value, among all that a sweep with this seed can sample."""
+    if not {NONE, ALL} <= values.keys():  # every order begins and ends there
+        return []
+    orders = sample_orders(MOST_PAIRS, order_seed)
+    return [order for order in orders if all(network in values for network in networks_along(order))]
+
+
+def average_effects(values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:
+    """Average each choice's effect over the orders whose networks all have a value, in pairs (see above)."""
+    used = [order for order in orders if all(network in values for network in networks_along(order))]
+    if not used:
+        return []
+    # An order and its reverse are not independent samples: their mean is one sample.
+    pairs: dict[Order, list[Order]] = {}
+    for order in dict.fromkeys(used):
+        pairs.setdefault(min(order, order[::-1]), []).append(order)
+    averages = []
+    for axis in sorted(used[0], key=AXES.index):
+        samples = [fmean(_marginal(values, order, axis) for order in pair) for pair in pairs.values()]
+        averages.append(Average(axis, len(set(used)), fmean(samples), _sampling_interval(samples)))
+    return averages
+
+
+def _marginal(values: Mapping[Network, float], order: Order, axis: str) -> float:
+    before = frozenset(order[: order.index(axis)])
+    return values[before | {axis}] - values[before]
+
+
+def _sampling_interval(samples: Sequence[float]) -> Interval | None:
+    n = len(samples)
+    if n < 2:
+        return None
+    reach = critical_value(n - 1) * stdev(samples) / math.sqrt(n)
+    return Interval(fmean(samples) - reach, fmean(samples) + reach)
+
+
+def find_interactions(values: Mapping[Network, float]) -> list[tuple[str, str, float, int]]:
+    """Return pairs of choices, the gain of both beyond the sum of each alone, in points, and the number of squares.
+
+    A square has a network with neither, with one, with the other and with both. The largest effect comes first.
+    """
+    found = []
+    for one, other in combinations(AXES, 2):
+        squares = [
+            values[network | {one, other}] - values[network | {one}] - values[network | {other}] + values[network]
+            for network in values
+            if not network & {one, other}
+            and all(network | added in values for added in ({one}, {other}, {one, other}))
+        ]
+        if squares:
+            found.append((one, other, fmean(squares), len(squares)))
+    return sorted(found, key=lambda pair: -abs(pair[2]))

@@ -1,0 +1,165 @@
+"""Table of the effect of each choice, with explanatory sentences; for a terminal and for a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from roadmap.analysis.ablation import (
+    Average,
+    Effect,
+    Results,
+    average_effects,
+    find_effects,
+    find_interactions,
+    finished_orders,
+    mark_significant,
+    pool_std,
+    results_of,
+)
+from roadmap.analysis.design import network_of, usable_rows
+from roadmap.analysis.group_effects import find_group_effects, group_columns
+from roadmap.analysis.results import Row
+from roadmap.analysis.significance import interval_text
+from roadmap.analysis.stats import ALPHA, Difference, PooledStd
+from roadmap.config.steps import GROUPS, STEPS, path_network
+
+MOST_PAIRS = 5  # most interactions to report
+ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
+SIGNIFICANT = "*"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """All effects of an experiment, and the data that they rest on."""
+
+    results: Results
+    pooled_std: PooledStd | None  # pooled over all networks
+    effects: list[Effect]
+    averages: dict[str, Average]  # by axis
+    interactions: list[tuple[str, str, float, int]]  # see find_interactions
+    unused: int  # rows with a result that is not used
+    elsewhere: int  # of these, rows in another regime, on other data or by another recipe than most
+
+    @property
+    def leaves_path(self) -> bool:
+        """True if any network off the paper's path ran; the path's steps are in the roadmap's figure."""
+        return bool(self.results.keys() - {path_network(step) for step in range(len(STEPS))})
+
+    def columns(self) -> dict[str, list[Difference | None]]:
+        """Return the effects by question."""
+        found = {
+            "on the path": [one.on_path for one in self.effects],
+            "taken back": [one.removed for one in self.effects],
+            "added": [one.added for one in self.effects],
+        }
+        return {name: cells for name, cells in found.items() if any(cells)}
+
+
+def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_SEED) -> Ablation:
+    """Return effects in the last epoch, or the best on the validation set; `order_seed` is the shapley sweep's."""
+    results = results_of(rows, best)
+    values = {network: fmean(seeds.values()) for network, seeds in results.items()}
+    averages = {one.axis: one for one in average_effects(values, finished_orders(values, order_seed))}
+    effects = find_effects(results, averages)
+    finished = [row for row in rows if row.seeds]
+    unused = len(finished) - len(usable_rows(rows, network_of))
+    elsewhere = unused - sum(network_of(row) is None for row in finished)
+    return Ablation(results, pool_std(results), effects, averages, find_interactions(values), unused, elsewhere)
+
+
+def effect_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
+    """Return the headings, and a line per choice."""
+    columns = {name: _cells(found) for name, found in ablation.columns().items()}
+    if ablation.averages:
+        columns["average"] = [show(ablation.averages.get(one.axis)) for one in ablation.effects]
+    axes = [one.axis for one in ablation.effects]
+    return ["choice", *columns], [list(line) for line in zip(axes, *columns.values(), strict=True)]
+
+
+def group_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
+    """Return the headings, and a line per group of choices; no line unless every combination of groups ran."""
+    found = find_group_effects(ablation.results)
+    columns = group_columns(found)
+    cells = [
+        [show(one) + SIGNIFICANT * is_significant for one, is_significant in column] for column in columns.values()
+    ]
+    names = [f"{one.group}: {', '.join(GROUPS[one.group])}" for one in found]
+    return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]
+
+
+def _cells(found: Sequence[Difference | None]) -> list[str]:
+    return [
+        show(one) + SIGNIFICANT * is_significant
+        for one, is_significant in zip(found, mark_significant(found), strict=True)
+    ]
+
+
+def effect_notes(ablation: Ablation) -> list[str]:
+    """Return what a reader of the table has to know, in notes of one or two sentences."""
+    said = [
+        "Points of top-1. On the path: against the step before. Taken back: the last step against the last step "
+        "without the choice. Added: step 0 with the choice against step 0.",
+        _method(ablation),
+    ]
+    if ablation.averages:
+        orders = next(iter(ablation.averages.values())).orders
+        said.append(f"Average: over {orders} orders; its interval is of the sampled orders, not of the seeds.")
+    if find_group_effects(ablation.results):
+        said.append(
+            "A group's average is over all orders of the groups (Shapley's value); its interval is of the seeds."
+        )
+    said += [
+        f"{one} and {other} together: {points:+z.2f} beyond the sum of each alone (n = {squares})."
+        for one, other, points, squares in ablation.interactions[:MOST_PAIRS]
+    ]
+    return said + _unused_notes(ablation)
+
+
+def _unused_notes(ablation: Ablation) -> list[str]:
+    reasons = {
+        "no combination of the roadmap's choices": ablation.unused - ablation.elsewhere,
+        "of another regime, data set or recipe than most": ablation.elsewhere,
+    }
+    counted = [
+        (reason, f"{count} rows", "are") if count > 1 else (reason, "1 row", "is")
+        for reason, count in reasons.items()
+        if count
+    ]
+    return [f"{rows} {are} {reason} and {are} not used." for reason, rows, are in counted]
+
+
+def _method(ablation: Ablation) -> str:
+    if ablation.pooled_std is None:
+        whose = "each of its own seeds' spread; one seed has none"
+    else:
+        whose = (
+            f"of the spread that all networks are taken to share ({ablation.pooled_std.std:.2f} points, "
+            f"{ablation.pooled_std.dof} degrees of freedom, seeds as blocks)"
+        )
+    return (
+        f"Intervals cover {1 - ALPHA:.0%}, {whose}. {SIGNIFICANT} is decided: p < {ALPHA}, corrected over the "
+        "effects of its column (Holm), and no smaller than what so many seeds detect."
+    )
+
+
+def markdown_effects(ablation: Ablation) -> str:
+    """Return the tables, and their notes as a list, as Markdown."""
+    tables = [
+        _markdown(headings, lines) for headings, lines in (effect_table(ablation), group_table(ablation)) if lines
+    ]
+    table = "\n\n".join(tables)
+    notes = "\n".join(f"- {note.replace(SIGNIFICANT, chr(92) + SIGNIFICANT)}" for note in effect_notes(ablation))
+    return f"{table}\n\n{notes}"
+
+
+def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [headings, ["---", *("---:" for _ in headings[1:])], *lines]
+    return "\n".join(f"| {' | '.join(row).replace(SIGNIFICANT, chr(92) + SIGNIFICANT)} |" for row in rows)
+
+
+def show(found: Difference | Average | None) -> str:
+    """Return `+0.59 (+0.41 to +0.77)`."""
+    if found is None:
+        return ""
+    interval = interval_text(found.interval, signed=True)
+    return f"{found.mean:+z.2f}" + (f" ({interval})" if interval else "")

@@ -1,0 +1,48 @@
+"""Design of a row: the value of each of the roadmap's axes, independent of the name of its step and variant."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from roadmap.analysis.results import Row
+from roadmap.analysis.significance import by_seed
+from roadmap.config.steps import CHOICES, STEPS, Design, Network, design_of, path_network
+
+Key = TypeVar("Key")
+
+
+def row_design(row: Row) -> Design | None:
+    """Return the values of all axes; None for a reference, a user's step, or a variant that changes another key."""
+    if row.reference is not None or row.step not in STEPS:
+        return None
+    design = design_of(path_network(STEPS.index(row.step)))
+    return design | row.variant if row.variant.keys() <= design.keys() else None
+
+
+def network_of(row: Row) -> Network | None:
+    """Return the choices of a row; None if it has no design, or a value that is neither start nor end."""
+    design = row_design(row)
+    if design is None or any(design[choice.axis] not in (choice.start, choice.end) for choice in CHOICES):
+        return None
+    return frozenset(choice.axis for choice in CHOICES if design[choice.axis] == choice.end)
+
+
+def usable_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> list[tuple[Key, Row]]:
+    """Return the rows with a result and a key, in the setting with most of them, or the first such setting."""
+    named = [(name, row) for row in rows if row.seeds and (name := key(row)) is not None]
+    settings = Counter(row.setting for _, row in named)
+    return [(name, row) for name, row in named if row.setting == settings.most_common(1)[0][0]]
+
+
+def collect(
+    rows: Sequence[Row], key: Callable[[Row], Key | None], best: bool = False
+) -> dict[Key, dict[int, float]]:
+    """Return the top-1 by seed of every usable row; see `usable_rows`.
+
+    If two rows have one key, as step 11 and step 12 with `downsample` taken back, the one with more seeds counts.
+    """
+    found: dict[Key, dict[int, float]] = {}
+    for name, row in usable_rows(rows, key):
+        if len(row.seeds) > len(found.get(name, {})):
+            found[name] = by_seed(row, best)
+    return found

@@ -1,0 +1,53 @@
+"""All tables and figures of an experiment's folder, in one call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadmap.analysis.figures.ablation import draw_effects
+from roadmap.analysis.figures.roadmap import draw_kernels, draw_roadmap
+from roadmap.analysis.figures.transfer import draw_transfer
+from roadmap.analysis.read_runs import FIGURE_FOLDER, read_finished_runs
+from roadmap.analysis.results import Row, aggregate, drawn_rows
+from roadmap.analysis.table import write_csv, write_markdown
+from roadmap.errors import RunError
+
+
+@dataclass(frozen=True)
+class ExperimentFigures:
+    """The rows that were drawn, and the files that show them."""
+
+    rows: list[Row]
+    paths: list[Path]
+
+
+def draw_curve(experiment_dir: Path, best: bool = False) -> ExperimentFigures:
+    """Write roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/.
+
+    Also writes kernels.*, effects.* and transfer.*, each if the experiment has what it compares.
+
+    `best` draws the best epoch's accuracy, picked on the validation set, into files named with `-best`.
+    RunError: the experiment does not exist, none of its runs has finished, or a file is where the folder belongs.
+    """
+    rows = aggregate(read_finished_runs(experiment_dir))
+    return ExperimentFigures(rows, draw_rows(rows, experiment_dir, best))
+
+
+def draw_rows(rows: Sequence[Row], experiment_dir: Path, best: bool = False) -> list[Path]:
+    """Writes the figures and tables of `draw_curve` from rows that were read.
+
+    RunError: a file is where the folder belongs.
+    """
+    folder = experiment_dir / FIGURE_FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, where the figures' folder belongs: remove or rename it")
+    folder.mkdir(exist_ok=True)
+    suffix = "-best" if best else ""
+    paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
+    paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
+    paths += draw_effects(rows, folder / f"effects{suffix}", best)
+    paths += draw_transfer([rows], folder / f"transfer{suffix}", best)
+    tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]
+    write_csv(rows, tables[0], best)
+    write_markdown(rows, tables[1], best)
+    return paths + tables

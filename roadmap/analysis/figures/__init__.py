@@ -1,0 +1,1 @@
+"""Figures as files: the roadmap, kernel sizes, ablations, hyperparameters."""

@@ -1,0 +1,100 @@
+"""Figure of the effect of each choice: on the path, taken back from the last step, added to the first."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+
+# isort: split
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from roadmap.analysis.ablation import Average, mark_significant
+from roadmap.analysis.ablation_table import Ablation, find_ablation
+from roadmap.analysis.figures import style
+from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, count_text
+from roadmap.analysis.figures.roadmap import WIDTH, draw_title, save
+from roadmap.analysis.results import Row
+from roadmap.analysis.stats import ALPHA, Difference
+
+ROW_HEIGHT = 0.36  # inches per choice, with its marks
+TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.88, 1.1, 0.2  # inches beside the marks
+APART = 0.24  # of a row, between the marks of two questions
+LABELS = {
+    "taken back": "taken back from the last step",
+    "added": "added to step 0",
+    "average": "average over orders",
+}
+
+Found = Sequence[Difference | Average | None]
+
+
+def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
+    """Draw the points of top-1 that each choice brings, by each question, with intervals; filled if significant.
+
+    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
+    Returns the files written: none if no network off the paper's path ran.
+    """
+    ablation = find_ablation(rows, best)
+    if not ablation.leaves_path or not ablation.effects:
+        return []
+    height = TOP + ROW_HEIGHT * len(ablation.effects) + BOTTOM
+    with drawing(path_stem.name):
+        figure = Figure(figsize=(WIDTH, height))
+        size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
+        axes = figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size))
+        draw_points_frame(axes, [one.axis for one in ablation.effects])
+        axes.set_xlabel(
+            f"points of {BEST_EPOCH if best else LAST_EPOCH}: to the right, the choice helps", fontsize=7
+        )
+        entries = _draw_questions(axes, ablation)
+        draw_title(figure, rows, f"what each choice is worth, {count_text(rows)}, intervals of {1 - ALPHA:.0%}")
+        figure.legend(
+            handles=entries,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.04 / height),
+            ncols=len(entries),
+            fontsize=7,
+            frameon=False,
+            columnspacing=1.4,
+        )
+        return save(figure, path_stem)
+
+
+def draw_points_frame(axes: Axes, names: Sequence[str]) -> None:
+    """Draw a row per name, from the top, over a horizontal axis of points with a line at 0."""
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.grid(axis="x", color=style.GRID, lw=0.5)
+    axes.axvline(0, color=style.FAINT, lw=0.8)
+    for line in range(1, len(names)):
+        axes.axhline(line - 0.5, color=style.GRID, lw=0.5)
+
+
+def _draw_questions(axes: Axes, ablation: Ablation) -> list[Line2D]:
+    """Draw the marks of each question, one above the other in each row; return their legend entries."""
+    columns: dict[str, Found] = dict(ablation.columns())
+    significant = {name: mark_significant(found) for name, found in ablation.columns().items()}
+    if ablation.averages:
+        columns["average"] = [ablation.averages.get(one.axis) for one in ablation.effects]
+    entries, any_hollow = [], False
+    for number, (name, found) in enumerate(columns.items()):
+        marks = style.line_style(number) | {"ls": "none"}
+        shift = APART * (number - (len(columns) - 1) / 2)
+        for row, one in enumerate(found):
+            if one is None:
+                continue
+            filled = name not in significant or significant[name][row]  # an average over orders has no test
+            any_hollow |= not filled
+            if one.interval is not None:
+                axes.plot([one.interval.low, one.interval.high], [row + shift] * 2, color=marks["color"], lw=1)
+            axes.plot(one.mean, row + shift, zorder=3, **marks | {"mfc": marks["color"] if filled else "white"})
+        entries.append(Line2D([], [], label=LABELS.get(name, name), **marks))
+    if any_hollow:
+        hollow = {"ls": "none", "color": style.FAINT, "mfc": "white"}
+        entries.append(Line2D([], [], label="undecided (Holm)", **style.line_style(0) | hollow))
+    return entries

@@ -1,0 +1,182 @@
+"""Content and layout of figures as plain values: sections, positions, limits and texts. Draws nothing."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from roadmap.analysis.results import ORIGINAL, Row, kernel_size, mean, std
+
+LAST_EPOCH = "top-1 accuracy (%), last epoch"
+BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"
+ONE_SEED = "n = 1 seed"
+LABEL_WIDTH, SMALL_LABEL_WIDTH = 25, 28  # characters in a row's label: of a single line, of each of two lines
+SECTION_GAP = 0.45  # of a row
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the paper and its colour: muted, and alternately dark and light, to differ in grayscale too."""
+
+    name: str
+    color: str
+
+
+RECIPE = Section("Recipe", "#7c80b8")
+MACRO = Section("Macro design", "#9cc9e3")
+RESNEXT = Section("ResNeXt", "#4f9d90")
+INVERTED = Section("Inverted\nbottleneck", "#e0cf85")
+KERNEL = Section("Large kernel", "#c06a78")
+MICRO = Section("Micro design", "#b5cc93")
+FURTHER = Section("Further", "#a9805a")
+REFERENCE = Section("Reference", "#a6a6a6")
+
+SECTION_OF_STEP = {
+    0: RECIPE,
+    **dict.fromkeys((1, 2), MACRO),
+    **dict.fromkeys((3, 4), RESNEXT),
+    5: INVERTED,
+    **dict.fromkeys((6, 7), KERNEL),
+    **dict.fromkeys((8, 9, 10, 11, 12), MICRO),
+}
+
+
+def section(row: Row) -> Section:
+    """Return the section of the paper (2.1 to 2.6) that a row belongs to; FURTHER for a user's own steps."""
+    if row.reference is not None:
+        return REFERENCE
+    if row.step == ORIGINAL:
+        return RECIPE
+    return FURTHER if row.step_index is None else SECTION_OF_STEP.get(row.step_index, FURTHER)
+
+
+def positions(rows: Sequence[Row]) -> list[float]:
+    """Return the height of each row's centre, in rows from the top, with a gap between sections."""
+    heights: list[float] = []
+    for index, row in enumerate(rows):
+        if index == 0:
+            heights.append(0.0)
+        else:
+            gap = SECTION_GAP if section(row) != section(rows[index - 1]) else 0.0
+            heights.append(heights[-1] + 1 + gap)
+    return heights
+
+
+def axis_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return start and end of an axis of percents: it starts at 0, or a third of the spread below the lowest value.
+
+    A spread below one point counts as one, so that seed noise does not look like a difference. A single value has
+    nothing to differ from, and its axis starts at 0.
+    """
+    lowest, highest = min(values), max(values)
+    if len(values) == 1:
+        return 0.0, max(100.0, highest)
+    spread = max(highest - lowest, 1.0)
+    tick = 10 ** math.floor(math.log10(spread)) / 2
+    start = math.floor((lowest - spread / 3) / tick) * tick
+    if start < 0.3 * highest:  # cutting the axis would save little of the bar
+        start = 0.0
+    return start, max(highest, min(highest + spread / 20, 100.0))
+
+
+def accuracies(row: Row, best: bool) -> tuple[float, ...]:
+    """Return top-1 in percent, one value per seed."""
+    return row.best_top1 if best else row.top1
+
+
+def drawn_values(row: Row, best: bool) -> list[float]:
+    """Return every accuracy that the row puts on the axis, in percent."""
+    values = list(accuracies(row, best))
+    average, spread = mean(values), std(values)
+    if average is not None and spread is not None:
+        values += [average - spread, average + spread]
+    if row.on_imagenet and row.paper is not None:
+        values.append(row.paper.top1)
+    return values
+
+
+def axis_label(best: bool, start: float) -> str:
+    text = BEST_EPOCH if best else LAST_EPOCH
+    return f"{text}\naxis cut: starts at {start:g}, not at 0" if start > 0 else text
+
+
+def row_label(label: str) -> str:
+    """Return the label in at most two lines; a longer one keeps its beginning and end, which names the variant."""
+    if len(label) <= LABEL_WIDTH:
+        return label
+    lines = textwrap.wrap(label, SMALL_LABEL_WIDTH)
+    if len(lines) == 1:  # a single line would be drawn large, and overlap the bar
+        lines = textwrap.wrap(label, LABEL_WIDTH)
+    if len(lines) > 2:
+        backwards = textwrap.wrap(label[::-1], SMALL_LABEL_WIDTH - 2)
+        lines = [lines[0], f"… {backwards[0][::-1]}"]
+    return "\n".join(lines)
+
+
+def accuracy_text(values: Sequence[float]) -> str:
+    """Return `80.57 ± 0.14`, or `80.57` for one seed."""
+    average, spread = mean(values), std(values)
+    if average is None:
+        return "–"
+    return f"{average:.2f}" if spread is None else f"{average:.2f} ± {spread:.2f}"
+
+
+def missing_text(row: Row) -> str:
+    """Describe a row without a finished run."""
+    known = []
+    if row.failed:
+        known.append(f"{row.failed} failed")
+    if row.unfinished:
+        known.append(f"{row.unfinished} unfinished")
+    return "no finished run" + (f" ({', '.join(known)})" if known else "")
+
+
+def cost_unit(rows: Iterable[Row]) -> tuple[str, float]:
+    """Return the unit of multiply-accumulates that suits the rows, and its number per GMAC."""
+    largest = max((row.gmacs for row in rows if row.gmacs is not None), default=0.0)
+    return ("GMACs", 1.0) if largest >= 0.1 else ("MMACs", 1e3)
+
+
+def cost_text(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def seeds_text(rows: Iterable[Row]) -> str:
+    """Return `mean ± standard deviation over n = 1 to 3 seeds`, or `n = 1 seed`."""
+    count = count_text(rows)
+    return count if count == ONE_SEED else f"mean ± standard deviation over {count}"
+
+
+def count_text(rows: Iterable[Row]) -> str:
+    """Return `n = 1 to 3 seeds`, for the rows that have a result."""
+    counts = sorted({len(row.seeds) for row in rows if row.seeds})
+    least, most = counts[0], counts[-1]
+    number = f"{most}" if least == most else f"{least} to {most}"
+    return f"n = {number} seeds" if most > 1 else ONE_SEED
+
+
+def setting_text(rows: Sequence[Row]) -> str:
+    """Return regime, data and recipe of all rows; the label of `original` already names its recipe."""
+    parts = []
+    for name in ("regime", "data", "recipe"):
+        values = {getattr(row, name) for row in rows if name != "recipe" or row.step != ORIGINAL}
+        values = values or {getattr(row, name) for row in rows}
+        parts.append(f"{name} {' and '.join(sorted(values))}")
+    return ", ".join(parts)
+
+
+def kernel_rows(rows: Sequence[Row]) -> dict[int, Row]:
+    """Return the finished row per kernel size of step 7, by size; none unless a size beside the steps' was tried.
+
+    Step 6 stands in for kernel size 3, which it has, unless that size was run explicitly. Rows in another setting
+    (regime, data, recipe) than the first such row's are left out.
+    """
+    found: dict[int, Row] = {}
+    tried = [row for row in rows if row.top1 and kernel_size(row) is not None]
+    stand_in = [row for row in rows if row.top1 and row.step == "step6_move_up" and not row.variant]
+    for row in tried + stand_in:
+        size = kernel_size(row) or 3
+        if row.setting == (tried + stand_in)[0].setting and size not in found:
+            found[size] = row
+    compared = len(found) > 1 and any(row.variant for row in found.values())
+    return dict(sorted(found.items())) if compared else {}

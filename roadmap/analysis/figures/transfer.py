@@ -1,0 +1,122 @@
+"""Figure of the changes in the paper beside the same changes in one experiment or several."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+
+# isort: split
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from roadmap.analysis.figures import style
+from roadmap.analysis.figures.ablation import draw_points_frame
+from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, count_text, row_label
+from roadmap.analysis.figures.roadmap import WIDTH, draw_title, save
+from roadmap.analysis.results import Row
+from roadmap.analysis.stats import ALPHA
+from roadmap.analysis.transfer import TransferredChange, find_transfer
+from roadmap.errors import RunError
+
+MARK_HEIGHT, ROW_GAP = 0.125, 0.1  # inches, of a mark with its interval, and between two changes
+TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.62, 1.62, 0.2  # inches beside the marks
+LEGEND_LINE = 0.16  # inches, of each experiment in the legend
+DIAMOND = style.MARKERS.index("D")  # the paper's
+MOST_EXPERIMENTS = len(style.MARKERS) - 1
+PAPER_LINE: dict[str, Any] = {"color": style.GRAY, "lw": 2.6, "solid_capstyle": "butt", "zorder": 2}
+
+Steps = tuple[int, int]
+Changes = dict[Steps, TransferredChange]
+
+
+def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: bool = False) -> list[Path]:
+    """Draw a row per change: the paper's as a bar from zero, each experiment's as a mark with its 95% interval.
+
+    A mark is filled if the change is significant. `best` draws the best epoch's accuracy, picked on the validation
+    set, instead of the last one's.
+
+    Returns:
+        The files written: none if no experiment has two steps of the paper.
+
+    Raises:
+        RunError: more experiments than a reader can distinguish.
+    """
+    found = [(rows, {one.steps: one for one in find_transfer(rows, best)}) for rows in experiments]
+    found = [(rows, changes) for rows, changes in found if changes]
+    if not found:
+        return []
+    if len(found) > MOST_EXPERIMENTS:
+        raise RunError(f"{path_stem}: {len(found)} experiments in one figure; name at most {MOST_EXPERIMENTS}")
+    labels = _label_rows([changes for _, changes in found])
+    marks = len(found) + 1
+    bottom = BOTTOM + LEGEND_LINE * marks
+    height = TOP + (MARK_HEIGHT * marks + ROW_GAP) * len(labels) + bottom
+    with drawing(path_stem.name):
+        figure = Figure(figsize=(WIDTH, height))
+        size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + bottom) / height
+        axes = figure.add_axes((LEFT / WIDTH, bottom / height, *size))
+        draw_points_frame(axes, list(labels.values()))
+        axes.set_xlabel(f"points of {BEST_EPOCH if best else LAST_EPOCH}, against the step before", fontsize=7)
+        entries = _draw_marks(axes, list(labels), found)
+        _draw_heading(figure, [rows for rows, _ in found])
+        figure.legend(
+            handles=entries,
+            loc="lower left",
+            bbox_to_anchor=(LEFT / WIDTH, 0.02 / height),
+            fontsize=7,
+            frameon=False,
+        )
+        return save(figure, path_stem)
+
+
+def _label_rows(found: Sequence[Changes]) -> dict[Steps, str]:
+    """Return the label of each change that an experiment has: steps in their order, then first-to-last pairs."""
+    changes = {steps: one for one_experiment in reversed(found) for steps, one in one_experiment.items()}
+    ordered = sorted(changes, key=lambda steps: (steps[1] - steps[0] > 1, steps[1], steps[0]))
+    return {steps: _label(changes[steps]) for steps in ordered}
+
+
+def _label(change: TransferredChange) -> str:
+    first, last = change.steps
+    return (
+        row_label(f"{last} {change.after.label}") if last - first == 1 else f"steps {first + 1} to {last} together"
+    )
+
+
+def _draw_marks(axes: Axes, rows: Sequence[Steps], found: Sequence[tuple[Sequence[Row], Changes]]) -> list[Line2D]:
+    """Draw the paper's bar above the experiments' marks in each row; return the legend entries."""
+    apart = MARK_HEIGHT / (MARK_HEIGHT * (len(found) + 1) + ROW_GAP)  # of a row
+    top = -apart * len(found) / 2
+    papers = {steps: one.paper for _, changes in found for steps, one in changes.items()}
+    for row, steps in enumerate(rows):
+        axes.plot([0, papers[steps]], [row + top] * 2, **PAPER_LINE)
+        axes.plot(papers[steps], row + top, zorder=3, **style.PAPER_MARK | {"mfc": "white"})
+    entries = [Line2D([], [], label="paper, on ImageNet", **style.PAPER_MARK)]
+    for number, (experiment, changes) in enumerate(found):
+        marks = style.line_style(number + (number >= DIAMOND)) | {"ls": "none"}
+        for steps, one in changes.items():
+            y = rows.index(steps) + top + apart * (number + 1)
+            interval = one.measured.interval
+            if interval is not None:
+                axes.plot([interval.low, interval.high], [y, y], color=marks["color"], lw=1)
+            fill = marks["color"] if one.significant else "white"
+            axes.plot(one.measured.mean, y, zorder=3, **marks | {"mfc": fill})
+        entries.append(Line2D([], [], label=_describe(experiment, changes), **marks))
+    return entries
+
+
+def _describe(rows: Sequence[Row], changes: Changes) -> str:
+    """Return, e.g., `cifar10-stride4, n = 3 seeds: 8 of 12 changes have the paper's sign`."""
+    single = [one for one in changes.values() if one.steps[1] - one.steps[0] == 1]
+    agree = sum(one.same_sign for one in single)
+    signs = f": {agree} of {len(single)} changes have the paper's sign" if single else ""
+    compared = [row for one in changes.values() for row in (one.before, one.after)]
+    return f"{rows[0].experiment}, {count_text(compared)}{signs}"
+
+
+def _draw_heading(figure: Figure, experiments: Sequence[Sequence[Row]]) -> None:
+    claim = f"changes with {1 - ALPHA:.0%} intervals; filled: significant (Holm)"
+    rows = [row for experiment in experiments for row in experiment]
+    draw_title(figure, rows, claim, "What transfers" if len(experiments) > 1 else None)

@@ -1,0 +1,84 @@
+"""Published results of an experiment: a table of runs and one of their epochs, readable without run folders.
+
+Experiments run on more than one machine, and a clone of the repository has no run folders. So earlier published
+results are merged with the runs of this machine.
+"""
+
+import re
+import socket
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadmap.analysis.curves import Record
+from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records, write_epoch_table
+from roadmap.analysis.read_runs import RUN_TABLE, read_runs
+from roadmap.analysis.run_table import DONE, Run, write_run_table
+
+# Of a path that begins at a root, a home or a drive: all but its last part. Not of a URL.
+FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s'":,;()\[\]/\\]+[/\\])+""")
+PROCESS = re.compile(r"process \d+ on [^\s;,]+")
+
+Key = tuple[str, tuple[str, ...]]  # a network and its regime, data and recipe
+
+
+@dataclass(frozen=True)
+class PublishedResults:
+    """The runs of an experiment, and the metrics of their epochs."""
+
+    runs: list[Run]
+    records: list[Record]
+
+    def write(self, folder: Path) -> None:
+        write_run_table(self.runs, folder / RUN_TABLE)
+        write_epoch_table(self.records, folder / EPOCH_TABLE)
+
+
+def read_results(experiment_dir: Path) -> PublishedResults:
+    """Return the results of an experiment's run folders, or of a published experiment.
+
+    RunError: the folder does not exist, holds no readable run, or its tables are damaged.
+    """
+    runs = read_runs(experiment_dir)
+    return PublishedResults(runs, read_records(experiment_dir, runs))
+
+
+def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
+    """Return the published runs that are missing or unfinished in `runs`."""
+    runs = list(runs)
+    ends = {(key_of(run), run.seed): run.state for run in runs}
+    hashes = {run.config_hash for run in runs if run.config_hash and run.state == DONE}  # under any name
+    return [
+        run
+        for run in published
+        if run.config_hash not in hashes
+        and ((state := ends.get((key_of(run), run.seed))) is None or (run.state == DONE != state))
+    ]
+
+
+def hide_places(text: str) -> str:
+    """The text without what it says of a machine: the folders of absolute paths, its name, numbers of processes."""
+    for name in (str(Path.home()), socket.gethostname()):
+        text = text.replace(name, "~") if len(name) > 1 else text
+    text = PROCESS.sub("another process", text.replace("file://", ""))
+    return FOLDERS.sub(".../", text)
+
+
+def join(kept: Collection[Run], published: PublishedResults, here: PublishedResults) -> PublishedResults:
+    """Return the kept published runs, and the local runs of other networks and seeds."""
+    places = {(key_of(run), run.seed) for run in kept}
+    new = [run for run in here.runs if (key_of(run), run.seed) not in places]
+    records = [one for one in published.records if _seeds(one) <= places]
+    records += [one for one in here.records if not _seeds(one) & places]
+    return PublishedResults(
+        sorted([*kept, *new], key=lambda run: (run.name, run.seed)),
+        sorted(records, key=lambda one: (one.network, one.setting, one.seeds)),
+    )
+
+
+def key_of(run: Run) -> Key:
+    return run.name, (run.regime, run.data, run.recipe)
+
+
+def _seeds(record: Record) -> set[tuple[Key, int]]:
+    return {((record.network, record.setting), seed) for seed in record.seeds}

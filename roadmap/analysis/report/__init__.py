@@ -1,0 +1,1 @@
+"""The HTML report: charts, diagrams, recipe and commands on one page."""

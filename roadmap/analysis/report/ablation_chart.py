@@ -1,0 +1,84 @@
+"""Charts of the effect of each choice (on the path, taken back, added, on average), and of a full factorial."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from roadmap.analysis.ablation import Average, mark_significant
+from roadmap.analysis.ablation_table import find_ablation
+from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
+from roadmap.analysis.report.charts import BLUE, GREEN, GRID, VERMILION, Chart, axis, base_layout, row_axis, spreads
+from roadmap.analysis.results import Row
+from roadmap.analysis.significance import interval_text
+from roadmap.analysis.stats import Difference
+
+ROW_HEIGHT = 44  # pixels per choice, with its marks
+MOST_INTERACTIONS = 5  # shown
+
+
+def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
+    """Draw the effects; None if no network off the paper's path ran, since the waterfall shows the path's steps."""
+    ablation = find_ablation(rows, best)
+    if not ablation.leaves_path or not ablation.effects:
+        return None
+    effects, averages = ablation.effects, ablation.averages
+    marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
+        ("on the path, against the step before", "circle", BLUE, [one.on_path for one in effects]),
+        ("taken back from the last step", "diamond", VERMILION, [one.removed for one in effects]),
+        ("added to step 0", "square", GREEN, [one.added for one in effects]),
+        ("average over orders", "x", "#CC79A7", [averages.get(one.axis) for one in effects]),
+    ]
+    data = [_trace(number, *mark) for number, mark in enumerate(marks) if any(mark[3])]
+    columns = list(ablation.columns().values())
+    for trace, found in zip(
+        data, columns, strict=False
+    ):  # the average over orders comes after them, and has no test
+        is_significant = [
+            answer for one, answer in zip(found, mark_significant(found), strict=True) if one is not None
+        ]
+        symbol = trace["marker"]["symbol"]
+        trace["marker"]["symbol"] = [symbol if answer else f"{symbol}-open" for answer in is_significant]
+    layout = base_layout(
+        120 + ROW_HEIGHT * len(effects),
+        xaxis=axis("points of top-1", zeroline=True, zerolinecolor=GRID, zerolinewidth=3),
+        yaxis=row_axis([one.axis for one in effects]),
+    )
+    return Chart("effects", data, layout)
+
+
+def factorial_chart(grid: Grid) -> Chart:
+    """Draw the mean effect of each choice, and the pairs of choices that interact."""
+    alone = [one for one in find_main_effects(grid) if one.effect is not None]
+    together = find_axis_interactions(grid)[:MOST_INTERACTIONS]
+    labels = [f"{one.axis}={one.level}" for one in alone] + [" and ".join(pair.choices) for pair in together]
+    own = [*(one.effect for one in alone), *(None for _ in together)]
+    beyond = [*(None for _ in alone), *(pair.effect for pair in together)]
+    data = [_trace(1.5, "mean over the other axes", "circle", BLUE, own)]
+    if together:
+        data.append(_trace(1.5, "together, beyond the sum of each alone", "diamond", VERMILION, beyond))
+    layout = base_layout(
+        120 + ROW_HEIGHT * len(labels),
+        xaxis=axis(f"points of top-1, on {grid.step}", zeroline=True, zerolinecolor=GRID, zerolinewidth=3),
+        yaxis=row_axis(labels),
+    )
+    return Chart("factorial", data, layout)
+
+
+def _trace(
+    number: float, name: str, symbol: str, color: str, found: Sequence[Difference | Average | None]
+) -> dict[str, Any]:
+    """Return the marks of one question, slightly below the previous question's; number 1.5 is on the line."""
+    points = [(index, one) for index, one in enumerate(found) if one is not None]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [one.mean for _, one in points],
+        "y": [index - 0.27 + 0.18 * number for index, _ in points],
+        "error_x": spreads([one.interval.high - one.mean if one.interval else 0.0 for _, one in points]),
+        "marker": {"symbol": symbol, "color": color, "size": 9},
+        "hovertext": [
+            f"{name}<br>{one.mean:+z.2f}, 95% interval {interval_text(one.interval, signed=True) or 'none'}"
+            for _, one in points
+        ],
+        "hoverinfo": "text",
+    }

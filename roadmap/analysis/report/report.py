@@ -1,0 +1,303 @@
+"""HTML report of an experiment in one file. It works offline: a content policy in the page forbids network access.
+
+The page holds plotly.js once, compressed, since it is most of the file; report.js draws the charts from plain
+values. The template escapes all text from configurations and errors.
+"""
+
+import base64
+import gzip
+import logging
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from roadmap.analysis.curves import curve_payload, pool_records, runs_of
+from roadmap.analysis.epoch_table import read_records, records_of
+from roadmap.analysis.factorial import Grid, read_grid
+from roadmap.analysis.figures.layout import (
+    BEST_EPOCH,
+    LAST_EPOCH,
+    accuracies,
+    cost_text,
+    cost_unit,
+    missing_text,
+    seeds_text,
+    setting_text,
+)
+from roadmap.analysis.read_runs import count_states, read_finished_runs
+from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
+from roadmap.analysis.report.charts import kernel_chart, roadmap_chart, waterfall_chart
+from roadmap.analysis.report.commands import Setup, recipe_lines, training_commands
+from roadmap.analysis.report.cost_chart import cost_chart
+from roadmap.analysis.report.diagrams import draw_network
+from roadmap.analysis.reproduction import agreement_text, find_agreement
+from roadmap.analysis.results import aggregate, drawn_rows, std, step_before
+from roadmap.analysis.run_table import FAILED, Run
+from roadmap.analysis.significance import (
+    RowStats,
+    compute_row_stats,
+    estimate_text,
+    interval_text,
+    method_text,
+    pooled_text,
+    verdict_text,
+)
+from roadmap.analysis.table import notes, step_name
+from roadmap.config.steps import STEPS
+
+ROOM = Path(__file__).parent
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "form-action 'none'; base-uri 'none'"
+)
+CONTENTS = {
+    "roadmap": "Roadmap",
+    "changes": "Changes",
+    "costs": "Accuracy and cost",
+    "curves": "Training curves",
+    "kernels": "Kernel sizes",
+    "effects": "Each choice",
+    "factorial": "Factorial",
+    "paper": "The paper",
+    "blocks": "Networks",
+    "table": "Table",
+    "recipe": "Recipe",
+    "problems": "Failures and warnings",
+    "commands": "Commands",
+}
+
+ReadSetup = Callable[[Run], Setup | None]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands that reproduce what the page shows."""
+
+    report: str  # writes the page
+    figures: str  # writes the static figures and the tables
+    check: str  # compares with the paper
+    attribute: str  # prints the effect of each choice
+    factorial: str  # prints the effects of a factorial
+
+    @classmethod
+    def on(cls, folder: Path, best: bool = False, factorial: Sequence[str] = ()) -> Self:
+        """Return the commands for this folder; `factorial` are the options that name a factorial's axes."""
+
+        def command(script: str, *options: str) -> str:
+            return shlex.join(
+                ["python", f"scripts/{script}.py", str(folder), *(["--best"] if best else []), *options]
+            )
+
+        return cls(
+            report=command("report", *factorial),
+            figures=command("plot_roadmap"),
+            check=command("check_paper"),
+            attribute=command("attribute"),
+            factorial=command("attribute", *factorial),
+        )
+
+
+def write_report(
+    experiment_dir: Path,
+    path: Path,
+    read_setup: ReadSetup,
+    commands: Commands,
+    best: bool = False,
+    axes: Sequence[str] = (),
+    step: str = STEPS[-1],
+) -> None:
+    """Write the page; `read_setup` returns the configuration of a run, or None if it left none.
+
+    `best` shows the best epoch's accuracy, picked on the validation set, instead of the last one's. `axes` are
+    those of a factorial on `step`, if one is to be shown.
+    RunError: the experiment does not exist, none of its runs has finished, or the factorial is not complete.
+    """
+    with _collect_warnings() as warnings:
+        runs = read_finished_runs(experiment_dir)
+        rows = aggregate(runs)
+        row_stats = compute_row_stats(rows, best)
+        grid = read_grid(rows, axes, step, best) if axes else None
+        members = [runs_of(one.row, runs) for one in row_stats]
+        setups = [read_setup(some[0]) if some else None for some in members]
+        records = read_records(experiment_dir, runs)
+        curves = [pool_records(records_of(one.row, records)) for one in row_stats]
+    warnings += [
+        f"{step_name(one.row)}: {setup.problem}"
+        for one, setup in zip(row_stats, setups, strict=True)
+        if setup is not None and setup.problem is not None
+    ]
+    context = {
+        **_describe_experiment(row_stats, runs, best),
+        **_draw_charts(row_stats, best, grid),
+        "curves": curve_payload(row_stats, curves, [len(some) for some in members]),
+        "networks": _draw_networks(row_stats, setups),
+        **_fill_table(row_stats, best),
+        "recipe": recipe_lines([one.row for one in row_stats], setups),
+        "failed": [
+            {"name": f"{run.path.parent.name}/{run.path.name}", "error": run.error or "no message"}
+            for run in runs
+            if run.state == FAILED
+        ],
+        "warnings": warnings,
+        "training": training_commands([one.row for one in row_stats], setups),
+        "report_command": commands.report,
+        "figures_command": commands.figures,
+        "check_command": commands.check,
+        "attribute_command": commands.attribute,
+        "factorial_command": commands.factorial,
+    }
+    path.write_text(_render(context), encoding="utf-8")
+
+
+def _render(context: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(ROOM),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    optional = ("changes", "costs", "kernels", "effects", "factorial", "curves")
+    absent = {name for name in optional if not _has_section(context, name)}
+    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    return environment.get_template("report.html").render(
+        **context,
+        contents=[(id_, name) for id_, name in CONTENTS.items() if id_ not in absent],
+        policy=POLICY,
+        style=Markup((ROOM / "report.css").read_text(encoding="utf-8")),
+        script=Markup((ROOM / "report.js").read_text(encoding="utf-8")),
+        library=library,
+    )
+
+
+def _has_section(context: dict[str, Any], name: str) -> bool:
+    chart = "waterfall" if name == "changes" else name
+    return bool(context["curves"]) if name == "curves" else chart in context["charts"]
+
+
+@contextmanager
+def _collect_warnings() -> Iterator[list[str]]:
+    """Collect the warnings of the analysis, to show them on the page too."""
+    found: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger, handler = logging.getLogger("roadmap.analysis"), Keep(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], best: bool) -> dict[str, Any]:
+    rows = [one.row for one in row_stats]
+    devices = sorted({device for row in rows for device in row.devices})
+    return {
+        "title": rows[0].experiment,
+        "setting": setting_text(rows).capitalize(),
+        "measure": (BEST_EPOCH if best else LAST_EPOCH).capitalize(),
+        "seeds": seeds_text(rows),
+        "states": count_states(runs),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "missing": [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds],
+        "verdict": verdict_text(row_stats),
+        "pooled": pooled_text(rows, best),
+        "method": method_text(row_stats),
+        "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
+        "devices": f" Measured on {' and '.join(devices)}." if devices else "",
+        "notes": notes(rows, best),
+    }
+
+
+def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -> dict[str, Any]:
+    shown = {id(row) for row in drawn_rows([one.row for one in row_stats])}
+    drawn = (
+        roadmap_chart([one for one in row_stats if id(one.row) in shown], best),
+        waterfall_chart(row_stats, best),
+        cost_chart(row_stats, best),
+        kernel_chart(row_stats, best),
+        effect_chart([one.row for one in row_stats], best),
+        factorial_chart(grid) if grid else None,
+    )
+    caption = "Bars are means with the deviation over seeds, hatched where a variant was tried and not adopted."
+    if any(one.row.on_imagenet for one in row_stats):
+        caption += " Diamonds are the paper's."
+    return {"charts": {chart.name: asdict(chart) for chart in drawn if chart}, "roadmap_caption": caption}
+
+
+def _draw_networks(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
+    """Draw each row that has a plan, marked against the step before; a variant is marked against its step."""
+    rows = [one.row for one in row_stats]
+    networks = {id(row): setup.network for row, setup in zip(rows, setups, strict=True) if setup and setup.network}
+    drawn = []
+    for row in rows:
+        if id(row) not in networks:
+            continue
+        steps = [other for other in rows if row.variant and other.step == row.step and not other.variant]
+        before = steps[0] if steps else step_before(row, rows)
+        base = networks.get(id(before)) if before is not None else None
+        drawn.append(
+            {
+                "name": f"{row.label} ({step_name(row)})",
+                "against": f"Against {before.label} ({step_name(before)})."
+                if base and before
+                else "Nothing before it.",
+                "drawing": Markup(draw_network(networks[id(row)], base)),
+            }
+        )
+    return drawn
+
+
+def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:
+    unit, scale = cost_unit(one.row for one in row_stats)
+    headings = [
+        ("step", "name"),
+        ("label", "name"),
+        *(
+            (name, "number")
+            for name in ("n", "top-1 (%)", "sd", "95% interval", "change", "its interval", "p (Holm)")
+        ),
+        ("verdict", "words"),
+        *((name, "number") for name in (unit, "M parameters", "images/s", "paper (ImageNet)")),
+    ]
+    table = []
+    for one in row_stats:
+        cells = _cells(one, scale, best)
+        kind = "missing" if not one.row.seeds else "variant" if one.row.variant else "adopted"
+        kinds = [cell_kind for _, cell_kind in headings]
+        table.append({"kind": kind, "cells": list(zip(cells, kinds, strict=True))})
+    return {"headings": headings, "table": table}
+
+
+def _cells(one: RowStats, scale: float, best: bool) -> list[str]:
+    row, change = one.row, one.change
+    difference = change.difference if change else None
+    spread = std(accuracies(row, best))
+    interval = estimate_text(one.estimate) if one.estimate else ""
+    return [
+        step_name(row),
+        row.label,
+        str(len(row.seeds)),
+        f"{one.estimate.mean:.2f}" if one.estimate else "",
+        "" if spread is None else f"{spread:.2f}",
+        interval,
+        f"{difference.mean:+z.2f}" if difference else "",
+        interval_text(difference.interval, signed=True) if difference else "",
+        "" if change is None or change.p is None else f"{change.p:.3f}",
+        change.explanation if change else missing_text(row) if not row.seeds else "",
+        "" if row.gmacs is None else cost_text(row.gmacs * scale),
+        "" if row.parameters is None else f"{row.parameters / 1e6:.3f}",
+        "" if row.images_per_s is None else f"{row.images_per_s:,.0f}",
+        f"{row.paper.top1:.2f}" if row.paper else "",
+    ]

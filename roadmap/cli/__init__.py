@@ -1,0 +1,1 @@
+"""The commands: train, sweep, launch, estimate, and what they print."""

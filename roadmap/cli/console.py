@@ -1,0 +1,169 @@
+"""Terminal output of `train.py`. Only rank 0 prints."""
+
+import errno
+import multiprocessing
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from rich.table import Table
+from rich.text import Text
+
+from roadmap.analysis.read_runs import read_finished_runs
+from roadmap.analysis.results import Row, aggregate
+from roadmap.analysis.table import terminal_table
+from roadmap.errors import RoadmapError, first_line
+from roadmap.runs.run_dir import RunDir
+from roadmap.system.console import Console
+from roadmap.system.rank import find_place_or_alone
+
+
+class IgnoreBrokenPipe:
+    """A file whose loss does not stop a training.
+
+    It becomes silent once nobody reads it, as in `train.py ... | head` or after the terminal was closed. Lines that
+    do not fit on a full disk are lost, and later ones are written if there is space again.
+    """
+
+    def __init__(self, file: IO[str]):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        try:
+            return self._file.write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError) -> None:
+        """Discard Python's buffer of the file, which it would write again at exit."""
+        number = self._file.fileno()
+        nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(number)
+        os.dup2(nowhere, number)
+        self._file.flush()
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            os.dup2(kept, number)
+        os.close(nowhere)
+        os.close(kept)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class Terminal(Console):
+    """A console that survives the loss of its reader."""
+
+    @property
+    def file(self) -> IO[str]:
+        return cast(IO[str], IgnoreBrokenPipe(super().file))
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+
+# A launcher's process shares the terminal with others, so it prints lines and no live display.
+IS_MAIN = multiprocessing.current_process().name == "MainProcess"
+QUIET = not find_place_or_alone().is_main_process
+OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
+ERR = Terminal(stderr=True, quiet=QUIET)
+
+errors: list[str] = []  # printed by this process
+_warnings: set[str] = set()  # printed by this process
+
+
+def forget() -> None:
+    """Reset the printed errors and warnings for a new command in this process."""
+    errors.clear()
+    _warnings.clear()
+
+
+def warn(text: str) -> None:
+    """Print a warning, unless this process has already printed it."""
+    if text not in _warnings:
+        _warnings.add(text)
+        ERR.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
+
+
+def print_line(text: str) -> None:
+    """Print a line verbatim: a name or path in it may contain brackets, which rich would parse as markup."""
+    OUT.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_error(error: Exception) -> None:
+    ERR.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
+    errors.append(str(error))
+
+
+def show_summary(summary: dict[str, Any], folder: RunDir) -> None:
+    """Print one line about a finished run."""
+    print_line(
+        f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
+        f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
+        f"{summary['parameters'] / 1e6:.2f} M parameters  {summary['gmacs']:.3f} GMACs  "
+        f"{summary['images_per_s']:,.0f} images/s  {folder.path}"
+    )
+
+
+def report_sweep(folders: Sequence[RunDir], notes: set[str | None]) -> None:
+    """The table and the figures of the experiments, and every run of the command that is not done.
+
+    What fails in drawing is a warning: the runs are done, and a script draws them again.
+    """
+    for experiment in sorted({folder.path.parents[1] for folder in folders}):
+        try:
+            rows = aggregate(read_finished_runs(experiment))
+            OUT.print(terminal_table(rows))
+            for path in _draw(rows, experiment):
+                print_line(f"written: {path}")
+        except (RoadmapError, OSError) as error:
+            show_error(error)
+    unfinished = [folder for folder in folders if not is_done(folder)]
+    if unfinished:
+        table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
+        for folder in unfinished:
+            table.add_row(f"{folder.identity.name} seed {folder.identity.seed}", *_describe_state(folder))
+        OUT.print(table)
+    for note in sorted(note for note in notes if note):
+        OUT.print(note, markup=False, highlight=False)
+
+
+def _draw(rows: Sequence[Row], experiment: Path) -> list[Path]:
+    """The files that were drawn; none, with a warning, after an error of any kind."""
+    try:
+        from roadmap.analysis.draw import (
+            draw_rows,  # takes half a second, for which a mistyped command need not wait
+        )
+
+        return draw_rows(rows, experiment)
+    except Exception as error:  # matplotlib's, of the disk, or a defect: the runs are done
+        reason = str(error) if isinstance(error, RoadmapError) else f"{type(error).__name__}: {first_line(error)}"
+        again = shlex.join(["python", "scripts/plot_roadmap.py", str(experiment)])
+        warn(f"no figures of {experiment}: {reason}. The results are complete; {again} draws them again")
+        return []
+
+
+def is_done(folder: RunDir) -> bool:
+    """Return True if a run is done; False if its folder holds something else."""
+    try:
+        return folder.is_done()
+    except RoadmapError:  # reported when the run was refused
+        return False
+
+
+def _describe_state(folder: RunDir) -> tuple[str, Text]:
+    """Return the state of an unfinished run, and its error; "refused" if its folder holds something else."""
+    try:
+        folder.is_done()
+        record = folder.state()
+    except RoadmapError as error:
+        return "refused", Text(" ".join(str(error).split()))
+    return ("not begun", Text("")) if record is None else (record.state, Text(record.error or ""))

@@ -1,0 +1,76 @@
+"""Decisions and records that a process group makes as one: rank 0 acts for all ranks."""
+
+import signal
+from collections.abc import Callable
+
+from roadmap.config import PlannedRun
+from roadmap.errors import Interrupted, ResumableError, RoadmapError
+from roadmap.runs.run_dir import RunDir
+from roadmap.system.rank import find_place_or_alone
+
+DIST_INFO = find_place_or_alone()
+
+
+def decide_on_main_process(decide: Callable[[], str | None]) -> str | None:
+    """Return rank 0's decision in all ranks."""
+    if DIST_INFO.world_size == 1:
+        return decide()
+    from roadmap.training.distributed import join_group
+
+    answer: str | RoadmapError | None = None
+    if DIST_INFO.is_main_process:
+        try:
+            answer = decide()
+        except RoadmapError as error:
+            answer = error
+    answer = join_group().broadcast(answer)
+    if isinstance(answer, RoadmapError):
+        raise answer
+    return answer
+
+
+def share(planned: PlannedRun) -> PlannedRun:
+    """Return rank 0's run in all ranks, since each composed it separately, at another time."""
+    if DIST_INFO.world_size == 1:
+        return planned
+    from roadmap.training.distributed import join_group
+
+    shared: PlannedRun = join_group().broadcast(planned)
+    return shared
+
+
+def record_failure(folder: RunDir, error: Exception, text: str) -> None:
+    """Mark the run as failed, or as interrupted if the same command resumes it after such an error.
+
+    In a process group rank 0 does this; the other ranks send it their errors.
+
+    Raises:
+        RunError, ResumableError: on rank 0, if another rank's error is the cause.
+        Interrupted: on rank 0, if another rank died without an error, for example because it was killed.
+    """
+    if DIST_INFO.world_size == 1:
+        _record(folder, error, text)
+        return
+    from roadmap.training.distributed import join_group
+
+    group = join_group()
+    if not DIST_INFO.is_main_process:
+        if not group.is_peer_failure(error):  # otherwise another rank reports the cause
+            group.report_error(text, error)
+        return
+    if not group.is_peer_failure(error):
+        _record(folder, error, text)
+    elif cause := group.peer_error():
+        _record(folder, cause, str(cause))
+        raise cause from error
+    else:
+        interrupted = Interrupted(signal.SIGTERM)
+        folder.interrupt("another process of the group is gone")
+        raise interrupted from error
+
+
+def _record(folder: RunDir, error: Exception, text: str) -> None:
+    if isinstance(error, ResumableError):
+        folder.interrupt(text)
+    else:
+        folder.fail(text)

@@ -1,0 +1,61 @@
+"""Random numbers for the images of several batches, with one generator per batch.
+
+numpy draws them on the host, so images can be sorted by the draws without waiting for a device, and the numbers are
+the same on every device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal numbers of one batch, drawn on the device, since the host decides nothing by a pixel's value."""
+
+    seed: int
+    count: int
+
+
+class BatchRng:
+    """Generators of several batches: each batch's numbers do not depend on the others, and are processed together.
+
+    Args:
+        seeds: one per batch.
+        n: images per batch.
+    """
+
+    def __init__(self, seeds: Sequence[int], n: int):
+        self.images = n * len(seeds)
+        self._n = n
+        self._seeds = seeds
+        self._generators = [np.random.default_rng(seed) for seed in seeds]
+
+    def uniform(self, *shape: int) -> np.ndarray:
+        """Draw from 0 to 1, float64 (images, *shape)."""
+        return np.concatenate([generator.random((self._n, *shape)) for generator in self._generators])
+
+    def normal(self, *shape: int) -> np.ndarray:
+        """Draw with mean 0 and standard deviation 1, float64 (images, *shape)."""
+        return np.concatenate([generator.standard_normal((self._n, *shape)) for generator in self._generators])
+
+    def below(self, bounds: np.ndarray | int) -> np.ndarray:
+        """Draw integers from 0 to each bound (images,), inclusive; float64 (images,)."""
+        return np.floor(self.uniform() * (np.asarray(bounds) + 1))
+
+    def noise(self, counts: np.ndarray) -> list[Noise]:
+        """Return the specification for `make_noise` of `counts` (images,) numbers for each image, in order."""
+        each = counts.reshape(len(self._seeds), self._n).sum(1).tolist()
+        return [Noise(seed, count) for seed, count in zip(self._seeds, each, strict=True)]
+
+
+def make_noise(batches: Sequence[Noise], device: torch.device) -> Tensor:
+    """Draw the numbers of all batches, float32."""
+    counts = [batch.count for batch in batches]
+    noise = torch.empty(sum(counts), device=device)
+    for batch, part in zip(batches, noise.split(counts), strict=True):
+        part.normal_(generator=torch.Generator(device).manual_seed(batch.seed))
+    return noise

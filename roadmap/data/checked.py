@@ -1,0 +1,160 @@
+"""Reading of possibly damaged images: each failure names its file, and stops the run or is counted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from roadmap.data.image_io import Pixels
+from roadmap.data.spec import OnError
+from roadmap.errors import DataError, first_line, in_one_line
+from roadmap.system.console import Console
+
+Sample = tuple[Pixels, int]
+LISTED = 5  # maximum number of skipped files in a report
+
+
+class LabeledDataset(Protocol):
+    """Images by index: an image of any size, and its class index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class NamedImages(LabeledDataset, Protocol):
+    """Images with names that identify them in any location."""
+
+    classes: list[str]
+
+    def entry_of(self, index: int) -> str:
+        """Return an image's class and file, such as cat/1.jpg."""
+
+    def size_of(self, index: int) -> int:
+        """Return the size of its file in bytes, or another number that changes with the image.
+
+        Raises:
+            OSError: its file cannot be found.
+        """
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Images that could not be read under data.on_error=skip."""
+
+    names: list[str]
+    images: int  # in the whole set
+
+    def __str__(self) -> str:
+        more = f" and {len(self.names) - LISTED} more" if len(self.names) > LISTED else ""
+        return f"{len(self.names)} of {self.images:,} images were skipped: {', '.join(self.names[:LISTED])}{more}"
+
+
+class CheckedDataset:
+    """Images whose errors name their file.
+
+    Skipped images are recorded in shared memory, so that failures in dataloader workers are counted too.
+    """
+
+    def __init__(self, images: LabeledDataset, on_error: OnError):
+        self.images = images
+        self.on_error = on_error
+        self._skipped = torch.zeros(len(images), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the image, regardless of on_error.
+
+        Raises:
+            DataError: it cannot be read; names its file and the cause.
+        """
+        try:
+            return self.images[index]
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and others
+            raise DataError(
+                f"{name_of(self.images, index)} can't be read: {_cause(error)}{self._way_out(error)}"
+            ) from error
+
+    def _way_out(self, error: Exception) -> str:
+        if self.on_error is OnError.skip or _is_system_error(error):
+            return ""
+        return ". Replace it, or go on without such images by data.on_error=skip"
+
+    def read(self, index: int) -> Sample | None:
+        """Return the image, or None if it cannot be decoded under data.on_error=skip.
+
+        Raises:
+            DataError: it cannot be decoded under `raise`, or the file system fails, which skipping cannot fix.
+        """
+        try:
+            return self[index]
+        except DataError as error:
+            if self.on_error is OnError.stop or _is_system_error(error.__cause__):
+                raise
+            if not self._skipped[index]:
+                self._skipped[index] = 1
+                Console(stderr=True).print(f"skipped: {first_line(error)}", markup=False, soft_wrap=True)
+            return None
+
+    def read_from(self, index: int) -> Sample:
+        """Return the image, or if it is skipped the next readable one, so that a batch keeps its size."""
+        for step in range(len(self)):
+            sample = self.read((index + step) % len(self))
+            if sample is not None:
+                return sample
+        raise DataError(f"none of the {len(self):,} images can be read, such as {name_of(self.images, index)}")
+
+    def skipped(self, join: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
+        """Return what this process and its dataloader workers have skipped so far.
+
+        Args:
+            join: combines the flags of several ranks, uint8 (images,).
+        """
+        places = join(self._skipped).nonzero().flatten().tolist()
+        return Skipped([name_of(self.images, index) for index in places], len(self))
+
+    def skipped_places(self) -> list[int]:
+        """Return the indices of the images that this process and its dataloader workers have skipped so far."""
+        return self._skipped.nonzero().flatten().tolist()
+
+    def mark_skipped(self, places: list[int]) -> None:
+        """Count images that an earlier process skipped when it cached this set."""
+        self._skipped[places] = 1
+
+
+def checked(images: LabeledDataset, on_error: OnError) -> CheckedDataset:
+    """Return the images with errors that name their file."""
+    return images if isinstance(images, CheckedDataset) else CheckedDataset(images, on_error)
+
+
+def name_of(images: LabeledDataset, index: int) -> str:
+    """Return the file of an image, or its index if there is none."""
+    name = getattr(images, "name_of", None)  # of files
+    return in_one_line(name(index)) if callable(name) else f"image {index}"
+
+
+def origin_of(images: LabeledDataset, index: int) -> str | None:
+    """Return everything that an image and its class depend on, to detect a change; None if it is in no file.
+
+    Raises:
+        OSError: its file cannot be found.
+    """
+    origin = getattr(images, "origin_of", None)  # of files, and parts of sets
+    return origin(index) if callable(origin) else None
+
+
+def _is_system_error(error: BaseException | None) -> bool:
+    """Return True for errors such as no permission or too many open files; decoders' errors have no errno."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
+def _cause(error: Exception) -> str:
+    text = first_line(error)
+    return "it is not an image of a known format" if text.startswith("cannot identify image file") else text

@@ -1,0 +1,182 @@
+"""Batches that dataloader workers read and transform, each with its own random seeds (sampler.py)."""
+
+import os
+import random
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.util import Finalize
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from roadmap.data.augment.normalize_erase import NormalizeAndErase
+from roadmap.data.augment.per_image import Transform
+from roadmap.data.checked import CheckedDataset
+from roadmap.data.sampler import UNSHARDED, Batch, BatchPlan, EpochSampler, MicroBatches, Shard, plan_evaluation
+from roadmap.data.shared_memory import IN_ADVANCE, SharedMemoryBatches
+from roadmap.data.worker_ends import explain_worker_ends, watch_workers
+from roadmap.errors import DataError
+from roadmap.system.machine import count_own_cores, keep_freed_memory
+
+TINY = 5_000  # images; below it, starting dataloader workers takes longer than they save
+
+
+class BatchDataset(Dataset[Batch | DataError]):
+    """Whole batches by their plan, read and transformed on access.
+
+    An error is a value here, and `_deliver` raises it, since DataLoader adds a worker's traceback to its errors.
+    """
+
+    def __init__(self, images: CheckedDataset, transform: Transform, keep_size: bool):
+        self.images = images
+        self.transform = transform
+        self.keep_size = keep_size  # replace a skipped image by the next one
+        self.shared = SharedMemoryBatches()
+
+    def __getitem__(self, plan: BatchPlan) -> Batch | DataError:
+        read = self.images.read_from if self.keep_size else self.images.read
+        try:
+            with own_random_state(plan.seed):
+                samples = [sample for index in plan.indices if (sample := read(int(index))) is not None]
+                levels = [torch.from_numpy(self.transform(image)) for image, _ in samples]
+        except DataError as error:
+            return error
+        images = self.shared.stack(levels).permute(0, 3, 1, 2) if levels else torch.empty(0)
+        return Batch(images, torch.tensor([label for _, label in samples]), plan.training_seed)
+
+
+class WorkerTrainLoader:
+    """The batches of an order, augmented by dataloader workers and finished on the device that trains."""
+
+    def __init__(
+        self,
+        images: CheckedDataset,
+        transform: Transform,
+        normalize_erase: NormalizeAndErase,
+        sampler: EpochSampler,
+        *,
+        workers: int | None = None,
+    ):
+        self.normalize_erase = normalize_erase
+        self.sampler = sampler
+        self.total, self.updates = sampler.images, sampler.updates
+        self._plans: list[BatchPlan] = []
+        self._loader = _build_loader(
+            BatchDataset(images, transform, True), self._plans, workers, normalize_erase.device
+        )
+        self.prefetch_factor = self._loader.num_workers * (self._loader.prefetch_factor or 0)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
+        """Yield this rank's micro-batches of each update of `epoch` (from 0), from update `start` on."""
+        self._plans[:] = self.sampler.plans(epoch, start)
+        batches = _deliver(self._loader, self._plans, self.normalize_erase)
+        for _ in range(start, self.updates):
+            yield MicroBatches(batches, self.sampler.accumulation)
+
+
+class WorkerEvalLoader:
+    """This rank's share of the images, each once, in order."""
+
+    def __init__(
+        self,
+        images: CheckedDataset,
+        transform: Transform,
+        normalize_erase: NormalizeAndErase,
+        *,
+        batch_size: int,
+        shard: Shard = UNSHARDED,
+        workers: int | None = None,
+    ):
+        self.normalize_erase = normalize_erase
+        self.total = len(images)
+        self._plans = plan_evaluation(len(images), batch_size, shard)
+        self._loader = _build_loader(
+            BatchDataset(images, transform, False), self._plans, workers, normalize_erase.device
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (batch for batch in _deliver(self._loader, self._plans, self.normalize_erase) if len(batch.labels))
+
+
+@contextmanager
+def own_random_state(seed: int) -> Iterator[None]:
+    """Seed the generators of Python, numpy and torch's CPU inside the context, and restore them afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002, timm draws from it
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+
+
+def _deliver(
+    loader: DataLoader[Batch | DataError], plans: Sequence[BatchPlan], normalize_erase: NormalizeAndErase
+) -> Iterator[Batch]:
+    """Yield the loader's batches, one for each plan, finished.
+
+    Raises:
+        DataError: an image cannot be read, or a dataloader worker died.
+    """
+    with explain_worker_ends():
+        for batch, plan in zip(loader, list(plans), strict=True):
+            if isinstance(batch, DataError):
+                raise batch
+            yield normalize_erase(batch, plan.seed)
+
+
+def _build_loader(
+    dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, device: torch.device
+) -> DataLoader[Batch | DataError]:
+    if workers is None:
+        workers = 0 if len(dataset.images) <= TINY else max(count_own_cores() - 1, 1)
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=plans,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=IN_ADVANCE if workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=partial(prepare_worker, _tell_the_end()),
+    )
+    watch_workers(loader)
+    return loader
+
+
+def _tell_the_end() -> Tensor:
+    """Return a number in shared memory that is 0 until this process ends."""
+    ending = torch.zeros(1, dtype=torch.uint8).share_memory_()
+    # Runs before multiprocessing ends the workers and waits for them.
+    Finalize(None, ending.fill_, args=(1,), exitpriority=0)
+    return ending
+
+
+def prepare_worker(ending: Tensor, _: int) -> None:
+    """Prepare a dataloader worker before its first image; `ending` is nonzero once the training process ends."""
+    keep_freed_memory()
+    outlive_signals(ending)
+
+
+def outlive_signals(ending: Tensor) -> None:
+    """Ignore signals that go to all processes, such as Ctrl-C and a cluster's: the training process handles them.
+
+    That process sends its workers SIGTERM at its own end, or if they do not end by themselves. So a second SIGTERM
+    also ends a worker.
+    """
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if ending:
+            os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)

@@ -1,0 +1,138 @@
+"""Depthwise convolution that stays fast on small maps.
+
+torch's CPU kernels are fast for the output and the input's gradient. They are slow for the weights' gradient,
+especially if the kernel is larger than the map, as in most stages of a ConvNet for small images. Here one small
+matrix product per channel, of all input with all output positions, gives that gradient. On a map of one position
+the filter is a scale, and on a map of a few positions it is a sum of scaled positions; both are cheaper.
+
+Forward and backward in ms, torch / here: 40 channels 8x8 k7 3.5 / 2.3; 80 4x4 k7 2.7 / 1.4; 160 2x2 k7 2.4 / 0.8;
+320 1x1 k7 2.7 / 0.5; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of n = 7 or more,
+2 threads of a 2.5 GHz Intel Xeon with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 only, 1 thread: 5.3 / 3.8;
+12 / 1.7; 15 / 1.1; 24 / 0.6; 161 / 128; 92 / 39.
+"""
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from roadmap.model.ops.convolution import TunedConv2d
+from roadmap.model.ops.dispatch import LARGE, has_kernels
+
+LARGEST = 16  # largest side in positions: the products of all pairs of positions take memory
+# Multiplications worth spending per multiplication of torch's. At a ratio of 7.1 (8 images of 7x7 k7) torch takes
+# 13.6 ms and this 6.5; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16 (16 of 14x14 k7)
+# 29 and 34.
+WORTH = 9
+SMALL_KERNEL = 3  # for 64 images of 4x4 k3 torch takes 1.5 ms, this 2.2
+TINY = 4  # largest map, in positions, for the sum of scaled positions
+FEW = 300_000  # most terms: at 160 channels 2x2, 64 images take 0.7 ms instead of 0.8, 256 take 1.6 instead of 1.3
+
+
+class DepthwiseConv2d(TunedConv2d):
+    """`nn.Conv2d` with one filter per channel, the same parameters, and the fastest gradient for the map's size."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, padding: int, bias: bool):
+        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
+
+    def is_faster_on_gpu(self, x: Tensor) -> bool:
+        """Return True if a kernel supports this input and the map is large; times are in depthwise_triton.py."""
+        kernel = self.kernel_size[0]
+        keeps_size = self.stride[0] == 1 and kernel % 2 == 1 and self.padding[0] == kernel // 2
+        # For a small map cuDNN's deterministic algorithms can take a hundred times as long.
+        is_worth_it = x.numel() >= LARGE or (torch.are_deterministic_algorithms_enabled() and len(x) > 0)
+        has_format = x.is_contiguous(memory_format=torch.channels_last)
+        return keeps_size and is_worth_it and has_format and has_kernels(x)
+
+    def convolve_on_gpu(self, x: Tensor) -> Tensor:
+        from roadmap.model.ops.depthwise_triton import depthwise  # dispatch.py explains the late import
+
+        if torch.is_autocast_enabled("cuda"):
+            x = x.to(torch.get_autocast_dtype("cuda"))
+        y: Tensor = depthwise(x, self.weight, self.bias)
+        return y
+
+    def is_faster(self, x: Tensor) -> bool:
+        """Return True if this module's weight gradient is faster than torch's for maps of this size."""
+        n, _, height, width = x.shape
+        kernel = self.kernel_size[0]
+        if max(height, width) > LARGEST:
+            return False
+        if max(height, width) < kernel:
+            return True
+        if kernel <= SMALL_KERNEL:
+            return False
+        return height * width * (n + kernel**2) <= WORTH * n * kernel**2
+
+    def convolve(self, x: Tensor) -> Tensor:
+        arguments = x, self.weight, self.bias, self.stride[0], int(self.padding[0])
+        positions = x.shape[2] * x.shape[3]
+        if positions == 1 or (positions <= TINY and x.numel() * positions <= FEW):
+            return _add_up(*arguments)
+        y: Tensor = _SmallMap.apply(*arguments)
+        return y
+
+
+def _add_up(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Sum all input positions for each output position, each times the tap that joins the two, or 0."""
+    n, channels, height, width = x.shape
+    kernel = weight.shape[2]
+    spread = _spread_matrix(height, width, kernel, stride, padding).to(x.dtype)
+    factors = (spread @ weight.flatten(1).t()).view(height * width, -1, channels)  # (P, Q, C)
+    positions = x.permute(0, 2, 3, 1).reshape(n, height * width, 1, channels)
+    y = (positions * factors).sum(1)  # (N, Q, C)
+    if bias is not None:
+        y = y + bias
+    rows, columns = (_count_outputs(side, kernel, stride, padding) for side in (height, width))
+    return y.view(n, rows, columns, channels).permute(0, 3, 1, 2)
+
+
+class _SmallMap(torch.autograd.Function):
+    """torch's convolution and gradients, except the gradient of the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return conv2d(x, weight, bias, stride, padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        for_input, _, for_bias = ctx.needs_input_grad[:3]
+        grad_x = grad_bias = None
+        if for_input:
+            settings = [ctx.stride] * 2, [ctx.padding] * 2, [1, 1], False, [0, 0], len(weight)
+            grad_x = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [True, False, False])[0]
+        if for_bias:  # torch computes it only together with the weights' gradient
+            grad_bias = grad.sum((0, 2, 3))
+        return grad_x, _differentiate_weight(x, grad, weight, ctx.stride, ctx.padding), grad_bias, None, None
+
+
+def _differentiate_weight(x: Tensor, grad: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return the gradient (C, 1, K, K) from x (N, C, H, W) and grad (N, C, H', W')."""
+    positions, outputs = (tensor.contiguous().flatten(2).transpose(0, 1) for tensor in (x, grad))  # (C, N, P or Q)
+    products = torch.bmm(positions.transpose(1, 2), outputs)
+    spread = _spread_matrix(*x.shape[2:], weight.shape[2], stride, padding).to(x.dtype)
+    return (products.flatten(1) @ spread).view(weight.shape)
+
+
+@cache
+@torch.inference_mode(False)  # an evaluation may call it first, and training later saves the result for backward
+def _spread_matrix(height: int, width: int, kernel: int, stride: int, padding: int) -> Tensor:
+    """Return which tap joins which input and output position: (P * Q, K * K) of 0 and 1."""
+    rows, columns = (_find_taps(side, kernel, stride, padding) for side in (height, width))
+    return torch.einsum("hik,wjl->hwijkl", rows, columns).reshape(-1, kernel**2)
+
+
+def _find_taps(side: int, kernel: int, stride: int, padding: int) -> Tensor:
+    """Return which tap joins which input and output position along one side: (H, H', K) of 0 and 1."""
+    outputs = torch.arange(_count_outputs(side, kernel, stride, padding))
+    taps = torch.arange(side)[:, None] + padding - stride * outputs
+    return (taps[..., None] == torch.arange(kernel)).float()
+
+
+def _count_outputs(side: int, kernel: int, stride: int, padding: int) -> int:
+    return (side + 2 * padding - kernel) // stride + 1

@@ -1,0 +1,231 @@
+"""Effects of choices: exact if they are computable exactly."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
+from math import factorial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roadmap.analysis.ablation import (
+    average_effects,
+    find_effects,
+    find_interactions,
+    finished_orders,
+    mark_significant,
+    results_of,
+    share_spread,
+)
+from roadmap.analysis.ablation_table import effect_notes, find_ablation
+from roadmap.analysis.design import network_of
+from roadmap.analysis.group_effects import find_group_effects
+from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.stats import Difference, critical_value
+from roadmap.config.steps import (
+    ALL,
+    AXES,
+    GROUPS,
+    NONE,
+    STEPS,
+    Network,
+    group_networks,
+    networks_along,
+    networks_needed,
+    path_network,
+    sample_orders,
+)
+
+Write = Callable[..., Any]  # writes run folders; see conftest.py
+FOUR = AXES[:4]
+
+
+def test_groups_are_every_choice_once_in_the_order_of_the_steps() -> None:
+    assert tuple(axis for axes in GROUPS.values() for axis in axes) == AXES
+    networks = group_networks()
+    assert (len(set(networks)), networks[0], networks[-1]) == (16, NONE, ALL)
+
+
+def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() -> None:
+    """Compared with the definition, and with 2,000 simulations of noise."""
+    generator = np.random.default_rng(0)
+    networks = group_networks()
+    truth = {network: float(generator.normal(80, 3)) for network in networks}
+    names = list(GROUPS)
+    game = {
+        frozenset(name for name in names if set(GROUPS[name]) <= network): value for network, value in truth.items()
+    }
+    expected = [
+        sum(
+            factorial(len(some)) * factorial(3 - len(some)) / factorial(4) * (game[some | {name}] - game[some])
+            for some in game
+            if name not in some
+        )
+        for name in names
+    ]
+    quiet = find_group_effects({network: {0: value} for network, value in truth.items()})
+    assert [one.average.mean for one in quiet if one.average] == pytest.approx(expected)
+    assert sum(expected) == pytest.approx(truth[ALL] - truth[NONE])
+    assert quiet[0].on_path.mean == pytest.approx(truth[path_network(2)] - truth[NONE])
+    covered = []
+    for _ in range(500):
+        noisy = {n: {seed: value + generator.normal(0, 0.5) for seed in range(2)} for n, value in truth.items()}
+        for one, true in zip(find_group_effects(noisy), expected, strict=True):
+            assert one.average is not None
+            assert one.average.interval is not None
+            covered.append(one.average.interval.low <= true <= one.average.interval.high)
+    assert 0.93 < fmean(covered) < 0.97
+    del truth[ALL - set(GROUPS["macro"])]
+    assert find_group_effects({network: {0: value} for network, value in truth.items()}) == []
+
+
+def subsets(axes: tuple[str, ...]) -> list[Network]:
+    return [
+        frozenset(axis for bit, axis in enumerate(axes) if number >> bit & 1) for number in range(2 ** len(axes))
+    ]
+
+
+def exact_shapley(values: dict[Network, float], axes: tuple[str, ...], axis: str) -> float:
+    """Compute the definition: over all sets without the choice, weighted by the number of orders through them."""
+    n = len(axes)
+    return sum(
+        factorial(len(network))
+        * factorial(n - len(network) - 1)
+        / factorial(n)
+        * (values[network | {axis}] - values[network])
+        for network in subsets(axes)
+        if axis not in network
+    )
+
+
+@pytest.fixture
+def game() -> dict[Network, float]:
+    generator = np.random.default_rng(0)
+    return {network: float(generator.normal(80, 1)) for network in subsets(FOUR)}
+
+
+def test_the_average_over_all_orders_is_shapleys_value(game: dict[Network, float]) -> None:
+    averages = average_effects(game, list(permutations(FOUR)))
+    assert [average.axis for average in averages] == list(FOUR)
+    for average in averages:
+        assert average.orders == 24
+        assert average.mean == pytest.approx(exact_shapley(game, FOUR, average.axis))
+    assert sum(average.mean for average in averages) == pytest.approx(game[frozenset(FOUR)] - game[NONE])
+
+
+def test_sampled_orders_come_close_and_their_intervals_cover(game: dict[Network, float]) -> None:
+    hits = []
+    for seed in range(200):
+        for average in average_effects(game, sample_orders(6, seed, FOUR)):
+            assert average.interval is not None
+            truth = exact_shapley(game, FOUR, average.axis)
+            hits.append(average.interval.low <= truth <= average.interval.high)
+    assert fmean(hits) > 0.9  # sometimes too wide, since 6 of 12 pairs of orders are many in a finite game
+
+
+def test_an_order_that_lacks_a_network_is_not_used(game: dict[Network, float]) -> None:
+    orders = sample_orders(2, 0, FOUR)
+    del game[networks_along(orders[0])[2]]
+    used = [order for order in orders if all(network in game for network in networks_along(order))]
+    assert len(used) < 4
+    assert average_effects(game, orders)[0].orders == len(used)
+    assert average_effects({}, orders) == []
+
+
+def test_interactions_are_what_both_bring_beyond_each() -> None:
+    values = {network: 80.0 + len(network) + 3.0 * ({"stem", "conv"} <= network) for network in subsets(FOUR)}
+    one, other, points, squares = find_interactions(values)[0]
+    assert {one, other} == {"stem", "conv"}
+    assert (points, squares) == (pytest.approx(3.0), 4)
+    assert all(pair[2] == pytest.approx(0) for pair in find_interactions(values)[1:])
+
+
+def test_all_orders_of_a_sweep_are_found_however_many_it_has() -> None:
+    orders = sample_orders(3, 5)
+    values = dict.fromkeys(networks_needed(orders), 80.0)
+    assert finished_orders(values, 5) == orders
+    assert finished_orders(values, 6) == []
+    del values[ALL]
+    assert finished_orders(values, 5) == []
+
+
+def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(2):
+        write_run("step0_resnet", seed, 80.0 + seed)
+        write_run("step1_stage_ratio", seed, 81.0 + seed)
+        write_run("step0_resnet", seed, 79.5 + seed, variant={"norm": "layernorm"})
+        write_run("step11_layernorm", seed, 85.0 + seed)
+        write_run("step12_downsample", seed, 86.0 + seed)
+        write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
+    write_run("step7_kernel", 0, 99.0, variant={"kernel_size": "9"})  # neither the axis's start nor its end
+    write_run("step13_mine", 0, 99.0)
+    rows = aggregate(read_runs(tmp_path / "trial"))
+    results = results_of(rows)
+    assert len(results) == 6
+    effects = {effect.axis: effect for effect in find_effects(results)}
+    assert set(effects) == {"stage_ratio", "norm", "downsample"}
+    means = {
+        axis: [found.mean if found else None for found in (effect.on_path, effect.removed, effect.added)]
+        for axis, effect in effects.items()
+    }
+    assert means["stage_ratio"] == [1.0, None, 1.0]
+    assert means["norm"] == [None, pytest.approx(1.75), -0.5]
+    assert means["downsample"] == [1.0, 1.0, None]
+    assert path_network(12) == ALL
+    spread = share_spread(results)
+    assert spread is not None
+    assert spread.dof == 5  # six networks with two seeds each
+    reaches = {
+        round(found.interval.high - found.mean, 9)
+        for effect in effects.values()
+        for found in (effect.on_path, effect.removed, effect.added)
+        if found and found.interval
+    }
+    assert reaches == {round(critical_value(5) * spread.std, 9)}  # two seeds: sqrt(2 / n) is 1
+    assert [network_of(row) for row in rows if row.step == "step13_mine"] == [None]
+
+
+def test_a_run_of_another_recipe_does_not_hide_the_roadmap(tmp_path: Path, write_run: Write) -> None:
+    """Not even if its name sorts first; it is counted as unused, like a row beside the roadmap."""
+    for index, step in enumerate(STEPS):
+        for seed in range(2):
+            write_run(step, seed, 80.0 + index + 0.1 * seed)
+    alone = find_ablation(aggregate(read_runs(tmp_path / "trial")))
+    write_run("step0_resnet", 7, 50.0, recipe="aaa")
+    write_run("step13_mine", 0, 99.0)
+    worth = find_ablation(aggregate(read_runs(tmp_path / "trial")))
+    assert len(worth.effects) == len(AXES)
+    assert (worth.results, worth.effects) == (alone.results, alone.effects)
+    assert (alone.unused, worth.unused, worth.elsewhere) == (0, 2, 1)
+    assert effect_notes(worth)[-2:] == [
+        "1 row is no combination of the roadmap's choices and is not used.",
+        "1 row is of another regime, data set or recipe than most and is not used.",
+    ]
+
+
+def test_of_two_recipes_with_as_many_rows_the_first_counts(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", 0, 70.0, recipe="bbb")
+    write_run("step0_resnet", 1, 60.0, recipe="aaa")
+    assert find_ablation(aggregate(read_runs(tmp_path / "trial"))).results == {NONE: {1: 60.0}}
+
+
+def test_what_is_decided_is_corrected_over_its_question() -> None:
+    """R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") is 0.03, 0.06, 0.06, 0.02."""
+    p_values = [0.01, 0.04, None, 0.03, 0.005]
+    found = [None if p is None else Difference(1.0, True, (3, 3), p=p, min_detectable_effect=0.9) for p in p_values]
+    assert mark_significant(found) == [True, False, False, False, True]
+    small = [None if one is None else replace(one, min_detectable_effect=1.1) for one in found]
+    assert not any(mark_significant(small))
+    assert mark_significant([Difference(1.0, False, (1, 1))]) == [False]
+
+
+def test_a_choice_that_has_an_average_alone_is_told_too() -> None:
+    """A sweep along two orders rarely contains a network with one choice added or one reverted."""
+    networks = networks_needed(sample_orders(1, 0))
+    results = {network: {0: float(len(network))} for network in networks}
+    averages = average_effects({network: seeds[0] for network, seeds in results.items()}, sample_orders(1, 0))
+    assert len(find_effects(results)) < len(AXES)
+    assert [effect.axis for effect in find_effects(results, {one.axis for one in averages})] == list(AXES)

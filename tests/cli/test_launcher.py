@@ -1,0 +1,142 @@
+"""Concurrent runs: a launcher with processes changes neither the records nor the exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+import roadmap
+
+ROOT = Path(__file__).parents[2]
+KILLED = "its process was ended by SIGKILL"
+LOCAL_LAUNCHERS = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+pytestmark = pytest.mark.system  # separate processes: 20 s each
+
+
+def train(*overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", "-m", *LOCAL_LAUNCHERS, *overrides],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_failed_run_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    weights = tmp_path / "step0.pt"
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)
+    overrides = ("recipe.epochs=1", "recipe.warmup_epochs=0", f"init_from={weights}", f"output_dir={tmp_path}")
+    done = train(
+        "+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *overrides
+    )  # a sweep's name of a variant
+    assert done.returncode == 1
+    assert "1 of 2 runs are not done" in done.stdout
+    assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
+    assert train("+roadmap=step0_resnet", *overrides).returncode == 0
+
+
+def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    done = train("mode=eval", "init_from=none.pt", "seed=0,1", f"output_dir={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.count("there is no weights file") == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "state", "error", "more"),
+    [
+        (signal.SIGSEGV, "failed", "its process was ended by SIGSEGV", ("retry_failed=true",)),
+        (
+            signal.SIGKILL,
+            "interrupted",
+            "its process was ended by SIGKILL, from outside; the same command resumes it",
+            (),
+        ),  # as by `kill -9`
+    ],
+)
+def test_a_run_whose_process_dies_leaves_the_others_alone(
+    sent: signal.Signals, state: str, error: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    overrides = ("recipe.epochs=3", "recipe.warmup_epochs=0", "recipe.total_batch=128", f"output_dir={tmp_path}")
+    overrides += ("hydra/launcher=processes",)
+    command = [
+        sys.executable,
+        "train.py",
+        "-m",
+        "+roadmap='step12_downsample,norm=batchnorm',step0_resnet",
+        *overrides,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    sweep = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+    folder = tmp_path / "micro-digits/step12_downsample,norm=batchnorm/seed0"
+    while not (folder / "checkpoint.pt").exists():
+        assert sweep.poll() is None, sweep.communicate()
+        time.sleep(0.01)
+    pid = json.loads((folder / "state.json").read_text())["pid"]
+    assert pid != sweep.pid
+    os.kill(pid, sent)
+    output, errors = sweep.communicate()
+    assert sweep.returncode == 1
+    assert error in " ".join(errors.split())
+    left = json.loads((folder / "state.json").read_text())
+    assert (left["state"], left["error"]) == (state, error)
+    assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
+    assert "1 of 2 runs are not done" in output
+    assert errors.count("warning: recipe.lr=0.004 is the short recipe's for recipe.total_batch=64") == 1
+
+    again = subprocess.run([*command, *more], cwd=ROOT, env=environment, check=False)
+    assert again.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sent", "send", "status"),
+    [
+        ("joblib", signal.SIGKILL, os.kill, -signal.SIGKILL),
+        ("joblib", signal.SIGINT, os.killpg, 130),  # Ctrl-C in a terminal, which goes to all processes
+        ("joblib", signal.SIGTERM, os.killpg, 143),  # sent by `timeout`
+        ("processes", signal.SIGTERM, os.kill, 143),
+        ("processes", signal.SIGTERM, os.killpg, 143),
+        ("processes", signal.SIGINT, os.killpg, 130),
+        ("processes", signal.SIGHUP, os.killpg, 129),  # a closed terminal
+    ],
+)
+def test_runs_save_and_none_starts_once_their_sweep_is_to_stop_or_gone(
+    launcher: str, sent: signal.Signals, send: Callable[[int, int], None], status: int, tmp_path: Path
+) -> None:
+    overrides = ("+roadmap=step12_downsample", "seed=0,1,2,3", "recipe.epochs=100", f"output_dir={tmp_path}")
+    command = [sys.executable, "train.py", "-m", *LOCAL_LAUNCHERS, f"hydra/launcher={launcher}", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (tmp_path / "out.txt").open("w") as out:
+        sweep = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+
+    def states() -> list[str]:
+        return sorted(json.loads(path.read_text())["state"] for path in tmp_path.rglob("state.json"))
+
+    def wait_for(seen: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120
+        while not seen():
+            assert time.monotonic() < end, (states(), (tmp_path / "out.txt").read_text())
+            time.sleep(0.1)
+
+    try:
+        wait_for(lambda: len(list(tmp_path.rglob("checkpoint.pt"))) == 2)
+        send(sweep.pid, sent)
+        assert sweep.wait() == status
+        wait_for(lambda: "running" not in states())
+        if sent is signal.SIGKILL:
+            time.sleep(10)  # a start takes less time
+        assert states() == ["interrupted", "interrupted", "pending", "pending"]
+    finally:
+        with suppress(ProcessLookupError):  # processes left by a failure
+            os.killpg(sweep.pid, signal.SIGKILL)

@@ -1,0 +1,73 @@
+"""Errors that need the data and torch to be detected: the message, the exit status, the state of the run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Train = Callable[..., Any]  # see conftest.py
+QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
+
+
+def read_state(tmp_path: Path) -> dict[str, Any]:
+    (path,) = tmp_path.glob("*/*/seed*/state.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            ["recipe.total_batch=2048", "recipe.lr=0.06"],
+            ["recipe.total_batch=2048 is more than the 1433 training images", "no update"],
+        ),
+        (["init_from=PLACE/none.pt"], ["there is no weights file PLACE/none.pt"]),
+        (
+            ["data=imagefolder", "data.root=PLACE/photo", "data.num_classes=2"],
+            ["there is no data folder PLACE/photo", "train/CLASS/* and val/CLASS/*"],
+        ),
+    ],
+)
+def test_the_message(train: Train, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
+    outcome = train(*QUICK, *(word.replace("PLACE", str(tmp_path)) for word in overrides))
+    assert outcome.status == 1
+    for part in parts:
+        assert part.replace("PLACE", str(tmp_path)) in outcome.err
+    assert outcome.err.startswith("error: ")
+    assert "Traceback" not in outcome.err
+    state = read_state(tmp_path)
+    assert state["state"] == "failed"
+    assert " ".join(state["error"].split()) in outcome.err
+
+
+def test_a_loss_that_is_not_finite(train: Train, tmp_path: Path) -> None:
+    outcome = train(*QUICK, "+roadmap=step0_resnet", "recipe.lr=1e30")
+    assert outcome.status == 1
+    assert "the loss is not finite" in outcome.err
+    assert "in epoch 1, update 2, at learning rate" in outcome.err
+    assert (read_state(tmp_path)["state"], list(tmp_path.glob("*/*/*/summary.json"))) == ("failed", [])
+
+
+def test_a_place_that_cannot_be_written(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "micro-digits").write_text("a file")
+    for overrides in ([], ["-m", "seed=0,1"]):
+        outcome = train(*overrides)
+        assert outcome.status == 1
+        assert f"{tmp_path / 'micro-digits'} can't be made" in outcome.err
+        assert "Traceback" not in outcome.err
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(train: Train, tmp_path: Path) -> None:
+    outcome = train("experiment='[red]'", "data=imagefolder", "data.root='[b]'", "data.num_classes=2")
+    assert outcome.status == 1
+    assert "/[b];" in outcome.err
+    assert (tmp_path / "[red]").is_dir()
+
+
+def test_a_command_ends_with_the_variables_name(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    outcome = train("+roadmap=step0_resnet")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: WORLD_SIZE=2, but RANK is not set")

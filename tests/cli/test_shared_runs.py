@@ -1,0 +1,75 @@
+"""A sweep by name: what it trains, which runs it shares with other commands, and what it prints before."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadmap.cli import train as command
+from roadmap.cli.sweep import expand
+from roadmap.cli.train import open_run_dir
+from roadmap.config import plan_runs, read_sweep
+
+Train = Callable[..., Any]  # see conftest.py
+QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
+SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample", *QUICK)
+
+
+@pytest.mark.system  # four runs, and three commands that compose thirteen networks: 30 s
+def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
+    # Trains step 11's network under another name.
+    assert train("+roadmap=step12_downsample", "model/downsample=block", *QUICK).status == 0
+    first = train(*SWEEP)
+    assert (first.status, first.err) == (0, "")
+    lines = first.out.splitlines()
+    assert lines[0].startswith("+sweep=leave_one_out: step12_downsample, and ")
+    assert lines[0].endswith(": 2 distinct networks")
+    assert lines[1] == "2 runs: 1 done already, 1 to train"
+    typed = [*SWEEP, f"output_dir={tmp_path}"]
+    assert lines[2] == f"  hours: python scripts/plan_roadmap.py {' '.join(typed)}"
+    assert lines[3] == f"  effects: python scripts/attribute.py {tmp_path}/micro-digits"
+    names = {path.parts[-3] for path in tmp_path.glob("*/*/seed0/summary.json")}
+    assert names == {"step12_downsample", "step12_downsample,downsample=block"}
+
+    again = train(*SWEEP)
+    assert again.status == 0
+    assert "2 runs: 2 done already, 0 to train" in again.out
+    assert "hours: " not in again.out
+    assert {path.parts[-2] for path in tmp_path.glob("*/*/seed0")} == names
+
+
+def named(tmp_path: Path, *overrides: str) -> str:
+    """Return the override that the sweep expands to."""
+    sweep = read_sweep([*overrides, f"output_dir={tmp_path}"], is_sweep=True)
+    assert sweep is not None
+    return expand(sweep)[0]
+
+
+def test_a_network_keeps_the_name_under_which_most_is_done(tmp_path: Path) -> None:
+    overrides = ("+sweep=leave_one_out", "sweep.choices=downsample")
+    other, own = "step12_downsample,downsample=block", "step11_layernorm"
+
+    def mark(name: str, seed: int, *more: str, finished: bool) -> None:
+        overrides = [f"+roadmap='{name}'", f"seed={seed}", f"output_dir={tmp_path}", *more]
+        folder = open_run_dir(plan_runs(overrides, is_sweep=False)[0])
+        folder.claim()
+        if finished:
+            folder.finish({})
+        folder.close()
+
+    by_own, by_other = f"+roadmap=step12_downsample,{own}", f"+roadmap=step12_downsample,'{other}'"
+    mark(own, 0, finished=False)
+    mark(other, 0, "recipe.epochs=3", finished=True)  # another configuration
+    assert named(tmp_path, *overrides) == by_own
+    mark(other, 1, finished=True)
+    assert named(tmp_path, *overrides) == by_own  # seed 1 was not requested
+    assert named(tmp_path, *overrides, "seed=0,1") == by_other
+    assert named(tmp_path, *overrides, "seed=0,1", "experiment=new") == by_own
+    assert named(tmp_path, *overrides, "seed=0,1", "model.drop_path=0.1") == by_own
+    mark(own, 2, finished=True)
+    assert named(tmp_path, *overrides, "seed=1,2") == by_own
+    assert own in named(tmp_path, "+sweep=roadmap", "seed=1").split(
+        ","
+    )  # the figure shows the steps by their names

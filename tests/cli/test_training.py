@@ -1,0 +1,253 @@
+"""A training command: its files, a second start of it, and the end of a sweep."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import roadmap
+from roadmap.cli import run as jobs
+from roadmap.config import compose, read_config
+from roadmap.runs.commit import find_commit
+from roadmap.runs.config_hash import hash_config
+from roadmap.runs.run_dir import read_metrics
+from roadmap.training.step import train_step
+
+Train = Callable[..., Any]  # see conftest.py
+QUICK = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0")
+DIST_INFO = Path("micro-digits/step0_resnet/seed0")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def states(experiment: Path) -> dict[str, str]:
+    return {
+        f"{path.parts[-3]} {path.parts[-2]}": json.loads(path.read_text())["state"]
+        for path in experiment.glob("*/*/state.json")
+    }
+
+
+def test_a_run_leaves_its_files(train: Train, tmp_path: Path) -> None:
+    overrides = ("+roadmap=step0_resnet", "recipe.epochs=2")
+    outcome = train(*overrides)
+    assert (outcome.status, outcome.err) == (0, "")
+    folder = tmp_path / DIST_INFO
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml",
+        "state.json",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoint.pt",
+        ".lock",
+    }
+
+    config = read_config(compose(*overrides, f"output_dir={tmp_path}"))
+    written = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    assert isinstance(written, dict)
+    assert read_config(OmegaConf.create(written)) == config  # type: ignore[arg-type]
+
+    state = json.loads((folder / "state.json").read_text())
+    assert (state["state"], state["error"]) == ("done", None)
+    assert state["config_hash"] == hash_config(written)
+    assert state["commit"].partition("-")[0] == str(find_commit()).partition("-")[0]
+
+    metrics = read_metrics(folder)
+    assert [(line["epoch"], line["update"]) for line in metrics] == [(1, 22), (2, 44)]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["top1"] == metrics[-1]["top1"]
+    assert summary["best_top1"] == max(line["top1"] for line in metrics)
+    assert summary["top1"] > 50  # chance is 10
+    assert f"step0_resnet seed 0: top-1 {summary['top1']:.2f} " in outcome.out
+    assert (summary["step"], summary["step_index"], summary["paper_top1"]) == ("step0_resnet", 0, 78.82)
+    assert summary["config_hash"] == state["config_hash"]
+
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert checkpoint["epochs"] == 2
+    weights = sum(value.numel() for key, value in checkpoint["model"].items() if is_parameter(key))
+    assert weights == summary["parameters"]
+
+
+def is_parameter(key: str) -> bool:
+    return not key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def test_several_weights_are_evaluated_by_one_command(train: Train) -> None:
+    outcome = train("-m", "mode=eval", "init_from=none.pt,neither.pt")
+    assert outcome.status == 1
+    assert outcome.err.count("there is no weights file") == 2
+
+
+def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path) -> None:
+    assert train(*QUICK).status == 0
+    before = content(tmp_path / DIST_INFO)
+
+    again = train(*QUICK)
+    assert (again.status, again.err) == (0, "")
+    assert again.out == f"{tmp_path / DIST_INFO}: done already\n"
+    (tmp_path / DIST_INFO / "summary.json").write_text("{")
+    mended = train(*QUICK)  # from its checkpoint
+    assert (mended.status, mended.out.count("top-1 ")) == (0, 1)
+    before["summary.json"] = (tmp_path / DIST_INFO / "summary.json").read_bytes()
+    before["state.json"] = (tmp_path / DIST_INFO / "state.json").read_bytes()
+
+    other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
+    assert other.status == 1
+    assert f"{tmp_path / DIST_INFO} holds a run (done) of another configuration" in other.err
+    assert "recipe.lr: 0.004 -> 0.5 recipe.total_batch: 64 -> 32 Give this one a place" in other.err
+
+    sweep = train("-m", *QUICK, "recipe.lr=0.5")
+    assert sweep.status == 1
+    assert "1 of 1 runs are not done" in sweep.out
+    assert "refused" in sweep.out
+    assert content(tmp_path / DIST_INFO) == before
+
+    weights = train("+roadmap=step12_downsample", f"init_from={tmp_path / DIST_INFO / 'checkpoint.pt'}")
+    assert weights.status == 1
+    assert "checkpoint.pt holds the weights of another architecture; " in weights.err
+    assert "among them: missing stem." in weights.err
+
+    evaluation = train(*QUICK, "mode=eval", f"init_from={tmp_path / DIST_INFO / 'checkpoint.pt'}")
+    top1 = json.loads((tmp_path / DIST_INFO / "summary.json").read_text())["top1"]
+    assert (evaluation.status, evaluation.err) == (0, "")
+    assert f"top-1 {top1:.2f} " in " ".join(evaluation.out.split())
+    assert content(tmp_path / DIST_INFO) == before
+
+
+def test_the_averaged_weights_of_a_checkpoint_are_evaluated_beside_the_others(train: Train, tmp_path: Path) -> None:
+    train(*QUICK, "recipe.ema_decay=0.5")
+    summary = json.loads((tmp_path / DIST_INFO / "summary.json").read_text())
+    assert summary["top1"] != summary["ema_top1"]
+    weights = f"init_from={tmp_path / DIST_INFO / 'checkpoint.pt'}"
+    both, averaged = train(*QUICK, "mode=eval", weights), train(*QUICK, "mode=eval", f"{weights}:ema")
+    assert f"; of the averaged weights top-1 {summary['ema_top1']:.2f}" in " ".join(both.out.split())
+    assert f"top-1 {summary['ema_top1']:.2f} " in averaged.out
+    assert "(of the averaged weights)" in averaged.out
+    lines = (tmp_path / DIST_INFO).parent.joinpath("evaluations.jsonl").read_text().splitlines()
+    first, second = map(json.loads, lines)
+    assert (first["weights"], first["top1"], first["ema_top1"]) == ("raw", summary["top1"], summary["ema_top1"])
+    assert (second["weights"], second["top1"]) == ("ema", summary["ema_top1"])
+
+
+def test_weights_for_other_classes_are_trained_on_and_not_evaluated(train: Train, tmp_path: Path) -> None:
+    network = roadmap.build_model(roadmap.compose("+roadmap=step0_resnet", "data.num_classes=13"))
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    overrides = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
+    evaluation = train(*overrides, "mode=eval")
+    assert evaluation.status == 1
+    assert "weights.pt has weights for 13 classes, data has 10: training can start from them" in evaluation.err
+    tuned = train(*overrides)
+    assert tuned.status == 0
+    assert "weights.pt has weights for 13 classes, data has 10: the classifier starts anew" in tuned.err
+
+
+def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> None:
+    weights = tmp_path / "step0.pt"
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)
+    outcome = train("-m", "+roadmap=step12_downsample,step0_resnet", *QUICK[1:], f"init_from={weights}")
+    assert outcome.status == 1
+    experiment = tmp_path / "micro-digits"
+    assert states(experiment) == {"step12_downsample seed0": "failed", "step0_resnet seed0": "done"}
+    state = json.loads((experiment / "step12_downsample/seed0/state.json").read_text())
+    assert "step0.pt holds the weights of another architecture" in state["error"]
+    assert "1 of 2 runs are not done" in outcome.out
+    assert "of another architecture" in " ".join(outcome.out.split())
+    assert "written: " in outcome.out
+    assert "What this shows" in outcome.out
+
+
+def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run is done, one was interrupted, one has not started: only the last may use another learning rate."""
+    updates = []
+
+    def update(*arguments: Any) -> torch.Tensor:
+        updates.append(1)
+        if len(updates) == 30:  # in the second run; the first has 22
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_step(*arguments)
+
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
+    overrides = ("-m", "+roadmap=step0_resnet,step1_stage_ratio,step2_patchify", *QUICK[1:])
+    assert train(*overrides).status == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    folders = [tmp_path / f"micro-digits/{step}/seed0" for step in ("step0_resnet", "step1_stage_ratio")]
+    before = [content(folder) for folder in folders]
+    assert [json.loads(files["state.json"])["state"] for files in before] == ["done", "interrupted"]
+    changed = train(*overrides, "recipe.lr=1e-3")
+    assert changed.status == 1
+    assert changed.err.count("of another configuration: recipe.lr: 0.004 -> 0.001 Give this one a place") == 2
+    assert [content(folder) for folder in folders] == before
+    assert train(*overrides).status == 1  # the third run now has the other learning rate
+    assert json.loads((folders[1] / "state.json").read_text())["state"] == "done"
+
+
+def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: Path) -> None:
+    overrides = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
+    assert train("-m", *overrides).status == 1
+    state = json.loads((tmp_path / DIST_INFO / "state.json").read_text())
+    assert state["error"].startswith("there is no weights file")
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
+
+    again = train("-m", *overrides)
+    assert again.status == 1
+    assert "failed before and left alone; retry_failed=true trains it again (there is no weights" in again.out
+    assert train("-m", *overrides, "retry_failed=true").status == 0
+
+
+def test_a_single_run_that_failed_is_tried_again(train: Train, tmp_path: Path) -> None:
+    overrides = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
+    assert train(*overrides).status == 1
+    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
+    assert train(*overrides).status == 0
+
+
+def test_a_defect_is_shown_with_its_trace_and_the_sweep_goes_on(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("[bold] weather")
+
+    monkeypatch.setattr(jobs, "train", break_down)
+    outcome = train("-m", *QUICK, "seed=0,1")
+    assert outcome.status == 1
+    assert outcome.err.count("Traceback") == 2
+    assert "RuntimeError: [bold] weather" in outcome.err
+    assert outcome.out.count("RuntimeError: [bold] weather") == 2
+    assert states(tmp_path / "micro-digits") == {"step0_resnet seed0": "failed", "step0_resnet seed1": "failed"}
+    state = json.loads((tmp_path / DIST_INFO / "state.json").read_text())
+    assert state["error"] == "RuntimeError: [bold] weather"
+
+
+def test_an_interrupt_ends_the_sweep_and_is_recorded(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "train", interrupt)
+    outcome = train("-m", *QUICK, "seed=0,1")
+    assert outcome.status == 130
+    assert "stopped by SIGINT; run the same command again" in outcome.err
+    assert states(tmp_path / "micro-digits") == {
+        "step0_resnet seed0": "interrupted",
+        "step0_resnet seed1": "pending",
+    }
+
+
+def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
+    helped = train("--help")
+    assert helped.status == 0
+    assert "roadmap: original, step0_resnet, " in helped.out
+    shown = train("--cfg", "job", "+roadmap=step5_inverted")
+    assert shown.status == 0
+    assert "name: step5_inverted" in shown.out
+    assert not list(tmp_path.iterdir())

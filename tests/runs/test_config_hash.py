@@ -1,0 +1,98 @@
+"""A run's hash depends on everything that affects its result, and on nothing else."""
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roadmap.config import Config
+from roadmap.config.schema import list_keys
+from roadmap.runs.config_hash import defining_values, describe_differences, hash_config
+
+KEYS = list_keys(Config)
+# A run's location, name, loggers and hardware.
+OUTSIDE = {
+    "mode",
+    "experiment",
+    "output_dir",
+    "retry_failed",
+    "data.root",
+    "data.note",
+    "data.cache",
+    "data.on_error",
+    "regime.name",
+    "data.name",
+    "recipe.name",
+    "model.form",
+    *(key for key in KEYS if key.startswith(("step.", "logger.", "hardware."))),
+}
+OTHER = "another value"
+
+
+def change(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(config))
+    *path, last = key.split(".")
+    place = changed
+    for name in path:
+        place = place[name]
+    assert last in place
+    place[last] = value
+    return changed
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in OUTSIDE])
+def test_a_value_that_the_result_depends_on_changes_the_hash(config: dict[str, Any], key: str) -> None:
+    assert hash_config(change(config, key, OTHER)) != hash_config(config)
+
+
+@pytest.mark.parametrize("key", sorted(OUTSIDE))
+def test_paths_names_dashboards_and_hardware_leave_the_hash(config: dict[str, Any], key: str) -> None:
+    assert hash_config(change(config, key, OTHER)) == hash_config(config)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(sorted(KEYS)), max_size=6, unique=True), st.text() | st.none())
+def test_the_hash_changes_exactly_with_the_defining_values(
+    config: dict[str, Any], keys: list[str], value: str | None
+) -> None:
+    changed = dict(config)
+    for key in keys:
+        changed = change(changed, key, value)
+    differs = defining_values(changed) != defining_values(config)
+    assert (hash_config(changed) != hash_config(config)) == differs
+    told = {line.partition(":")[0] for line in describe_differences(config, changed)}
+    assert told <= set(keys) - OUTSIDE
+    assert bool(told) == differs
+
+
+def test_seed_and_every_number_of_the_recipe_define_a_run() -> None:
+    defining = set(KEYS) - OUTSIDE
+    assert {"seed", "init_from", "reference", "recipe.lr", "recipe.augment.scale", "data.crop_pct"} <= defining
+    assert {"model.kernel_size", "regime.depths.modern", "regime.width.stage_ratio"} <= defining
+
+
+def test_the_hash_outlives_its_file_and_the_order_of_keys(config: dict[str, Any]) -> None:
+    read = json.loads(json.dumps(config))
+    assert hash_config(read) == hash_config(config)
+    assert hash_config(dict(reversed(read.items()))) == hash_config(config)
+    assert describe_differences(read, config) == []
+
+
+def test_the_hash_is_twelve_hexadecimal_digits(config: dict[str, Any]) -> None:
+    assert len(hash_config(config)) == 12
+    int(hash_config(config), 16)
+
+
+def test_differences_are_told_as_old_and_new(config: dict[str, Any]) -> None:
+    changed = change(change(config, "recipe.lr", 0.5), "recipe.augment.scale", (0.5, 1.0))
+    assert describe_differences(config, changed) == [
+        "recipe.augment.scale: [1.0, 1.0] -> [0.5, 1.0]",
+        "recipe.lr: 0.004 -> 0.5",
+    ]
+    shorter = copy.deepcopy(config)
+    del shorter["recipe"]["clip_grad"]
+    assert describe_differences(shorter, config) == ["recipe.clip_grad: (absent) -> None"]

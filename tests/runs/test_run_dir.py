@@ -1,0 +1,329 @@
+"""A run's folder: its single owner, the files that are kept, and its record of the run's end."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from roadmap.errors import RunError, StorageError
+from roadmap.runs.commit import find_commit
+from roadmap.runs.record import Record
+from roadmap.runs.run_dir import RunDir, read_metrics
+
+OpenRun = Callable[..., RunDir]
+FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json", "checkpoint.pt")
+
+
+def epoch(number: int) -> dict[str, Any]:
+    return {"epoch": number, "top1": 10.0 * number}
+
+
+def train(run: RunDir, epochs: int = 2) -> None:
+    """Write the files of a trainer after some epochs."""
+    run.claim()
+    for number in range(1, epochs + 1):
+        run.log(epoch(number))
+        run.checkpoint.write_text(f"weights of epoch {number}")
+
+
+def finish(run: RunDir) -> None:
+    train(run)
+    run.finish({"top1": 20.0})
+
+
+def content(run: RunDir) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.path.iterdir() if path.name != ".lock"}
+
+
+def state_of(run: RunDir) -> Record:
+    record = run.state()
+    assert record is not None
+    return record
+
+
+def set_state(run: RunDir, **changes: Any) -> None:
+    path = run.path / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ((), "micro-digits/step0_resnet/seed0"),
+        (("seed=4", "experiment=trial"), "trial/step0_resnet/seed4"),
+        (("model/kernel_size=9",), "micro-digits/step0_resnet,kernel_size=9/seed0"),
+        (("model/norm=layernorm", "experiment=m"), "m/step0_resnet,norm=layernorm/seed0"),
+        (("setting=paper",), "resnet50-imagenet/step0_resnet/seed0"),
+    ],
+)
+def test_a_folder_is_named_by_experiment_step_variant_and_seed(
+    open_run: OpenRun, tmp_path: Path, words: tuple[str, ...], place: str
+) -> None:
+    assert open_run(*words).path == tmp_path / place
+
+
+def test_opening_writes_nothing(open_run: OpenRun, tmp_path: Path) -> None:
+    run = open_run()
+    assert not run.is_done()
+    assert (run.state(), run.summary(), read_metrics(run.path)) == (None, {}, [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claimed_run_says_who_trains_what(open_run: OpenRun) -> None:
+    run = open_run("seed=2")
+    run.claim()
+    record = state_of(run)
+    assert (record.state, record.pid, record.host) == ("running", os.getpid(), socket.gethostname())
+    assert (record.error, record.config_hash, record.identity) == (None, run.config_hash, run.identity)
+    state = json.loads((run.path / "state.json").read_text())
+    assert (state["finished"], state["commit"]) == (None, find_commit())
+    config = OmegaConf.load(run.path / "config.yaml")
+    assert (config.seed, config.step.name, config.model.norm) == (2, "step0_resnet", "batchnorm")
+
+
+def test_the_written_configuration_has_the_runs_hash(open_run: OpenRun) -> None:
+    run = open_run("recipe.augment.scale=[0.5,1]")
+    run.claim()
+    written: Any = OmegaConf.to_container(OmegaConf.load(run.path / "config.yaml"))
+    assert RunDir(run.path, run.identity, written).config_hash == run.config_hash
+
+
+def test_a_finished_run_has_identity_and_results_side_by_side(open_run: OpenRun) -> None:
+    run = open_run()
+    finish(run)
+    assert run.is_done()
+    assert set(content(run)) == set(FILES)
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert summary == run.summary()
+    assert (summary["step"], summary["seed"], summary["top1"]) == ("step0_resnet", 0, 20.0)
+    assert (summary["commit"], summary["config_hash"]) == (find_commit(), run.config_hash)
+    state = json.loads((run.path / "state.json").read_text())
+    assert state["finished"] >= state["started"]
+
+
+@pytest.mark.parametrize("words", [("recipe.lr=0.5",), ("data.image_size=32", "recipe.epochs=3")])
+def test_a_finished_run_is_never_overwritten_by_another_configuration(
+    open_run: OpenRun, words: tuple[str, ...]
+) -> None:
+    run, other = open_run(), open_run(*words)
+    finish(run)
+    before = content(run)
+    for use in (other.is_done, other.claim):
+        with pytest.raises(RunError) as caught:
+            use()
+        message = str(caught.value)
+        assert f"{run.path} holds a run (done) of another configuration" in message
+        for word in words:
+            assert f"{word.partition('=')[0]}: " in message
+            assert f" -> {word.partition('=')[2]}\n" in message
+        assert message.count("->") == len(words)
+        assert "experiment=NAME" in message
+    assert content(run) == before
+
+
+def test_two_image_folders_are_told_apart_by_their_names(open_run: OpenRun) -> None:
+    """Their location is not part of a configuration."""
+    run, other = (open_run("experiment=pets", f"data.name={name}") for name in ("cats", "dogs"))
+    finish(run)
+    assert run.config_hash == other.config_hash
+    assert run.is_done()
+    for use in (other.is_done, other.claim):
+        with pytest.raises(RunError, match=r"of another configuration:\n  data\.name: cats -> dogs\nGive this one"):
+            use()
+
+
+@pytest.mark.parametrize("gone", [("state.json",), ("state.json", "summary.json")])
+def test_a_run_whose_state_is_lost_is_not_overwritten(open_run: OpenRun, gone: tuple[str, ...]) -> None:
+    run = open_run()
+    finish(run)
+    for name in gone:
+        (run.path / name).unlink()
+    before = content(run)
+    with pytest.raises(RunError, match=r"of another configuration:\n  recipe\.lr"):
+        open_run("recipe.lr=0.5").claim()
+    assert content(run) == before
+    assert run.is_done() == (len(gone) == 1)
+    if not run.is_done():
+        run.claim()  # continues
+        assert run.checkpoint.read_text() == "weights of epoch 2"
+
+
+@pytest.mark.parametrize("words", [("hardware.device=cpu",), ("logger=wandb",), ("data.note=null",)])
+def test_the_same_run_on_other_hardware_is_done(open_run: OpenRun, words: tuple[str, ...]) -> None:
+    finish(open_run())
+    assert open_run(*words).is_done()
+
+
+@pytest.mark.parametrize("end", ["interrupt", "fail", "die", "die on another host"])
+def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str) -> None:
+    run = open_run()
+    train(run)
+    if end == "interrupt":
+        run.interrupt("stopped by SIGTERM")
+    elif end == "fail":
+        run.fail("no space left")
+    run.close()  # as at the end of its process
+    if end == "die on another host":
+        set_state(run, host="elsewhere")
+    before = content(run)
+    again = open_run()
+    assert not again.is_done()
+    again.claim()
+    assert state_of(again).state == "running"
+    assert state_of(again).pid == os.getpid()
+    assert content(again) == {**before, "state.json": (run.path / "state.json").read_bytes()}
+
+
+def test_an_interrupted_run_is_not_given_to_another_configuration(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    run.interrupt("stopped by SIGTERM")
+    with pytest.raises(RunError, match=r"holds a run \(interrupted\) of another configuration"):
+        open_run("recipe.lr=0.5").claim()
+
+
+def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(open_run: OpenRun) -> None:
+    run = open_run("recipe.lr=0.5")
+    train(run)
+    run.fail("the loss is not finite")
+    assert (state_of(run).state, state_of(run).error) == ("failed", "the loss is not finite")
+    for path in (run.checkpoint, run.previous_checkpoint):
+        path.unlink(missing_ok=True)
+    other = open_run()
+    other.claim()
+    assert set(content(other)) == {"config.yaml", "state.json"}
+    assert state_of(other).config_hash == other.config_hash
+
+
+def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: OpenRun) -> None:
+    run, other = open_run(), open_run("recipe.lr=0.5")
+    run.plan()
+    assert state_of(run).state == "pending"
+    assert not run.is_done()
+    other.claim()
+    assert (state_of(other).state, state_of(other).config_hash) == ("running", other.config_hash)
+    run_files = content(other)
+    other.plan()  # a started run is not pending
+    assert content(other) == run_files
+
+
+def test_a_run_keeps_its_name_on_a_dashboard(open_run: OpenRun) -> None:
+    run = open_run()
+    run.claim()
+    name = run.dashboard_id()
+    run.interrupt("stopped by SIGTERM")
+    open_run().claim()
+    assert open_run().dashboard_id() == state_of(run).dashboard_id == name
+    assert open_run("recipe.lr=0.5").dashboard_id() != name
+
+
+def test_the_previous_checkpoint_goes_when_the_run_is_done(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    run.previous_checkpoint.write_text("weights of epoch 1")
+    run.finish({"top1": 20.0})
+    assert set(content(run)) == set(FILES)
+
+
+def test_a_run_is_marked_done_once_the_previous_checkpoint_is_gone(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run killed after being marked is never opened again, and would keep the file."""
+    run = open_run()
+    train(run)
+    run.previous_checkpoint.write_text("weights of epoch 1")
+    kept = []
+    monkeypatch.setattr(RunDir, "_write_state", lambda *_: kept.append(run.previous_checkpoint.exists()))
+    run.finish({"top1": 20.0})
+    assert kept == [False]
+
+
+def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_run: OpenRun) -> None:
+    run = open_run()
+    train(run)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "top')
+    assert read_metrics(run.path) == [epoch(1), epoch(2)]
+    run.restore_metrics([epoch(1), epoch(2)])
+    run.log(epoch(3))
+    assert read_metrics(run.path) == [epoch(1), epoch(2), epoch(3)]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_epochs_after_the_checkpoint_are_removed(open_run: OpenRun, kept: int) -> None:
+    run = open_run()
+    train(run)
+    run.restore_metrics([epoch(number) for number in range(1, kept + 1)])
+    assert read_metrics(run.path) == [epoch(number) for number in range(1, kept + 1)]
+
+
+@pytest.mark.parametrize("text", ['{"state": "runn', "", "[]", "\x00\x00"])
+def test_a_damaged_state_is_named(open_run: OpenRun, text: str) -> None:
+    run = open_run()
+    train(run)
+    (run.path / "state.json").write_text(text)
+    with pytest.raises(RunError) as caught:
+        open_run().claim()
+    assert f"{run.path / 'state.json'} is damaged" in str(caught.value)
+
+
+def test_what_a_failed_run_has_saved_is_not_lost_to_another_configuration(open_run: OpenRun) -> None:
+    run = open_run()
+    run.claim()
+    run.fail("the loss is not finite")
+    run.close()
+    run.checkpoint.write_bytes(b"weeks of work")
+    with pytest.raises(RunError, match=r"holds a run \(failed\) of another configuration:\n  recipe.lr"):
+        open_run("recipe.lr=0.5").claim()
+    run.checkpoint.unlink()
+    open_run("recipe.lr=0.5").claim()
+
+
+def test_another_configurations_run_is_refused_though_its_config_is_lost(open_run: OpenRun) -> None:
+    run = open_run()
+    finish(run)
+    (run.path / "config.yaml").unlink()
+    with pytest.raises(RunError, match=r"another configuration:\n  \(config\.yaml is gone\)"):
+        open_run("recipe.lr=0.5").claim()
+
+
+def test_a_file_in_the_way_is_named(open_run: OpenRun, tmp_path: Path) -> None:
+    (tmp_path / "micro-digits").write_text("")
+    run = open_run()
+    with pytest.raises(RunError, match=r"can't be made: Not a directory\. Choose another output_dir") as caught:
+        run.claim()
+    assert str(run.path) in str(caught.value)
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_nothing_is_written_to_a_folder_that_was_removed_under_its_run(open_run: OpenRun, is_taken: bool) -> None:
+    """It may belong to another process by now."""
+    run = open_run()
+    train(run)
+    shutil.rmtree(run.path)
+    if is_taken:
+        open_run().claim()
+        before = content(run)
+    for use in (lambda: run.log(epoch(3)), lambda: run.finish({"top1": 20.0}), lambda: run.restore_metrics([])):
+        with pytest.raises(StorageError, match=r"was removed while .* Run the same command again"):
+            use()
+    run.interrupt("its folder is gone")
+    assert content(run) == before if is_taken else not run.path.exists()
+
+
+def test_evaluations_are_appended_beside_the_runs(open_run: OpenRun) -> None:
+    run = open_run()
+    run.record_evaluation({"init_from": "a.pt", "top1": 70.0})
+    run.record_evaluation({"init_from": "b.pt", "top1": 71.0})
+    lines = [json.loads(line) for line in (run.path.parent / "evaluations.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["init_from"], line["top1"]) for line in lines] == [
+        ("step0_resnet", "a.pt", 70.0),
+        ("step0_resnet", "b.pt", 71.0),
+    ]
+    assert not run.path.exists()

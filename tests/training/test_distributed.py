@@ -1,0 +1,248 @@
+"""Several ranks that train one network, compared with a single process."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import roadmap
+from roadmap.cli.run import evaluate_weights
+from roadmap.config import read_config
+from roadmap.data.sampler import Order, Shard
+
+ROOT = Path(__file__).parents[2]
+Results = Callable[[Path], Any]  # see tests/conftest.py
+WORDS = (
+    "recipe.epochs=2",
+    "recipe.warmup_epochs=0",
+    "recipe.total_batch=256",
+    "recipe.mixup=0.8",
+    "recipe.drop_path=0.1",
+    "regime.width.modern=8",
+    "regime.width.resnet=8",
+    "hardware.per_device_batch=64",
+)
+
+TRAIN_AND_LIST_THREADS = f"""
+import os
+import runpy
+from pathlib import Path
+
+try:
+    runpy.run_path("{ROOT / "train.py"}", run_name="__main__")
+finally:
+    others = [path for path in Path("/proc/self/task").iterdir() if path.name != str(os.getpid())]
+    print("OTHER THREADS", [(path / "comm").read_text() for path in others], flush=True)
+"""
+
+pytestmark = pytest.mark.system  # separate processes, several at once
+
+
+def start(
+    output_dir: Path,
+    *words: str,
+    processes: int,
+    restarts: int = 0,
+    script: Path = ROOT / "train.py",
+    meeting: tuple[str, ...] = ("--standalone",),
+) -> subprocess.Popen[str]:
+    alone = [sys.executable, str(script)]
+    together = [sys.executable, "-m", "torch.distributed.run", *meeting]
+    together += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
+    return subprocess.Popen(
+        [
+            *(alone if processes == 1 and meeting == ("--standalone",) else [*together, str(script)]),
+            *WORDS,
+            *words,
+            f"output_dir={output_dir}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def train(output_dir: Path, *words: str, processes: int) -> Path:
+    process = start(output_dir, *words, processes=processes)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert output.count("epoch 2/2") <= 1  # only rank 0 prints
+    (summary,) = output_dir.rglob("summary.json")
+    return summary.parent
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Micro-batches of 64: four in a row, or two in each of two ranks, with the same mixing and drop path."""
+    alone = train(tmp_path / "alone", "+roadmap=step12_downsample", processes=1)
+    pair = train(tmp_path / "pair", "+roadmap=step12_downsample", processes=2)
+    assert json.loads((pair / "summary.json").read_text())["processes"] == 2
+    for one, two in zip(metrics(alone), metrics(pair), strict=True):
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+        assert two["lr"] == one["lr"]
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+        assert abs(two["top1"] - one["top1"]) < 1
+
+
+def test_two_processes_take_the_update_of_one_where_batches_are_normalized(tmp_path: Path) -> None:
+    """One update of 16 micro-batches: the weights are equal within rounding, which ReLUs soon amplify.
+
+    BatchNorm's running statistics are rank 0's, as in DistributedDataParallel.
+    """
+    words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=1024")
+    alone, pair = (read_weights(train(tmp_path / str(n), *words, processes=n)) for n in (1, 2))
+    for name, one in alone.items():
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            assert (pair[name] - one).abs().max() < 1e-5, name  # at a learning rate of 4e-3
+
+
+def test_what_two_processes_report_is_of_the_weights_that_they_save(tmp_path: Path) -> None:
+    """Each rank has its own running statistics until an evaluation."""
+    words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=128")
+    folder = train(tmp_path, *words, processes=2)
+    (reported,) = metrics(folder)
+    config = read_config(roadmap.compose(*WORDS, *words, f"init_from={folder / 'checkpoint.pt'}"))
+    (found,) = evaluate_weights(config).values()
+    assert (found.top1, found.top5) == (reported["top1"], reported["top5"])
+    assert found.loss == pytest.approx(reported["loss"], rel=1e-5)
+
+
+def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: Path, read_results: Results) -> None:
+    words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
+    whole = read_results(train(tmp_path / "whole", *words, processes=2))
+
+    process, state = start_and_wait_for_checkpoints(tmp_path / "stopped", *words)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert json.loads(state.read_text())["state"] == "interrupted"
+    assert read_results(train(tmp_path / "stopped", *words, processes=2)) == whole
+
+    process, state = start_and_wait_for_checkpoints(tmp_path / "killed", *words, restarts=1)
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)  # torchrun restarts both ranks
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert read_results(state.parent) == whole
+
+
+def test_two_nodes_meet_and_a_killed_process_starts_both_again(tmp_path: Path, read_results: Results) -> None:
+    """Two torchruns of one rank each, as on two machines."""
+    words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    meeting = ("--nnodes=2", "--rdzv_id=trial", "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}")
+    nodes = [start(tmp_path / "nodes", *words, processes=1, restarts=1, meeting=meeting) for _ in range(2)]
+    state = wait_for_checkpoints(tmp_path / "nodes", nodes[0])
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    outputs = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    whole = train(tmp_path / "whole", *words, processes=2)
+    assert read_results(state.parent) == read_results(whole)
+
+
+def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
+    """A thread that frees a tensor while Python exits aborts a process that has finished its work."""
+    script = tmp_path / "train_and_list_threads.py"
+    script.write_text(TRAIN_AND_LIST_THREADS)
+    words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
+    process, _ = start_and_wait_for_checkpoints(tmp_path, *words, script=script)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate()[0].count("OTHER THREADS []") == 2
+    output, _ = start(tmp_path, *words, processes=2, script=script).communicate()
+    assert output.count("epoch 2/2") == 1
+    assert output.count("OTHER THREADS []") == 2
+
+
+def start_and_wait_for_checkpoints(
+    output_dir: Path, *words: str, restarts: int = 0, script: Path = ROOT / "train.py"
+) -> tuple[subprocess.Popen[str], Path]:
+    """Start a group, wait until it has saved twice, and return it with rank 0's state.json."""
+    process = start(output_dir, *words, processes=2, restarts=restarts, script=script)
+    return process, wait_for_checkpoints(output_dir, process)
+
+
+def wait_for_checkpoints(output_dir: Path, process: subprocess.Popen[str]) -> Path:
+    """Wait until a group has saved twice, and return rank 0's state.json."""
+    end = time.monotonic() + 120
+    while not list(output_dir.rglob("checkpoint.previous.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (state,) = output_dir.rglob("state.json")
+    return state
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_ends_one_process_is_told_by_the_first(rank: int, tmp_path: Path) -> None:
+    damaged = damage_an_image(tmp_path, rank)
+    process = start(tmp_path / "out", *words_for(tmp_path), processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    (path,) = (tmp_path / "out").rglob("state.json")
+    state = json.loads(path.read_text())
+    assert state["state"] == "failed"
+    assert str(damaged) in state["error"]
+    assert f"{damaged} can't be read" in output
+
+
+def test_what_any_process_skipped_is_told_by_the_first(tmp_path: Path) -> None:
+    damaged = damage_an_image(tmp_path, rank=1)
+    process = start(tmp_path / "out", *words_for(tmp_path), "data.on_error=skip", processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert output.count(f"1 of 64 images were skipped: {damaged}") == 1
+
+
+def damage_an_image(folder: Path, rank: int) -> Path:
+    """Write 64 training images and 8 others, one of them damaged, which only one of two ranks reads."""
+    for split, count in (("train", 64), ("val", 8)):
+        for number in range(count):
+            path = folder / split / f"class{number % 2}" / f"{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), (number, 3 * number, 255 - number)).save(path)
+    files = sorted((folder / "train").rglob("*.jpg"))
+    last = Order(64, 16, 1, 0, Shard(rank, 2)).plans(0)[-1]
+    damaged = files[int(last.indices[0])]
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    return damaged
+
+
+def words_for(folder: Path) -> tuple[str, ...]:
+    """Return the overrides that train step 12 on such images, in batches of 16."""
+    words = ("data=imagefolder", f"data.root={folder}", "data.num_classes=2", "data.image_size=32")
+    batches = ("recipe.total_batch=32", "hardware.per_device_batch=16", "recipe.mixup=0", "recipe.epochs=1")
+    return ("+roadmap=step12_downsample", *words, *batches, "hardware.resident=false")
+
+
+def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:
+    folder = train(tmp_path, "+roadmap=step12_downsample", processes=1)
+    weights = f"init_from={folder / 'checkpoint.pt'}"
+    process = start(tmp_path, "+roadmap=step12_downsample", "mode=eval", weights, processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    (line,) = (folder.parent / "evaluations.jsonl").read_text().splitlines()
+    assert json.loads(line)["images"] == 364
+    assert json.loads(line)["top1"] == pytest.approx(metrics(folder)[-1]["top1"])
+
+    process = start(tmp_path, "+roadmap=step12_downsample", "recipe.lr=0.5", processes=2)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert output.count("holds a run (done) of another configuration") == 1
