@@ -94,7 +94,7 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
 def steps_table(rows: Sequence[Row]) -> list[str]:
     """Return lines of step, mean and standard deviation, change, the paper's change, and the pooled verdict."""
     lines = []
-    for one in compute_row_stats(rows, spreads=pool_rows(rows)):
+    for one in compute_row_stats(rows, pooled_stds=pool_rows(rows)):
         if one.row.variant or one.estimate is None or one.row.paper is None:
             continue
         ours = f"{one.estimate.mean:.1f} ({one.estimate.std:.1f})"

@@ -154,7 +154,7 @@ def test_networks_of_another_data_set_say_nothing_of_the_spread(tmp_path: Path, 
     changes = [
         {
             one.row.step: one.change
-            for one in compute_row_stats(some, spreads=spreads)
+            for one in compute_row_stats(some, pooled_stds=spreads)
             if one.change and one.row.data == "cifar10"
         }
         for some in (alone, rows)
@@ -172,7 +172,7 @@ def test_a_change_of_the_recipe_shares_no_spread(tmp_path: Path, write_run: Writ
         write_run("original", seed, top1, recipe="original")
     rows = aggregate(read_runs(tmp_path / "trial"))
     shared, own = (
-        {one.row.step: one.change for one in compute_row_stats(rows, spreads=spreads) if one.change}
+        {one.row.step: one.change for one in compute_row_stats(rows, pooled_stds=spreads) if one.change}
         for spreads in (pool_rows(rows), None)
     )
     assert shared["step0_resnet"].difference == own["step0_resnet"].difference
