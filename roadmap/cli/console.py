@@ -17,7 +17,7 @@ from roadmap.analysis.table import terminal_table
 from roadmap.errors import RoadmapError, first_line
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.console import Console
-from roadmap.system.rank import find_place_or_alone
+from roadmap.system.rank import get_dist_info_or_single
 
 
 class IgnoreBrokenPipe:
@@ -72,7 +72,7 @@ class Terminal(Console):
 
 # A launcher's process shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
-QUIET = not find_place_or_alone().is_main_process
+QUIET = not get_dist_info_or_single().is_main_process
 OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
 ERR = Terminal(stderr=True, quiet=QUIET)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from roadmap.config import PlannedRun
 from roadmap.errors import Interrupted, ResumableError, RoadmapError
 from roadmap.runs.run_dir import RunDir
-from roadmap.system.rank import find_place_or_alone
+from roadmap.system.rank import get_dist_info_or_single
 
-DIST_INFO = find_place_or_alone()
+DIST_INFO = get_dist_info_or_single()
 
 
 def decide_on_main_process(decide: Callable[[], str | None]) -> str | None:

@@ -110,17 +110,20 @@ def _check_flags(arguments: Namespace) -> None:
 
 def _answer(hydra_app: Callable[[], Any]) -> int:
     """Let Hydra answer by itself, as for --help."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
+    outer = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
     register()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     wants_traces = os.environ.get(HYDRA_RAISES)
     os.environ[HYDRA_RAISES] = "1"
     try:
         hydra_app()
+        sys.stdout.flush()  # while a closed pipe still ends the process
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if wants_traces == "1":
             raise
         raise ConfigError(explain_hydra_error(error, get_args_parser().parse_args().overrides)) from None
+    finally:
+        signal.signal(signal.SIGPIPE, outer)
     return 0
 
 

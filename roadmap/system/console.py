@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from roadmap.errors import visible
-from roadmap.system.rank import find_place_or_alone
+from roadmap.system.rank import get_dist_info_or_single
 
 _warned: set[str] = set()
 
@@ -29,7 +29,7 @@ class Console(rich.console.Console):
 
 def warn(text: str) -> None:
     """Prints a warning of the data, once, by the first of several processes."""
-    if text not in _warned and find_place_or_alone().is_main_process:
+    if text not in _warned and get_dist_info_or_single().is_main_process:
         _warned.add(text)
         with suppress(OSError):  # as of a terminal that was closed
             Console(stderr=True).print(

@@ -50,7 +50,7 @@ def get_dist_info(variables: Mapping[str, str] = os.environ) -> DistInfo:
     return DistInfo()
 
 
-def find_place_or_alone() -> DistInfo:
+def get_dist_info_or_single() -> DistInfo:
     """The place; alone where the variables are wrong, which `get_dist_info` tells when the command begins."""
     try:
         return get_dist_info()

@@ -17,8 +17,8 @@ from roadmap.analysis.ablation import (
     find_interactions,
     finished_orders,
     mark_significant,
+    pool_std,
     results_of,
-    share_spread,
 )
 from roadmap.analysis.ablation_table import effect_notes, find_ablation
 from roadmap.analysis.design import network_of
@@ -175,7 +175,7 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     assert means["norm"] == [None, pytest.approx(1.75), -0.5]
     assert means["downsample"] == [1.0, 1.0, None]
     assert path_network(12) == ALL
-    spread = share_spread(results)
+    spread = pool_std(results)
     assert spread is not None
     assert spread.dof == 5  # six networks with two seeds each
     reaches = {

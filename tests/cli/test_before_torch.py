@@ -62,7 +62,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     }
 
 
-@pytest.mark.parametrize(("words", "part"), COMMANDS, ids=[" ".join(overrides) for overrides, _ in COMMANDS])
+@pytest.mark.parametrize(("overrides", "part"), COMMANDS, ids=[" ".join(overrides) for overrides, _ in COMMANDS])
 def test_the_answer(answers: dict[str, tuple[int, str, str, list[str]]], overrides: list[str], part: str) -> None:
     status, out, error, heavy = answers[" ".join(overrides)]
     assert (status, out, heavy) == (1, "", [])

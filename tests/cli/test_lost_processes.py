@@ -47,7 +47,8 @@ def test_only_the_run_that_ends_its_process_is_not_done(tmp_path: Path, capsys: 
     pool = Pool(asked)
     _launch_all(pool, asked.jobs, 0, _split_lost)
     assert pool.launched == [[0, 1, 2, 3, 4], [2, 3, 4], [0], [1]]
-    states = [open_run_dir(job.planned).state()["state"] for job in asked.jobs]
+    records = [open_run_dir(job.planned).state() for job in asked.jobs]
+    states = [record and record.state for record in records]
     assert states == ["done", "interrupted", "done", "done", "done"]
     text = " ".join(capsys.readouterr().err.split())
     assert (

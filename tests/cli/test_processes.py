@@ -85,7 +85,7 @@ def test_gpus_are_counted_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("status", "is_memory_short", "state", "words"),
+    ("status", "is_memory_short", "state", "text"),
     [
         (-signal.SIGKILL, False, "interrupted", "by SIGKILL, from outside; the same command resumes it"),
         (-signal.SIGKILL, None, "interrupted", "(often the system's answer to a lack of memory); the same"),
@@ -99,8 +99,8 @@ def test_gpus_are_counted_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_pat
     ],
 )
 def test_who_ended_a_process_decides_how_its_run_ended(
-    status: int, is_memory_short: bool | None, state: str, overrides: str
+    status: int, is_memory_short: bool | None, state: str, text: str
 ) -> None:
     found, reason = explain_end(status, is_memory_short)
     assert found == state
-    assert overrides in reason
+    assert text in reason

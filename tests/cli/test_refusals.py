@@ -17,7 +17,7 @@ def read_state(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("words", "parts"),
+    ("overrides", "parts"),
     [
         (
             ["recipe.total_batch=2048", "recipe.lr=0.06"],

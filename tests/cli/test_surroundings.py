@@ -146,7 +146,7 @@ def test_a_recipe_of_any_name(train: Train, trained: list[PlannedRun], own: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "part"),
+    ("overrides", "part"),
     [
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
         (["--config-name", "exp9"], "--config-name exp9: there is no exp9.yaml in "),

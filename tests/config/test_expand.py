@@ -54,7 +54,7 @@ def test_a_single_run_is_a_sweep_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (["+roadmap=step0_resnet,step1_stage_ratoi"], "roadmap=step1_stage_ratoi: there is no such choice."),
         (["model/kernel_size=3,5,8"], "model/kernel_size=8: there is no such choice. Allowed: 3, 5, 7, 9, 11"),
@@ -70,7 +70,7 @@ def test_a_mistake_in_the_last_run_is_found_before_the_first(overrides: list[str
 
 
 @pytest.mark.parametrize(
-    ("words", "variant"),
+    ("overrides", "variant"),
     [
         ("+roadmap=step7_kernel", {}),
         ("+roadmap=step7_kernel model/kernel_size=7", {}),

@@ -9,7 +9,7 @@ AXES = "model/activation, model/activation_count, model/block, "
 
 
 @pytest.mark.parametrize(
-    ("words", "parts"),
+    ("overrides", "parts"),
     [
         # a choice that does not exist
         ("+roadmap=step5_invert", ["roadmap=step5_invert:", "Did you mean step5_inverted?", "Allowed: original, "]),

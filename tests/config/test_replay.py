@@ -55,7 +55,7 @@ def test_what_follows_another_value_is_told_where_it_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("overrides", "expected"),
     [
         ((*FOLDER, "data.name=flowers"), ("data=imagefolder", "data.name=flowers")),
         (("data=imagenet", "data.name=mine", "data.image_size=64"), ("data=imagenet", "data.image_size=64")),

@@ -127,7 +127,7 @@ def test_orders_share_their_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "parts"),
+    ("overrides", "parts"),
     [
         (
             "+sweep=leave_one_ot",

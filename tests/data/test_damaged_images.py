@@ -157,7 +157,7 @@ def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photogra
     [
         (signal.SIGKILL, WorkerLostError, r"killed from outside \(SIGKILL\)\. Run the same command again to go on"),
         (signal.SIGSEGV, DataError, r"crashed \(SIGSEGV\)"),
-        (signal.SIGBUS, WorkerMemoryError, r"ended: /dev/shm is too small"),
+        (signal.SIGBUS, WorkerMemoryError, r"ended for lack of shared memory \(/dev/shm\)"),
     ],
 )
 def test_the_end_of_a_worker_says_who_ended_it(

@@ -18,7 +18,7 @@ from PIL import Image
 import roadmap
 from roadmap.cli.run import evaluate_weights
 from roadmap.config import read_config
-from roadmap.data.sampler import Order, Shard
+from roadmap.data.sampler import EpochSampler, Shard
 
 ROOT = Path(__file__).parents[2]
 Results = Callable[[Path], Any]  # see tests/conftest.py
@@ -219,7 +219,7 @@ def damage_an_image(folder: Path, rank: int) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40, 30), (number, 3 * number, 255 - number)).save(path)
     files = sorted((folder / "train").rglob("*.jpg"))
-    last = Order(64, 16, 1, 0, Shard(rank, 2)).plans(0)[-1]
+    last = EpochSampler(64, 16, 1, 0, Shard(rank, 2)).plans(0)[-1]
     damaged = files[int(last.indices[0])]
     damaged.write_bytes(damaged.read_bytes()[:200])
     return damaged

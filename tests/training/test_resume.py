@@ -10,7 +10,7 @@ from torch import nn
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.training.resume import METRICS, Position, collect, find_misfit, restore
+from roadmap.training.resume import METRICS, Progress, collect, find_misfit, restore
 from roadmap.training.state import build_train_state
 from roadmap.training.step import TrainState, train_step
 
@@ -24,8 +24,8 @@ def build(*words: str) -> tuple[nn.Module, TrainState]:
     return network, build_train_state(network, config.data, config.recipe, config.hardware, torch.device("cpu"), 8)
 
 
-def start() -> Position:
-    return Position([], torch.zeros(5))
+def start() -> Progress:
+    return Progress([], torch.zeros(5))
 
 
 @pytest.fixture(params=["adamw", "sgd"])
@@ -34,18 +34,18 @@ def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, TrainState, dict
     words = (f"recipe.optimizer={request.param}", "recipe.mixup=0", "recipe.cutmix=0")
     network, train_state = build(*words)
     train_step(train_state, [train_state.to_device(torch.randn(8, 3, 4, 4), torch.arange(8) % 4)], 0.1)
-    position = Position([dict.fromkeys(METRICS, 1.0)], torch.zeros(5), update=3, seconds=2.0)
-    content = collect(position, torch.ones(3), network, train_state)
+    progress = Progress([dict.fromkeys(METRICS, 1.0)], torch.zeros(5), update=3, seconds=2.0)
+    content = collect(progress, torch.ones(3), network, train_state)
     return *build(*words), copy.deepcopy(content)
 
 
 def test_what_was_collected_is_restored(trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
     network, train_state, content = trained
-    position = start()
-    assert find_misfit(content, position, EPOCHS, network, train_state) is None
-    restore(content, position, network, train_state)
-    assert (position.epoch, position.update, position.seconds) == (1, 3, 2.0)
-    again = collect(position, position.losses[:3], network, train_state)
+    progress = start()
+    assert find_misfit(content, progress, EPOCHS, network, train_state) is None
+    restore(content, progress, network, train_state)
+    assert (progress.epoch, progress.update, progress.seconds) == (1, 3, 2.0)
+    again = collect(progress, progress.losses[:3], network, train_state)
     for name in ("model", "ema"):
         assert all(torch.equal(value, again[name][key]) for key, value in content[name].items())
     assert again["optimizer"]["param_groups"] == content["optimizer"]["param_groups"]

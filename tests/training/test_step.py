@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import roadmap
 from roadmap.cli import run as jobs
-from roadmap.cli.train import open_run_dir, plan_run
-from roadmap.config import read_config
+from roadmap.cli.train import open_run_dir
+from roadmap.config import plan_run, read_config
 from roadmap.data.sampler import Batch
 from roadmap.errors import TrainingError
 from roadmap.training.state import build_train_state

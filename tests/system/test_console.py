@@ -14,7 +14,7 @@ from roadmap.errors import ConfigError, DataError, in_one_line, visible
 from roadmap.system import console
 from roadmap.system.console import Console, warn
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOSTILE = "cat\x1b]0;owned\x07\x1b[31m\x9b2J\udcff.jpg"
 SHOWN = r"cat\x1b]0;owned\x07\x1b[31m\x9b2J\xff.jpg"
 
@@ -66,7 +66,13 @@ def test_a_warning_that_nobody_reads_ends_nothing(kind: str, monkeypatch: pytest
 
 
 def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost"}.items():
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": "29500",
+    }.items():
         monkeypatch.setenv(name, value)
     warn("a warning of the second process")
     assert capfd.readouterr().err == ""
