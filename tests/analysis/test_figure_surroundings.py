@@ -26,6 +26,7 @@ def draw(tmp_path: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
+@pytest.mark.system
 def test_figures_do_not_depend_on_the_users_rc_file(tmp_path: Path, write_run: Write) -> None:
     """TeX, which may not be installed, above all; the user's settings are in force again afterwards."""
     write_run("step0_resnet", 0, 90.0)

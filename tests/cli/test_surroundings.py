@@ -95,6 +95,7 @@ def test_a_step_of_a_folder_of_ones_own_has_its_name(
     assert trained[0].folders == (str(own),)
 
 
+@pytest.mark.system
 def test_a_sweep_of_the_roadmap_holds_the_steps_of_ones_own(
     train: Train, trained: list[PlannedRun], own: Path
 ) -> None:

@@ -19,6 +19,7 @@ def test_what_nobody_reads_is_dropped(kind: str) -> None:
             console.print("not heard")
 
 
+@pytest.mark.system
 def test_lines_that_do_not_fit_on_a_full_disk_are_lost_and_later_ones_written(small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 240 * 1024)  # of 256 KiB

@@ -163,6 +163,7 @@ def test_a_sweep_goes_on_after_a_failed_run(train: Train, tmp_path: Path) -> Non
     assert "What this shows" in outcome.out
 
 
+@pytest.mark.system
 def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

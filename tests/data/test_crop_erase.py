@@ -69,7 +69,7 @@ def test_photographs_are_transformed_as_by_timm_op_for_op() -> None:
     assert [type(part).__name__ for part in timms[3:]] == ["MaybeToTensor", "Normalize", "RandomErasing"]
     load = LoaderSpec(4, 1, 0, torch.device("cpu"), workers=0, resident=False)
     images = ArrayDataset(np.zeros((4, 9, 9, 3), dtype=np.uint8), np.zeros(4, dtype=np.int64))
-    assert open_train_loader(images, data, augment, load).finish.erasing == timms[5].probability == 0.25
+    assert open_train_loader(images, data, augment, load).normalize_erase.erasing == timms[5].probability == 0.25
 
 
 def test_batches_are_normalized_as_by_timm() -> None:

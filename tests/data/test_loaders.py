@@ -233,8 +233,8 @@ def test_micro_batches_are_made_when_they_are_taken() -> None:
     load = LoaderSpec(16, 4, 3, torch.device("cpu"), workers=0, resident=False)
     batches = open_train_loader(images, CONFIG.data, CONFIG.recipe.augment, load)
     finished = []
-    finish = batches.finish  # type: ignore[attr-defined]
-    batches.finish = lambda *arguments: finished.append(1) or finish(*arguments)  # type: ignore[attr-defined]
+    finish = batches.normalize_erase  # type: ignore[attr-defined]
+    batches.normalize_erase = lambda *arguments: finished.append(1) or finish(*arguments)  # type: ignore[attr-defined]
     for number, update in enumerate(batches.epoch(0)):
         assert len(update) == 4
         for taken, _ in enumerate(update, start=1):

@@ -62,5 +62,5 @@ def triton_device() -> torch.device:
     with pytest.MonkeyPatch.context() as patch:
         if device.type == "cpu":
             patch.setenv("TRITON_INTERPRET", "1")  # read when a kernel is defined
-        from roadmap.model import depthwise_kernels, norm_kernels  # noqa: F401
+        from roadmap.model.ops import depthwise_triton, layer_norm_triton  # noqa: F401
     return device

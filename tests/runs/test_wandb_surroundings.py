@@ -40,6 +40,7 @@ def test_without_a_key_nobody_is_asked() -> None:
         check_key()
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("_no_account")
 def test_with_a_key_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)

@@ -47,6 +47,7 @@ def workload(tmp_path: Path) -> Workload:
     return make_workload(plan(tmp_path, "+roadmap=step12_downsample")[0])
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("_short_timings")
 def test_a_sweep_as_typed(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [tmp_path / "plan.csv", tmp_path / "plan.json"]
@@ -140,6 +141,7 @@ def test_micro_batches_share_the_total_batch(
     assert list_batches(replace(workload.recipe, total_batch=total, mixup=mixup)) == sizes
 
 
+@pytest.mark.system
 def test_the_largest_batch_that_a_cpu_holds_is_the_one_that_was_measured(workload: Workload) -> None:
     peaks = {size: measure_peak_memory(replace(workload, batch_size=size)) for size in (16, 32)}
     assert find_largest_batch(workload, peaks[32]) == 32

@@ -86,7 +86,9 @@ def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: py
     config, train_state, load = prepare("step12_downsample", *settings)
     asked = []
     sums = torch.tensor([2.0, 20.0, 40.0, 40.0])
-    monkeypatch.setattr(type(train_state.group), "sum", lambda _, tensor: asked.append(tensor.device) or sums)
+    monkeypatch.setattr(
+        type(train_state.group), "all_reduce_sum", lambda _, tensor: asked.append(tensor.device) or sums
+    )
     batches = list(open_eval_loader(make_images(40), config.data, config.recipe.augment, load))
     with SentToDevice() as sent:
         assert evaluate(train_state.model, batches, train_state).images == 40
