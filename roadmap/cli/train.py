@@ -268,6 +268,8 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _run_handed(planned: PlannedRun) -> int:
     """Run a sweep's run in the process started for it, and return the exit status."""
+    if is_stopping():  # from here on it looks for the sweep's end
+        return 0
     try:
         with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
             if reason := _claim(folder, retries=True):
