@@ -25,7 +25,7 @@ from roadmap.model.describe import describe_network
 from roadmap.model.plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
 from roadmap.runs.atomic import read_json
-from roadmap.runs.config_hash import hash_config
+from roadmap.runs.config_hash import fill_neutral, hash_config
 from roadmap.runs.run_dir import CONFIG, STATE
 
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
@@ -143,7 +143,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is damaged: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise RunError(f"{path} is damaged: it holds no keys")
-    return values
+    return fill_neutral(values) if path.name == CONFIG else values
 
 
 def find_recipe(runs: Sequence[Run]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The values that define a run's result, and the differences between two configurations in them."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -23,10 +24,29 @@ OUTSIDE = {
 OWN = {"seed", "reference"}  # per run, like its model
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
+# Neutral values of the defining keys that were added after the first published hash, by dotted key. A key at its
+# neutral value is left out of the hash, and a configuration without the key counts as having that value, so hashes and
+# folders of older runs stay valid. The key's field in its spec has the same default. A module with an axis of its own
+# adds the axis here.
+NEUTRAL_VALUES: dict[str, Any] = {}
+
 
 def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a run's result depends on, by dotted key."""
-    return {key: value for key, value in _flatten(config) if not is_outside(key)}
+    """Return the values that a run's result depends on, by dotted key; an absent added key is neutral."""
+    return NEUTRAL_VALUES | {key: value for key, value in _flatten(config) if not is_outside(key)}
+
+
+def fill_neutral(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration, perhaps of an earlier version, with neutral values for the added keys that it lacks."""
+    filled = copy.deepcopy(dict(config))
+    for key, value in NEUTRAL_VALUES.items():
+        *path, last = key.split(".")
+        place: Any = filled
+        for name in path:
+            place = place.setdefault(name, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):  # else the configuration has another structure, which its reader reports
+            place.setdefault(last, value)
+    return filled
 
 
 def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +66,8 @@ def hash_setting(config: Mapping[str, Any]) -> str:
 
 
 def _hash(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+    hashed = {key: value for key, value in values.items() if not is_neutral(key, value)}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -71,6 +92,11 @@ def _describe(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def is_outside(key: str) -> bool:
     """Return True if a dotted key does not affect a run's result."""
     return key in NAMES or any(key == outside or key.startswith(outside + ".") for outside in OUTSIDE)
+
+
+def is_neutral(key: str, value: Any) -> bool:
+    """Return True if a key was added after the first published hash and has its neutral value."""
+    return key in NEUTRAL_VALUES and value == NEUTRAL_VALUES[key]
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from roadmap.config import Config, plan_runs
-from roadmap.runs.config_hash import hash_config
+from roadmap.runs.config_hash import NEUTRAL_VALUES, fill_neutral, hash_config
 from roadmap.training.spec import RecipeSpec
 
 Read = Callable[..., Config]
@@ -126,6 +126,9 @@ def test_cifar10_is_what_the_published_roadmap_was_trained_as() -> None:
     for step in {step for step, _ in published}:
         for run in plan_runs([f"+roadmap={step}", "seed=0,1,2", "setting=cifar10"], is_sweep=True):
             assert hash_config(asdict(run.config)) == published[step, str(run.config.seed)]
+            with pytest.MonkeyPatch.context() as patch:  # nor does a key that is added later change it
+                patch.setitem(NEUTRAL_VALUES, "model.response_norm", "none")
+                assert hash_config(fill_neutral(asdict(run.config))) == published[step, str(run.config.seed)]
 
 
 def test_a_laptop_is_the_default(read: Read) -> None:

@@ -3,7 +3,8 @@
 import copy
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 
 from roadmap.config import Config
 from roadmap.config.schema import list_keys
-from roadmap.runs.config_hash import defining_values, describe_differences, hash_config
+from roadmap.runs.config_hash import (
+    NEUTRAL_VALUES,
+    defining_values,
+    describe_differences,
+    fill_neutral,
+    hash_config,
+    hash_setting,
+    is_outside,
+)
 
 KEYS = list_keys(Config)
 # A run's location, name, loggers and hardware.
@@ -96,3 +105,31 @@ def test_differences_are_told_as_old_and_new(config: dict[str, Any]) -> None:
     shorter = copy.deepcopy(config)
     del shorter["recipe"]["clip_grad"]
     assert describe_differences(shorter, config) == ["recipe.clip_grad: (absent) -> None"]
+
+
+@pytest.mark.parametrize("key", ["model.response_norm", "recipe.sam.rho", "patience"])
+def test_a_newer_key_changes_the_hash_only_where_it_is_used(
+    config: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = hash_config(config), hash_setting(config)
+    monkeypatch.setitem(NEUTRAL_VALUES, key, "none")
+    newer = fill_neutral(config)
+    assert newer != config
+    assert (hash_config(newer), hash_setting(newer)) == (hash_config(config), hash_setting(config)) == old
+    assert describe_differences(config, newer) == []
+    used = change(newer, key, "global")
+    assert hash_config(used) != hash_config(newer)
+    assert describe_differences(config, used) == [f"{key}: none -> global"]
+
+
+def find_defaults(spec: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the default of every dotted key whose field has one."""
+    types = get_type_hints(spec)
+    found = {f"{prefix}{field.name}": field.default for field in fields(spec) if field.default is not MISSING}
+    nested = [name for name, kind in types.items() if is_dataclass(kind)]
+    return found | {k: v for name in nested for k, v in find_defaults(types[name], f"{prefix}{name}.").items()}
+
+
+def test_a_field_has_a_default_if_and_only_if_its_key_was_added_and_the_default_is_neutral() -> None:
+    found = {key: value for key, value in find_defaults(Config).items() if not is_outside(key)}
+    assert found == NEUTRAL_VALUES

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from roadmap.errors import RunError, StorageError
 from roadmap.runs.commit import find_commit
+from roadmap.runs.config_hash import NEUTRAL_VALUES
 from roadmap.runs.record import Record
 from roadmap.runs.run_dir import RunDir, read_metrics
 
@@ -186,6 +187,29 @@ def test_an_interrupted_run_is_not_given_to_another_configuration(open_run: Open
     run.interrupt("stopped by SIGTERM")
     with pytest.raises(RunError, match=r"holds a run \(interrupted\) of another configuration"):
         open_run("recipe.lr=0.5").claim()
+
+
+def test_a_run_of_before_a_key_existed_goes_on_with_its_neutral_value(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run()
+    train(run)
+    run.interrupt("stopped by SIGINT")
+    run.close()
+    monkeypatch.setitem(NEUTRAL_VALUES, "recipe.sam", 0.0)
+
+    def open_with(sam: float) -> RunDir:
+        config = {**run.config, "recipe": {**run.config["recipe"], "sam": sam}}
+        return RunDir(run.path.parents[2], run.identity, config)
+
+    with pytest.raises(RunError, match=r"recipe\.sam: 0\.0 -> 0\.05\n"):
+        open_with(0.05).claim()
+    before = run.checkpoint.read_text(), read_metrics(run.path)
+    newer = open_with(0.0)
+    newer.claim()
+    assert (newer.checkpoint.read_text(), read_metrics(newer.path)) == before
+    assert OmegaConf.load(newer.path / "config.yaml").recipe.sam == 0.0
+    newer.close()
 
 
 def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(open_run: OpenRun) -> None:
