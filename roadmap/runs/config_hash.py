@@ -25,9 +25,9 @@ OWN = {"seed", "reference"}  # per run, like its model
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
 # Neutral values of the defining keys that were added after the first published hash, by dotted key. A key at its
-# neutral value is left out of the hash, and a configuration without the key counts as having that value, so hashes and
-# folders of older runs stay valid. The key's field in its spec has the same default. A module with an axis of its own
-# adds the axis here.
+# neutral value is left out of the hash, and a configuration without the key counts as having that value. So hashes
+# and folders of older runs stay valid. The key's field in its spec has the same default. A module with an axis of
+# its own adds the axis here.
 NEUTRAL_VALUES: dict[str, Any] = {}
 
 
@@ -37,7 +37,7 @@ def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fill_neutral(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration, perhaps of an earlier version, with neutral values for the added keys that it lacks."""
+    """Return a configuration of any version, with neutral values for the added keys that it lacks."""
     filled = copy.deepcopy(dict(config))
     for key, value in NEUTRAL_VALUES.items():
         *path, last = key.split(".")
