@@ -335,7 +335,7 @@ def open_run_dir(planned: PlannedRun) -> RunDir:
         data=config.data.name,
         recipe=config.recipe.name,
     )
-    return RunDir(Path(config.output_dir), identity, asdict(config), planned.folders)
+    return RunDir(Path(config.output_dir), identity, asdict(config), planned.folders, planned.overrides)
 
 
 def _train(planned: PlannedRun, folder: RunDir) -> None:

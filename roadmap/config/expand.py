@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -16,11 +16,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from roadmap.config.command_words import find_words
 from roadmap.config.compose import compose_with_hydra, forget_variants, own_hydra, prepare_overrides, split_word
 from roadmap.config.convert import convert, suggest
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.schema import Config, Mode, read_config
 from roadmap.config.search_path import (
+    PRIMARY,
     SEARCH_PATH,
     SearchPath,
     current,
@@ -58,6 +60,7 @@ class PlannedRun:
     config: Config
     variant: dict[str, str]
     folders: tuple[str, ...] = ()  # the user's folders of configs that it was composed from
+    overrides: tuple[str, ...] | None = None  # words of `python train.py` that plan it again; None: not a command's
 
     @property
     def name(self) -> str:
@@ -71,7 +74,9 @@ class PlannedRun:
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> "PlannedRun":
         """Restore a run from the result of `values`."""
-        return cls(convert(Config, values["config"]), dict(values["variant"]), tuple(values["folders"]))
+        config, overrides = convert(Config, values["config"]), values["overrides"]
+        words = None if overrides is None else tuple(overrides)
+        return cls(config, dict(values["variant"]), tuple(values["folders"]), words)
 
 
 @dataclass(frozen=True)
@@ -200,8 +205,11 @@ def plan_job(cfg: DictConfig) -> PlannedRun:
     """
     sources = HydraConfig.get().runtime.config_sources
     own = [source for source in sources if source.provider not in HYDRAS_OWN]
-    with use(SearchPath(tuple(f"pkg://{s.path}" if s.schema == "pkg" else s.path for s in own))):
-        return plan_run(cfg)
+    folders = tuple(f"pkg://{source.path}" if source.schema == "pkg" else source.path for source in own)
+    search_path = SearchPath(folders, HydraConfig.get().job.config_name or PRIMARY)
+    with use(search_path):
+        planned = plan_run(cfg)
+        return replace(planned, overrides=find_words(HydraConfig.get().overrides.task, planned.config, search_path))
 
 
 def _split_sweep(overrides: Sequence[str], params: Mapping[str, str]) -> list[list[str]]:
@@ -247,7 +255,9 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
     first: DictConfig | None = None
     for number, job in enumerate(_count(jobs)):
         base, values = _divide([word for word in job if not parse_word(word).is_hydra_override()])
-        reads_hydra = _reads_hydra(current(), base) or any("${hydra" in word for word in job)
+        reads_hydra = _reads_hydra(current(), base) or any(
+            "${hydra" in str(parse_word(word).value()) for word in job
+        )
         if reads_hydra:
             base, values = _divide(job)
         key = base, tuple(values)
@@ -256,7 +266,8 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
         cfg = _set_values(copies[key], values, job)
         first = cfg if first is None else first
         OmegaConf.copy_cache(first, cfg)  # one ${now:} for all runs of a command
-        yield _plan_in_hydra(cfg, job, number if is_sweep else None) if reads_hydra else plan_run(cfg)
+        planned = _plan_in_hydra(cfg, job, number if is_sweep else None) if reads_hydra else plan_run(cfg)
+        yield replace(planned, overrides=find_words(job, planned.config, current()))
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:

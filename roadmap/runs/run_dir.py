@@ -2,6 +2,7 @@
 
 outputs/EXPERIMENT/STEP[,variant]/seedN/
     config.yaml     the resolved configuration
+    overrides.yaml  the words of `python train.py` that it was last started with
     state.json      pending, running, done, failed (with the error) or interrupted; commit, host and process
     metrics.jsonl   one line per epoch, appended during training
     summary.json    after the run is done
@@ -31,6 +32,7 @@ from roadmap.runs.atomic import (
 )
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import describe_differences, hash_config, hash_setting
+from roadmap.runs.overrides import write_overrides
 from roadmap.runs.process import describe_process, is_alive
 from roadmap.runs.record import STATE, Identity, Record, State, read_object, read_record
 from roadmap.system.lock import Lock
@@ -46,10 +48,16 @@ class RunDir:
     """One run on disk. Call `claim` first, then `log` per epoch, and at the end `finish`, `fail` or `interrupt`."""
 
     def __init__(
-        self, output_dir: Path, identity: Identity, config: Mapping[str, Any], config_folders: Sequence[str] = ()
+        self,
+        output_dir: Path,
+        identity: Identity,
+        config: Mapping[str, Any],
+        config_folders: Sequence[str] = (),
+        overrides: Sequence[str] | None = None,
     ):
         self.identity = identity
         self.config_folders = list(config_folders)  # of the user's own, from which it was composed
+        self.overrides = overrides  # None: unknown
         self.config = config
         self.config_hash, self.setting_hash = hash_config(config), hash_setting(config)
         self.path = output_dir / identity.experiment / identity.name / f"seed{identity.seed}"
@@ -144,6 +152,7 @@ class RunDir:
                 with explain_writing(self.path / name, 0):
                     (self.path / name).unlink(missing_ok=True)
         replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
+        write_overrides(self.path, self.overrides)
         self._write_state(State.running)
 
     def _find_holder(self) -> str:
