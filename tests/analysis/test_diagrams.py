@@ -57,6 +57,24 @@ def test_exactly_the_sections_that_a_step_changes_are_marked(step: str, before: 
     assert [text.partition(":")[0] for text in found] == changed
 
 
+@pytest.mark.parametrize(
+    ("words", "old_words", "caption", "new"),
+    [
+        (["model/response_norm=grn"], [], "stage 1, blocks 2 to 3", ["+ 3x3, 64", "BN, ReLU, GRN"]),
+        ([], ["model/stride_conv=first"], "stage 2, block 1", ["+ 3x3, 128, /2"]),
+        (["model/shortcut=avgpool"], [], "stage 2, block 1", ["+ avg 2x2", "+ stride 2"]),
+    ],
+)
+def test_a_change_of_any_block_is_drawn(
+    words: list[str], old_words: list[str], caption: str, new: list[str]
+) -> None:
+    """A stage's first block is drawn if the others are as before, with all layers of its shortcut beside it."""
+    drawn = draw_network(network("step0_resnet", *words), network("step0_resnet", *old_words))
+    assert f"<figcaption>{caption}</figcaption>" in drawn
+    found = texts(drawn, "new")
+    assert all(any(word in text for text in found) for word in new), found
+
+
 def test_a_step_against_itself_changes_nothing() -> None:
     drawn = draw_network(network("step4_width"), network("step4_width"))
     assert 'class="changed"' not in drawn

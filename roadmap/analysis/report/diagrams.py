@@ -21,10 +21,10 @@ SAME = " "
 
 def draw_network(network: Sections, before: Sections | None) -> str:
     """Return HTML: the sections as a row of cards, the block as SVG, and all layers as text to unfold."""
-    block = typical_block(network)
+    place, block, old_block = _drawn_block(network, before)
     cards = "".join(_card(section, before[index] if before else None) for index, section in enumerate(network))
-    svg = _draw_block(block[1], _marked(block[1], typical_block(before)[1] if before else None))
-    caption = f"{block[0]}, {block[1].label.strip()}"
+    svg = _draw_block(block, _marked(block, old_block))
+    caption = f"{place}, {block.label.strip()}"
     return (
         f'<ol class="strip">{cards}</ol>'
         f'<figure class="block">{svg}<figcaption>{escape(caption)}</figcaption></figure>'
@@ -38,6 +38,21 @@ def typical_block(network: Sections) -> tuple[str, LayerGroup]:
     repeated = [stage for stage in stages if stage.blocks[-1].label.strip() != "block 1"]
     stage = (repeated or stages)[0]
     return stage.name, stage.blocks[-1]
+
+
+def _drawn_block(network: Sections, before: Sections | None) -> tuple[str, LayerGroup, LayerGroup | None]:
+    """Return a stage, a block of it and its counterpart: the typical block or, if only others differ, the first."""
+    place, block = typical_block(network)
+    if before is None:
+        return place, block, None
+    old = typical_block(before)[1]
+    if old.rows == block.rows:
+        for new_stage, old_stage in zip(network, before, strict=False):
+            pairs = zip(reversed(new_stage.blocks), reversed(old_stage.blocks), strict=False)
+            for group, counterpart in reversed(list(pairs)):
+                if group.rows != counterpart.rows:
+                    return new_stage.name, group, counterpart
+    return place, block, old
 
 
 def _marked(block: LayerGroup, before: LayerGroup | None) -> list[Line]:
@@ -93,18 +108,19 @@ def _draw_block(block: LayerGroup, lines: Sequence[Line]) -> str:
     most = max((_channels(line.row) for line in lines), default=1)
     parts, y = [], TOP
     split = sum_y = TOP - 12
+    shortcut_rows: list[Line] = []
+    is_shortcut = False
     for line in lines:
         row = line.row
-        if row.place.strip() == "= their sum":
+        is_shortcut = row.place.strip() == "+ shortcut" or (is_shortcut and not row.place.strip())
+        if is_shortcut:
+            shortcut_rows.append(line)
+        elif row.place.strip() == "= their sum":
             if line.mark != "-":
                 sum_y = y + 10
+                parts.append(_beside(SHORTCUT_X - 8, (split + y) / 2, shortcut_rows))
                 parts.append(_sum(sum_y, line))
                 y += BOX + 10
-        elif row.place.strip() == "+ shortcut":
-            if line.mark != "-":
-                parts.append(
-                    _beside(SHORTCUT_X - 8, (split + y) / 2, _words(row).removeprefix("shortcut "), line.mark)
-                )
         elif row.kernel or line.mark != "-":
             parts.append(_layer(y, row, line.mark, most))
             y += BOX + GAP
@@ -150,8 +166,12 @@ def _text(x: float, y: float, text: str, mark: str, anchor: str) -> str:
     return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}" dy="0.35em">{escape(text)}</text>'
 
 
-def _beside(x: float, y: float, text: str, mark: str) -> str:
-    """Draw words left of the shortcut, each on its own line."""
-    words = text.split(", ")
+def _beside(x: float, y: float, lines: Sequence[Line]) -> str:
+    """Draw the shortcut's layers left of it, each part on its own line."""
+    words = [
+        (word if line.mark == SAME else f"{line.mark} {word}", line.mark)
+        for line in lines
+        for word in _words(line.row).removeprefix("shortcut ").split(", ")
+    ]
     top = y - LINE * (len(words) - 1) / 2
-    return "".join(_text(x, top + LINE * index, word, mark, "end") for index, word in enumerate(words))
+    return "".join(_text(x, top + LINE * index, word, mark, "end") for index, (word, mark) in enumerate(words))
