@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 
-from roadmap.model.plan import Act, BlockPlan, Conv, Layer, MaxPool, NetworkPlan, Norm, Scale
+from roadmap.model.plan import Act, AvgPool, BlockPlan, Conv, Grn, Layer, MaxPool, NetworkPlan, Norm, Scale
 from roadmap.model.spec import Activation, ModelSpec, NormKind
 
 NORMS = {NormKind.batchnorm: "BN", NormKind.layernorm: "LN"}
@@ -184,6 +184,8 @@ def _describe_layers(layers: Sequence[Layer]) -> tuple[LayerRow, ...]:
                 rows.append(_describe_conv(layer))
             case MaxPool():
                 rows.append(LayerRow(kernel="max 3x3", stride="2"))
+            case AvgPool():
+                rows.append(LayerRow(kernel="avg 2x2", stride="2"))
             case _ if rows:
                 rows[-1] = replace(rows[-1], then=", ".join(filter(None, [rows[-1].then, _name(layer)])))
             case _:
@@ -211,6 +213,8 @@ def _name(layer: Layer) -> str:
             return NORMS[layer.kind]
         case Act():
             return ACTIVATIONS[layer.kind]
+        case Grn():
+            return "GRN"
         case Scale():
             return "LayerScale"
         case _:
@@ -230,7 +234,7 @@ def _depths(plan: NetworkPlan) -> str:
 
 
 def _stem_channels(plan: NetworkPlan) -> int:
-    return next(layer.out_channels for layer in plan.stem if isinstance(layer, Conv))
+    return [layer.out_channels for layer in plan.stem if isinstance(layer, Conv)][-1]
 
 
 def _output_channels(block: BlockPlan) -> int:
@@ -243,6 +247,6 @@ def _output_size(layers: Sequence[Layer], size: int) -> int:
         match layer:
             case Conv():
                 size = (size + 2 * layer.padding - layer.kernel) // layer.stride + 1
-            case MaxPool():
+            case MaxPool() | AvgPool():
                 size = (size - 1) // 2 + 1
     return size

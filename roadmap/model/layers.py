@@ -16,13 +16,14 @@ from itertools import zip_longest
 
 import torch.nn.functional as F
 from timm.layers import LayerScale, LayerScale2d
+from timm.layers.grn import GlobalResponseNorm
 from torch import Tensor, nn
 
 from roadmap.errors import ConfigError
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.layer_norm import LayerNorm, LayerNorm2d
 from roadmap.model.ops.patchify import PatchConv2d
-from roadmap.model.plan import Act, Conv, Layer, MaxPool, Norm, Scale
+from roadmap.model.plan import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
 LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5
@@ -100,6 +101,10 @@ def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution
             return nn.ReLU(inplace=True)
         case MaxPool():
             return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        case AvgPool():
+            return nn.AvgPool2d(kernel_size=2, stride=2, ceil_mode=True, count_include_pad=False)
+        case Grn():
+            return GlobalResponseNorm(layer.channels, channels_last=is_channels_last)
     raise ConfigError(f"{layer}: roadmap/model/layers.py has no module for it yet")
 
 
@@ -111,7 +116,7 @@ def _wants_channels_last(layer: Layer, is_channels_last: bool, form: Form) -> bo
             return layer.is_pointwise
         case Norm():
             return layer.kind is NormKind.layernorm
-        case Act() | Scale():
+        case Act() | Grn() | Scale():
             return is_channels_last  # works in either format
-        case MaxPool():
+        case MaxPool() | AvgPool():
             return False

@@ -7,6 +7,7 @@ channels out, `k` the kernel size.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from roadmap.errors import ConfigError
 from roadmap.model.spec import (
@@ -18,9 +19,12 @@ from roadmap.model.spec import (
     NormKind,
     Position,
     RegimeSpec,
+    ResponseNorm,
+    Shortcut,
     SpatialConv,
     StageRatio,
     Stem,
+    StrideConv,
     Width,
 )
 
@@ -82,6 +86,21 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class AvgPool:
+    """2x2 average pooling with stride 2; at an odd border, over the pixels that exist."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Grn:
+    """Global Response Normalization: x + gamma * x * norm(x) / mean norm + beta; the identity at its start."""
+
+    name: str
+    channels: int
+
+
+@dataclass(frozen=True)
 class Scale:
     """LayerScale: one learned factor per channel, initialized to `init`."""
 
@@ -90,7 +109,7 @@ class Scale:
     init: float
 
 
-Layer = Conv | Norm | Act | MaxPool | Scale
+Layer = Conv | Norm | Act | MaxPool | AvgPool | Grn | Scale
 
 
 @dataclass(frozen=True)
@@ -199,11 +218,21 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
     """Plan a stem of total stride 4, 2 or 1; a patch has the stride's size (4x4, 2x2, 1x1).
 
     ResNet's stem has no pool at stride 2, and at stride 1 its convolution is 3x3, as He et al. do on CIFAR-10
-    (section 4.2 of arXiv 1512.03385).
+    (section 4.2 of arXiv 1512.03385). The deep stem's first two convolutions have half the width.
     """
     stride = model.stem_stride
     if model.stem is Stem.patchify:
         layers: list[Layer] = [Conv("conv", IMAGE_CHANNELS, width, kernel=stride, stride=stride)]
+    elif model.stem is Stem.deep:
+        channels = (IMAGE_CHANNELS, width // 2, width // 2, width)
+        layers = []
+        for number, (c, o) in enumerate(pairwise(channels), start=1):
+            conv_stride = 2 if number == 1 and stride > 1 else 1
+            layers += [
+                Conv(f"conv{number}", c, o, kernel=3, stride=conv_stride),
+                Norm(f"norm{number}", model.norm, o),
+                Act(f"act{number}", model.activation),
+            ]
     else:
         kernel, conv_stride = (3, 1) if stride == 1 else (7, 2)
         layers = [
@@ -211,8 +240,8 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
             Norm("norm", model.norm, width),
             Act("act", model.activation),
         ]
-        if stride == 4:
-            layers.append(MaxPool("pool"))
+    if model.stem is not Stem.patchify and stride == 4:
+        layers.append(MaxPool("pool"))
     if model.downsample is Downsample.separate:
         layers.append(Norm("out_norm", model.norm, width))
     return _settle_biases(layers)
@@ -237,6 +266,8 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
         is_before_projection = index == len(convs) - 1
         if not is_last and (model.activation_count is Count.all or is_before_projection):
             branch.append(Act(f"act{index}", model.activation))
+        if is_before_projection and model.response_norm is ResponseNorm.grn:
+            branch.append(Grn("grn", conv.out_channels))
     if model.layer_scale_init is not None:
         branch.append(Scale("layer_scale", o, model.layer_scale_init))
     after = (Act("act", model.activation),) if model.activation_count is Count.all else ()
@@ -252,15 +283,16 @@ def _plan_convs(model: ModelSpec, c: int, w: int, o: int, stride: int) -> tuple[
     """
     hidden = w if model.block is BlockShape.bottleneck else EXPANSION * o
     spatial_channels = c if model.position is Position.first else hidden
+    into_stride = stride if model.stride_conv is StrideConv.first and model.position is Position.middle else 1
     spatial = Conv(
         "spatial",
         spatial_channels,
         spatial_channels,
         kernel=model.kernel_size,
-        stride=stride,
+        stride=stride // into_stride,
         groups=spatial_channels if model.conv is SpatialConv.depthwise else 1,
     )
-    into, out = Conv("into", c, hidden, kernel=1), Conv("out", hidden, o, kernel=1)
+    into, out = Conv("into", c, hidden, kernel=1, stride=into_stride), Conv("out", hidden, o, kernel=1)
     return (spatial, into, out) if model.position is Position.first else (into, spatial, out)
 
 
@@ -272,7 +304,10 @@ def _plan_shortcut(model: ModelSpec, c: int, o: int, stride: int) -> tuple[Layer
     """
     if stride == 1 and c == o:
         return ()
-    return _settle_biases([Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o)])
+    pool: list[Layer] = []
+    if model.shortcut is Shortcut.avgpool and stride > 1:
+        pool, stride = [AvgPool("pool")], 1
+    return _settle_biases([*pool, Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o)])
 
 
 def _settle_biases(layers: list[Layer]) -> tuple[Layer, ...]:

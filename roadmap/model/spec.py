@@ -21,6 +21,7 @@ class Stem(StrEnum):
 
     resnet = "resnet"
     patchify = "patchify"
+    deep = "deep"  # three 3x3 convolutions in place of the 7x7 one (ResNet-C, arXiv 1812.01187)
 
 
 class SpatialConv(StrEnum):
@@ -79,6 +80,27 @@ class Downsample(StrEnum):
     separate = "separate"
 
 
+class ResponseNorm(StrEnum):
+    """Normalization of the channels' responses before a block's last convolution (arXiv 2301.00808, sec. 3.3)."""
+
+    none = "none"
+    grn = "grn"  # Global Response Normalization, as in ConvNeXt V2
+
+
+class StrideConv(StrEnum):
+    """Convolution of a block that has the stride: the k x k one, or the block's first (He et al., 1512.03385)."""
+
+    spatial = "spatial"
+    first = "first"
+
+
+class Shortcut(StrEnum):
+    """Stride of a shortcut's projection: in its 1x1 convolution, or in an average pool (arXiv 1812.01187)."""
+
+    conv = "conv"
+    avgpool = "avgpool"
+
+
 class Form(StrEnum):
     """Implementation of a block; the linear one was faster where measured (layers.py)."""
 
@@ -116,6 +138,11 @@ class ModelSpec:
     drop_path: float  # stochastic depth of the last block; rises linearly from 0 at the first (table 5)
     init: Init
     form: Form
+    # Axes of later roadmaps. The default is what networks had before the axis existed, also for their hash
+    # (NEUTRAL_VALUES in roadmap/runs/config_hash.py).
+    response_norm: ResponseNorm = ResponseNorm.none
+    stride_conv: StrideConv = StrideConv.spatial
+    shortcut: Shortcut = Shortcut.conv
 
     def __post_init__(self) -> None:
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:

@@ -1,6 +1,7 @@
-"""Import and export of weights: torchvision's and timm's ResNets are step 0, timm's and the paper's ConvNeXts 12.
+"""Import and export of weights: of torchvision's and timm's ResNets, and of timm's and the papers' ConvNeXts.
 
-Only names differ, except for the 1x1 convolutions of a ConvNeXt, which the others store as matrices.
+Only names differ, and dimensions of size 1: the others store a ConvNeXt's 1x1 convolutions as matrices, and the
+released ConvNeXt V2 its GRN as (1, 1, 1, C).
 """
 
 from collections.abc import Mapping
@@ -18,19 +19,32 @@ from roadmap.model.weight_files import Kind, StateDict, read_weights
 BATCH_COUNT = ".num_batches_tracked"
 
 
+RESNET = (
+    ("stem.conv.", "conv1."),
+    ("stem.norm.", "bn1."),
+    *((f"stem.conv{i}.", f"conv1.{3 * (i - 1)}.") for i in (1, 2, 3)),  # the deep stem's
+    *((f"stem.norm{i}.", f"conv1.{3 * i - 2}.") for i in (1, 2)),
+    ("stem.norm3.", "bn1."),
+    *((f"stages.{i}.blocks.", f"layer{i + 1}.") for i in range(4)),
+    (".branch.conv", ".conv"),
+    (".branch.norm", ".bn"),
+    ("head.linear.", "fc."),
+)
+
+
 class Naming(Enum):
     """A library's names for the parts of these networks: pairs of (ours, theirs), replaced in this order."""
 
     ours = ()
     resnet = (  # torchvision's resnet.py and timm's
-        ("stem.conv.", "conv1."),
-        ("stem.norm.", "bn1."),
-        *((f"stages.{i}.blocks.", f"layer{i + 1}.") for i in range(4)),
-        (".branch.conv", ".conv"),
-        (".branch.norm", ".bn"),
+        *RESNET,
         (".shortcut.conv.", ".downsample.0."),
         (".shortcut.norm.", ".downsample.1."),
-        ("head.linear.", "fc."),
+    )
+    resnet_d = (  # timm's resnet50d: a pool comes before the shortcut's convolution
+        *RESNET,
+        (".shortcut.conv.", ".downsample.1."),
+        (".shortcut.norm.", ".downsample.2."),
     )
     convnext = (  # timm's convnext.py
         ("stem.conv.", "stem.0."),
@@ -40,11 +54,12 @@ class Naming(Enum):
         (".branch.conv1.", ".conv_dw."),
         (".branch.norm1.", ".norm."),
         (".branch.conv2.", ".mlp.fc1."),
+        (".branch.grn.", ".mlp.grn."),
         (".branch.conv3.", ".mlp.fc2."),
         (".branch.layer_scale.gamma", ".gamma"),
         ("head.linear.", "head.fc."),
     )
-    released = (  # the paper's released checkpoints (facebookresearch/ConvNeXt)
+    released = (  # the papers' released checkpoints (facebookresearch/ConvNeXt and ConvNeXt-V2)
         ("stem.conv.", "downsample_layers.0.0."),
         ("stem.out_norm.", "downsample_layers.0.1."),
         *((f"stages.{i}.downsample.norm.", f"downsample_layers.{i}.0.") for i in range(1, 4)),
@@ -53,6 +68,8 @@ class Naming(Enum):
         (".branch.conv1.", ".dwconv."),
         (".branch.norm1.", ".norm."),
         (".branch.conv2.", ".pwconv1."),
+        (".branch.grn.weight", ".grn.gamma"),
+        (".branch.grn.bias", ".grn.beta"),
         (".branch.conv3.", ".pwconv2."),
         (".branch.layer_scale.gamma", ".gamma"),
         ("head.norm.", "norm."),
@@ -67,13 +84,16 @@ class Naming(Enum):
 
 
 def export_weights(model: nn.Module, naming: Naming) -> dict[str, Tensor]:
-    """Return the state dict of a step-0 or step-12 network for another library's model."""
+    """Return the state dict of a network for another library's model of the same architecture."""
     matrices = (".fc1.", ".fc2.", ".pwconv1.", ".pwconv2.")
     exported = {}
     for key, tensor in model.state_dict().items():
         name = naming.translate(key)
-        is_matrix = tensor.ndim == 4 and any(part in name for part in matrices)
-        exported[name] = tensor.flatten(1) if is_matrix else tensor
+        if tensor.ndim == 4 and any(part in name for part in matrices):
+            tensor = tensor.flatten(1)
+        elif name.endswith((".grn.gamma", ".grn.beta")):
+            tensor = tensor.reshape(1, 1, 1, -1)
+        exported[name] = tensor
     return exported
 
 
@@ -122,9 +142,9 @@ def import_weights(model: nn.Module, state_dict: StateDict, source: str, new_hea
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:
-    return theirs.shape == ours.shape or (
-        ours.ndim == 4 and theirs.shape == ours.shape[:2] == ours.flatten(1).shape
-    )
+    """Return True if the shapes are equal, apart from dimensions of size 1 in tensors of another rank."""
+    is_squeezed = theirs.ndim != ours.ndim and theirs.squeeze().shape == ours.squeeze().shape
+    return theirs.shape == ours.shape or is_squeezed
 
 
 def _compare_classes(misfits: Mapping[str, tuple[Tensor, Tensor]], model: nn.Module) -> str | None:

@@ -28,7 +28,11 @@ NAMES = {"regime.name", "data.name", "recipe.name"}
 # neutral value is left out of the hash, and a configuration without the key counts as having that value. So hashes
 # and folders of older runs stay valid. The key's field in its spec has the same default. A module with an axis of
 # its own adds the axis here.
-NEUTRAL_VALUES: dict[str, Any] = {}
+NEUTRAL_VALUES: dict[str, Any] = {
+    "model.response_norm": "none",
+    "model.stride_conv": "spatial",
+    "model.shortcut": "conv",
+}
 
 
 def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:

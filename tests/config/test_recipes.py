@@ -127,7 +127,7 @@ def test_cifar10_is_what_the_published_roadmap_was_trained_as() -> None:
         for run in plan_runs([f"+roadmap={step}", "seed=0,1,2", "setting=cifar10"], is_sweep=True):
             assert hash_config(asdict(run.config)) == published[step, str(run.config.seed)]
             with pytest.MonkeyPatch.context() as patch:  # nor does a key that is added later change it
-                patch.setitem(NEUTRAL_VALUES, "model.response_norm", "none")
+                patch.setitem(NEUTRAL_VALUES, "model.newer_axis", "none")
                 assert hash_config(fill_neutral(asdict(run.config))) == published[step, str(run.config.seed)]
 
 

@@ -40,14 +40,32 @@ def test_multiply_accumulates(row: PaperRow, record_property: Callable[[str, obj
     assert is_as_printed != ((row.regime, row.config) in MISPRINTED), f"{gmacs:.3f}, the paper prints {row.gflops}"
 
 
-@pytest.mark.parametrize(
-    ("step", "parameters"),
-    [("step0_resnet", 25_557_032), ("step12_downsample", 28_589_128)],
-)
-def test_parameters_of_the_published_networks(step: str, parameters: int) -> None:
-    """torchvision's ResNet-50 and the released ConvNeXt-T, each with the LayerScale of its publication."""
-    scale = "model.layer_scale_init=1e-6" if step == "step12_downsample" else "model.layer_scale_init=null"
-    assert cost_of(read(f"+roadmap={step}", "regime=resnet50", "data=imagenet", scale)).parameters == parameters
+NO_SCALE = "model.layer_scale_init=null"
+RESNET = ("+roadmap=step0_resnet", NO_SCALE)
+CONVNEXT = ("+roadmap=step12_downsample", "model.layer_scale_init=1e-6")
+V2 = ("+roadmap=step12_downsample", "model/response_norm=grn", NO_SCALE)
+PUBLISHED = {  # regime, overrides, 1e9 multiply-accumulates, parameters
+    "resnet50": ("resnet50", RESNET, 4.089, 25_557_032),
+    "original resnet50": ("resnet50", (*RESNET, "model/stride_conv=first"), 3.858, 25_557_032),
+    "resnet50c": ("resnet50", (*RESNET, "model/stem=deep"), 4.329, 25_576_264),
+    "resnet50d": ("resnet50", (*RESNET, "model/stem=deep", "model/shortcut=avgpool"), 4.329, 25_576_264),
+    "convnext_tiny": ("resnet50", CONVNEXT, 4.456, 28_589_128),
+    "convnext_atto": ("atto", CONVNEXT, 0.547, 3_695_520),
+    "convnextv2_tiny": ("resnet50", V2, 4.456, 28_635_496),
+    "convnextv2_base": ("resnet200", V2, 15.355, 88_717_800),
+    "convnextv2_atto": ("atto", V2, 0.547, 3_708_400),
+    "convnextv2_femto": ("femto", V2, 0.780, 5_233_240),
+    "convnextv2_pico": ("pico", V2, 1.367, 9_066_280),
+    "convnextv2_nano": ("nano", V2, 2.446, 15_623_800),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_cost_of_the_published_networks(name: str) -> None:
+    """As torchvision and timm build them, each with the LayerScale of its publication."""
+    regime, words, gmacs, parameters = PUBLISHED[name]
+    cost = cost_of(read(*words, f"regime={regime}", "data=imagenet"))
+    assert (f"{cost.gmacs:.3f}", cost.parameters) == (f"{gmacs:.3f}", parameters)
 
 
 def test_swin_costs_what_the_paper_says() -> None:

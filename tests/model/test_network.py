@@ -21,24 +21,26 @@ from roadmap.model.plan import Act, Layer, Norm
 from roadmap.model.spec import Form, ModelSpec, Widths
 
 Build = Callable[..., nn.Module]
+Unsettle = Callable[[nn.Module], nn.Module]
 
 STEPS = sorted(path.stem for path in (CONF_DIR / "roadmap").glob("step*.yaml"))
 AXES = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in (CONF_DIR / "model").iterdir()}
 BASE = roadmap.compose()
 
 
-def test_thirteen_steps_and_twelve_axes() -> None:
-    """Or more, including a user's own."""
-    assert len(STEPS) >= 13
-    assert len(AXES) == 12
-    assert set(AXES["kernel_size"]) >= {"3", "5", "7", "9", "11"}
+VARIANTS = (  # of the axes that no step of ConvNeXt's roadmap changes
+    "+roadmap=step12_downsample model/response_norm=grn",
+    "+roadmap=step5_inverted model/response_norm=grn",
+    "+roadmap=step0_resnet model/response_norm=grn model/stride_conv=first model/stem=deep model/shortcut=avgpool",
+)
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_both_forms_of_the_block_agree(step: str, build: Build) -> None:
+@pytest.mark.parametrize("words", [*(f"+roadmap={step}" for step in STEPS), *VARIANTS])
+def test_both_forms_of_the_block_agree(words: str, build: Build, unsettle: Unsettle) -> None:
     """Outputs and all gradients, in float64 and with LayerScale 1, since at 1e-6 any two branches look alike."""
-    words = [f"+roadmap={step}", "model.layer_scale_init=1.0", "model.drop_path=0"]
-    conv, linear = (build(*words, f"model.form={form}").double() for form in ("conv", "linear"))
+    overrides = [*words.split(), "model.layer_scale_init=1.0", "model.drop_path=0"]
+    conv, linear = (build(*overrides, f"model.form={form}").double() for form in ("conv", "linear"))
+    unsettle(conv).train()
     linear.load_state_dict(conv.state_dict(), strict=True)
     images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
     outputs = [model(images.to(memory_format=torch.channels_last)) for model in (conv, linear)]
@@ -83,8 +85,8 @@ def test_every_combination_trains(
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize(("stem", "stride"), list(itertools.product(("resnet", "patchify"), (4, 2, 1))))
-def test_both_stems_obey_the_stride(stem: str, stride: int, build: Build) -> None:
+@pytest.mark.parametrize(("stem", "stride"), list(itertools.product(("resnet", "patchify", "deep"), (4, 2, 1))))
+def test_every_stem_obeys_the_stride(stem: str, stride: int, build: Build) -> None:
     model = build(f"model/stem={stem}", f"model.stem_stride={stride}")
     assert model.stem(torch.randn(1, 3, 32, 32)).shape == (1, 16, 32 // stride, 32 // stride)
 
@@ -116,6 +118,16 @@ def test_meta_networks_take_no_memory(step: str) -> None:
     with torch.device("meta"):
         model = roadmap.build_model(roadmap.compose(f"+roadmap={step}", "setting=paper"))
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
+
+
+def test_grn_is_the_identity_at_the_start(build: Build) -> None:
+    """So a ResNet with GRN starts as the same function, with one override."""
+    plain, normed = build("+roadmap=step0_resnet"), build("+roadmap=step0_resnet", "model/response_norm=grn")
+    added = normed.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert added
+    assert all(name.endswith((".grn.weight", ".grn.bias")) for name in added)
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(normed(images), plain(images), rtol=0, atol=0)
 
 
 def test_stochastic_depth_rises_linearly(build: Build) -> None:

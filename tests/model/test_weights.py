@@ -1,4 +1,4 @@
-"""Both ends of the roadmap: weights of torchvision and timm are loaded and exported, and the logits agree."""
+"""Published networks: weights of torchvision and timm are loaded and exported, and the logits agree."""
 
 import argparse
 import pathlib
@@ -24,31 +24,41 @@ Unsettle = Callable[[nn.Module], nn.Module]
 IMAGENET = ("data=imagenet", "model.init=trunc_normal")  # whose standard deviation is five times that of fan_in
 STEP0 = ("+roadmap=step0_resnet", "model.layer_scale_init=null", *IMAGENET)
 STEP12 = ("+roadmap=step12_downsample", "model.layer_scale_init=1e-6", *IMAGENET)
-ENDS = {
-    "resnet50": (torchvision.models.resnet50, STEP0, Naming.resnet, 1e-5),
-    "resnet200": (lambda: timm.create_model("resnet200"), STEP0, Naming.resnet, 1e-4),
-    "convnext_tiny": (lambda: timm.create_model("convnext_tiny"), STEP12, Naming.convnext, 1e-5),
-    "convnext_base": (lambda: timm.create_model("convnext_base"), STEP12, Naming.convnext, 1e-5),
+V2 = ("+roadmap=step12_downsample", "model/response_norm=grn", "model.layer_scale_init=null", *IMAGENET)
+RESNET_C = (*STEP0, "model/stem=deep")
+RESNET_D = (*RESNET_C, "model/shortcut=avgpool")
+# The regime and overrides of our network, and timm's names for its parts, by timm's name of the network.
+PUBLISHED = {
+    "resnet50": ("resnet50", STEP0, Naming.resnet, 1e-5),
+    "resnet200": ("resnet200", STEP0, Naming.resnet, 1e-4),
+    "resnet50c": ("resnet50", RESNET_C, Naming.resnet, 1e-5),
+    "resnet50d": ("resnet50", RESNET_D, Naming.resnet_d, 1e-5),
+    "convnext_tiny": ("resnet50", STEP12, Naming.convnext, 1e-5),
+    "convnext_base": ("resnet200", STEP12, Naming.convnext, 1e-5),
+    "convnextv2_tiny": ("resnet50", V2, Naming.convnext, 1e-5),
+    "convnextv2_base": ("resnet200", V2, Naming.convnext, 1e-5),
 }
-REGIMES = {
-    "resnet50": "resnet50",
-    "convnext_tiny": "resnet50",
-    "resnet200": "resnet200",
-    "convnext_base": "resnet200",
-}
+SMALL = ("atto", "femto", "pico", "nano")
 
 
-@pytest.mark.parametrize("name", ENDS)
-def test_weights_in_and_out(name: str, build: Build, unsettle: Unsettle) -> None:
-    make, words, naming, tolerance = ENDS[name]
-    theirs = unsettle(make())
-    ours = build(*words, f"regime={REGIMES[name]}").eval()
-    import_weights(ours, theirs.state_dict(), name)
+def build_theirs(name: str) -> nn.Module:
+    return torchvision.models.resnet50() if name == "resnet50" else timm.create_model(name)
+
+
+def check_logits(theirs: nn.Module, ours: nn.Module, tolerance: float) -> None:
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected, logits = theirs(images), ours(images)
     assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_weights_in_and_out(name: str, build: Build, unsettle: Unsettle) -> None:
+    regime, words, naming, tolerance = PUBLISHED[name]
+    theirs = unsettle(build_theirs(name))
+    ours = build(*words, f"regime={regime}").eval()
+    import_weights(ours, theirs.state_dict(), name)
+    check_logits(theirs, ours, tolerance)
     exported = export_weights(ours, naming)
     state_dict = theirs.state_dict()
     assert exported.keys() == state_dict.keys()
@@ -56,16 +66,31 @@ def test_weights_in_and_out(name: str, build: Build, unsettle: Unsettle) -> None
     theirs.load_state_dict(exported, strict=True)
 
 
-def test_released_checkpoints(build: Build, unsettle: Unsettle, tmp_path: Path) -> None:
-    """The paper's own parameter names, as in timm's conversion of the released files."""
-    words = [*STEP12, "regime=resnet50"]
+@pytest.mark.parametrize("size", SMALL)
+@pytest.mark.parametrize(("family", "words"), [("convnext", STEP12), ("convnextv2", V2)])
+def test_weights_of_the_small_networks(
+    family: str, words: tuple[str, ...], size: str, build: Build, unsettle: Unsettle
+) -> None:
+    """timm's own stem of these is the patchify stem; its variants with another stem have names of their own."""
+    theirs = unsettle(timm.create_model(f"{family}_{size}"))
+    ours = build(*words, f"regime={size}").eval()
+    import_weights(ours, theirs.state_dict(), size)
+    check_logits(theirs, ours, 1e-5)
+
+
+@pytest.mark.parametrize(("name", "words"), [("convnext_atto", STEP12), ("convnextv2_atto", V2)])
+def test_released_checkpoints(
+    name: str, words: tuple[str, ...], build: Build, unsettle: Unsettle, tmp_path: Path
+) -> None:
+    """The papers' own parameter names, as in timm's conversion of the released files."""
+    words = (*words, "regime=atto")
     ours = unsettle(build(*words))
-    torch.save({"model": export_weights(ours, Naming.released)}, tmp_path / "convnext_tiny_1k_224_ema.pth")
-    released = torch.load(tmp_path / "convnext_tiny_1k_224_ema.pth", weights_only=True)
-    theirs = timm.create_model("convnext_tiny").eval()
+    torch.save({"model": export_weights(ours, Naming.released)}, tmp_path / "released.pth")
+    released = torch.load(tmp_path / "released.pth", weights_only=True)
+    theirs = timm.create_model(name).eval()
     theirs.load_state_dict(checkpoint_filter_fn(released, theirs), strict=True)
     again = build(*words).eval()
-    load_weights(again, str(tmp_path / "convnext_tiny_1k_224_ema.pth"))
+    load_weights(again, str(tmp_path / "released.pth"))
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(theirs(images), ours(images), rtol=1e-5, atol=1e-5)

@@ -107,7 +107,7 @@ def test_differences_are_told_as_old_and_new(config: dict[str, Any]) -> None:
     assert describe_differences(shorter, config) == ["recipe.clip_grad: (absent) -> None"]
 
 
-@pytest.mark.parametrize("key", ["model.response_norm", "recipe.sam.rho", "patience"])
+@pytest.mark.parametrize("key", ["model.newer_axis", "recipe.sam.rho", "patience"])
 def test_a_newer_key_changes_the_hash_only_where_it_is_used(
     config: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
