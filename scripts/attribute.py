@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Says what each choice of the roadmap is worth.")
+    parser = argparse.ArgumentParser(description="Print the effect of each choice of the roadmap.")
     add_experiment_arguments(parser)
     parser.add_argument("--best", action="store_true", help="of the best epoch, picked on the validation set")
     parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
@@ -77,19 +77,19 @@ def print_factorial(console: Console, grid: Grid) -> None:
     interactions = find_axis_interactions(grid)
     console.print(
         f"Points of top-1 on {grid.step}, over {len(grid.seeds)} seed{'s' if len(grid.seeds) > 1 else ''}, with "
-        "95% intervals, each by itself (not corrected for their number). Effect: against ResNet's choice, over all "
-        "n pairs of runs that differ in this choice alone."
+        "95% intervals (not corrected for their number). Effect: top-1 with the choice minus top-1 with ResNet's, "
+        "over all n pairs of runs that differ in this choice alone."
     )
     if any(pair.largest_of > 1 for pair in interactions):
         console.print(
-            "Together: of two axes the two choices that add up least, with an interval corrected over all that "
-            "they are the largest of (Bonferroni)."
+            "Of two axes the largest interaction is printed, with an interval that is corrected for this choice "
+            "(Bonferroni)."
         )
     for pair in interactions[:MOST_PAIRS]:
         one, other = pair.choices
         largest = f", the largest of {pair.largest_of}" if pair.largest_of > 1 else ""
         console.print(
-            f"{one} and {other} together: {show(pair.effect)} beyond the sum of each alone "
+            f"Interaction of {one} and {other}: {show(pair.effect)} beyond the sum of their effects "
             f"(n = {pair.effect.n[0]}{largest})"
         )
 

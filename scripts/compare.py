@@ -6,8 +6,8 @@
 To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
 validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a row
 per run); with --along, a figure of each step against one setting, from the experiments that differ only in it; with
---transfer, a figure of each change in the paper beside those of the experiments (transfer.*); with --gap, how far
-one network is above another in each experiment, and how far that differs from the first experiment (gaps.md).
+--transfer, a figure of each change in the paper beside those of the experiments (transfer.*); with --gap, the
+gap of two networks in each experiment, and how far it differs from that of the first experiment (gaps.md).
 An error prints one message and exits with status 1.
 """
 
@@ -70,14 +70,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Sets experiments beside each other.")
+    parser = argparse.ArgumentParser(
+        description="Compare experiments: the settings that differ, and each step's accuracy."
+    )
     parser.add_argument(
         "experiments", nargs="+", metavar="EXPERIMENT", help="names under the output folder, or paths"
     )
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")
     parser.add_argument("--transfer", action="store_true", help="draw each change beside the paper's")
-    parser.add_argument("--gap", nargs=2, metavar=("FIRST", "LAST"), help="top-1 of LAST less that of FIRST")
+    parser.add_argument("--gap", nargs=2, metavar=("FIRST", "LAST"), help="top-1 of LAST minus that of FIRST")
     parser.add_argument(
         "--std", type=float, help="standard deviation of a run for --gap; default: pooled over all runs"
     )
@@ -112,9 +114,9 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     """Print the gaps, and write them into the folder given by --to."""
     first, last = arguments.gap
     given = arguments.std is not None
-    spread = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
-    table = gap_table(find_gaps(candidates, first, last, spread))
-    notes = gap_notes(first, last, spread)
+    pooled_std = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
+    table = gap_table(find_gaps(candidates, first, last, pooled_std))
+    notes = gap_notes(first, last, pooled_std)
     print_table(console, show(table))
     console.print(notes, highlight=False)
     if arguments.to is None:

@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Draws an experiment's roadmap and prints its table.")
+    parser = argparse.ArgumentParser(description="Draw an experiment's roadmap and print its table.")
     add_experiment_arguments(parser)
     parser.add_argument(
         "--best",

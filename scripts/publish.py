@@ -7,10 +7,11 @@
     recipe.yaml   every setting shared by all runs
     figures/      the table and the figures
     report.html   the report, with training curves and networks
-    README.md     the commands that trained it, the table and its verdicts; text that you add below them is kept
+    README.md     the table, which changes are significant, and the commands; text that you add below is kept
 
 All else is made from the first three files, so scripts that read an experiment also read such a folder: python
-scripts/plot_roadmap.py results/EXPERIMENT draws the same figures. Previously published runs that are not on this
+scripts/plot_roadmap.py results/EXPERIMENT draws the same figures, and python scripts/publish.py results/EXPERIMENT
+writes all of them again, such as after an update of this project. Previously published runs that are not on this
 machine are kept if their settings are the same; --anew drops them. An error prints one message and exits with
 status 1.
 """
@@ -59,7 +60,12 @@ def main(words: Sequence[str] | None = None) -> int:
     logger.setLevel(logging.INFO)
     try:
         experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        paths = publish(experiment_dir, arguments.to or Path("results") / experiment_dir.name, arguments.anew)
+        is_published = (experiment_dir / RUN_TABLE).exists()
+        target = arguments.to or (experiment_dir if is_published else Path("results") / experiment_dir.name)
+        if is_published and target.resolve() == experiment_dir.resolve():
+            paths = write_derived(target)
+        else:
+            paths = publish(experiment_dir, target, arguments.anew)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -69,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    description = "Writes what is worth keeping of an experiment into a folder for a repository."
+    description = "Write the publishable part of an experiment into a folder of a repository."
     parser = argparse.ArgumentParser(description=description)
     add_experiment_arguments(parser)
     parser.add_argument("--to", type=Path, help="the folder to write; default: results/EXPERIMENT")
@@ -86,7 +92,10 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     """
     runs = read_finished_runs(experiment_dir)
     if (experiment_dir / RUN_TABLE).exists():
-        raise RunError(f"{experiment_dir}: this is what was published; name the experiment that was trained")
+        raise RunError(
+            f"{experiment_dir} is a published experiment, which can only be written again in its own folder: "
+            "leave out --to, or name the experiment that was trained"
+        )
     results = PublishedResults(runs, read_records(experiment_dir, runs))
     recipe: Mapping[str, Any] = find_recipe(runs)
     if not anew and (target / RUN_TABLE).exists():
@@ -96,6 +105,11 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     results = replace(results, runs=add_own_settings(runs, recipe))
     results.write(target)
     (target / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    return [*(target / name for name in (RUN_TABLE, EPOCH_TABLE, RECIPE)), *write_derived(target)]
+
+
+def write_derived(target: Path) -> list[Path]:
+    """Write a published experiment's README, report and figures from its tables; return their paths."""
     curve = draw_curve(target)
     shown = show_folder(target)
     write_report(target, target / "report.html", read_setup_anywhere, Commands.on(shown))
@@ -103,8 +117,7 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     page.write_text(
         describe(read_finished_runs(target), curve.rows, target, shown) + read_own_text(page), encoding="utf-8"
     )
-    own = [target / name for name in ("README.md", RUN_TABLE, EPOCH_TABLE, RECIPE, "report.html")]
-    return [*own, *curve.paths]
+    return [page, target / "report.html", *curve.paths]
 
 
 def add_published(
@@ -163,7 +176,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
         if (target / FIGURE_FOLDER / f"{name}.svg").exists()
     ]
     ablation = find_ablation(rows)
-    effects = [f"## What each choice is worth\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
+    effects = [f"## Effect of each choice\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
     commands = "\n".join(training_commands(rows, setups))
     by = f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```"
     return "\n\n".join(

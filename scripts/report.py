@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Writes one HTML file that answers what an experiment shows.")
+    parser = argparse.ArgumentParser(description="Write one HTML file with the results of an experiment.")
     add_experiment_arguments(parser)
     parser.add_argument("--to", type=Path, help="the file to write; default: EXPERIMENT/figures/report.html")
     parser.add_argument(

@@ -1,9 +1,10 @@
-"""Effect of each choice: on the paper's path, taken back from the last step, added to the first, and on average.
+"""Effect of each choice: on the paper's path, in the last step, in step 0, and on average over orders.
 
-The value of a network is its mean top-1 over seeds. The average over orders is Shapley's (1953), estimated from
-sampled permutations (Castro, Gomez and Tejada 2009) whose networks all ran. Each permutation is paired with its
-reverse, which balances choices that help early and hurt late. Every combination can be built, so none is excluded.
-An order with a missing result is not used, and counted.
+An effect is the top-1 with the choice minus the top-1 without it, in points. The value of a network is its mean
+top-1 over seeds. The average over orders is Shapley's (1953), estimated from sampled permutations (Castro, Gomez
+and Tejada 2009) whose networks all ran. Each permutation is paired with its reverse, which balances choices that
+help early and hurt late. Every combination can be built, so none is excluded. An order with a missing result is
+not used, and counted.
 """
 
 import math
@@ -24,20 +25,34 @@ from roadmap.analysis.stats import (
     critical_value,
     pool,
 )
-from roadmap.config.steps import ALL, AXES, NONE, Network, Order, networks_along, path_network, sample_orders
+from roadmap.config.steps import (
+    ALL,
+    AXES,
+    NONE,
+    STEPS,
+    Network,
+    Order,
+    networks_along,
+    path_network,
+    sample_orders,
+)
 
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
 MOST_PAIRS = 1000  # of sampled orders to look for
 
+# Headings of the effects. An effect is always the top-1 with the choice minus the top-1 without it.
+ON_PATH, AVERAGE = "on the path", "average over orders"
+IN_LAST, IN_FIRST = f"in step {len(STEPS) - 1}", "in step 0"
+
 
 @dataclass(frozen=True)
 class Effect:
-    """Points of top-1 that one choice brings, by four questions; None if a run that answers is missing."""
+    """Top-1 with one choice minus top-1 without it, in points, in three places; None if a run is missing."""
 
     axis: str
-    on_path: Difference | None  # the step that makes the choice, against the step before
-    removed: Difference | None  # the last step, against the last step without it
-    added: Difference | None  # step 0 with it, against step 0
+    on_path: Difference | None  # the step that makes the choice minus the step before
+    removed: Difference | None  # the last step minus the last step without it
+    added: Difference | None  # step 0 with it minus step 0
 
 
 @dataclass(frozen=True)

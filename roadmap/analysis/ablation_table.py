@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from roadmap.analysis.ablation import (
+    AVERAGE,
+    IN_FIRST,
+    IN_LAST,
+    ON_PATH,
     Average,
     Effect,
     Results,
@@ -19,7 +23,7 @@ from roadmap.analysis.ablation import (
 from roadmap.analysis.design import network_of, usable_rows
 from roadmap.analysis.group_effects import find_group_effects, group_columns
 from roadmap.analysis.results import Row
-from roadmap.analysis.significance import interval_text
+from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import ALPHA, Difference, PooledStd
 from roadmap.config.steps import GROUPS, STEPS, path_network
 
@@ -46,11 +50,11 @@ class Ablation:
         return bool(self.results.keys() - {path_network(step) for step in range(len(STEPS))})
 
     def columns(self) -> dict[str, list[Difference | None]]:
-        """Return the effects by question."""
+        """Return the effects by heading."""
         found = {
-            "on the path": [one.on_path for one in self.effects],
-            "taken back": [one.removed for one in self.effects],
-            "added": [one.added for one in self.effects],
+            ON_PATH: [one.on_path for one in self.effects],
+            IN_LAST: [one.removed for one in self.effects],
+            IN_FIRST: [one.added for one in self.effects],
         }
         return {name: cells for name, cells in found.items() if any(cells)}
 
@@ -71,7 +75,7 @@ def effect_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and a line per choice."""
     columns = {name: _cells(found) for name, found in ablation.columns().items()}
     if ablation.averages:
-        columns["average"] = [show(ablation.averages.get(one.axis)) for one in ablation.effects]
+        columns[AVERAGE] = [show(ablation.averages.get(one.axis)) for one in ablation.effects]
     axes = [one.axis for one in ablation.effects]
     return ["choice", *columns], [list(line) for line in zip(axes, *columns.values(), strict=True)]
 
@@ -96,23 +100,25 @@ def _cells(found: Sequence[Difference | None]) -> list[str]:
 
 def effect_notes(ablation: Ablation) -> list[str]:
     """Return what a reader of the table has to know, in notes of one or two sentences."""
-    said = [
-        "Points of top-1. On the path: against the step before. Taken back: the last step against the last step "
-        "without the choice. Added: step 0 with the choice against step 0.",
+    found = [
+        "Effect of a choice: top-1 with it minus top-1 without it, in points. "
+        f"{ON_PATH.capitalize()}: the step that makes the choice minus the step before. "
+        f"{IN_LAST.capitalize()}: the last step minus the last step without the choice. "
+        f"{IN_FIRST.capitalize()}: step 0 with the choice minus step 0.",
         _method(ablation),
     ]
     if ablation.averages:
         orders = next(iter(ablation.averages.values())).orders
-        said.append(f"Average: over {orders} orders; its interval is of the sampled orders, not of the seeds.")
+        found.append(f"Average over {orders} orders: its interval is of the sampled orders, not of the seeds.")
     if find_group_effects(ablation.results):
-        said.append(
-            "A group's average is over all orders of the groups (Shapley's value); its interval is of the seeds."
+        found.append(
+            "A group's average is over all orders of the groups (Shapley value); its interval is of the seeds."
         )
-    said += [
-        f"{one} and {other} together: {points:+z.2f} beyond the sum of each alone (n = {squares})."
+    found += [
+        f"Interaction of {one} and {other}: {points:+z.2f} beyond the sum of their effects (n = {squares})."
         for one, other, points, squares in ablation.interactions[:MOST_PAIRS]
     ]
-    return said + _unused_notes(ablation)
+    return found + _unused_notes(ablation)
 
 
 def _unused_notes(ablation: Ablation) -> list[str]:
@@ -130,15 +136,12 @@ def _unused_notes(ablation: Ablation) -> list[str]:
 
 def _method(ablation: Ablation) -> str:
     if ablation.pooled_std is None:
-        whose = "each of its own seeds' spread; one seed has none"
+        scale = "with the standard deviation of the compared seeds; one seed has none"
     else:
-        whose = (
-            f"of the spread that all networks are taken to share ({ablation.pooled_std.std:.2f} points, "
-            f"{ablation.pooled_std.dof} degrees of freedom, seeds as blocks)"
-        )
+        scale = f"with pooled standard deviation ({pooled_std_text(ablation.pooled_std)})"
     return (
-        f"Intervals cover {1 - ALPHA:.0%}, {whose}. {SIGNIFICANT} is decided: p < {ALPHA}, corrected over the "
-        "effects of its column (Holm), and no smaller than what so many seeds detect."
+        f"Intervals cover {1 - ALPHA:.0%}, {scale}. {SIGNIFICANT} is significant: p < {ALPHA}, corrected over the "
+        "effects of its column (Holm), and at least the minimum detectable effect."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadmap.analysis.comparison import Candidate, Table
-from roadmap.analysis.significance import interval_text
+from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import (
     ALPHA,
     Difference,
@@ -43,7 +43,7 @@ def by_seed(candidate: Candidate, network: str) -> dict[int, float]:
     return {run.seed: run.top1 for run in candidate.runs if run.name == network and run.top1 is not None}
 
 
-def find_gaps(candidates: Sequence[Candidate], first: str, last: str, spread: PooledStd | None) -> list[Gap]:
+def find_gaps(candidates: Sequence[Candidate], first: str, last: str, pooled_std: PooledStd | None) -> list[Gap]:
     """Return the gap of each experiment that has both networks with the same seed.
 
     Raises:
@@ -51,13 +51,13 @@ def find_gaps(candidates: Sequence[Candidate], first: str, last: str, spread: Po
     """
     gaps = []
     for one in candidates:
-        found = contrast([by_seed(one, first), by_seed(one, last)], (-1.0, 1.0), spread)
+        found = contrast([by_seed(one, first), by_seed(one, last)], (-1.0, 1.0), pooled_std)
         if found is not None:
             gaps.append((one.name, found))
     if not gaps:
         raise RunError(f"none of these experiments has finished runs of {first} and {last} with the same seed")
     base = gaps[0][1]
-    effects = [compare_differences(base, gap, spread) for _, gap in gaps[1:]]
+    effects = [compare_differences(base, gap, pooled_std) for _, gap in gaps[1:]]
     tested = [effect.p for effect in effects if effect.p is not None]
     corrected = iter(correct_by_holm(tested))
     return [
@@ -72,19 +72,19 @@ def find_gaps(candidates: Sequence[Candidate], first: str, last: str, spread: Po
 def gap_table(gaps: Sequence[Gap]) -> Table:
     """Return a heading, and a line per experiment."""
     covered = f"({1 - ALPHA:.0%} interval)"
-    table = [["experiment", "n", f"gap {covered}", f"less that of {gaps[0].experiment} {covered}", "p (Holm)"]]
+    table = [["experiment", "n", f"gap {covered}", f"gap minus that of {gaps[0].experiment} {covered}", "p (Holm)"]]
     for one in gaps:
         p = "" if one.p is None else f"{one.p:.3f}"
         table.append([one.experiment, str(one.difference.n[0]), _show(one.difference), _show(one.effect), p])
     return table
 
 
-def gap_notes(first: str, last: str, spread: PooledStd | None) -> str:
+def gap_notes(first: str, last: str, pooled_std: PooledStd | None) -> str:
     """Return what a reader of the table has to know, in a sentence or two."""
-    said = f"Gap: top-1 of {last} less that of {first}, in points."
-    if spread is None:
-        return f"{said} One seed each: no interval."
-    return f"{said} Pooled standard deviation of {spread.std:.2f} points ({spread.dof} dof)."
+    gap = f"Gap: top-1 of {last} minus that of {first}, in points."
+    if pooled_std is None:
+        return f"{gap} One seed each: no interval."
+    return f"{gap} Pooled standard deviation: {pooled_std_text(pooled_std)}."
 
 
 def _show(found: Difference | None) -> str:

@@ -1,4 +1,4 @@
-"""Effect of groups of choices: on the path, taken back, added, and the exact average over all orders.
+"""Effect of groups of choices: on the path, in the last step, in step 0, and the exact average over all orders.
 
 The average is the Shapley value (1953) of a game of four players whose 16 networks all ran. It is a weighted sum of
 their results, so its interval is over seeds.
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
 
-from roadmap.analysis.ablation import Results, mark_significant, pool_std
+from roadmap.analysis.ablation import AVERAGE, IN_FIRST, IN_LAST, ON_PATH, Results, mark_significant, pool_std
 from roadmap.analysis.stats import Difference, compare, contrast
 from roadmap.config.steps import ALL, GROUPS, NONE, Network, group_networks, join_groups
 
 
 @dataclass(frozen=True)
 class GroupEffect:
-    """Points of top-1 that a group of choices brings, by four questions."""
+    """Top-1 with a group of choices minus top-1 without it, in points, in four places."""
 
     group: str
-    on_path: Difference  # all of its steps, against the step before the first
-    removed: Difference  # the last step, against the last step without the group
-    added: Difference  # step 0 with the group, against step 0
+    on_path: Difference  # its last step minus the step before its first
+    removed: Difference  # the last step minus the last step without the group
+    added: Difference  # step 0 with the group minus step 0
     average: Difference | None  # over all orders of the groups; None if no seed is in all networks
 
 
@@ -58,11 +58,11 @@ def shapley_weights(group: str) -> dict[Network, float]:
 
 
 def group_columns(found: Sequence[GroupEffect]) -> dict[str, list[tuple[Difference | None, bool]]]:
-    """Return the effects by question, each with True if it is significant, corrected over its column."""
+    """Return the effects by column, each with True if it is significant, corrected over its column."""
     columns: dict[str, list[Difference | None]] = {
-        "on the path": [one.on_path for one in found],
-        "taken back": [one.removed for one in found],
-        "added": [one.added for one in found],
-        "average over orders": [one.average for one in found],
+        ON_PATH: [one.on_path for one in found],
+        IN_LAST: [one.removed for one in found],
+        IN_FIRST: [one.added for one in found],
+        AVERAGE: [one.average for one in found],
     }
     return {name: list(zip(column, mark_significant(column), strict=True)) for name, column in columns.items()}

@@ -97,6 +97,31 @@ def drawn_rows(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if not (too_many and is_ablation(row))] or list(rows)
 
 
+def short_names(rows: Sequence[Row]) -> list[str]:
+    """Return a name for each row that no other row has: `step7`, or `step7 kernel_size=9`.
+
+    The whole name of the step, and then the setting, is added where rows would else have the same name.
+    """
+    names = [_short_name(row) for row in rows]
+    for longer in (_whole_name, _name_with_setting):
+        counts = Counter(names)
+        names = [longer(row) if counts[name] > 1 else name for row, name in zip(rows, names, strict=True)]
+    return names
+
+
+def _short_name(row: Row) -> str:
+    name = row.step.partition("_")[0] if row.step_index is not None else row.step
+    return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
+
+
+def _whole_name(row: Row) -> str:
+    return " ".join([row.step, *(f"{key}={value}" for key, value in row.variant.items())])
+
+
+def _name_with_setting(row: Row) -> str:
+    return f"{_whole_name(row)} ({', '.join(row.setting)})"
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Return the mean; None if there are no values."""
     return fmean(values) if values else None
@@ -110,9 +135,10 @@ def std(values: Sequence[float]) -> float | None:
 def aggregate(runs: Iterable[Run]) -> list[Row]:
     """Return one row for each step, variant and setting (regime, data, recipe), in the order of the roadmap.
 
-    Steps of the paper without a run get an empty row: all of them once three steps of the roadmap have a run (a
-    sweep), only those in between if two have one (a comparison). `original`, the variants and the references are
-    optional and get none.
+    Steps of the paper without a run get an empty row: all of them if three steps of the roadmap have a run (a
+    sweep), only those in between if two have one (a comparison), none if there is an ablation, which needs few
+    steps. The runs that a sweep was asked for have rows in any case, since it records them all at its start.
+    `original`, the variants and the references are optional and get none.
     """
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
@@ -171,7 +197,7 @@ def _missing(rows: list[Row]) -> list[Row]:
     names = {row.config for row in roadmap}
     steps = [row for row in rows if row.step in names]
     present = {row.step for row in steps}
-    if len(present) < 2:
+    if len(present) < 2 or any(map(is_ablation, rows)):
         return []
     indices = [row.step_index for row in steps if row.step_index is not None]
     first, last = (0, len(roadmap)) if len(present) > 2 else (min(indices), max(indices))
@@ -221,7 +247,7 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
 
     The same holds for another choice of the step's own design, such as a kernel size of step 7. An ablation is
     compared with its own step, unless it changes several designs at once: then it belongs to a sweep, perhaps of
-    hundreds, and `attribution` computes the effect of each of its designs.
+    hundreds, and ablation.py computes the effect of each of its designs.
     """
     if row.step_index is None or is_combination(row):
         return None
@@ -275,11 +301,13 @@ def _warn_of_other_values(rows: Sequence[Row]) -> None:
 
 
 def _tell_apart(rows: list[Row]) -> list[Row]:
-    """Add the setting to the labels of a step that occurs in several."""
+    """Add the setting to the labels of a step that occurs in several, and the name to a label of several steps."""
     counts = Counter((row.step, str(row.variant)) for row in rows)
-    return [
+    rows = [
         replace(row, label=f"{row.label} [{row.regime}, {row.data}, {row.recipe}]")
         if counts[row.step, str(row.variant)] > 1
         else row
         for row in rows
     ]
+    labels = Counter(row.label for row in rows)
+    return [replace(row, label=f"{row.label} ({row.step})") if labels[row.label] > 1 else row for row in rows]

@@ -1,17 +1,18 @@
 """Rows with their statistics: each mean, and each change from the step before.
 
-A change is significant if its p-value, corrected over all changes of its kind, is below ALPHA and the change is at
-least the smallest that this number of seeds detects. All others are undecided, which does not mean no change. The
-roadmap's changes are one kind; ablations, which are compared with their own step, are another. They answer other
-questions, and a sweep of them should not weaken the roadmap's tests.
+A change is significant if its p-value, corrected over all changes of its kind, is below ALPHA and the change is
+at least the smallest that this number of seeds detects. "Not significant" does not mean no change. The roadmap's
+changes are one kind. Ablations, which are compared with their own step, are another: they answer other questions,
+and a sweep of them should not weaken the roadmap's tests.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from roadmap.analysis.results import Row, Setting, drawn_rows, is_ablation, step_before
+from roadmap.analysis.results import Row, Setting, drawn_rows, is_ablation, short_names, step_before
 from roadmap.analysis.stats import (
+    ACCURACIES,
     ALPHA,
     POWER,
     Difference,
@@ -24,7 +25,7 @@ from roadmap.analysis.stats import (
     pool,
 )
 
-GAIN, LOSS, UNDECIDED = "gain", "loss", "undecided"
+GAIN, LOSS, NOT_SIGNIFICANT = "gain", "loss", "not significant"
 KINDS = {False: "change", True: "ablation"}
 ONE_SEED = "one seed: no interval"
 
@@ -40,11 +41,11 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """Gain, loss or undecided."""
+        """Gain or loss if the change is significant, else not significant."""
         if self.p is None or self.difference.min_detectable_effect is None:
-            return UNDECIDED
+            return NOT_SIGNIFICANT
         if self.p >= ALPHA or abs(self.difference.mean) < self.difference.min_detectable_effect:
-            return UNDECIDED
+            return NOT_SIGNIFICANT
         return GAIN if self.difference.mean > 0 else LOSS
 
     @property
@@ -53,13 +54,13 @@ class Change:
         difference = self.difference
         seeds = " and ".join(str(n) for n in sorted({*difference.n}))
         if min(difference.n) < 2:
-            return f"{UNDECIDED}: {ONE_SEED}"
+            return f"{NOT_SIGNIFICANT}: {ONE_SEED}"
         if difference.min_detectable_effect is None or self.p is None:
-            return f"{UNDECIDED}: the seeds do not vary, which leaves nothing to test against"
+            return f"{NOT_SIGNIFICANT}: the seeds agree, so there is no standard deviation to test with"
         if abs(difference.mean) < difference.min_detectable_effect:
-            return f"{UNDECIDED}: below the {difference.min_detectable_effect:.2f} points that {seeds} seeds detect"
-        corrected = f"{p_text(self.p)} over {self.family} changes"
-        return f"{self.verdict if self.p < ALPHA else UNDECIDED}: {corrected}"
+            return f"{NOT_SIGNIFICANT}: {seeds} seeds detect {difference.min_detectable_effect:.2f} points or more"
+        corrected = f"{p_text(self.p)} (Holm, {self.family} change{'s' if self.family > 1 else ''})"
+        return f"{self.verdict}: {corrected}"
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def compute_row_stats(
 ) -> list[RowStats]:
     """Return each row with its estimate and its change, of the last epoch or of the best one on the validation set.
 
-    `spreads` are the pooled standard deviations by setting (`pool_rows`). A change in a setting without one, or
-    from one setting to another, as from the original recipe, is tested with the spread of its own runs.
+    `pooled_stds` are by setting (`pool_rows`). A change in a setting without one, or from one setting to another
+    (from the original recipe), is tested with the standard deviation of its own runs.
     """
     pairs = [(row, step_before(row, rows)) for row in rows]
     differences = [
@@ -99,7 +100,7 @@ def compute_row_stats(
             p = next(corrected[kind]) if difference.p is not None else None
             change = Change(before, difference, p, len(kinds[kind]))
         values = row.best_top1 if best else row.top1
-        row_stats.append(RowStats(row, estimate(values) if values else None, change))
+        row_stats.append(RowStats(row, estimate(values, ACCURACIES) if values else None, change))
     return row_stats
 
 
@@ -122,19 +123,19 @@ def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
     row_stats = compute_row_stats(rows, best, pooled_stds)
     if not pooled_stds or sum(one.change is not None for one in row_stats) < 2:
         return ""
-    figures = {
-        own: f"{pooled_std.std:.2f} points, {pooled_std.dof} degrees of freedom"
-        for own, pooled_std in pooled_stds.items()
-    }
-    if len(figures) == 1:
-        alike, said = "every network varies alike", next(iter(figures.values()))
-    else:
-        alike = "all networks of a setting vary alike"
-        said = "; ".join(f"{', '.join(own)}: {figure}" for own, figure in figures.items())
     verdict = verdict_text(row_stats)
     if not verdict:
         return ""
-    return f"If {alike} from seed to seed ({said}, seeds as blocks), the same seeds say: {verdict}"
+    if len(pooled_stds) == 1:
+        pooled = pooled_std_text(*pooled_stds.values())
+    else:
+        pooled = "; ".join(f"{', '.join(own)}: {pooled_std_text(one)}" for own, one in pooled_stds.items())
+    return f"With pooled standard deviation ({pooled}): {verdict[0].lower()}{verdict[1:]}"
+
+
+def pooled_std_text(pooled_std: PooledStd) -> str:
+    """Return `0.54 points, 24 dof`."""
+    return f"{pooled_std.std:.2f} points, {pooled_std.dof} dof"
 
 
 def by_seed(row: Row, best: bool) -> dict[int, float]:
@@ -143,30 +144,30 @@ def by_seed(row: Row, best: bool) -> dict[int, float]:
 
 
 def method_text(row_stats: Sequence[RowStats]) -> str:
-    """Return how the intervals and the changes of a table were computed, in one or two sentences."""
+    """Return how the intervals and the changes of a table were computed, in short sentences."""
     changes = [one.change for one in row_stats if one.change is not None]
     families = {is_ablation(one.row): one.change.family for one in row_stats if one.change is not None}
-    said = f"Intervals cover {1 - ALPHA:.0%} (Student's t)"
+    sentences = [f"Intervals cover {1 - ALPHA:.0%} (Student's t)."]
     bare = [one.estimate.n for one in row_stats if one.estimate is not None and one.estimate.interval is None]
     if 1 in bare:
-        said += "; a mean of one seed has none"
+        sentences.append("A mean of one seed has no interval.")
     if any(n > 1 for n in bare):
-        said += "; a mean of seeds that agree exactly has none"
+        sentences.append("A mean of seeds that agree exactly has no interval.")
     if not changes:
-        return f"{said}."
-    tests = []
+        return " ".join(sentences)
     if any(change.difference.paired for change in changes):
-        tests.append("paired by seed")
+        sentences.append("Changes are paired by seed.")
     if any(not change.difference.paired for change in changes):
-        tests.append("unpaired where two steps have other seeds (Welch)")
+        sentences.append("Changes between steps with different seeds are unpaired (Welch).")
     family = " and ".join(
         f"{number} {KINDS[kind]}{'s' if number != 1 else ''}" for kind, number in sorted(families.items())
     )
-    return (
-        f"{said}; changes are {', '.join(tests)}, their p-values corrected over {family} (Holm). "
-        f"A change is decided at p < {ALPHA} and from the smallest effect that so many seeds, with the spread "
-        f"they have, detect with power {POWER:.0%} at {ALPHA:.0%}."
-    )
+    sentences += [
+        f"p-values are corrected over {family} (Holm).",
+        f"A change is significant if p < {ALPHA} and if it is at least the minimum detectable effect at power "
+        f"{POWER:.0%}.",
+    ]
+    return " ".join(sentences)
 
 
 def verdict_text(row_stats: Sequence[RowStats]) -> str:
@@ -174,35 +175,55 @@ def verdict_text(row_stats: Sequence[RowStats]) -> str:
 
     If there are so many ablations that the roadmap's figure omits them, they are left to the table of effects.
     """
-    shown = {id(row) for row in drawn_rows([one.row for one in row_stats])}
-    changes = [(one.row, one.change) for one in row_stats if one.change is not None and id(one.row) in shown]
+    changes = _verdict_changes(row_stats)
     if not changes:
         return ""
-    groups = {
-        verdict: [
-            f"{_short(row)} {change.difference.mean:+z.2f}" for row, change in changes if change.verdict == verdict
-        ]
-        for verdict in (GAIN, LOSS, UNDECIDED)
+    found = _by_verdict(changes)
+    if len(found[NOT_SIGNIFICANT]) == len(changes):
+        sentences = [f"No change is significant: {', '.join(found[NOT_SIGNIFICANT])}."]
+    else:
+        names = {GAIN: "Significant gains", LOSS: "Significant losses", NOT_SIGNIFICANT: "Not significant"}
+        sentences = [f"{names[verdict]}: {', '.join(group)}." for verdict, group in found.items() if group]
+    detectable = detectable_text([change for _, change in changes])
+    if found[NOT_SIGNIFICANT] and detectable:
+        sentences.append(f"{detectable}.")
+    if any(change.difference.p is None and min(change.difference.n) < 2 for _, change in changes):
+        sentences.append("A change to or from a step with one seed has no test.")
+    return " ".join(sentences)
+
+
+def _verdict_changes(row_stats: Sequence[RowStats]) -> list[tuple[str, Change]]:
+    """Return the changes of the rows that the roadmap's figure draws, each with the short name of its row."""
+    rows = [one.row for one in row_stats]
+    shown = {id(row) for row in drawn_rows(rows)}
+    names = short_names(rows)
+    return [
+        (name, one.change)
+        for name, one in zip(names, row_stats, strict=True)
+        if one.change is not None and id(one.row) in shown
+    ]
+
+
+def _by_verdict(changes: Sequence[tuple[str, Change]]) -> dict[str, list[str]]:
+    return {
+        verdict: [f"{name} {one.difference.mean:+z.2f}" for name, one in changes if one.verdict == verdict]
+        for verdict in (GAIN, LOSS, NOT_SIGNIFICANT)
     }
-    names = {GAIN: "Gains", LOSS: "Losses", UNDECIDED: "Undecided"}
-    said = [f"{names[verdict]}: {', '.join(group)}." for verdict, group in groups.items() if group]
+
+
+def detectable_text(changes: Sequence[Change]) -> str:
+    """Return `2 to 3 seeds detect 2.08 points or more on average`; empty if no change has a test."""
     limits = [
-        change.difference.min_detectable_effect
-        for _, change in changes
+        (change.difference.n, change.difference.min_detectable_effect)
+        for change in changes
         if change.difference.min_detectable_effect is not None
     ]
-    if groups[UNDECIDED] and limits:
-        typical = fmean(limits)
-        said.append(f"The smallest change that these seeds detect is {typical:.2f} points on average.")
-    if any(change.difference.p is None and min(change.difference.n) < 2 for _, change in changes):
-        said.append("No change to or from a step of one seed can be decided.")
-    return " ".join(said)
-
-
-def _short(row: Row) -> str:
-    """Return a short name: `step7`, or `step7 kernel_size=9`."""
-    name = row.step.partition("_")[0] if row.step_index is not None else row.step
-    return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
+    if not limits:
+        return ""
+    counts = sorted({n for pair, _ in limits for n in pair})
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    each = " on average" if len(limits) > 1 else ""
+    return f"{seeds} seeds detect {fmean(limit for _, limit in limits):.2f} points or more{each}"
 
 
 def p_text(p: float) -> str:

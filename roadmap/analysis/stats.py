@@ -1,8 +1,8 @@
 """Statistics of a few seeds: means and differences with intervals, p-values and smallest detectable effects.
 
-Input and output are plain numbers; `changes` selects the runs. Student's and the noncentral t distribution are from
-scipy, imported inside functions: train.py, which prints the table of a sweep, must report a mistyped command before
-it loads anything heavy.
+Input and output are plain numbers; significance.py selects the runs. Student's and the noncentral t distribution
+are from scipy, imported inside functions: train.py, which prints the table of a sweep, must report a mistyped
+command before it loads anything heavy.
 """
 
 import math
@@ -24,6 +24,9 @@ class Interval:
     high: float
 
 
+ACCURACIES = Interval(0.0, 100.0)  # percent: the bounds of any accuracy
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds. One seed has no standard deviation or interval; exactly equal seeds have no interval."""
@@ -38,8 +41,8 @@ class Estimate:
 class Difference:
     """Mean of the second minus mean of the first sample.
 
-    Without a spread (one seed, or seeds that agree exactly) there is no interval, no p-value and no smallest
-    effect, since a t test has no scale to compare the difference with.
+    Without a standard deviation (one seed, or seeds that agree exactly) there is no interval, no p-value and no
+    minimum detectable effect, since a t test has no scale to compare the difference with.
     """
 
     mean: float
@@ -47,9 +50,7 @@ class Difference:
     n: tuple[int, int]  # seeds before and after
     interval: Interval | None = None
     p: float | None = None  # two-sided
-    min_detectable_effect: float | None = (
-        None  # effect that is found with POWER at ALPHA, given this n and this spread
-    )
+    min_detectable_effect: float | None = None  # found with POWER at ALPHA, with this n and standard deviation
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,26 @@ class PooledStd:
     dof: int
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean, sample standard deviation and t interval; the interval needs a spread."""
+def estimate(values: Sequence[float], bounds: Interval | None = None) -> Estimate:
+    """Return mean, sample standard deviation and t interval, which ends at `bounds`.
+
+    Seeds that agree have no interval.
+    """
     n = len(values)
     average = fmean(values)
     if n < 2:
         return Estimate(n, average, None, None)
-    pooled_std = stdev(values)
-    interval = None if pooled_std < SAME else _interval(average, pooled_std / math.sqrt(n), n - 1)
-    return Estimate(n, average, pooled_std, interval)
+    own_std = stdev(values)
+    if own_std < SAME:
+        return Estimate(n, average, own_std, None)
+    interval = _interval(average, own_std / math.sqrt(n), n - 1)
+    if bounds is not None:
+        interval = Interval(max(interval.low, bounds.low), min(interval.high, bounds.high))
+    return Estimate(n, average, own_std, interval)
 
 
 def pool(networks: Sequence[Mapping[int, float]]) -> PooledStd | None:
-    """Pool the spread of networks: the residual of a block design with seeds as blocks (Fisher 1935).
+    """Pool the standard deviation of networks: the residual of a block design with seeds as blocks (Fisher 1935).
 
     Least squares with an effect of each network and one of each seed; a network may lack seeds that others have.
     None if no degree of freedom remains, as for one network, one seed, or seeds that no two networks share.
@@ -104,7 +112,7 @@ def compare(
 ) -> Difference:
     """Return the difference of two sets of results by seed; paired if both have the same seeds, else Welch's.
 
-    `spread` is pooled over further networks (`pool`); the difference is then over the common seeds. `alpha` is
+    `pooled_std` is of further networks too (`pool`); the difference is then over the common seeds. `alpha` is
     below ALPHA if the difference was selected among several.
     """
     common = before.keys() & after.keys()
@@ -122,7 +130,7 @@ def contrast(
 ) -> Difference | None:
     """Return a weighted sum of networks' results by seed, with weights that sum to 0, over the seeds that all have.
 
-    `spread` is pooled over all networks (`pool`); without it, each seed's sum is an observation. None if no seed is
+    `pooled_std` is of all networks (`pool`); without it, each seed's sum is an observation. None if no seed is
     in all networks.
     """
     common = set.intersection(*(set(one) for one in networks))
@@ -139,7 +147,7 @@ def contrast(
 def compare_differences(before: Difference, after: Difference, pooled_std: PooledStd | None) -> Difference:
     """Return how far one paired difference is above another of other networks or settings; they share no run.
 
-    Without a pooled `spread` there is no interval.
+    Without a pooled standard deviation there is no interval.
     """
     n = before.n[0], after.n[0]
     change = after.mean - before.mean

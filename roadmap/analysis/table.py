@@ -17,7 +17,7 @@ from roadmap.runs.naming import network_name
 
 BEST_EPOCH = "best epoch, picked on the validation set"
 OF_BEST = "of the epoch that was best on the validation set"
-ABLATED = ", of an ablation to its own step"
+ABLATED = ", for an ablation minus that of its own step"
 
 Value = str | int | float | None
 
@@ -37,7 +37,7 @@ class Column:
 def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
     """Return the table's columns; the heading of the paper's says whether its values are comparable.
 
-    Deviation, intervals and changes are of the last epoch, or with `best` of the best one.
+    Standard deviation, intervals and changes are of the last epoch, or with `best` of the best one.
     """
     has_ema = any(row.ema_top1 is not None for row in rows)
     ema = Column("ema_top1_mean", "top-1 (%), EMA", lambda one: one.row.ema_top1, ".2f", short="EMA")
@@ -63,7 +63,7 @@ def _accuracy_columns(best: bool) -> list[Column]:
         Column("label", "label", lambda one: one.row.label, printed=False),
         Column("n", "n", lambda one: len(one.row.seeds), "d"),
         first,
-        Column("top1_sd", "sd", lambda one: std(accuracies(one.row, best)), ".2f"),
+        Column("top1_std", "std", lambda one: std(accuracies(one.row, best)), ".2f"),
         Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
         Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
         Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+z.2f"),
@@ -78,8 +78,8 @@ def _test_columns() -> list[Column]:
         Column("change_high", "to", lambda one: _high(_difference(one)), "+z.2f", printed=False),
         Column("change_p", "p (Holm)", lambda one: one.change.p if one.change else None, ".3f", printed=False),
         Column(
-            "smallest_effect",
-            "smallest effect",
+            "min_detectable_effect",
+            "min. detectable effect",
             lambda one: one.change.difference.min_detectable_effect if one.change else None,
             ".2f",
             printed=False,
@@ -132,25 +132,27 @@ def step_name(row: Row) -> str:
 def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     """Return what a reader of the table has to know, in one sentence each."""
     epoch = OF_BEST if best else "after the last epoch"
-    said = [
+    found = [
         f"{rows[0].experiment}: {setting_text(rows)}.",
-        f"Top-1 is the mean over n seeds {epoch}, sd its sample standard deviation, "
-        f"change the difference to the mean of the step before{ABLATED if any(map(is_ablation, rows)) else ''}.",
+        f"Top-1: mean over n seeds {epoch}. std: sample standard deviation. "
+        f"change: top-1 minus that of the step before{ABLATED if any(map(is_ablation, rows)) else ''}.",
     ]
     row_stats = compute_row_stats(rows, best)
-    said += [text for text in (verdict_text(row_stats), method_text(row_stats), pooled_text(rows, best)) if text]
+    found += [text for text in (verdict_text(row_stats), method_text(row_stats), pooled_text(rows, best)) if text]
     missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
-        said.append(f"Without a result: {'; '.join(missing)}.")
+        found.append(f"Without a result: {'; '.join(missing)}.")
     hidden = len(rows) - len(drawn_rows(rows))
     if hidden:
-        said.append(f"{hidden} ablations are not in the figure of the roadmap; scripts/attribute.py tells of them.")
+        found.append(
+            f"{hidden} ablations are not in the figure of the roadmap; scripts/attribute.py prints their effects."
+        )
     devices = sorted({device for row in rows for device in row.devices})
     if any(row.paper for row in rows) and not all(row.on_imagenet for row in rows):
-        said.append("The paper's top-1 is of its own networks on ImageNet, for orientation only.")
+        found.append("The paper's top-1 is that of its own networks on ImageNet.")
     if devices:
-        said.append(f"Images/s in training, on {' and '.join(devices)}.")
-    return said
+        found.append(f"Images/s: in training, on {' and '.join(devices)}.")
+    return found
 
 
 def write_csv(rows: Sequence[Row], path: Path, best: bool = False) -> None:

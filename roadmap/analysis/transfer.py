@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadmap.analysis.results import ORIGINAL, Row, Setting, natural
-from roadmap.analysis.significance import UNDECIDED, by_seed, compute_row_stats, pool_rows
+from roadmap.analysis.significance import NOT_SIGNIFICANT, by_seed, compute_row_stats, pool_rows
 from roadmap.analysis.stats import ALPHA, Difference, PooledStd, compare
 
 
@@ -17,7 +17,7 @@ class TransferredChange:
     after: Row
     paper: float
     measured: Difference
-    significant: bool  # p < 0.05 (Holm over the steps) and at least the smallest detectable effect
+    significant: bool  # p < 0.05 (Holm over the steps) and at least the minimum detectable effect
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -51,26 +51,26 @@ def find_transfer(rows: Sequence[Row], best: bool = False) -> list[TransferredCh
 
     Intervals use the standard deviation pooled over all rows of a setting, if the seeds give one.
     """
-    spreads = pool_rows(rows, best)
+    pooled_stds = pool_rows(rows, best)
     steps = paper_steps(rows)
     found = [
-        _transfer(one.change.before, one.row, one.change.difference, one.change.verdict != UNDECIDED)
-        for one in compute_row_stats(rows, best, spreads)
+        _transfer(one.change.before, one.row, one.change.difference, one.change.verdict != NOT_SIGNIFICANT)
+        for one in compute_row_stats(rows, best, pooled_stds)
         if one.change is not None and one.row in steps and one.change.before in steps
     ]
-    ends = _ends(steps, spreads, best)
+    ends = _ends(steps, pooled_stds, best)
     if ends is not None and ends.steps not in {one.steps for one in found}:
         found.append(ends)
     return found
 
 
-def _ends(steps: Sequence[Row], spreads: dict[Setting, PooledStd], best: bool) -> TransferredChange | None:
+def _ends(steps: Sequence[Row], pooled_stds: dict[Setting, PooledStd], best: bool) -> TransferredChange | None:
     """Return the change from the first to the last step, which is tested on its own."""
     if len(steps) < 2:
         return None
     ordered = sorted(steps, key=lambda row: natural(row.step))
     first, last = ordered[0], ordered[-1]
-    difference = compare(by_seed(first, best), by_seed(last, best), spreads.get(first.setting))
+    difference = compare(by_seed(first, best), by_seed(last, best), pooled_stds.get(first.setting))
     p, min_detectable_effect = difference.p, difference.min_detectable_effect
     significant = (
         p is not None

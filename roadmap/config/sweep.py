@@ -88,7 +88,7 @@ class OneChoiceSpec(SweepSpec):
         return _names_of(networks(self.choices or AXES))
 
     def describe(self) -> str:
-        base, change = (STEPS[-1], "taken back") if self.kind is Kind.leave_one_out else (STEPS[0], "added")
+        base, change = (STEPS[-1], "removed") if self.kind is Kind.leave_one_out else (STEPS[0], "added")
         which = " or ".join(self.choices) if self.choices else f"one of {len(AXES)} choices"
         return f"{base}, and {base} with {which} {change}"
 

@@ -196,11 +196,11 @@ def test_a_run_of_another_recipe_does_not_hide_the_roadmap(tmp_path: Path, write
     alone = find_ablation(aggregate(read_runs(tmp_path / "trial")))
     write_run("step0_resnet", 7, 50.0, recipe="aaa")
     write_run("step13_mine", 0, 99.0)
-    worth = find_ablation(aggregate(read_runs(tmp_path / "trial")))
-    assert len(worth.effects) == len(AXES)
-    assert (worth.results, worth.effects) == (alone.results, alone.effects)
-    assert (alone.unused, worth.unused, worth.elsewhere) == (0, 2, 1)
-    assert effect_notes(worth)[-2:] == [
+    ablation = find_ablation(aggregate(read_runs(tmp_path / "trial")))
+    assert len(ablation.effects) == len(AXES)
+    assert (ablation.results, ablation.effects) == (alone.results, alone.effects)
+    assert (alone.unused, ablation.unused, ablation.elsewhere) == (0, 2, 1)
+    assert effect_notes(ablation)[-2:] == [
         "1 row is no combination of the roadmap's choices and is not used.",
         "1 row is of another regime, data set or recipe than most and is not used.",
     ]
@@ -212,7 +212,7 @@ def test_of_two_recipes_with_as_many_rows_the_first_counts(tmp_path: Path, write
     assert find_ablation(aggregate(read_runs(tmp_path / "trial"))).results == {NONE: {1: 60.0}}
 
 
-def test_what_is_decided_is_corrected_over_its_question() -> None:
+def test_p_values_are_corrected_over_a_column() -> None:
     """R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") is 0.03, 0.06, 0.06, 0.02."""
     p_values = [0.01, 0.04, None, 0.03, 0.005]
     found = [None if p is None else Difference(1.0, True, (3, 3), p=p, min_detectable_effect=0.9) for p in p_values]
@@ -222,7 +222,7 @@ def test_what_is_decided_is_corrected_over_its_question() -> None:
     assert mark_significant([Difference(1.0, False, (1, 1))]) == [False]
 
 
-def test_a_choice_that_has_an_average_alone_is_told_too() -> None:
+def test_a_choice_with_an_average_alone_is_listed() -> None:
     """A sweep along two orders rarely contains a network with one choice added or one reverted."""
     networks = networks_needed(sample_orders(1, 0))
     results = {network: {0: float(len(network))} for network in networks}

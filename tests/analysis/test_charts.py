@@ -71,10 +71,10 @@ def test_the_waterfall_leads_from_each_mean_to_the_next(tmp_path: Path, write_ru
     write_run("step2_patchify", 0, 81.0)
     chart = waterfall_chart(row_stats(tmp_path), False)
     assert chart is not None
-    gain, undecided = chart.data
+    gain, other = chart.data
     assert (gain["name"], gain["base"], gain["x"]) == ("gain", [pytest.approx(80.2)], [pytest.approx(2.0)])
-    assert (undecided["name"], undecided["error_x"]["array"]) == ("undecided", [0.0])  # one seed: no interval
-    assert undecided["base"][0] + undecided["x"][0] == pytest.approx(81.0)
+    assert (other["name"], other["error_x"]["array"]) == ("not significant", [0.0])  # one seed: no interval
+    assert other["base"][0] + other["x"][0] == pytest.approx(81.0)
     assert chart.layout["yaxis"]["ticktext"][0] == "label of step1_stage_ratio +2.00 "
 
 
@@ -194,7 +194,7 @@ def test_choices_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     reaches = path["error_x"]["array"] + back["error_x"]["array"]
     assert len(set(reaches)) == 1  # by the pooled standard deviation
     assert reaches[0] > 0
-    assert back["marker"]["symbol"] == ["diamond", "diamond-open"]  # 1.75 points are decided, 1.0 are not
+    assert back["marker"]["symbol"] == ["diamond", "diamond-open"]  # 1.75 points are significant, 1.0 are not
 
 
 @pytest.mark.parametrize(

@@ -248,9 +248,9 @@ def test_effects_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
     for seed in range(2):
         write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
     found = texts(draw_effects(rows_of(tmp_path), tmp_path / "effects")[1])
-    for expected in ("norm", "downsample", "on the path", "taken back from the last step", "undecided (Holm)"):
+    for expected in ("norm", "downsample", "on the path", "in step 12", "not significant (Holm)"):
         assert expected in found
-    assert "added to step 0" not in found
-    assert any("what each choice is worth, n = 2 seeds, intervals of 95%" in text for text in found)
+    assert "in step 0" not in found
+    assert any("effect of each choice, n = 2 seeds, 95% intervals" in text for text in found)
     drawn = {path.name for path in draw_curve(tmp_path / "trial").paths}
     assert {"effects.png", "effects.svg", "effects.pdf"} <= drawn

@@ -137,7 +137,7 @@ def test_an_ablation_is_set_against_its_own_step(tmp_path: Path, write_run: Writ
     assert changes["short", "step12_downsample,strided"] == 1.0
     assert changes["paper", "step12_downsample,resnet"] is None
     assert changes["short", "step13_mine,batchnorm"] == 1.0
-    assert "to the mean of the step before, of an ablation to its own step" in " ".join(notes(rows))
+    assert "minus that of the step before, for an ablation minus that of its own step" in " ".join(notes(rows))
 
 
 def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
@@ -156,10 +156,8 @@ def test_combinations_of_a_sweep_are_no_changes_and_do_not_flood_the_figure(
     write_run("step12_downsample", variant={"norm": "batchnorm", "stem": "resnet"})
     rows = rows_of(tmp_path)
     assert [tuple(row.variant) for row in drawn_rows(rows)] == [(), ()]
-    assert (
-        f"{MOST_ABLATIONS + 1} ablations are not in the figure of the roadmap; scripts/attribute.py tells of them."
-        in notes(rows)
-    )
+    count = f"{MOST_ABLATIONS + 1} ablations are not in the figure of the roadmap"
+    assert f"{count}; scripts/attribute.py prints their effects." in notes(rows)
 
 
 def test_a_change_is_not_guessed_between_two_steps_of_one_index(tmp_path: Path, write_run: Write) -> None:
@@ -212,6 +210,16 @@ def test_all_thirteen_steps_are_missed_in_a_sweep(tmp_path: Path, write_run: Wri
     assert [row.step_index for row in rows] == list(range(13))
     assert [len(row.seeds) for row in rows] == [1] * 3 + [0] * 10
     assert rows[12].label == "separate downsampling"
+
+
+def test_an_ablation_misses_no_step_that_it_was_not_asked_for(tmp_path: Path, write_run: Write) -> None:
+    """Leave-one-out and add-one-in need steps 0, 1, 11 and 12; what a sweep has not reached is recorded."""
+    for step in ("step0_resnet", "step1_stage_ratio", "step12_downsample"):
+        write_run(step)
+    write_run("step11_layernorm", state="pending")
+    write_run("step12_downsample", variant={"norm": "batchnorm"})
+    write_run("step0_resnet", variant={"norm": "layernorm"})
+    assert [row.step for row in rows_of(tmp_path) if not row.seeds] == ["step11_layernorm"]
 
 
 def test_settings_are_kept_apart_with_a_warning(

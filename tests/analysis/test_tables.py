@@ -43,14 +43,14 @@ def test_csv_holds_the_numbers_and_leaves_what_is_unknown_empty(tmp_path: Path, 
         "label": "label of step0_resnet",
         "n": "2",
         "top1_mean": "90.5",
-        "top1_sd": "0.70710678",
+        "top1_std": "0.70710678",
         "top1_low": "84.146898",
         "top1_high": "96.853102",
         "change": "",
         "change_low": "",
         "change_high": "",
         "change_p": "",
-        "smallest_effect": "",
+        "min_detectable_effect": "",
         "verdict": "",
         "best_epoch_top1_mean": "91",
         "gmacs": "0.25",
@@ -60,8 +60,8 @@ def test_csv_holds_the_numbers_and_leaves_what_is_unknown_empty(tmp_path: Path, 
         "failed": "0",
         "unfinished": "0",
     }
-    assert (rows[1]["n"], rows[1]["top1_sd"], rows[1]["change"]) == ("1", "", "1.75")
-    assert rows[1]["verdict"] == "undecided: one seed: no interval"
+    assert (rows[1]["n"], rows[1]["top1_std"], rows[1]["change"]) == ("1", "", "1.75")
+    assert rows[1]["verdict"] == "not significant: one seed: no interval"
     assert (rows[2]["n"], rows[2]["top1_mean"], rows[2]["failed"]) == ("0", "", "1")
     assert (rows[3]["step"], rows[3]["n"], rows[3]["failed"]) == ("step3_depthwise", "0", "0")
 
@@ -73,7 +73,7 @@ def test_markdown_rounds_and_labels_the_best_epoch(tmp_path: Path, write_run: Wr
     heading, first, second = read_markdown(rows_of(tmp_path), tmp_path / "rows.md")
     assert "top-1 (%), best epoch, picked on the validation set" in heading
     cells = dict(zip(heading, first, strict=True))
-    assert (cells["top-1 (%)"], cells["sd"], cells["n"]) == ("90.50", "0.71", "2")
+    assert (cells["top-1 (%)"], cells["std"], cells["n"]) == ("90.50", "0.71", "2")
     assert dict(zip(heading, second, strict=True))["change"] == "-0.38"
 
 
@@ -121,10 +121,10 @@ def test_the_terminal_shows_the_same_rows(tmp_path: Path, write_run: Write) -> N
     with console.capture() as capture:
         console.print(terminal_table(rows_of(tmp_path)))
     first, second = [
-        line.split() for line in capture.get().splitlines() if line.startswith("step") and "sd" not in line
+        line.split() for line in capture.get().splitlines() if line.startswith("step") and "std" not in line
     ][:2]
     assert first[:4] == ["step0_resnet", "2", "90.50", "0.71"]
-    assert "Undecided: step1 -0.38" in capture.get()
+    assert "No change is significant: step1 -0.38." in capture.get()
     assert "-0.38" in second
 
 
@@ -146,7 +146,7 @@ def test_the_best_epochs_table_says_what_it_was_picked_on(tmp_path: Path, write_
     write_csv(rows, tmp_path / "best.csv", best=True)
     with (tmp_path / "best.csv").open(newline="") as file:
         first, second, *_ = csv.DictReader(file)
-    assert (first["top1_mean"], first["best_epoch_top1_mean"], first["top1_sd"]) == ("90.5", "92", "2.8284271")
+    assert (first["top1_mean"], first["best_epoch_top1_mean"], first["top1_std"]) == ("90.5", "92", "2.8284271")
     assert second["change"] == "3"
     console = Console(width=160)
     with console.capture() as capture:

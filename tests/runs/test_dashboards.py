@@ -152,7 +152,7 @@ def test_an_experiment_is_logged_beside_its_runs_and_sent_with_them(kernel_run: 
     (files,) = experiment.glob("wandb/offline-run-*/files")
     (table,) = [json.loads(path.read_text()) for path in files.glob("media/table/*.json")]
     row = dict(zip(table["columns"], *table["data"], strict=True))
-    assert (row["step"], row["n"], row["top1_sd"]) == ("step7_kernel,kernel_size=5", 1, None)
+    assert (row["step"], row["n"], row["top1_std"]) == ("step7_kernel,kernel_size=5", 1, None)
     assert row["top1_mean"] == json.loads((kernel_run / "summary.json").read_text())["top1"]
     for kind, name in (("html", "report.html"), ("images/figures", "roadmap.png")):
         (media,) = files.glob(f"media/{kind}/*")

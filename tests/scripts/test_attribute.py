@@ -27,11 +27,11 @@ def test_the_effects_are_printed(
     lines = out.splitlines()
     (norm,) = [line for line in lines if line.startswith("norm ")]
     (downsample,) = [line for line in lines if line.startswith("downsample ")]
-    spread = (0.5 * 3 * np.var([1, 1, 1.1]) / 2) ** 0.5  # two seeds: half the squares of each seed's gains
-    reach = stats.t.ppf(0.975, 2) * spread
+    pooled_std = (0.5 * 3 * np.var([1, 1, 1.1]) / 2) ** 0.5  # two seeds: half the squares of each seed's gains
+    reach = stats.t.ppf(0.975, 2) * pooled_std
     assert f"+0.45 ({0.45 - reach:+.2f} to {0.45 + reach:+.2f})*" in norm
     assert downsample.count("+1.00") == 2  # its effects on the path and reverted compare the same two networks
-    assert f"share ({spread:.2f} points, 2 degrees of freedom, seeds as blocks)" in out
+    assert f"with pooled standard deviation ({pooled_std:.2f} points, 2 dof)" in out
 
 
 def test_a_factorial_is_read_under_any_name(
@@ -60,10 +60,10 @@ def test_a_factorial_is_read_under_any_name(
         ["downsample", "block", "91.25", "ResNet's"],
         ["downsample", "separate", "91.50", "4", "+0.25"],
     ]
-    assert lines[-1].startswith("norm=layernorm and downsample=separate together: +1.50 beyond the sum of each")
+    assert lines[-1].startswith("Interaction of norm=layernorm and downsample=separate: +1.50 beyond the sum of")
 
 
-def test_the_largest_of_several_interactions_is_told_as_such(
+def test_the_largest_of_several_interactions_is_corrected(
     tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:
     folder = tmp_path / "trial"
@@ -74,7 +74,7 @@ def test_the_largest_of_several_interactions_is_told_as_such(
             write_run(folder, step, *words, seed=seed, top1=90.0 + (number + 2 * seed) % 7)
     assert load_script("attribute").main([str(folder), "--axes", "kernel_size,norm"]) == 0
     out = capsys.readouterr().out
-    assert "corrected over all that they are the largest of (Bonferroni)." in out
+    assert "with an interval that is corrected for this choice (Bonferroni)." in out
     assert "(n = 2, the largest of 4)" in out
 
 
@@ -105,7 +105,7 @@ def test_no_experiment_is_one_message(
     assert "no such folder" in capsys.readouterr().err
 
 
-def test_groups_alone_are_told(
+def test_groups_alone_are_printed(
     tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:
     for place, network in enumerate(group_networks()):
@@ -113,5 +113,5 @@ def test_groups_alone_are_told(
         write_run(tmp_path / "trial", step, *(f"model/{word}" for word in switched), top1=80.0 + place)
     assert load_script("attribute").main([str(tmp_path / "trial")]) == 0
     out = capsys.readouterr().out
-    for part in ("macro: stage_ratio, stem", "average over orders", "Shapley's value"):
+    for part in ("macro: stage_ratio, stem", "average over orders", "Shapley value"):
         assert part in out

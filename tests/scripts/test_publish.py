@@ -81,7 +81,7 @@ def test_what_was_published_is_not_published_again(
     publish = load_script("publish")
     assert publish.main([str(experiment), "--to", str(tmp_path / "first")]) == 0
     assert publish.main([str(tmp_path / "first"), "--to", str(tmp_path / "second")]) == 1
-    assert "this is what was published" in capsys.readouterr().err
+    assert "is a published experiment, which can only be" in capsys.readouterr().err
     assert publish.main([str(tmp_path / "nothing")]) == 1
     assert not (tmp_path / "second").exists()
 
@@ -139,6 +139,17 @@ def test_runs_of_another_machine_stay(
     assert {path: path.read_bytes() for path in before} == before
     assert publish(grown, "--anew")[0] == 0
     assert [run.seed for run in read_runs(results)] == [1]
+
+
+def test_derived_files_are_written_again_from_the_published_tables(
+    tmp_path: Path, grown: Path, load_script: Load
+) -> None:
+    results = tmp_path / "results"
+    before = {path: path.read_bytes() for path in results.rglob("*.*") if path.suffix in (".csv", ".md", ".svg")}
+    for path in ("README.md", "figures/roadmap.csv", "figures/roadmap.svg"):
+        (results / path).unlink()
+    assert load_script("publish").main([str(results)]) == 0
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_runs_of_other_settings_are_not_mixed(

@@ -1,4 +1,4 @@
-"""Figure of the effect of each choice: on the path, taken back from the last step, added to the first."""
+"""Figure of the effect of each choice: on the path, in the last step and in step 0."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from roadmap.analysis.ablation import Average, mark_significant
+from roadmap.analysis.ablation import AVERAGE, Average, mark_significant
 from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, count_text
@@ -20,18 +20,13 @@ from roadmap.analysis.stats import ALPHA, Difference
 
 ROW_HEIGHT = 0.36  # inches per choice, with its marks
 TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.88, 1.1, 0.2  # inches beside the marks
-APART = 0.24  # of a row, between the marks of two questions
-LABELS = {
-    "taken back": "taken back from the last step",
-    "added": "added to step 0",
-    "average": "average over orders",
-}
+APART = 0.24  # of a row, between the marks of two columns
 
 Found = Sequence[Difference | Average | None]
 
 
 def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Draw the points of top-1 that each choice brings, by each question, with intervals; filled if significant.
+    """Draw each choice's effect on the path, in the last step and in step 0, with intervals; filled if significant.
 
     `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
     Returns the files written: none if no network off the paper's path ran.
@@ -46,10 +41,10 @@ def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
         axes = figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size))
         draw_points_frame(axes, [one.axis for one in ablation.effects])
         axes.set_xlabel(
-            f"points of {BEST_EPOCH if best else LAST_EPOCH}: to the right, the choice helps", fontsize=7
+            f"effect in points: {BEST_EPOCH if best else LAST_EPOCH}, with the choice minus without it", fontsize=7
         )
         entries = _draw_questions(axes, ablation)
-        draw_title(figure, rows, f"what each choice is worth, {count_text(rows)}, intervals of {1 - ALPHA:.0%}")
+        draw_title(figure, rows, f"effect of each choice, {count_text(rows)}, {1 - ALPHA:.0%} intervals")
         figure.legend(
             handles=entries,
             loc="lower center",
@@ -76,11 +71,11 @@ def draw_points_frame(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _draw_questions(axes: Axes, ablation: Ablation) -> list[Line2D]:
-    """Draw the marks of each question, one above the other in each row; return their legend entries."""
+    """Draw the marks of each column, one above the other in each row; return their legend entries."""
     columns: dict[str, Found] = dict(ablation.columns())
     significant = {name: mark_significant(found) for name, found in ablation.columns().items()}
     if ablation.averages:
-        columns["average"] = [ablation.averages.get(one.axis) for one in ablation.effects]
+        columns[AVERAGE] = [ablation.averages.get(one.axis) for one in ablation.effects]
     entries, any_hollow = [], False
     for number, (name, found) in enumerate(columns.items()):
         marks = style.line_style(number) | {"ls": "none"}
@@ -93,8 +88,8 @@ def _draw_questions(axes: Axes, ablation: Ablation) -> list[Line2D]:
             if one.interval is not None:
                 axes.plot([one.interval.low, one.interval.high], [row + shift] * 2, color=marks["color"], lw=1)
             axes.plot(one.mean, row + shift, zorder=3, **marks | {"mfc": marks["color"] if filled else "white"})
-        entries.append(Line2D([], [], label=LABELS.get(name, name), **marks))
+        entries.append(Line2D([], [], label=name, **marks))
     if any_hollow:
         hollow = {"ls": "none", "color": style.FAINT, "mfc": "white"}
-        entries.append(Line2D([], [], label="undecided (Holm)", **style.line_style(0) | hollow))
+        entries.append(Line2D([], [], label="not significant (Holm)", **style.line_style(0) | hollow))
     return entries

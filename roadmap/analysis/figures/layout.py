@@ -63,20 +63,20 @@ def positions(rows: Sequence[Row]) -> list[float]:
 
 
 def axis_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Return start and end of an axis of percents: it starts at 0, or a third of the spread below the lowest value.
+    """Return start and end of an axis of percents: it starts at 0, or a third of the range below the lowest value.
 
-    A spread below one point counts as one, so that seed noise does not look like a difference. A single value has
+    A range below one point counts as one, so that seed noise does not look like a difference. A single value has
     nothing to differ from, and its axis starts at 0.
     """
     lowest, highest = min(values), max(values)
     if len(values) == 1:
         return 0.0, max(100.0, highest)
-    spread = max(highest - lowest, 1.0)
-    tick = 10 ** math.floor(math.log10(spread)) / 2
-    start = math.floor((lowest - spread / 3) / tick) * tick
+    extent = max(highest - lowest, 1.0)
+    tick = 10 ** math.floor(math.log10(extent)) / 2
+    start = math.floor((lowest - extent / 3) / tick) * tick
     if start < 0.3 * highest:  # cutting the axis would save little of the bar
         start = 0.0
-    return start, max(highest, min(highest + spread / 20, 100.0))
+    return start, max(highest, min(highest + extent / 20, 100.0))
 
 
 def accuracies(row: Row, best: bool) -> tuple[float, ...]:

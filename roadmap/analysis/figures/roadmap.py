@@ -59,7 +59,7 @@ BARS_X, BARS_END, ACCURACY_X, SEEDS_X, COST_X, COST_END, COST_TEXT_X = (
 )
 # Fractions of a row: a bar, and the places of the paper's mark and the seeds, clear of the error bar in the middle.
 BAR_HEIGHT, PAPER_Y, SEEDS_Y = 0.74, -0.22, 0.25
-MEAN, ONE_SEED = "mean ± deviation", "one seed"  # in legends
+MEAN, ONE_SEED = "mean ± std", "one seed"  # in legends
 MOST_DOTS = 10  # seeds; more dots would overlap, and the error bar shows them better
 
 
@@ -173,7 +173,7 @@ def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:
     most = max(len(row.seeds) for row in rows)
     entries: list[Artist] = [Patch(facecolor=style.GRAY, label="mean" if most > 1 else ONE_SEED)]
     if most > 1:
-        entries.append(Line2D([], [], color=style.INK, lw=0.9, marker="|", ms=5, label="± deviation"))
+        entries.append(Line2D([], [], color=style.INK, lw=0.9, marker="|", ms=5, label="± std"))
     if any(1 < len(row.seeds) <= MOST_DOTS for row in rows):
         entries.append(Line2D([], [], label="a seed", **style.SEED_DOT))
     if any(row.variant and row.seeds for row in rows):

@@ -1,12 +1,22 @@
-"""Charts of the effect of each choice (on the path, taken back, added, on average), and of a full factorial."""
+"""Charts of the effect of each choice (on the path, in the last step, in step 0), and of a full factorial."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from roadmap.analysis.ablation import Average, mark_significant
+from roadmap.analysis.ablation import AVERAGE, IN_FIRST, IN_LAST, ON_PATH, Average, mark_significant
 from roadmap.analysis.ablation_table import find_ablation
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
-from roadmap.analysis.report.charts import BLUE, GREEN, GRID, VERMILION, Chart, axis, base_layout, row_axis, spreads
+from roadmap.analysis.report.charts import (
+    BLUE,
+    GREEN,
+    GRID,
+    VERMILION,
+    Chart,
+    axis,
+    base_layout,
+    error_bars,
+    row_axis,
+)
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text
 from roadmap.analysis.stats import Difference
@@ -22,24 +32,27 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
         return None
     effects, averages = ablation.effects, ablation.averages
     marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
-        ("on the path, against the step before", "circle", BLUE, [one.on_path for one in effects]),
-        ("taken back from the last step", "diamond", VERMILION, [one.removed for one in effects]),
-        ("added to step 0", "square", GREEN, [one.added for one in effects]),
-        ("average over orders", "x", "#CC79A7", [averages.get(one.axis) for one in effects]),
+        (ON_PATH, "circle", BLUE, [one.on_path for one in effects]),
+        (IN_LAST, "diamond", VERMILION, [one.removed for one in effects]),
+        (IN_FIRST, "square", GREEN, [one.added for one in effects]),
+        (AVERAGE, "x", "#CC79A7", [averages.get(one.axis) for one in effects]),
     ]
     data = [_trace(number, *mark) for number, mark in enumerate(marks) if any(mark[3])]
     columns = list(ablation.columns().values())
     for trace, found in zip(
         data, columns, strict=False
     ):  # the average over orders comes after them, and has no test
-        is_significant = [
-            answer for one, answer in zip(found, mark_significant(found), strict=True) if one is not None
-        ]
+        flags = [flag for one, flag in zip(found, mark_significant(found), strict=True) if one is not None]
         symbol = trace["marker"]["symbol"]
-        trace["marker"]["symbol"] = [symbol if answer else f"{symbol}-open" for answer in is_significant]
+        trace["marker"]["symbol"] = [symbol if flag else f"{symbol}-open" for flag in flags]
     layout = base_layout(
         120 + ROW_HEIGHT * len(effects),
-        xaxis=axis("points of top-1", zeroline=True, zerolinecolor=GRID, zerolinewidth=3),
+        xaxis=axis(
+            "effect in points: top-1 with the choice minus without it",
+            zeroline=True,
+            zerolinecolor=GRID,
+            zerolinewidth=3,
+        ),
         yaxis=row_axis([one.axis for one in effects]),
     )
     return Chart("effects", data, layout)
@@ -54,10 +67,12 @@ def factorial_chart(grid: Grid) -> Chart:
     beyond = [*(None for _ in alone), *(pair.effect for pair in together)]
     data = [_trace(1.5, "mean over the other axes", "circle", BLUE, own)]
     if together:
-        data.append(_trace(1.5, "together, beyond the sum of each alone", "diamond", VERMILION, beyond))
+        data.append(_trace(1.5, "interaction: beyond the sum of the effects", "diamond", VERMILION, beyond))
     layout = base_layout(
         120 + ROW_HEIGHT * len(labels),
-        xaxis=axis(f"points of top-1, on {grid.step}", zeroline=True, zerolinecolor=GRID, zerolinewidth=3),
+        xaxis=axis(
+            f"effect in points of top-1, on {grid.step}", zeroline=True, zerolinecolor=GRID, zerolinewidth=3
+        ),
         yaxis=row_axis(labels),
     )
     return Chart("factorial", data, layout)
@@ -66,7 +81,7 @@ def factorial_chart(grid: Grid) -> Chart:
 def _trace(
     number: float, name: str, symbol: str, color: str, found: Sequence[Difference | Average | None]
 ) -> dict[str, Any]:
-    """Return the marks of one question, slightly below the previous question's; number 1.5 is on the line."""
+    """Return the marks of one column, slightly below the previous column's; number 1.5 is on the line."""
     points = [(index, one) for index, one in enumerate(found) if one is not None]
     return {
         "type": "scatter",
@@ -74,7 +89,7 @@ def _trace(
         "name": name,
         "x": [one.mean for _, one in points],
         "y": [index - 0.27 + 0.18 * number for index, _ in points],
-        "error_x": spreads([one.interval.high - one.mean if one.interval else 0.0 for _, one in points]),
+        "error_x": error_bars([one.interval.high - one.mean if one.interval else 0.0 for _, one in points]),
         "marker": {"symbol": symbol, "color": color, "size": 9},
         "hovertext": [
             f"{name}<br>{one.mean:+z.2f}, 95% interval {interval_text(one.interval, signed=True) or 'none'}"

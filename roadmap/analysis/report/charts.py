@@ -25,11 +25,11 @@ from roadmap.analysis.figures.layout import (
     section,
 )
 from roadmap.analysis.results import Row, std
-from roadmap.analysis.significance import GAIN, LOSS, UNDECIDED, Change, RowStats, estimate_text
+from roadmap.analysis.significance import GAIN, LOSS, NOT_SIGNIFICANT, Change, RowStats, estimate_text
 from roadmap.analysis.table import step_name
 
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
-CHANGE_COLOR = {GAIN: BLUE, LOSS: VERMILION, UNDECIDED: GRAY}
+CHANGE_COLOR = {GAIN: BLUE, LOSS: VERMILION, NOT_SIGNIFICANT: GRAY}
 GRID = "rgba(128,128,128,0.25)"  # visible on white and on black
 ROW_HEIGHT = 27  # pixels
 SHORTEST_PLOT = 340  # pixels
@@ -63,7 +63,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, "gridcolor": GRID, "zeroline": False, "automargin": True, **more}
 
 
-def spreads(values: Sequence[float]) -> dict[str, Any]:
+def error_bars(values: Sequence[float]) -> dict[str, Any]:
     """Return error bars of these half lengths, in a colour that the page replaces by its text colour."""
     return {"type": "data", "array": list(values), "thickness": 1.5, "width": 3, "color": GRAY}
 
@@ -134,7 +134,7 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
     bars = {
         "type": "bar",
         "orientation": "h",
-        "name": "mean ± deviation",
+        "name": "mean ± std",
         "y": [index for index, _ in done],
         "x": [one.estimate.mean - start for _, one in done if one.estimate],
         "base": start,
@@ -143,7 +143,7 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
             "color": [section(one.row).color for _, one in done],
             "pattern": {"shape": ["/" if one.row.variant else "" for _, one in done]},
         },
-        "error_x": spreads([_spread(one.row, best) for _, one in done]),
+        "error_x": error_bars([_std_or_zero(one.row, best) for _, one in done]),
         "hovertext": [hover_text(one, best) for _, one in done],
         "hoverinfo": "text",
         "showlegend": False,
@@ -167,7 +167,7 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
     return Chart("roadmap", data + ([_dots(papers, "paper", "diamond-open", 9)] if papers else []), layout)
 
 
-def _spread(row: Row, best: bool) -> float:
+def _std_or_zero(row: Row, best: bool) -> float:
     return std(accuracies(row, best)) or 0.0
 
 
@@ -204,7 +204,7 @@ def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         ),
         barmode="overlay",
     )
-    data = [_waterfall_bars(steps, verdict, best) for verdict in (GAIN, LOSS, UNDECIDED)]
+    data = [_waterfall_bars(steps, verdict, best) for verdict in (GAIN, LOSS, NOT_SIGNIFICANT)]
     return Chart("waterfall", [trace for trace in data if trace["y"]], layout)
 
 
@@ -227,8 +227,8 @@ def _waterfall_bars(steps: Sequence[RowStats], verdict: str, best: bool) -> dict
         "x": [change.difference.mean for _, _, change in chosen],
         "base": [fmean(accuracies(change.before, best)) for _, _, change in chosen],
         "width": 0.6,
-        "marker": {"color": CHANGE_COLOR[verdict], "pattern": {"shape": "/" if verdict == UNDECIDED else ""}},
-        "error_x": spreads(reaches),
+        "marker": {"color": CHANGE_COLOR[verdict], "pattern": {"shape": "/" if verdict == NOT_SIGNIFICANT else ""}},
+        "error_x": error_bars(reaches),
         "hovertext": [hover_text(one, best) for _, one, _ in chosen],
         "hoverinfo": "text",
     }
@@ -243,10 +243,10 @@ def kernel_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     line = {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": "mean ± deviation",
+        "name": "mean ± std",
         "x": list(sizes),
         "y": [fmean(accuracies(row, best)) for row in sizes.values()],
-        "error_y": spreads([_spread(row, best) for row in sizes.values()]),
+        "error_y": error_bars([_std_or_zero(row, best) for row in sizes.values()]),
         "line": {"color": BLUE},
         "marker": {"symbol": "square", "size": 8, "color": BLUE},
         "hovertext": [hover_text(by_step[id(row)], best) for row in sizes.values()],

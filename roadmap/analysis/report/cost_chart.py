@@ -13,8 +13,8 @@ from roadmap.analysis.report.charts import (
     Option,
     axis,
     base_layout,
+    error_bars,
     hover_text,
-    spreads,
     text_of,
 )
 from roadmap.analysis.results import Row, kernel_size, std
@@ -82,7 +82,7 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
             "text": _names([one.row for one in done]),
             "textposition": "middle right",
             "cliponaxis": False,
-            "error_y": spreads([std(accuracies(one.row, best)) or 0.0 for one in done]),
+            "error_y": error_bars([std(accuracies(one.row, best)) or 0.0 for one in done]),
             "marker": {
                 "size": 10,
                 "color": [section(one.row).color for one in done],

@@ -64,7 +64,7 @@ CONTENTS = {
     "costs": "Accuracy and cost",
     "curves": "Training curves",
     "kernels": "Kernel sizes",
-    "effects": "Each choice",
+    "effects": "Effect of each choice",
     "factorial": "Factorial",
     "paper": "The paper",
     "blocks": "Networks",
@@ -230,9 +230,9 @@ def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -
         effect_chart([one.row for one in row_stats], best),
         factorial_chart(grid) if grid else None,
     )
-    caption = "Bars are means with the deviation over seeds, hatched where a variant was tried and not adopted."
+    caption = "Bars are means with the standard deviation over seeds; a hatched bar was tried and not adopted."
     if any(one.row.on_imagenet for one in row_stats):
-        caption += " Diamonds are the paper's."
+        caption += " A diamond is the paper's."
     return {"charts": {chart.name: asdict(chart) for chart in drawn if chart}, "roadmap_caption": caption}
 
 
@@ -266,7 +266,7 @@ def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:
         ("label", "name"),
         *(
             (name, "number")
-            for name in ("n", "top-1 (%)", "sd", "95% interval", "change", "its interval", "p (Holm)")
+            for name in ("n", "top-1 (%)", "std", "95% interval", "change", "its interval", "p (Holm)")
         ),
         ("verdict", "words"),
         *((name, "number") for name in (unit, "M parameters", "images/s", "paper (ImageNet)")),
