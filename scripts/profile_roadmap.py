@@ -148,8 +148,8 @@ def make_workload(run: PlannedRun, batch: int | None) -> "Workload":
 
 def count(run: PlannedRun) -> Profile:
     """Return the columns that need no measurement."""
+    from roadmap.cli.folders import open_run_dir
     from roadmap.cli.run import collect_facts
-    from roadmap.cli.train import open_run_dir
 
     config, identity = run.config, open_run_dir(run).identity
     facts = collect_facts(config, identity)

@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import shlex
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
@@ -101,6 +102,14 @@ def print_line(text: str) -> None:
 def show_error(error: Exception) -> None:
     ERR.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
     errors.append(str(error))
+
+
+def show_defect(error: Exception) -> str:
+    """Print the traceback of an error that is no user error, and return it."""
+    trace = "".join(traceback.format_exception(error))
+    ERR.print(trace, markup=False, highlight=False, soft_wrap=True)
+    errors.append(str(error))
+    return trace
 
 
 def show_summary(summary: dict[str, Any], folder: RunDir) -> None:

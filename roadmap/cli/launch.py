@@ -17,13 +17,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from roadmap.cli.folders import split_lost
 from roadmap.config import Command, Job, PlannedRun
 from roadmap.config.compose import own_hydra
 from roadmap.errors import RoadmapError, RunError, first_line
 
 PLANNED = "planned"  # key of a job's configuration with the planned run
 Task = Callable[[DictConfig], float | None]
-Lost = Callable[[Sequence[Job]], tuple[Sequence[Job], Sequence[Job]]]
 
 
 class HandedJob(str):
@@ -62,13 +62,8 @@ def planned_of(cfg: DictConfig) -> PlannedRun | None:
     return PlannedRun.of_values({str(key): value for key, value in values.items()})
 
 
-def launch(command: Command, task: Task, split_lost: Lost) -> None:
-    """Start every run of a command, and return when all have ended.
-
-    Args:
-        split_lost: of the jobs that a killed process of the launcher's took along, those that were under way and
-            those that had not begun.
-    """
+def launch(command: Command, task: Task) -> None:
+    """Start every run of a command, and return when all have ended."""
     with own_hydra() as loader:
         if not command.is_known:
             hydra = GlobalHydra.instance().hydra
@@ -78,7 +73,7 @@ def launch(command: Command, task: Task, split_lost: Lost) -> None:
         cfg = _configure(command.cfg, command.jobs[0].planned.values())
         context = HydraContext(HandedConfigs(loader.get_search_path()), Callbacks(cfg))
         if command.is_sweep:
-            _launch_sweep(command, task, cfg, context, split_lost)
+            _launch_sweep(command, task, cfg, context)
         else:
             _launch_single(command, task, cfg, context)
 
@@ -114,17 +109,17 @@ def _launch_single(command: Command, task: Task, cfg: DictConfig, context: Hydra
     _ = job.return_value  # raises the job's error
 
 
-def _launch_sweep(command: Command, task: Task, cfg: DictConfig, context: HydraContext, split_lost: Lost) -> None:
+def _launch_sweep(command: Command, task: Task, cfg: DictConfig, context: HydraContext) -> None:
     name = command.search_path.config_name
     context.callbacks.on_multirun_start(config=cfg, config_name=name)
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=cfg)
     most = command.cfg.hydra.sweeper.max_batch_size or len(command.jobs)
     for start in range(0, len(command.jobs), most):
-        _launch_all(launcher, command.jobs[start : start + most], start, split_lost)
+        _launch_all(launcher, command.jobs[start : start + most], start)
     context.callbacks.on_multirun_end(config=cfg, config_name=name)
 
 
-def _launch_all(launcher: Launcher, jobs: Sequence[Job], first: int, split_lost: Lost) -> None:
+def _launch_all(launcher: Launcher, jobs: Sequence[Job], first: int) -> None:
     """Launch all runs. A killed process ends its launcher's whole pool; runs not started yet get a new one.
 
     Interrupted runs come last and one at a time, so that a run that kills its process affects no other.
@@ -137,9 +132,9 @@ def _launch_all(launcher: Launcher, jobs: Sequence[Job], first: int, split_lost:
         if len(jobs) == 1 or not under_way:
             return
         if waiting:
-            _launch_all(launcher, waiting, first, split_lost)
+            _launch_all(launcher, waiting, first)
         for job in under_way:
-            _launch_all(launcher, [job], first, split_lost)
+            _launch_all(launcher, [job], first)
 
 
 def _hand(job: Job) -> HandedJob:

@@ -1,6 +1,7 @@
 """Decisions and records that a process group makes as one: rank 0 acts for all ranks."""
 
 import signal
+import sys
 from collections.abc import Callable
 
 from roadmap.config import PlannedRun
@@ -37,6 +38,14 @@ def share(planned: PlannedRun) -> PlannedRun:
 
     shared: PlannedRun = join_group().broadcast(planned)
     return shared
+
+
+def leave_group() -> None:
+    """Leave the process group, if this process joined one; call it when nothing that trained is referenced."""
+    if DIST_INFO.world_size > 1 and "roadmap.training.distributed" in sys.modules:
+        from roadmap.training.distributed import leave_group
+
+        leave_group()
 
 
 def record_failure(folder: RunDir, error: Exception, text: str) -> None:

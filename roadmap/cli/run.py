@@ -1,9 +1,7 @@
 """One run from its configuration to its summary, which connects all packages."""
 
-import gc
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import timm
 import torch
 from torch import nn
 
+from roadmap.cli.retry import MemoryRetry
 from roadmap.config import Config, list_length_warnings
 from roadmap.config.paper import match_paper_row
 from roadmap.data.classes import Classes, list_names
@@ -18,21 +17,20 @@ from roadmap.data.loaders import LoaderSpec, open_eval_loader
 from roadmap.data.sampler import Shard
 from roadmap.data.sources import open_validation
 from roadmap.data.worker_ends import explain_worker_ends
-from roadmap.errors import TrainingError, WorkerMemoryError, first_line
-from roadmap.model.build import build, trains_on_one_image
+from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weight_files import Kind
 from roadmap.model.weights import import_weights, load_weights, read_source, split_source
-from roadmap.runs.loggers import open_logger
+from roadmap.runs.loggers import finished_on_error, open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.runs.run_dir import Identity, RunDir
 from roadmap.system.console import Console
 from roadmap.training.checkpoint import read_classes
-from roadmap.training.device import is_out_of_memory, pick_device, seed_everything
+from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.distributed import ProcessGroup, join_group
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.signals import StopSignals
-from roadmap.training.spec import find_rule, list_micro_batches, plan_accumulation
+from roadmap.training.spec import TrainingSpec
 from roadmap.training.state import build_train_state
 from roadmap.training.step import Evaluation, evaluate
 from roadmap.training.trainer import Trainer
@@ -40,10 +38,6 @@ from roadmap.training.trainer import Trainer
 
 def train(config: Config, folder: RunDir, console: Console, warn: Callable[[str], None]) -> dict[str, Any]:
     """Train in a claimed folder, from its checkpoint if there is one; return the summary.
-
-    If memory runs out, retry once with at most half the micro-batch and more gradient accumulation, or with half
-    the dataloader workers if one of them was killed for lack of memory. Ranks of a process group do not retry,
-    since those with enough memory would wait for the others.
 
     Args:
         console: shows the progress.
@@ -53,91 +47,46 @@ def train(config: Config, folder: RunDir, console: Console, warn: Callable[[str]
         RoadmapError: data, weights, batch or device are unusable, or a loss or weight is not finite.
         Interrupted: a signal requested it; everything is saved up to the last update.
     """
+    trainer: Trainer | None = None
     with StopSignals() as signals:
-        try:
-            return _train_in_memory(config, folder, console, warn, signals)
-        except WorkerMemoryError as error:
-            if not error.workers or join_group().dist_info.world_size > 1:
-                raise
-            reason, before, workers = str(error), error.workers, error.workers // 2
-        gc.collect()  # the frames of the error held the other workers until here
-        warn(f"{reason}; going on with hardware.workers={workers} in place of {before}")
-        fewer = replace(config, hardware=replace(config.hardware, workers=workers))
-        return _train_in_memory(fewer, folder, console, warn, signals)
+        group = join_group()
+        retry = MemoryRetry(config, group.dist_info.world_size, warn)
+        while True:
+            with retry:
+                trainer = build_trainer(retry.config, group, warn)
+                trainer.resume(folder, warn)
+                updates = trainer.train_batches.updates
+                for text in list_length_warnings(config, config.recipe.epochs * updates):
+                    warn(text)
+                title = f"{folder.identity.name} seed {config.seed}"
+                progress = ProgressDisplay(title, config.recipe.epochs, updates, console)
+                if not group.dist_info.is_main_process:
+                    return trainer.fit(folder, NoLogger(), progress, signals, warn)
+                facts = {**collect_facts(config, folder.identity), **retry.facts(), **trainer.record.facts()}
+                logger = open_logger(config.logger, folder, facts, warn)
+                with signals.held():
+                    with finished_on_error(logger):
+                        results = trainer.fit(folder, logger, progress, signals, warn)
+                    summary = folder.finish({**facts, **results, **describe_machine(trainer)})
+                    logger.finish(summary)
+                if signals.received is not None:  # the run is done, but a sweep must stop
+                    raise signals.stop()
+                return summary
+            trainer = None  # so that the next attempt has its memory
 
 
-def _train_in_memory(
-    config: Config, folder: RunDir, console: Console, warn: Callable[[str], None], signals: StopSignals
-) -> dict[str, Any]:
-    group = join_group()
-    total, most = config.recipe.total_batch, config.hardware.per_device_batch
-    takes_one = trains_on_one_image(config.model, config.regime, config.reference, config.data.image_size)
-    rule = find_rule(config.recipe, no_single=not takes_one)
-    micro_batch_size, _ = plan_accumulation(total, most, group.dist_info.world_size, rule)
-    try:
-        return _train(config, folder, console, warn, signals, group, {"images_at_once": micro_batch_size})
-    except RuntimeError as error:
-        if not is_out_of_memory(error) or group.dist_info.world_size > 1:
-            raise
-        reason = f"out of memory with {micro_batch_size} images at once ({first_line(error)})"
-        smaller = [n for n in list_micro_batches(total, rule) if n <= micro_batch_size // 2]
-        if not smaller:
-            why = rule.obstacle(max(micro_batch_size // 2, 1)) or "there is no smaller micro-batch"
-            raise TrainingError(f"{reason}. {why}: choose a device with more memory or another network") from error
-    gc.collect()  # the error's frames held the network until here
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()
-    warn(f"{reason}; going on with {smaller[-1]}")
-    hardware = replace(config.hardware, per_device_batch=smaller[-1])
-    facts = {"images_at_once": smaller[-1], "out_of_memory_with": micro_batch_size}
-    return _train(replace(config, hardware=hardware), folder, console, warn, signals, group, facts)
-
-
-def _train(
-    config: Config,
-    folder: RunDir,
-    console: Console,
-    warn: Callable[[str], None],
-    signals: StopSignals,
-    group: ProcessGroup,
-    batch_facts: dict[str, int],
-) -> dict[str, Any]:
+def build_trainer(config: Config, group: ProcessGroup, warn: Callable[[str], None]) -> Trainer:
+    """Build the network, load the weights that it starts from, and open the images."""
     device = pick_device(config.hardware, group.dist_info.local_rank)
     network = build_network(config)
     if config.init_from is not None and (note := load_weights(network, config.init_from, new_head=True)):
         warn(note)
     classes = find_classes(config)
-    trainer = Trainer(network, config.data, config.recipe, config.hardware, device, config.seed, group, classes)
+    spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
+    trainer = Trainer(network, spec, device, group, classes)
     if classes is not None:
         warn_of_other_classes(classes, trainer.record.classes, warn)
-    trainer.resume(folder, warn)
-    title = f"{folder.identity.name} seed {config.seed}"
-    progress = ProgressDisplay(title, config.recipe.epochs, trainer.train_batches.updates, console)
-    for text in list_length_warnings(config, config.recipe.epochs * trainer.train_batches.updates):
-        warn(text)
-    if not group.dist_info.is_main_process:
-        return trainer.fit(folder, NoLogger(), progress, signals, warn)
-    facts = {**collect_facts(config, folder.identity), **batch_facts, **trainer.record.facts()}
-    logger = open_logger(config.logger, folder, facts, warn)
-    with signals.held():
-        try:
-            results = trainer.fit(folder, logger, progress, signals, warn)
-        except BaseException:  # also Ctrl-C, so that the dashboard shows how the run ended
-            logger.finish(None)
-            raise
-        summary = folder.finish(
-            {
-                **facts,
-                **results,
-                "device": describe_device(device),
-                "processes": group.dist_info.world_size,
-                "versions": find_versions(),
-            }
-        )
-        logger.finish(summary)
-    if signals.received is not None:  # the run is done, but a sweep must stop
-        raise signals.stop()
-    return summary
+    return trainer
 
 
 def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
@@ -205,6 +154,15 @@ def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
         "activations": cost.activations,
         "paper_top1": row.top1 if row else None,
         "paper_gflops": row.gflops if row else None,
+    }
+
+
+def describe_machine(trainer: Trainer) -> dict[str, Any]:
+    """Return where and with what a run was trained."""
+    return {
+        "device": describe_device(trainer.train_state.device),
+        "processes": trainer.group.dist_info.world_size,
+        "versions": find_versions(),
     }
 
 

@@ -1,5 +1,6 @@
 """Content of a checkpoint: collecting it, checking that it fits a training, and restoring it."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -26,6 +27,28 @@ class Progress:
     def epoch(self) -> int:
         """Index of the current epoch, from 0."""
         return len(self.history)
+
+
+class EpochClock:
+    """Time that an epoch's updates have taken, in `progress.seconds`, and the time since the last checkpoint."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._before = progress.seconds  # of the epoch's updates before a resume
+        self._started = self._saved = time.perf_counter()
+
+    def count_update(self) -> None:
+        self._progress.update += 1
+        self.stop()
+
+    def stop(self) -> None:
+        self._progress.seconds = self._before + time.perf_counter() - self._started
+
+    def since_save(self) -> float:
+        return time.perf_counter() - self._saved
+
+    def note_save(self) -> None:
+        self._saved = time.perf_counter()
 
 
 def collect(progress: Progress, losses: Tensor, network: nn.Module, train_state: TrainState) -> dict[str, Any]:

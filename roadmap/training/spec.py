@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from roadmap.data.spec import AugmentSpec
+from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.errors import ConfigError
 from roadmap.model.spec import Init
 
@@ -102,6 +102,16 @@ class HardwareSpec:
             raise ConfigError(f"hardware.checkpoint_minutes={self.checkpoint_minutes}: must be at least 0")
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"hardware.workers={self.workers}: must be at least 0, or null")
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Everything that a training needs to know beside its network."""
+
+    data: DataSpec
+    recipe: RecipeSpec
+    hardware: HardwareSpec
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.record import DataRecord, describe_changes, describe_replaced, record_data
 from roadmap.data.sampler import Batch, Shard
 from roadmap.data.sources import open_images
-from roadmap.data.spec import DataSpec
 from roadmap.data.worker_ends import explain_worker_ends
 from roadmap.errors import ChangedDataError, ConfigError, DataError, TrainingError
 from roadmap.runs.loggers import RunLogger
@@ -23,9 +22,9 @@ from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_as
 from roadmap.training.distributed import ALONE, ProcessGroup
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
-from roadmap.training.resume import Progress, collect, find_misfit, restore
+from roadmap.training.resume import EpochClock, Progress, collect, find_misfit, restore
 from roadmap.training.signals import StopSignals
-from roadmap.training.spec import HardwareSpec, RecipeSpec, plan_accumulation
+from roadmap.training.spec import RecipeSpec, TrainingSpec, plan_accumulation
 from roadmap.training.state import build_train_state
 from roadmap.training.step import evaluate, train_step
 
@@ -48,30 +47,27 @@ class Trainer:
     def __init__(
         self,
         network: nn.Module,
-        data: DataSpec,
-        recipe: RecipeSpec,
-        hardware: HardwareSpec,
+        spec: TrainingSpec,
         device: torch.device,
-        seed: int,
         group: ProcessGroup = ALONE,
         classes: Classes | None = None,
     ):
-        self.data = data
-        self.recipe = recipe
+        self.data, self.recipe, hardware = spec.data, spec.recipe, spec.hardware
         self.group = group
         self.save_every = 60 * hardware.checkpoint_minutes  # seconds
         dist_info = group.dist_info
-        batch_size, accumulation = plan_accumulation(
-            recipe.total_batch, hardware.per_device_batch, dist_info.world_size
-        )
+        total, most = self.recipe.total_batch, hardware.per_device_batch
+        batch_size, accumulation = plan_accumulation(total, most, dist_info.world_size)
         shard = Shard(dist_info.rank, dist_info.world_size)
-        self.load = LoaderSpec(batch_size, accumulation, seed, device, hardware.workers, hardware.resident, shard)
+        self.load = LoaderSpec(
+            batch_size, accumulation, spec.seed, device, hardware.workers, hardware.resident, shard
+        )
         self._open_images()
         if classes is not None:
             self._follow(classes)
         self.network = network
         self._last_saved = "is none: nothing was saved yet"
-        self.train_state = build_train_state(network, data, recipe, hardware, device, batch_size, group)
+        self.train_state = build_train_state(network, self.data, self.recipe, hardware, device, batch_size, group)
 
     def _open_images(self, classes: Classes | None = None) -> None:
         self.images = train, val = open_images(self.data, recorded=classes)
@@ -101,7 +97,17 @@ class Trainer:
         progress = self.progress
         with display, signals.held(), explain_worker_ends():
             while progress.epoch < self.recipe.epochs:
-                self._train_epoch(progress, run, signals, display)
+                updates = self.train_batches.updates
+                clock = EpochClock(progress)
+                for micro_batches in self.train_batches.epoch(progress.epoch, progress.update):
+                    number = progress.epoch * updates + progress.update
+                    lr = learning_rate(self.recipe, number, updates)
+                    progress.losses[progress.update] = loss = train_step(self.train_state, micro_batches, lr)
+                    clock.count_update()
+                    display.update(number + 1, loss, lr)
+                    self._close_update(progress, run, signals, clock)
+                self._check_finite(progress)
+                clock.stop()
                 metrics = self._close_epoch(progress, run, signals)
                 if self.group.dist_info.is_main_process:
                     run.log(metrics)
@@ -116,28 +122,17 @@ class Trainer:
                 warn(str(skipped))
         return summarize(progress.history)
 
-    def _train_epoch(self, progress: Progress, run: RunDir, signals: StopSignals, display: ProgressDisplay) -> None:
-        updates, epoch = self.train_batches.updates, progress.epoch
-        before, saved = progress.seconds, time.perf_counter()
-        started = saved
-        for micro_batches in self.train_batches.epoch(epoch, progress.update):
-            number = epoch * updates + progress.update
-            lr = learning_rate(self.recipe, number, updates)
-            progress.losses[progress.update] = loss = train_step(self.train_state, micro_batches, lr)
-            progress.update += 1
-            progress.seconds = before + time.perf_counter() - started
-            if progress.update % FINITE_CHECK_EVERY == 0:
-                self._check_finite(progress)
-            display.update(number + 1, loss, lr)
-            is_due = time.perf_counter() - saved >= self.save_every and progress.update < updates
-            is_due, is_asked = self.group.any_rank([is_due, signals.received is not None])
-            if is_due or is_asked:
-                self._save(progress, run)
-                saved = time.perf_counter()
-            if is_asked:
-                raise signals.stop()
-        self._check_finite(progress)
-        progress.seconds = before + time.perf_counter() - started
+    def _close_update(self, progress: Progress, run: RunDir, signals: StopSignals, clock: EpochClock) -> None:
+        """Check the losses from time to time, and save if it is time or a signal asks to stop."""
+        if progress.update % FINITE_CHECK_EVERY == 0:
+            self._check_finite(progress)
+        is_due = clock.since_save() >= self.save_every and progress.update < self.train_batches.updates
+        is_due, is_asked = self.group.any_rank([is_due, signals.received is not None])
+        if is_due or is_asked:
+            self._save(progress, run)
+            clock.note_save()
+        if is_asked:
+            raise signals.stop()
 
     def _close_epoch(self, progress: Progress, run: RunDir, signals: StopSignals) -> dict[str, Any]:
         """Evaluate an epoch whose updates are done, and return its metrics."""

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from roadmap.cli import train as command
+from roadmap.cli.folders import open_run_dir
 from roadmap.cli.sweep import expand
-from roadmap.cli.train import open_run_dir
 from roadmap.config import plan_runs, read_sweep
 
 Train = Callable[..., Any]  # see conftest.py

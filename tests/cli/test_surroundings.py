@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from roadmap.cli import run as jobs
 from roadmap.cli import train as command
-from roadmap.config import PlannedRun
+from roadmap.config import Config, PlannedRun
 from roadmap.runs.run_dir import RunDir
 
 Train = Callable[..., Any]  # see conftest.py
@@ -39,11 +40,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
     """The runs that were trained, in place of training them."""
     runs: list[PlannedRun] = []
 
-    def train(planned: PlannedRun, folder: RunDir) -> None:
-        runs.append(planned)
-        folder.finish({"top1": 50.0})
+    def train(config: Config, folder: RunDir, *_: object) -> None:
+        runs.append(PlannedRun(config, folder.identity.variant, tuple(folder.config_folders)))
+        results = {"top1": 50.0, "best_top1": 50.0, "best_epoch": 1}
+        folder.finish({**results, "parameters": 1, "gmacs": 1.0, "images_per_s": 1.0})
 
-    monkeypatch.setattr(command, "_train", train)
+    monkeypatch.setattr(jobs, "train", train)
     monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)
     return runs
 

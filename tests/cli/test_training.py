@@ -42,6 +42,7 @@ def test_a_run_leaves_its_files(train: Train, tmp_path: Path) -> None:
     folder = tmp_path / DIST_INFO
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
+        "overrides.yaml",
         "state.json",
         "metrics.jsonl",
         "summary.json",

@@ -18,7 +18,7 @@ from roadmap.cli import estimate as bill
 from roadmap.cli import run as jobs
 from roadmap.cli.estimate import add_up, group, make_workload, write_bill
 from roadmap.cli.estimate_concurrent import ConcurrentRate, combine, find_best, measure_concurrent
-from roadmap.cli.train import open_run_dir
+from roadmap.cli.folders import open_run_dir
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, RunError
 from roadmap.training import forecast, profile

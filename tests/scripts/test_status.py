@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from roadmap.cli.train import open_run_dir
+from roadmap.cli.folders import open_run_dir
 from roadmap.config import plan_runs
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.status import GONE, UNREADABLE, RunStatus, estimate_rest, format_duration, read_statuses

@@ -1,6 +1,7 @@
 """Dashboards behind a small interface. Each logger is a module here with a class `Logger`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
@@ -18,6 +19,16 @@ class RunLogger(Protocol):
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         """Close the logger with the summary of a finished run, or None after a failure."""
+
+
+@contextmanager
+def finished_on_error(logger: RunLogger) -> Iterator[None]:
+    """Close the logger after an error or Ctrl-C in this context, so that the dashboard shows how the run ended."""
+    try:
+        yield
+    except BaseException:
+        logger.finish(None)
+        raise
 
 
 class GuardedLogger:

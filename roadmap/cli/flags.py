@@ -1,0 +1,67 @@
+"""Flags of `train.py`, which are Hydra's: those that exclude each other, and those that Hydra answers by itself."""
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from roadmap.config import prepare_overrides
+from roadmap.config.hydra_errors import explain_hydra_error
+from roadmap.config.search_path import register
+from roadmap.errors import ConfigError
+
+ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # train nothing
+RAISES = "HYDRA_FULL_ERROR"  # makes Hydra raise its errors instead of printing a traceback
+
+
+def check_flags(arguments: Namespace) -> None:
+    """Raise ConfigError for an unsupported flag of Hydra's, or two that exclude each other."""
+    if arguments.config_path is not None:
+        raise ConfigError(
+            "--config-path replaces this project's configs, on which all others build: --config-dir "
+            f"{arguments.config_path} adds a folder of your own"
+        )
+    if arguments.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: a run goes on by its command, not from a file of Hydra's")
+    if arguments.resolve and not (arguments.cfg or arguments.help):
+        raise ConfigError("--resolve goes with --cfg, as in --cfg job --resolve")
+    flags = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [f"--{name.replace('_', '-')}" for name in flags if getattr(arguments, name)]
+    if len(given) > 1:
+        raise ConfigError(f"{' '.join(given)}: only one of them can be given")
+
+
+def wants_answer(arguments: Namespace) -> bool:
+    """Return True if Hydra answers a command by itself, as for --help."""
+    return any(getattr(arguments, name) for name in ANSWERS)
+
+
+def answer(hydra_app: Callable[[], Any]) -> int:
+    """Let Hydra answer, and return the exit status."""
+    outer = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
+    register()
+    sys.argv[1:] = prepare_overrides(sys.argv[1:])
+    wants_traces = os.environ.get(RAISES)
+    os.environ[RAISES] = "1"
+    try:
+        hydra_app()
+        sys.stdout.flush()  # while a closed pipe still ends the process
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if wants_traces == "1":
+            raise
+        raise ConfigError(explain_hydra_error(error, get_args_parser().parse_args().overrides)) from None
+    finally:
+        signal.signal(signal.SIGPIPE, outer)
+    return 0
+
+
+def flags_of(arguments: Namespace) -> list[str]:
+    """Return the flags that locate configs, for printed commands."""
+    named = {"--config-dir": arguments.config_dir, "--config-name": arguments.config_name}
+    return [word for flag, value in named.items() if value is not None for word in (flag, value)]

@@ -1,0 +1,70 @@
+"""Folders of a command's planned runs: opened, counted, and judged after a launcher lost a process."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from roadmap.cli.console import show_error, warn
+from roadmap.config import Job, PlannedRun
+from roadmap.errors import DamagedError, RunError
+from roadmap.runs.record import Record, State
+from roadmap.runs.run_dir import Identity, RunDir
+
+
+def open_run_dir(planned: PlannedRun) -> RunDir:
+    """Return the folder of a planned run, without writing anything."""
+    config = planned.config
+    identity = Identity(
+        step=config.step.name,
+        step_index=config.step.index,
+        label=config.step.label,
+        variant=planned.variant,
+        reference=config.reference,
+        experiment=config.experiment,
+        seed=config.seed,
+        regime=config.regime.name,
+        data=config.data.name,
+        recipe=config.recipe.name,
+    )
+    return RunDir(Path(config.output_dir), identity, asdict(config), planned.folders, planned.overrides)
+
+
+def count_evaluations(folders: Sequence[RunDir]) -> int:
+    """Return the number of evaluations recorded so far in the folders' steps."""
+    paths = {folder.evaluations for folder in folders}
+    return sum(len(path.read_text().splitlines()) for path in paths if path.exists())
+
+
+def remove_empty_folders(folders: Sequence[RunDir]) -> None:
+    """Remove the experiment folder that Hydra creates under the name before the swept values are known."""
+    for output_dir in {folder.path.parents[2] for folder in folders}:
+        for place in output_dir.glob("*/.sweep"):
+            with suppress(OSError):  # files of a launcher, or runs
+                place.rmdir()
+                place.parent.rmdir()
+
+
+def split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Split the runs lost with a killed process into those that were running and those that had not started."""
+    records = [_read_record(open_run_dir(job.planned)) for job in jobs]
+    states = [record and record.state for record in records]
+    under_way = [job for job, state in zip(jobs, states, strict=True) if state == State.running]
+    waiting = [job for job, state in zip(jobs, states, strict=True) if state in (None, State.pending)]
+    names = ", ".join(f"{job.planned.name} seed {job.planned.config.seed}" for job in under_way)
+    if len(jobs) > 1 and under_way:
+        warn(f"a process of the launcher was killed, and with it {names}; they go on alone after the others")
+    elif under_way:
+        error = "its process was killed (often the system's answer to a lack of memory)"
+        open_run_dir(under_way[0].planned).interrupt(error)
+        show_error(RunError(f"{names}: {error}; run the same command again to go on from the last checkpoint"))
+    else:
+        show_error(RunError("a process of the launcher was killed before a run had begun; run the command again"))
+    return under_way, waiting
+
+
+def _read_record(folder: RunDir) -> Record | None:
+    try:
+        return folder.state()
+    except DamagedError:  # told when the run is refused
+        return None

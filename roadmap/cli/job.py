@@ -1,0 +1,167 @@
+"""One job of a command, in any process: claim the run's folder, train or evaluate, record the end."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from roadmap.cli import console
+from roadmap.cli.console import OUT, is_done, print_line, show_defect, show_error, show_summary, warn
+from roadmap.cli.folders import open_run_dir
+from roadmap.cli.launch import planned_of
+from roadmap.cli.main_process import DIST_INFO, decide_on_main_process, record_failure, share
+from roadmap.cli.processes import ENDED_BY, LAUNCHER, is_launcher_worker, is_stopping, run_in_subprocess
+from roadmap.cli.script import print_anything
+from roadmap.config import Mode, PlannedRun, SearchPath, plan_job, use
+from roadmap.errors import Interrupted, RoadmapError, RunError
+from roadmap.runs.run_dir import RunDir
+
+REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
+
+
+def run_job(cfg: DictConfig) -> float | None:
+    """Run one job; return its top-1 in percent, or None if it is not done.
+
+    Raises:
+        RoadmapError: a run that another sweeper than Hydra's own asked for is not done.
+    """
+    if is_stopping():
+        return None
+    print_anything()  # also in a launcher's process
+    planned = planned_of(cfg)
+    is_asked = planned is None  # by a sweeper that waits for the result
+    try:
+        planned = share(plan_job(cfg) if planned is None else planned)
+        with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
+            if planned.config.mode is Mode.eval:
+                return evaluate(planned, folder)
+            if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
+                _isolate(planned, folder)
+            elif reason := decide_on_main_process(lambda: _claim(folder, _retries(planned))):
+                print_line(reason)
+            else:
+                with recorded_end(folder):
+                    from roadmap.cli import run
+
+                    run.train(planned.config, folder, OUT, warn)
+            if DIST_INFO.is_main_process and is_done(folder):
+                return folder.summary().get("top1")
+            if is_asked:
+                record = folder.state()
+                raise RunError(f"{folder.path} is not done: {(record and record.error) or 'it was stopped'}")
+    except RoadmapError as error:
+        if str(error) not in console.errors:
+            show_error(error)
+        if DIST_INFO.world_size > 1:  # other ranks may wait for this one; the launcher ends them
+            sys.exit(1)
+        if is_asked:
+            raise
+    except KeyboardInterrupt:
+        if not is_launcher_worker():  # there it would end the other processes before they have saved
+            raise
+    return None
+
+
+def run_handed(planned: PlannedRun) -> int:
+    """Run a sweep's run in the process started for it, and return the exit status."""
+    if is_stopping():  # from here on it looks for the sweep's end
+        return 0
+    try:
+        with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
+            if reason := _claim(folder, retries=True):
+                print_line(reason)
+            else:
+                with recorded_end(folder):
+                    from roadmap.cli import run
+
+                    run.train(planned.config, folder, OUT, warn)
+    except RoadmapError as error:
+        show_error(error)
+    except KeyboardInterrupt as interrupt:
+        return ENDED_BY + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
+    return 1 if console.errors else 0
+
+
+def _claim(folder: RunDir, retries: bool) -> str | None:
+    """Claim the folder of a run to train, or return why it is not trained."""
+    if (reason := folder.reason_to_skip(retries)) is None:
+        folder.claim()
+        reason = folder.reason_to_skip(retries=True)  # another process may have just finished it
+    return reason and f"{folder.path}: {reason}"
+
+
+def _isolate(planned: PlannedRun, folder: RunDir) -> None:
+    """Train a run in a process of its own."""
+    if reason := folder.reason_to_skip(_retries(planned)):
+        print_line(f"{folder.path}: {reason}")
+    elif error := run_in_subprocess(planned, folder, warn):
+        raise RunError(f"{folder.path}: {error}")
+
+
+def _retries(planned: PlannedRun) -> bool:
+    """Return True if failed runs are retried; a command with a single run always does."""
+    return planned.config.retry_failed or not _is_sweep()
+
+
+def _is_sweep() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+@contextmanager
+def recorded_end(folder: RunDir) -> Iterator[None]:
+    """Record and print how a training in a claimed folder ends; a defect is recorded and not raised."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if DIST_INFO.is_main_process and not is_done(folder):
+            folder.interrupt(str(interrupt) or "stopped by SIGINT")
+        if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
+            interrupt.outer(interrupt.number, None)  # a cluster launcher's, which requeues the job
+            if not DIST_INFO.is_main_process:
+                time.sleep(REQUEUE_S)  # its end would end rank 0 before rank 0 has requeued the job
+        raise
+    except RoadmapError as error:
+        record_failure(folder, error, str(error))
+        raise
+    except Exception as error:  # a bug, ours or a library's: the sweep continues, with the traceback printed
+        record_failure(folder, error, f"{type(error).__name__}: {error}")
+        trace = show_defect(error)
+        if DIST_INFO.world_size > 1:
+            sys.exit(f"process {DIST_INFO.rank} of {DIST_INFO.world_size}: {trace}")
+    else:
+        if DIST_INFO.is_main_process:
+            show_summary(folder.summary(), folder)
+
+
+def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
+    """Evaluate weights, and record and print the results; return top-1 in percent on the main process."""
+    from roadmap.cli import run
+    from roadmap.model.weight_files import Kind
+
+    evaluations = run.evaluate_weights(planned.config)
+    if not DIST_INFO.is_main_process:
+        return None
+    kind, evaluation = next(iter(evaluations.items()))
+    average = evaluations.get(Kind.averaged) if kind is Kind.raw else None
+    folder.record_evaluation(
+        {
+            "init_from": planned.config.init_from,
+            "weights": kind,
+            **asdict(evaluation),
+            **({} if average is None else {"ema_top1": average.top1}),
+        }
+    )
+    print_line(
+        f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
+        f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
+        f"loss {evaluation.loss:.4f}"
+        + (" (of the averaged weights)" if kind is Kind.averaged else "")
+        + ("" if average is None else f"; of the averaged weights top-1 {average.top1:.2f}")
+    )
+    return evaluation.top1

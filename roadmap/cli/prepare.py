@@ -1,0 +1,123 @@
+"""What a command does before its first run starts: its plan, the checks of all runs, warnings and cost."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from roadmap.cli.console import is_done, print_line, warn
+from roadmap.cli.flags import flags_of
+from roadmap.cli.folders import open_run_dir
+from roadmap.cli.main_process import DIST_INFO
+from roadmap.cli.sweep import expand
+from roadmap.config import (
+    Command,
+    Mode,
+    PlannedRun,
+    Sweep,
+    list_warnings,
+    plan_command,
+    prepare_overrides,
+    read_sweep,
+)
+from roadmap.config.expand import BASIC
+from roadmap.errors import RoadmapError
+from roadmap.runs.atomic import check_room, make_folder
+from roadmap.runs.conflicts import check_places, describe_damage, describe_other_settings
+from roadmap.runs.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A command with the folder of each of its runs."""
+
+    command: Command
+    folders: list[RunDir]  # in the order of the command's jobs
+
+    @property
+    def runs(self) -> list[PlannedRun]:
+        return [job.planned for job in self.command.jobs]
+
+    @property
+    def trained(self) -> list[RunDir]:
+        return self._of(Mode.train)
+
+    @property
+    def evaluated(self) -> list[RunDir]:
+        return self._of(Mode.eval)
+
+    def _of(self, mode: Mode) -> list[RunDir]:
+        pairs = zip(self.runs, self.folders, strict=True)
+        return [folder for planned, folder in pairs if planned.config.mode is mode]
+
+
+def prepare(arguments: Namespace) -> Plan:
+    """Plan a command, check all of its runs, and report what there is to know before the first one starts.
+
+    Raises:
+        RoadmapError: a run cannot be composed, or a folder cannot be used.
+    """
+    overrides = prepare_overrides(arguments.overrides)
+    if sweep := read_sweep(overrides, arguments.multirun):
+        overrides = expand(sweep)
+    command = plan_command(overrides, arguments.multirun)
+    plan = Plan(command, [open_run_dir(job.planned) for job in command.jobs])
+    check_places(plan.trained)
+    if DIST_INFO.is_main_process:
+        for experiment in {folder.path.parents[1] for folder in plan.folders}:
+            make_folder(experiment)
+            if command.is_sweep:  # so that many runs do not each report a full disk
+                check_room(experiment)
+    _advise(plan.runs)
+    for text in (*describe_damage(plan.trained), *describe_other_settings(plan.trained)):
+        warn(text)
+    if sweep:
+        _say_cost(sweep, flags_of(arguments) + arguments.overrides, plan.trained)
+    if command.is_sweep and DIST_INFO.is_main_process:
+        _mark_pending(plan.trained)
+        _say_where(command.launcher, plan.folders)
+    return plan
+
+
+def _advise(runs: Sequence[PlannedRun]) -> None:
+    """Print each warning once, in a sweep with the steps that it concerns."""
+    names = list(dict.fromkeys(planned.config.step.name for planned in runs))
+    concerned: dict[str, list[str]] = {}
+    for planned in runs:
+        for text in list_warnings(planned.config):
+            concerned.setdefault(text, []).append(planned.config.step.name)
+    for text, steps in concerned.items():
+        is_sweep = len(runs) > 1
+        warn(f"{text} ({', '.join(name for name in names if name in steps)})" if is_sweep else text)
+
+
+def _say_cost(sweep: Sweep, overrides: Sequence[str], folders: Sequence[RunDir]) -> None:
+    """Print what a sweep will train, how to estimate its hours, and how to read its results."""
+    if not folders:
+        return
+    done = sum(map(is_done, folders))
+    print_line(f"{len(folders):,} runs: {done:,} done already, {len(folders) - done:,} to train")
+    if done < len(folders):
+        print_line(f"  hours: {shlex.join(['python', 'scripts/plan_roadmap.py', '-m', *overrides])}")
+    for experiment in sorted({str(folder.path.parents[1]) for folder in folders}):
+        print_line(
+            f"  effects: {shlex.join(['python', 'scripts/attribute.py', experiment, *sweep.spec.options()])}"
+        )
+
+
+def _mark_pending(folders: Sequence[RunDir]) -> None:
+    """Mark all runs of a sweep as pending, so that those not reached yet are listed as missing."""
+    for folder in folders:
+        with suppress(RoadmapError):  # reported when the run is refused
+            folder.plan()
+
+
+def _say_where(launcher: str, folders: Sequence[RunDir]) -> None:
+    """Print where jobs run, since a launcher may queue them far from this terminal."""
+    if launcher != BASIC and folders:
+        experiment = folders[0].path.parents[1]
+        runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
+        print_line(
+            f"{runs} with hydra/launcher={launcher}; python scripts/status.py {experiment} --watch shows them"
+        )
