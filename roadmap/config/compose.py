@@ -1,8 +1,8 @@
 """Composition of a configuration from command-line overrides, by Hydra."""
 
-import copy
+import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,7 +13,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.search_path import (
     CONF_DIR,
@@ -43,17 +44,52 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         hydra.errors.HydraException: a group, choice or key does not exist.
     """
-    cfg = copy.deepcopy(compose_with_hydra(SearchPath(current().folders), tuple(prepare_overrides(overrides))))
+    cfg = compose_overrides(SearchPath(current().folders), prepare_overrides(overrides))
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
 
 
-@cache
+def compose_overrides(search_path: SearchPath, overrides: Sequence[str]) -> DictConfig:
+    """Compose prepared overrides, with Hydra's own node; plain values are set in a shared composition."""
+    base, values = divide_overrides(overrides)
+    return set_values(compose_with_hydra(search_path, base), values, search_path, overrides)
+
+
+def divide_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Divide overrides into those that choose configs, and the plain values that Hydra sets after them.
+
+    If an override adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
+    """
+    split = [(word, split_word(word)) for word in overrides]
+    base = [word for word, value in split if value is None]
+    if all(parse_word(word).is_hydra_override() or is_group(parse_word(word).key_or_group) for word in base):
+        return tuple(base), dict(value for _, value in split if value is not None)
+    return tuple(overrides), {}
+
+
+def set_values(
+    cfg: DictConfig, values: Mapping[str, Any], search_path: SearchPath, overrides: Sequence[str]
+) -> DictConfig:
+    """Set plain values in a composition; if one does not fit, Hydra composes all, and reports what is wrong."""
+    try:
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value)
+    except OmegaConfBaseException:
+        return compose_with_hydra(search_path, tuple(overrides))
+    return cfg
+
+
 def compose_with_hydra(search_path: SearchPath, overrides: tuple[str, ...]) -> DictConfig:
     """Compose with Hydra's own node, cached: it takes a third of a second, and a sweep repeats each step."""
+    composed: DictConfig = pickle.loads(_compose_pickled(search_path, overrides))  # six times as fast as a deepcopy
+    return composed
+
+
+@cache
+def _compose_pickled(search_path: SearchPath, overrides: tuple[str, ...]) -> bytes:
     with own_hydra():
-        return hydra_compose(search_path.config_name, list(overrides), return_hydra_config=True)
+        return pickle.dumps(hydra_compose(search_path.config_name, list(overrides), return_hydra_config=True))
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The runs of a command line: composed once, in Hydra's environment, and checked before the first one starts."""
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -17,7 +16,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.command_words import find_words
-from roadmap.config.compose import compose_with_hydra, forget_variants, own_hydra, prepare_overrides, split_word
+from roadmap.config.compose import (
+    compose_overrides,
+    compose_with_hydra,
+    divide_overrides,
+    forget_variants,
+    own_hydra,
+    prepare_overrides,
+    set_values,
+)
 from roadmap.config.convert import convert, suggest
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.schema import Config, Mode, read_config
@@ -27,7 +34,6 @@ from roadmap.config.search_path import (
     SearchPath,
     current,
     find_config,
-    is_group,
     parse_word,
     read_search_path,
     use,
@@ -149,7 +155,7 @@ def _plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
     common = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     check_chosen(overrides)
     _check_plugins(overrides)
-    cfg = _compose(common if is_sweep else overrides)
+    cfg = compose_overrides(current(), common if is_sweep else overrides)
     hydra = cfg.hydra
     is_sweep = is_sweep or hydra.mode == RunMode.MULTIRUN
     sweeper, launcher = hydra.runtime.choices["hydra/sweeper"], hydra.runtime.choices["hydra/launcher"]
@@ -254,46 +260,20 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
     copies: dict[tuple[Sequence[str], tuple[str, ...]], DictConfig] = {}
     first: DictConfig | None = None
     for number, job in enumerate(_count(jobs)):
-        base, values = _divide([word for word in job if not parse_word(word).is_hydra_override()])
+        base, values = divide_overrides([word for word in job if not parse_word(word).is_hydra_override()])
         reads_hydra = _reads_hydra(current(), base) or any(
             "${hydra" in str(parse_word(word).value()) for word in job
         )
         if reads_hydra:
-            base, values = _divide(job)
+            base, values = divide_overrides(job)
         key = base, tuple(values)
         if key not in copies:
-            copies[key] = copy.deepcopy(compose_with_hydra(current(), base))
-        cfg = _set_values(copies[key], values, job)
+            copies[key] = compose_with_hydra(current(), base)
+        cfg = set_values(copies[key], values, current(), job)
         first = cfg if first is None else first
         OmegaConf.copy_cache(first, cfg)  # one ${now:} for all runs of a command
         planned = _plan_in_hydra(cfg, job, number if is_sweep else None) if reads_hydra else plan_run(cfg)
         yield replace(planned, overrides=find_words(job, planned.config, current()))
-
-
-def _compose(overrides: Sequence[str]) -> DictConfig:
-    base, values = _divide(overrides)
-    return _set_values(copy.deepcopy(compose_with_hydra(current(), base)), values, overrides)
-
-
-def _divide(overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Divide overrides into those that choose configs, and the plain values that Hydra sets after them.
-
-    If an override adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
-    """
-    split = [(word, split_word(word)) for word in overrides]
-    base = [word for word, value in split if value is None]
-    if all(parse_word(word).is_hydra_override() or is_group(parse_word(word).key_or_group) for word in base):
-        return tuple(base), dict(value for _, value in split if value is not None)
-    return tuple(overrides), {}
-
-
-def _set_values(cfg: DictConfig, values: Mapping[str, Any], overrides: Sequence[str]) -> DictConfig:
-    try:
-        for key, value in values.items():
-            OmegaConf.update(cfg, key, value)
-    except OmegaConfBaseException:  # Hydra reports what is wrong with the override
-        return copy.deepcopy(compose_with_hydra(current(), tuple(overrides)))
-    return cfg
 
 
 @cache

@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+from roadmap.config.file_source import register_source
 from roadmap.errors import ConfigError
 
 CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
@@ -65,8 +66,9 @@ class OwnFolders(SearchPathPlugin):
 
 
 def register() -> None:
-    """Register `OwnFolders` with Hydra; a launcher's process loses its plugins with each job."""
+    """Register `OwnFolders` and `ParsedFiles` with Hydra; a launcher's process loses its plugins with each job."""
     Plugins.instance().register(OwnFolders)
+    register_source()
 
 
 def read_search_path(

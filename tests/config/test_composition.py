@@ -9,9 +9,11 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 import roadmap
 from roadmap.config import CONF_DIR, Config, compose, prepare_overrides
+from roadmap.config.file_source import ParsedFiles
 
 Read = Callable[..., Config]
 
@@ -73,3 +75,21 @@ def test_the_package_offers_the_same_function() -> None:
 def test_the_path_of_a_variant_needs_no_quotes() -> None:
     path = "outputs/trial/step7_kernel,kernel_size=9,norm=layernorm/seed0/checkpoint.pt"
     assert roadmap.compose(f"init_from={path}").init_from == path
+
+
+def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "some.yaml"
+    for content in ("a: 1\n", "a: 22\n"):
+        file.write_text(content)
+        source = ParsedFiles("test", str(tmp_path))
+        first, second = source.load_config("some"), source.load_config("some")
+        assert first.config == second.config == OmegaConf.create(content)
+        first.config.a = 3  # of a copy
+        assert source.load_config("some").config == second.config
+
+
+def test_plain_values_share_a_composition(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose("+roadmap=step5_inverted", "regime=resnet50")
+    monkeypatch.setattr(sys.modules[compose.__module__], "hydra_compose", None)
+    cfg = compose("seed=4", "+roadmap=step5_inverted", "recipe.lr=0.25", "regime=resnet50")
+    assert (cfg.seed, cfg.recipe.lr, cfg.regime.name) == (4, 0.25, "resnet50")
