@@ -11,10 +11,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.table import Table
 
-from roadmap.analysis.ablation_table import MOST_PAIRS, effect_notes, effect_table, find_ablation, group_table, show
+from roadmap.analysis.ablation_table import MOST_PAIRS, Ablation, find_ablation, group_table, show, terminal_effects
 from roadmap.analysis.factorial import (
     Grid,
     MainEffect,
@@ -24,8 +25,9 @@ from roadmap.analysis.factorial import (
     read_grid,
 )
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
-from roadmap.analysis.results import Row, aggregate
-from roadmap.cli.script import run_script
+from roadmap.analysis.results import aggregate
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import print_lines, print_table, run_script
 from roadmap.errors import RoadmapError
 from roadmap.system.console import Console
 
@@ -35,13 +37,14 @@ PIPE_WIDTH = 160  # columns if the output is no terminal
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     try:
-        rows = aggregate(read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir)))
+        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+        rows = aggregate(read_finished_runs(experiment_dir))
         if arguments.axes:
             print_factorial(console, read_grid(rows, arguments.axes, arguments.step, arguments.best))
         else:
-            print_effects(console, rows, arguments)
+            print_effects(console, find_ablation(rows, arguments.best, arguments.order_seed), experiment_dir)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -57,41 +60,33 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def print_effects(console: Console, rows: Sequence[Row], arguments: argparse.Namespace) -> None:
-    ablation = find_ablation(rows, arguments.best, arguments.order_seed)
+def print_effects(console: Console, ablation: Ablation, experiment_dir: Path) -> None:
     if not ablation.effects and not group_table(ablation)[1]:
         console.print(f"{len(ablation.results)} networks have a result, and no two of them differ in one choice.")
         return
-    for headings, lines in (effect_table(ablation), group_table(ablation)):
-        if lines:
-            table = Table(*headings, box=None, padding=(0, 2, 1, 0))
-            for line in lines:
-                table.add_row(*line)
-            console.print(table)
-    for note in effect_notes(ablation):
-        console.print(note)
+    tables, lines = terminal_effects(ablation, console.width)
+    for table in tables:
+        print_table(console, table)
+    report = ["python", "scripts/report.py", str(experiment_dir)]
+    print_lines(console, [*lines, *closing_lines([], [report])])
 
 
 def print_factorial(console: Console, grid: Grid) -> None:
-    console.print(draw_levels(find_main_effects(grid)))
+    print_table(console, draw_levels(find_main_effects(grid)))
     interactions = find_axis_interactions(grid)
-    console.print(
-        f"Points of top-1 on {grid.step}, over {len(grid.seeds)} seed{'s' if len(grid.seeds) > 1 else ''}, with "
-        "95% intervals (not corrected for their number). Effect: top-1 with the choice minus top-1 with ResNet's, "
-        "over all n pairs of runs that differ in this choice alone."
-    )
+    lines = [
+        f"Effect: top-1 with the choice minus top-1 with ResNet's, in points, on {grid.step}: the mean over all n "
+        f"pairs of runs that differ in it alone, with its 95% interval. Seeds: {len(grid.seeds)}."
+    ]
     if any(pair.largest_of > 1 for pair in interactions):
-        console.print(
-            "Of two axes the largest interaction is printed, with an interval that is corrected for this choice "
-            "(Bonferroni)."
+        lines.append(
+            "An interaction is the largest of its two axes; its interval is corrected for this (Bonferroni)."
         )
     for pair in interactions[:MOST_PAIRS]:
         one, other = pair.choices
         largest = f", the largest of {pair.largest_of}" if pair.largest_of > 1 else ""
-        console.print(
-            f"Interaction of {one} and {other}: {show(pair.effect)} beyond the sum of their effects "
-            f"(n = {pair.effect.n[0]}{largest})"
-        )
+        lines.append(f"Interaction of {one} and {other}: {show(pair.effect)} (n = {pair.effect.n[0]}{largest})")
+    print_lines(console, lines)
 
 
 def draw_levels(effects: Sequence[MainEffect]) -> Table:

@@ -26,6 +26,7 @@ from roadmap.analysis.comparison import (
     along,
     make_candidate,
     make_table,
+    terminal_comparison,
     to_markdown,
     write_candidates,
 )
@@ -36,8 +37,9 @@ from roadmap.analysis.read_runs import choose_experiment, count_states, read_run
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.run_table import DONE
 from roadmap.analysis.stats import PooledStd
+from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.run_setups import find_recipe
-from roadmap.cli.script import positive, print_table, run_script
+from roadmap.cli.script import positive, print_lines, print_table, run_script
 from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
 from roadmap.system.console import Console
@@ -54,15 +56,15 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
         candidates = read_finished(folders)
-        table = make_table(candidates)
-        print_table(console, show(table))
+        drawn, lines = terminal_comparison(candidates, console.width)
+        print_table(console, drawn)
+        print_lines(console, lines)
         paths = write(candidates, arguments.to, arguments.along)
         if arguments.transfer:
             paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
         if arguments.gap:
             paths += report_gaps(console, candidates, arguments)
-        for path in paths:
-            print(path)
+        print_lines(console, closing_lines(paths, []))
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -118,7 +120,7 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     table = gap_table(find_gaps(candidates, first, last, pooled_std))
     notes = gap_notes(first, last, pooled_std)
     print_table(console, show(table))
-    console.print(notes, highlight=False)
+    print_lines(console, [notes])
     if arguments.to is None:
         return []
     path = arguments.to / "gaps.md"

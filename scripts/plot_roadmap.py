@@ -11,8 +11,9 @@ import sys
 
 from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
-from roadmap.analysis.table import terminal_table
-from roadmap.cli.script import print_table, run_script
+from roadmap.analysis.table import next_commands, terminal_table
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import print_lines, print_table, run_script
 from roadmap.errors import RoadmapError
 from roadmap.system.console import Console
 
@@ -24,13 +25,14 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
-        curve = draw_curve(choose_experiment(arguments.experiment, arguments.output_dir), arguments.best)
+        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+        curve = draw_curve(experiment_dir, arguments.best)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print_table(console, terminal_table(curve.rows, arguments.best))
-    for path in curve.paths:
-        print(path)
+    table, lines = terminal_table(curve.rows, console.width, arguments.best)
+    print_table(console, table)
+    print_lines(console, [*lines, *closing_lines(curve.paths, next_commands(curve.rows, experiment_dir))])
     return 0
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from rich.table import Table
+
 from roadmap.analysis.ablation import (
     AVERAGE,
     IN_FIRST,
@@ -25,11 +27,13 @@ from roadmap.analysis.group_effects import find_group_effects, group_columns
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import ALPHA, Difference, PooledStd
+from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
 from roadmap.config.steps import GROUPS, STEPS, path_network
 
 MOST_PAIRS = 5  # most interactions to report
 ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
 SIGNIFICANT = "*"
+PRIORITY = {AVERAGE: 2, IN_FIRST: 1}  # in a narrow terminal the highest is left out first
 
 
 @dataclass(frozen=True)
@@ -71,31 +75,75 @@ def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int = ORD
     return Ablation(results, pool_std(results), effects, averages, find_interactions(values), unused, elsewhere)
 
 
-def effect_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
+def effect_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and a line per choice."""
-    columns = {name: _cells(found) for name, found in ablation.columns().items()}
+    columns = {name: _cells(found, with_intervals) for name, found in ablation.columns().items()}
     if ablation.averages:
-        columns[AVERAGE] = [show(ablation.averages.get(one.axis)) for one in ablation.effects]
+        columns[AVERAGE] = [show(ablation.averages.get(one.axis), with_intervals) for one in ablation.effects]
     axes = [one.axis for one in ablation.effects]
     return ["choice", *columns], [list(line) for line in zip(axes, *columns.values(), strict=True)]
 
 
-def group_table(ablation: Ablation) -> tuple[list[str], list[list[str]]]:
+def group_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and a line per group of choices; no line unless every combination of groups ran."""
     found = find_group_effects(ablation.results)
     columns = group_columns(found)
     cells = [
-        [show(one) + SIGNIFICANT * is_significant for one, is_significant in column] for column in columns.values()
+        [show(one, with_intervals) + SIGNIFICANT * is_significant for one, is_significant in column]
+        for column in columns.values()
     ]
     names = [f"{one.group}: {', '.join(GROUPS[one.group])}" for one in found]
     return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]
 
 
-def _cells(found: Sequence[Difference | None]) -> list[str]:
+def _cells(found: Sequence[Difference | None], with_intervals: bool) -> list[str]:
     return [
-        show(one) + SIGNIFICANT * is_significant
+        show(one, with_intervals) + SIGNIFICANT * is_significant
         for one, is_significant in zip(found, mark_significant(found), strict=True)
     ]
+
+
+def terminal_effects(ablation: Ablation, width: int) -> tuple[list[Table], list[str]]:
+    """Return the tables for `rich.print`, and the lines below them.
+
+    Intervals are left out if a table with them does not fit `width`, then the average, then the effects in step 0.
+    """
+    drawn = []
+    lines = []
+    for make in (effect_table, group_table):
+        if not make(ablation)[1]:
+            continue
+        columns = _terminal_columns(*make(ablation))
+        if table_width(columns) > width:
+            columns = _terminal_columns(*make(ablation, with_intervals=False))
+            lines = ["Intervals need a wider terminal; scripts/report.py shows them too."]
+        table, left_out = draw_table(columns, width)
+        drawn.append(table)
+        lines += left_out
+    return drawn, list(dict.fromkeys([*lines, *effect_summary(ablation)]))
+
+
+def _terminal_columns(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> list[TerminalColumn]:
+    cells = zip(*lines, strict=True)
+    return [
+        TerminalColumn(heading, column, PRIORITY.get(heading, 0), is_number=place > 0)
+        for place, (heading, column) in enumerate(zip(headings, cells, strict=True))
+    ]
+
+
+def effect_summary(ablation: Ablation) -> list[str]:
+    """Return what an effect is, how many are significant, and the largest interaction, in a few lines."""
+    flags = [flag for found in ablation.columns().values() for flag in mark_significant(found)]
+    tested = sum(one is not None for found in ablation.columns().values() for one in found)
+    verdict = f"{sum(flags) or 'None'} of {tested} effects {'is' if sum(flags) == 1 else 'are'} significant"
+    pooled = f", pooled standard deviation {pooled_std_text(ablation.pooled_std)}" if ablation.pooled_std else ""
+    lines = [
+        "Effect: top-1 with the choice minus top-1 without it, in points.",
+        f"{verdict} ({SIGNIFICANT}): p < {ALPHA}, corrected over a column (Holm){pooled}.",
+    ]
+    for one, other, points, squares in ablation.interactions[:1]:
+        lines.append(f"Largest interaction: {one} and {other}, {points:+z.2f} points (n = {squares}).")
+    return lines + _unused_notes(ablation)
 
 
 def effect_notes(ablation: Ablation) -> list[str]:
@@ -160,9 +208,9 @@ def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row).replace(SIGNIFICANT, chr(92) + SIGNIFICANT)} |" for row in rows)
 
 
-def show(found: Difference | Average | None) -> str:
-    """Return `+0.59 (+0.41 to +0.77)`."""
+def show(found: Difference | Average | None, with_interval: bool = True) -> str:
+    """Return `+0.59 (+0.41 to +0.77)`, or without an interval `+0.59`."""
     if found is None:
         return ""
-    interval = interval_text(found.interval, signed=True)
+    interval = interval_text(found.interval, signed=True) if with_interval else ""
     return f"{found.mean:+z.2f}" + (f" ({interval})" if interval else "")

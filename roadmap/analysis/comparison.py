@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import rich.table
+
 from roadmap.analysis.results import natural, std
 from roadmap.analysis.run_table import DONE, Run, read_run_settings, write_run_table
+from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
 from roadmap.errors import RunError
 
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
@@ -65,6 +68,36 @@ def make_table(candidates: Sequence[Candidate]) -> Table:
         mean = [f"{_mean(one, shared):.2f}"] if shared else []
         table.append([one.name, *(one.settings.get(key, SEVERAL) for key in keys), *cells, *mean])
     return table
+
+
+def terminal_comparison(candidates: Sequence[Candidate], width: int) -> tuple[rich.table.Table, list[str]]:
+    """Return the table for `rich.print`, and the lines below it.
+
+    If it does not fit `width`, it has a line per step; experiments that then do not fit are left out from the end.
+    """
+    table = make_table(candidates)
+    columns = _terminal_columns(table, [0] * len(table[0]))
+    if table_width(columns) > width:
+        columns = _terminal_columns(list(zip(*table, strict=True)), list(range(len(table))))
+    drawn, lines = draw_table(columns, width)
+    if lines:
+        lines.append("--to FOLDER writes the whole table.")
+    shared = [step for step in find_steps(candidates) if all(step in one.top1 for one in candidates)]
+    if shared and len(candidates) > 1:
+        steps = "the common step" if len(shared) == 1 else f"{len(shared)} common steps"
+        counts = sorted({len(values) for one in candidates for values in one.top1.values()})
+        n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        lines.append(f"Best mean over {steps}: {table[1][0]}, {table[1][-1]} (n = {n}; ±: standard deviation).")
+    return drawn, lines
+
+
+def _terminal_columns(table: Sequence[Sequence[str]], priorities: Sequence[int]) -> list[TerminalColumn]:
+    return [
+        TerminalColumn(heading, cells, priority, is_number=place > 0)
+        for place, ((heading, *cells), priority) in enumerate(
+            zip(zip(*table, strict=True), priorities, strict=True)
+        )
+    ]
 
 
 def _heading(network: str) -> str:

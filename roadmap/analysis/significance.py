@@ -6,7 +6,7 @@ changes are one kind. Ablations, which are compared with their own step, are ano
 and a sweep of them should not weaken the roadmap's tests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -119,11 +119,20 @@ def pool_rows(rows: Sequence[Row], best: bool = False) -> dict[Setting, PooledSt
 
 def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
     """Name the changes that are significant with the pooled standard deviation; empty if that adds nothing."""
+    return _with_pooled_std(rows, best, verdict_text)
+
+
+def pooled_summary_text(rows: Sequence[Row], best: bool = False) -> str:
+    """Return the same in one sentence."""
+    return _with_pooled_std(rows, best, summary_text)
+
+
+def _with_pooled_std(rows: Sequence[Row], best: bool, describe: Callable[[Sequence[RowStats]], str]) -> str:
     pooled_stds = pool_rows(rows, best)
     row_stats = compute_row_stats(rows, best, pooled_stds)
     if not pooled_stds or sum(one.change is not None for one in row_stats) < 2:
         return ""
-    verdict = verdict_text(row_stats)
+    verdict = describe(row_stats)
     if not verdict:
         return ""
     if len(pooled_stds) == 1:
@@ -190,6 +199,22 @@ def verdict_text(row_stats: Sequence[RowStats]) -> str:
     if any(change.difference.p is None and min(change.difference.n) < 2 for _, change in changes):
         sentences.append("A change to or from a step with one seed has no test.")
     return " ".join(sentences)
+
+
+def summary_text(row_stats: Sequence[RowStats]) -> str:
+    """Return the significant changes by name, and what the seeds detect, in one sentence; empty if none changed."""
+    changes = _verdict_changes(row_stats)
+    if not changes:
+        return ""
+    found = _by_verdict(changes)
+    significant, others = [*found[GAIN], *found[LOSS]], found[NOT_SIGNIFICANT]
+    detectable = detectable_text([change for _, change in changes]) or "one seed has no test"
+    if not significant:
+        return f"No change is significant: {detectable}."
+    if not others:
+        return f"Significant: {', '.join(significant)}."
+    rest = "The other change is" if len(others) == 1 else f"The other {len(others)} changes are"
+    return f"Significant: {', '.join(significant)}. {rest} not: {detectable}."
 
 
 def _verdict_changes(row_stats: Sequence[RowStats]) -> list[tuple[str, Change]]:

@@ -2,17 +2,25 @@
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
-from roadmap.analysis.figures.layout import accuracies, missing_text, setting_text
-from roadmap.analysis.results import Row, drawn_rows, is_ablation, mean, std
-from roadmap.analysis.significance import RowStats, compute_row_stats, method_text, pooled_text, verdict_text
+from roadmap.analysis.figures.layout import accuracies, cost_unit, missing_text, setting_text
+from roadmap.analysis.results import Row, drawn_rows, is_ablation, mean, short_names, std
+from roadmap.analysis.significance import (
+    RowStats,
+    compute_row_stats,
+    method_text,
+    pooled_summary_text,
+    pooled_text,
+    summary_text,
+    verdict_text,
+)
 from roadmap.analysis.stats import ALPHA, Difference, Estimate
+from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.runs.naming import network_name
 
 BEST_EPOCH = "best epoch, picked on the validation set"
@@ -31,7 +39,8 @@ class Column:
     value: Callable[[RowStats], Value]
     form: str = ""  # a format specification; empty for text
     short: str = ""  # heading in a terminal, if it differs
-    printed: bool = True  # also in a terminal, which has 80 columns
+    printed: bool = True  # also in a terminal
+    priority: int = 0  # in a narrow terminal the highest is left out first; 0 never is
 
 
 def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
@@ -40,7 +49,7 @@ def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
     Standard deviation, intervals and changes are of the last epoch, or with `best` of the best one.
     """
     has_ema = any(row.ema_top1 is not None for row in rows)
-    ema = Column("ema_top1_mean", "top-1 (%), EMA", lambda one: one.row.ema_top1, ".2f", short="EMA")
+    ema = Column("ema_top1_mean", "top-1 (%), EMA", lambda one: one.row.ema_top1, ".2f", short="EMA", priority=5)
     return [*_accuracy_columns(best), *_test_columns(), *([ema] if has_ema else []), *_cost_columns(rows)]
 
 
@@ -61,9 +70,9 @@ def _accuracy_columns(best: bool) -> list[Column]:
     return [
         Column("step", "step", lambda one: step_name(one.row)),
         Column("label", "label", lambda one: one.row.label, printed=False),
-        Column("n", "n", lambda one: len(one.row.seeds), "d"),
+        Column("n", "n", lambda one: len(one.row.seeds), "d", priority=4),
         first,
-        Column("top1_std", "std", lambda one: std(accuracies(one.row, best)), ".2f"),
+        Column("top1_std", "std", lambda one: std(accuracies(one.row, best)), ".2f", priority=3),
         Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
         Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
         Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+z.2f"),
@@ -91,15 +100,16 @@ def _test_columns() -> list[Column]:
 def _cost_columns(rows: Sequence[Row]) -> list[Column]:
     comparable = bool(rows) and all(row.on_imagenet for row in rows)
     return [
-        Column("gmacs", "GMACs", lambda one: one.row.gmacs, ".4g"),
-        Column("parameters_million", "parameters (M)", _million_parameters, ".3f", short="M params"),
-        Column("images_per_s", "images/s", lambda one: one.row.images_per_s, ".0f"),
+        Column("gmacs", "GMACs", lambda one: one.row.gmacs, ".4g", priority=2),
+        Column("parameters_million", "parameters (M)", _million_parameters, ".3f", short="M params", priority=6),
+        Column("images_per_s", "images/s", lambda one: one.row.images_per_s, ".0f", priority=7),
         Column(
             "paper_top1" if comparable else "paper_imagenet_top1",
             "paper top-1 (%)" if comparable else "paper (ImageNet)",
             lambda one: one.row.paper.top1 if one.row.paper else None,
             ".2f",
             short="paper",
+            priority=1,
         ),
         Column("failed", "failed", lambda one: one.row.failed, "d", printed=any(row.failed for row in rows)),
         Column(
@@ -189,24 +199,54 @@ def _markdown(table: Sequence[Column], rows: Sequence[Row], best: bool) -> str:
     return "\n".join(map(_markdown_line, lines))
 
 
-def terminal_table(rows: Sequence[Row], best: bool = False) -> Table:
-    """Return the rows for `rich.print`; a row without a result is dim, a variant in italics."""
-    table = [column for column in columns(rows, best) if column.printed]
-    caption = Text("\n".join(notes(rows, best)))
-    printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
-    for column in table:
-        number = bool(column.form)
-        printed.add_column(
+def terminal_table(rows: Sequence[Row], width: int, best: bool = False) -> tuple[Table, list[str]]:
+    """Return the rows for `rich.print`, and the lines below them: the setting, the verdict, what has no result.
+
+    A row without a result is dim, a variant in italics.
+    """
+    row_stats = compute_row_stats(rows, best)
+    shown = [
+        TerminalColumn(
             column.short or column.heading,
-            justify="right" if number else "left",
-            no_wrap=number,
-            overflow="fold",
+            [_printed(column, one) for one in row_stats],
+            column.priority,
+            is_number=bool(column.form),
         )
-    for one in compute_row_stats(rows, best):
-        style = "dim" if not one.row.seeds else "italic" if one.row.variant else None
-        # Text, since a user's label is not markup: `[paper]` must stay visible.
-        printed.add_row(*(Text(_printed(column, one)) for column in table), style=style)
-    return printed
+        for column in map(partial(_in_unit, rows), columns(rows, best))
+        if column.printed
+    ]
+    styles = ["dim" if not row.seeds else "italic" if row.variant else "" for row in rows]
+    table, left_out = draw_table(shown, width, styles)
+    return table, [*left_out, *summary(rows, best)]
+
+
+def summary(rows: Sequence[Row], best: bool = False) -> list[str]:
+    """Return the setting, the verdict in a sentence, and what has no result, in a few lines."""
+    row_stats = compute_row_stats(rows, best)
+    lines = [f"{rows[0].experiment}: {setting_text(rows)}; {BEST_EPOCH if best else 'last epoch'}."]
+    lines += filter(None, [summary_text(row_stats), pooled_summary_text(rows, best)])
+    missing = [name for name, row in zip(short_names(rows), rows, strict=True) if not row.seeds]
+    if missing:
+        lines.append(f"Without a result: {', '.join(missing)}.")
+    return lines
+
+
+def next_commands(rows: Sequence[Row], experiment_dir: Path) -> list[list[str]]:
+    """Return the commands that show more of an experiment than its table."""
+    scripts = ["attribute", "report"] if any(map(is_ablation, rows)) else ["report"]
+    return [["python", f"scripts/{script}.py", str(experiment_dir)] for script in scripts]
+
+
+def _in_unit(rows: Sequence[Row], column: Column) -> Column:
+    """Return the column of multiply-accumulates in the unit that suits the rows; another column as it is."""
+    if column.key != "gmacs":
+        return column
+    unit, scale = cost_unit(rows)
+
+    def value(one: RowStats) -> Value:
+        return None if one.row.gmacs is None else one.row.gmacs * scale
+
+    return replace(column, heading=unit, value=value, form=".3g" if scale == 1 else ".3f")
 
 
 def _million_parameters(one: RowStats) -> float | None:

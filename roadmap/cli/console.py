@@ -14,7 +14,9 @@ from rich.text import Text
 
 from roadmap.analysis.read_runs import read_finished_runs
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.table import terminal_table
+from roadmap.analysis.table import next_commands, terminal_table
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import print_lines, print_table
 from roadmap.errors import RoadmapError, first_line
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.console import Console
@@ -123,16 +125,17 @@ def show_summary(summary: dict[str, Any], folder: RunDir) -> None:
 
 
 def report_sweep(folders: Sequence[RunDir], notes: set[str | None]) -> None:
-    """The table and the figures of the experiments, and every run of the command that is not done.
+    """Print each experiment's table and verdict, draw its figures, and list the command's unfinished runs.
 
     What fails in drawing is a warning: the runs are done, and a script draws them again.
     """
     for experiment in sorted({folder.path.parents[1] for folder in folders}):
         try:
             rows = aggregate(read_finished_runs(experiment))
-            OUT.print(terminal_table(rows))
-            for path in _draw(rows, experiment):
-                print_line(f"written: {path}")
+            table, lines = terminal_table(rows, OUT.width)
+            print_table(OUT, table)
+            print_lines(OUT, lines)
+            print_lines(OUT, closing_lines(_draw(rows, experiment), next_commands(rows, experiment)))
         except (RoadmapError, OSError) as error:
             show_error(error)
     unfinished = [folder for folder in folders if not is_done(folder)]

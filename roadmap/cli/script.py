@@ -4,7 +4,7 @@ import codecs
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -59,9 +59,19 @@ def print_table(console: "Console", table: "Table") -> None:
     """Print at full width: a narrow terminal folds the lines, while truncated cells would be unreadable."""
     from rich.measure import Measurement  # not all scripts need rich
 
-    widest = console.options.update(width=WIDEST)
-    console.width = max(console.width, Measurement.get(console, widest, table).maximum)
+    own, widest = console.width, console.options.update(width=WIDEST)
+    console.width = max(own, Measurement.get(console, widest, table).maximum)
     console.print(table)
+    console.width = own
+
+
+def print_lines(console: "Console", lines: Iterable[str]) -> None:
+    """Print lines verbatim: a path or name in them may contain brackets, which rich would parse as markup.
+
+    Sentences wrap at words; a file or command is left whole, so that it can be copied.
+    """
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=line.startswith(("written: ", "next: ")))
 
 
 def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:

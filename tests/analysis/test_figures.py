@@ -226,7 +226,7 @@ def test_the_script_picks_the_only_experiment_and_names_it(tmp_path: Path, write
     result = run_script(tmp_path, "--output-dir", ".", "--best")
     assert (result.returncode, result.stderr) == (0, "")
     assert "trial: the only experiment" in result.stdout
-    assert "roadmap-best.png" in result.stdout
+    assert "roadmap-best.{png,svg,pdf,csv,md}" in result.stdout
     assert (tmp_path / "trial/figures/roadmap-best.svg").exists()
 
 

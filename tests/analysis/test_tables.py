@@ -1,15 +1,18 @@
 """The rows as CSV, as Markdown and in the terminal."""
 
 import csv
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from roadmap.analysis.results import Row, aggregate, read_runs
 from roadmap.analysis.table import terminal_table, write_csv, write_markdown
+from roadmap.cli.script import print_table
+from roadmap.config.steps import STEPS
+from roadmap.system.console import Console
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 
@@ -113,29 +116,64 @@ def test_an_averaged_model_has_a_column_where_a_run_has_one(
     assert row.get("ema_top1_mean") == (None if given is None else "93.5")
 
 
+def shown(rows: list[Row], width: int, best: bool = False) -> tuple[list[str], str]:
+    """Return the lines of the table, and the text below it."""
+    table, lines = terminal_table(rows, width, best)
+    console = Console(width=width)
+    with console.capture() as capture:
+        print_table(console, table)
+    return capture.get().splitlines(), "\n".join(lines)
+
+
 def test_the_terminal_shows_the_same_rows(tmp_path: Path, write_run: Write) -> None:
     write_run("step0_resnet", 0, 90.0, label="with [brackets]")
     write_run("step0_resnet", 1, 91.0, label="with [brackets]")
     write_run("step1_stage_ratio", 0, 90.123)
-    console = Console(width=160)
-    with console.capture() as capture:
-        console.print(terminal_table(rows_of(tmp_path)))
-    first, second = [
-        line.split() for line in capture.get().splitlines() if line.startswith("step") and "std" not in line
-    ][:2]
-    assert first[:4] == ["step0_resnet", "2", "90.50", "0.71"]
-    assert "No change is significant: step1 -0.38." in capture.get()
+    (heading, _, first, second, *_), text = shown(rows_of(tmp_path), 160)
+    assert first.split()[:4] == ["step0_resnet", "2", "90.50", "0.71"]
     assert "-0.38" in second
+    assert {"paper", "GMACs", "images/s"} <= set(heading.split())
+    assert "No change is significant: one seed has no test." in text
 
 
-def test_a_terminal_of_80_columns_is_enough(tmp_path: Path, write_run: Write) -> None:
-    for step in ("step10_fewer_norms", "step11_layernorm", "step12_downsample"):
+def test_columns_that_do_not_fit_are_left_out_by_priority(tmp_path: Path, write_run: Write) -> None:
+    """No name and no number wraps, and the columns left out are named; the paper's and the cost stay longest."""
+    for step, variant in [
+        ("step12_downsample", {}),
+        ("step12_downsample", {"kernel_size": "3", "norm": "batchnorm"}),
+    ]:
         for seed in range(3):
-            write_run(step, seed, 90.0 + seed)
-    console = Console(width=80)
-    with console.capture() as capture:
-        console.print(terminal_table(rows_of(tmp_path)))
-    assert max(map(len, capture.get().splitlines())) <= 80
+            write_run(step, seed, 90.0 + seed, variant=variant)
+    rows = rows_of(tmp_path)
+    name = "step12_downsample,kernel_size=3,norm=batchnorm"
+    for width, left_out in [
+        (120, ""),
+        (80, "n, std, M params, images/s"),
+        (70, "n, std, GMACs, M params, images/s"),
+        (40, None),
+    ]:
+        lines, text = shown(rows, width)
+        assert any(line.startswith(f"{name} ") for line in lines)
+        assert len(lines) == 2 + len(rows)
+        if left_out is not None:
+            assert max(map(len, lines)) <= width
+            assert (f"Not shown in {width} columns: {left_out}." in text) == bool(left_out)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_end_of_a_sweep_is_a_screen(tmp_path: Path, write_run: Write, width: int) -> None:
+    """Thirteen steps with three seeds: besides their rows at most 24 lines, with everything below the table."""
+    for number, step in enumerate(STEPS):
+        for seed in range(3):
+            write_run(step, seed, 80.0 + (7 * number + seed) % 5)
+    rows = rows_of(tmp_path)
+    table, text = shown(rows, width)
+    wrapped = [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+    assert len(table) - len(rows) + len(wrapped) <= 24
+    assert max(map(len, table)) <= width
+    assert "3 seeds detect " in text
+    assert "With pooled standard deviation (" in text
+    assert "Intervals cover" not in text  # the method is in the report
 
 
 def test_the_best_epochs_table_says_what_it_was_picked_on(tmp_path: Path, write_run: Write) -> None:
@@ -148,9 +186,7 @@ def test_the_best_epochs_table_says_what_it_was_picked_on(tmp_path: Path, write_
         first, second, *_ = csv.DictReader(file)
     assert (first["top1_mean"], first["best_epoch_top1_mean"], first["top1_std"]) == ("90.5", "92", "2.8284271")
     assert second["change"] == "3"
-    console = Console(width=160)
-    with console.capture() as capture:
-        console.print(terminal_table(rows, best=True))
-    assert "of the epoch that was best on the validation set" in " ".join(capture.get().split())
-    assert "92.00" in capture.get()
-    assert "90.50" not in capture.get()
+    table, text = shown(rows, 160, best=True)
+    assert "best epoch, picked on the validation set" in text
+    assert "92.00" in "".join(table)
+    assert "90.50" not in "".join(table)

@@ -31,7 +31,7 @@ def test_the_effects_are_printed(
     reach = stats.t.ppf(0.975, 2) * pooled_std
     assert f"+0.45 ({0.45 - reach:+.2f} to {0.45 + reach:+.2f})*" in norm
     assert downsample.count("+1.00") == 2  # its effects on the path and reverted compare the same two networks
-    assert f"with pooled standard deviation ({pooled_std:.2f} points, 2 dof)" in out
+    assert f"(Holm), pooled standard deviation {pooled_std:.2f} points, 2 dof." in out
 
 
 def test_a_factorial_is_read_under_any_name(
@@ -60,7 +60,7 @@ def test_a_factorial_is_read_under_any_name(
         ["downsample", "block", "91.25", "ResNet's"],
         ["downsample", "separate", "91.50", "4", "+0.25"],
     ]
-    assert lines[-1].startswith("Interaction of norm=layernorm and downsample=separate: +1.50 beyond the sum of")
+    assert lines[-1].startswith("Interaction of norm=layernorm and downsample=separate: +1.50 (")
 
 
 def test_the_largest_of_several_interactions_is_corrected(
@@ -74,7 +74,7 @@ def test_the_largest_of_several_interactions_is_corrected(
             write_run(folder, step, *words, seed=seed, top1=90.0 + (number + 2 * seed) % 7)
     assert load_script("attribute").main([str(folder), "--axes", "kernel_size,norm"]) == 0
     out = capsys.readouterr().out
-    assert "with an interval that is corrected for this choice (Bonferroni)." in out
+    assert "its interval is corrected for this (Bonferroni)." in out
     assert "(n = 2, the largest of 4)" in out
 
 
@@ -113,5 +113,5 @@ def test_groups_alone_are_printed(
         write_run(tmp_path / "trial", step, *(f"model/{word}" for word in switched), top1=80.0 + place)
     assert load_script("attribute").main([str(tmp_path / "trial")]) == 0
     out = capsys.readouterr().out
-    for part in ("macro: stage_ratio, stem", "average over orders", "Shapley value"):
+    for part in ("macro: stage_ratio, stem", "average over orders", "Effect: top-1 with the choice"):
         assert part in out

@@ -35,7 +35,9 @@ def test_two_learning_rates_differ_in_nothing_else(
     ]
     assert load_script("compare").main(words) == 0
     shown = capsys.readouterr().out
-    assert all(str(path) in shown for path in (tmp_path / "to").iterdir())
+    for files in ("comparison.{csv,md}", "recipe.lr.{png,svg,pdf}"):
+        assert f"written: {tmp_path / 'to' / files}" in shown
+    assert "Best mean over 2 common steps: lr4e-3, 63.00 (n = 1;" in shown
     assert (tmp_path / "to/comparison.md").read_text() == (
         "| experiment | recipe.lr | step0 | step12 | mean |\n| --- | --- | --- | --- | --- |\n"
         "| lr4e-3 | 0.004 | 65.00 | 61.00 | 63.00 |\n| lr1e-3 | 0.001 | 60.00 | 56.00 | 58.00 |\n"
@@ -48,7 +50,7 @@ def test_each_change_is_drawn_beside_the_papers(
     to = output_dir / "to"
     words = ["lr1e-3", "lr4e-3", "--output-dir", str(output_dir), "--transfer", "--to", str(to)]
     assert load_script("compare").main(words) == 0
-    assert str(to / "transfer.svg") in capsys.readouterr().out
+    assert f"written: {to / 'transfer.{png,svg,pdf}'}" in capsys.readouterr().out
     drawn = (to / "transfer.svg").read_text()
     assert all(name in drawn for name in ("lr1e-3, n = 1 seed", "lr4e-3, n = 1 seed", "steps 1 to 12 together"))
     with pytest.raises(SystemExit):
@@ -65,7 +67,7 @@ def test_the_gap_of_two_networks_is_printed_and_written(
     assert str(output_dir / "to/gaps.md") in shown
     table, notes = (output_dir / "to/gaps.md").read_text().split("\n\n")
     assert "| lr4e-3 | 1 | -4.00 (-6.36 to -1.64) | +0.00 (-3.33 to +3.33) | 1.000 |" in table
-    assert "standard deviation of 0.83 points (52 dof)" in notes
+    assert "Pooled standard deviation: 0.83 points, 52 dof." in notes
     assert load_script("compare").main([*words[:-1], "step9_fewer_acts"]) == 1
     assert "finished runs of step0_resnet and step9_fewer_acts" in capsys.readouterr().err
 
