@@ -1,29 +1,73 @@
-"""Start of a command's runs by Hydra's launcher, each with its planned configuration."""
+"""Start of a command's runs by Hydra, each with its planned configuration."""
 
 import copy
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, cast
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log, run_job
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from hydra_plugins.convnet_roadmap import PlannedSweeper
 from roadmap.cli.folders import split_lost
 from roadmap.config import Command, Job, PlannedRun
 from roadmap.config.compose import own_hydra
 from roadmap.errors import RoadmapError, RunError, first_line
 
 PLANNED = "planned"  # key of a job's configuration with the planned run
+SWEEPER = f"{PlannedSweeper.__module__}.{PlannedSweeper.__name__}"
 Task = Callable[[DictConfig], float | None]
+
+
+def launch(command: Command, task: Task) -> None:
+    """Start every run of a command, and return when all have ended.
+
+    Raises:
+        RunError: a sweeper that chooses runs by itself ended with an error of its own.
+    """
+    with own_hydra() as loader:
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        start = hydra.multirun if command.is_sweep else hydra.run
+        overrides: list[str] = []
+        if command.is_known:
+            hydra.config_loader = cast(ConfigLoader, PlannedConfigs(command, loader))
+            Plugins.instance().register(PlannedSweeper)
+        else:
+            overrides = [*command.overrides, "hydra.mode=MULTIRUN"]
+        try:
+            start(command.search_path.config_name, task_function=task, overrides=overrides)
+        except Exception as error:
+            if command.is_known or isinstance(error, RoadmapError) or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            raise RunError(
+                f"hydra/sweeper={command.sweeper} ended with {type(error).__name__}: {first_line(error)} "
+                "(HYDRA_FULL_ERROR=1 shows the trace)"
+            ) from error
+
+
+class PlannedConfigs:
+    """Hydra's loader of configs, which returns a command's planned configuration in place of composing it again."""
+
+    def __init__(self, command: Command, loader: ConfigLoader):
+        self.command = command
+        self._loader = loader
+
+    def load_configuration(self, *_: object, **__: object) -> DictConfig:
+        cfg = _configure(self.command.cfg, self.command.jobs[0].planned.values())
+        if self.command.is_sweep:
+            with open_dict(cfg.hydra):
+                cfg.hydra.sweeper._target_ = SWEEPER
+        return cfg
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 class HandedJob(str):
@@ -32,8 +76,8 @@ class HandedJob(str):
     run: Mapping[str, Any]
 
 
-class HandedConfigs(ConfigLoaderImpl):
-    """Replaces Hydra's loader in a launcher's jobs: returns each job's planned run, and composes nothing."""
+class HandedConfigs:
+    """A launcher's loader of configs: returns each job's planned run, and composes nothing."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         (job,) = sweep_overrides
@@ -62,64 +106,17 @@ def planned_of(cfg: DictConfig) -> PlannedRun | None:
     return PlannedRun.of_values({str(key): value for key, value in values.items()})
 
 
-def launch(command: Command, task: Task) -> None:
-    """Start every run of a command, and return when all have ended."""
-    with own_hydra() as loader:
-        if not command.is_known:
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None
-            _search(hydra, command, task)
-            return
-        cfg = _configure(command.cfg, command.jobs[0].planned.values())
-        context = HydraContext(HandedConfigs(loader.get_search_path()), Callbacks(cfg))
-        if command.is_sweep:
-            _launch_sweep(command, task, cfg, context)
-        else:
-            _launch_single(command, task, cfg, context)
-
-
-def _search(hydra: Hydra, command: Command, task: Task) -> None:
-    """Launch by a sweeper that chooses each run from the results of earlier ones.
-
-    Raises:
-        RunError: the sweeper ended with an error of its own.
-    """
-    overrides = [*command.overrides, "hydra.mode=MULTIRUN"]
-    try:
-        hydra.multirun(command.search_path.config_name, task_function=task, overrides=overrides)
-    except RoadmapError:  # of a run
-        raise
-    except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        raise RunError(
-            f"hydra/sweeper={command.sweeper} ended with {type(error).__name__}: {first_line(error)} "
-            "(HYDRA_FULL_ERROR=1 shows the trace)"
-        ) from error
-
-
-def _launch_single(command: Command, task: Task, cfg: DictConfig, context: HydraContext) -> None:
-    name = command.search_path.config_name
-    configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
-    context.callbacks.on_run_start(config=cfg, config_name=name)
-    job = run_job(
-        task, cfg, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context, configure_logging=True
-    )
-    context.callbacks.on_run_end(config=cfg, config_name=name, job_return=job)
-    _ = job.return_value  # raises the job's error
-
-
-def _launch_sweep(command: Command, task: Task, cfg: DictConfig, context: HydraContext) -> None:
-    name = command.search_path.config_name
-    context.callbacks.on_multirun_start(config=cfg, config_name=name)
-    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=cfg)
-    most = command.cfg.hydra.sweeper.max_batch_size or len(command.jobs)
+def launch_planned(context: HydraContext, task: Task, cfg: DictConfig) -> None:
+    """Launch the runs of a sweep, in batches if hydra.sweeper.max_batch_size is set."""
+    command = cast(PlannedConfigs, context.config_loader).command
+    handed = HydraContext(cast(ConfigLoader, HandedConfigs()), context.callbacks)
+    launcher = Plugins.instance().instantiate_launcher(handed, task, cfg)
+    most = cfg.hydra.sweeper.max_batch_size or len(command.jobs)
     for start in range(0, len(command.jobs), most):
-        _launch_all(launcher, command.jobs[start : start + most], start)
-    context.callbacks.on_multirun_end(config=cfg, config_name=name)
+        launch_jobs(launcher, command.jobs[start : start + most], start)
 
 
-def _launch_all(launcher: Launcher, jobs: Sequence[Job], first: int) -> None:
+def launch_jobs(launcher: Launcher, jobs: Sequence[Job], first: int) -> None:
     """Launch all runs. A killed process ends its launcher's whole pool; runs not started yet get a new one.
 
     Interrupted runs come last and one at a time, so that a run that kills its process affects no other.
@@ -132,9 +129,9 @@ def _launch_all(launcher: Launcher, jobs: Sequence[Job], first: int) -> None:
         if len(jobs) == 1 or not under_way:
             return
         if waiting:
-            _launch_all(launcher, waiting, first)
+            launch_jobs(launcher, waiting, first)
         for job in under_way:
-            _launch_all(launcher, [job], first)
+            launch_jobs(launcher, [job], first)
 
 
 def _hand(job: Job) -> HandedJob:

@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 
 from roadmap.cli import console as terminal
 from roadmap.cli.folders import open_run_dir
-from roadmap.cli.launch import HandedJob, _launch_all
+from roadmap.cli.launch import HandedJob, launch_jobs
 from roadmap.config import Command, plan_command
 
 
@@ -45,7 +45,7 @@ def test_only_the_run_that_ends_its_process_is_not_done(tmp_path: Path, capsys: 
     terminal.forget()
     asked = plan_command(["seed=range(5)", f"output_dir={tmp_path}"], is_sweep=True)
     pool = Pool(asked)
-    _launch_all(pool, asked.jobs, 0)
+    launch_jobs(pool, asked.jobs, 0)
     assert pool.launched == [[0, 1, 2, 3, 4], [2, 3, 4], [0], [1]]
     records = [open_run_dir(job.planned).state() for job in asked.jobs]
     states = [record and record.state for record in records]

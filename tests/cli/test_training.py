@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from roadmap.runs.run_dir import read_metrics
 from roadmap.training.step import train_step
 
 Train = Callable[..., Any]  # see conftest.py
+PACKAGE = Path(roadmap.__file__).parent
 QUICK = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0")
 DIST_INFO = Path("micro-digits/step0_resnet/seed0")
 
@@ -243,6 +245,19 @@ def test_an_interrupt_ends_the_sweep_and_is_recorded(
         "step0_resnet seed0": "interrupted",
         "step0_resnet seed1": "pending",
     }
+
+
+def test_six_calls_lead_from_the_command_to_an_update(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def update(*_: object) -> None:
+        frames = traceback.extract_stack()[:-1]
+        calls.extend(frame.name for frame in frames if Path(frame.filename).is_relative_to(PACKAGE))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
+    assert train(*QUICK).status == 130
+    assert [*calls, "train_step"] == ["main", "launch", "run_job", "train", "fit", "train_step"]
 
 
 def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
