@@ -4,13 +4,16 @@ import pickle
 from functools import cache
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydrasFileSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 
 
-class ParsedFiles(FileConfigSource):
-    """Returns a fresh copy of a file's parsed content, and parses again if the file has changed."""
+class FileConfigSource(HydrasFileSource):
+    """Returns a fresh copy of a file's parsed content, and parses again if the file has changed.
+
+    It has the name of Hydra's class: a launcher's process registers Hydra's again, and the registry compares names.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         try:
@@ -24,9 +27,9 @@ class ParsedFiles(FileConfigSource):
 
 @cache
 def _parse(provider: str, folder: str, config_path: str, version: tuple[int, ...]) -> bytes:
-    return pickle.dumps(FileConfigSource(provider, folder).load_config(config_path))
+    return pickle.dumps(HydrasFileSource(provider, folder).load_config(config_path))
 
 
 def register_source() -> None:
     """Replace Hydra's source of files in this process; its registry refuses a second one by the public way."""
-    SourcesRegistry.instance().types["file"] = ParsedFiles
+    SourcesRegistry.instance().types["file"] = FileConfigSource

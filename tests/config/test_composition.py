@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 import roadmap
 from roadmap.config import CONF_DIR, Config, compose, prepare_overrides
-from roadmap.config.file_source import ParsedFiles
+from roadmap.config.file_source import FileConfigSource
 
 Read = Callable[..., Config]
 
@@ -81,7 +81,7 @@ def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "some.yaml"
     for content in ("a: 1\n", "a: 22\n"):
         file.write_text(content)
-        source = ParsedFiles("test", str(tmp_path))
+        source = FileConfigSource("test", str(tmp_path))
         first, second = source.load_config("some"), source.load_config("some")
         assert first.config == second.config == OmegaConf.create(content)
         first.config.a = 3  # of a copy
