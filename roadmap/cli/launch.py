@@ -57,7 +57,7 @@ class PlannedConfigs:
 
     def __init__(self, command: Command, loader: ConfigLoader):
         self.command = command
-        self._loader = loader
+        self.loader = loader
 
     def load_configuration(self, *_: object, **__: object) -> DictConfig:
         cfg = _configure(self.command.cfg, self.command.jobs[0].planned.values())
@@ -67,7 +67,7 @@ class PlannedConfigs:
         return cfg
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
+        return getattr(self.loader, name)
 
 
 class HandedJob(str):
@@ -108,7 +108,10 @@ def planned_of(cfg: DictConfig) -> PlannedRun | None:
 
 def launch_planned(context: HydraContext, task: Task, cfg: DictConfig) -> None:
     """Launch the runs of a sweep, in batches if hydra.sweeper.max_batch_size is set."""
-    command = cast(PlannedConfigs, context.config_loader).command
+    planned, hydra = cast(PlannedConfigs, context.config_loader), GlobalHydra.instance().hydra
+    assert hydra is not None
+    hydra.config_loader = planned.loader  # launchers send Hydra's state to each process, and not all runs with it
+    command = planned.command
     handed = HydraContext(cast(ConfigLoader, HandedConfigs()), context.callbacks)
     launcher = Plugins.instance().instantiate_launcher(handed, task, cfg)
     most = cfg.hydra.sweeper.max_batch_size or len(command.jobs)
