@@ -29,19 +29,37 @@ def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> fl
     return recipe.min_lr + (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def build_optimizer(model: nn.Module, recipe: RecipeSpec, fused: bool = False) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, recipe: RecipeSpec, fused: bool = False, capturable: bool = False
+) -> torch.optim.Optimizer:
     """Build AdamW or SGD; weight decay skips biases, 1-d parameters and what the model names, unless all decay.
 
     timm's Swin names its relative position biases (`no_weight_decay`), as the released code requires.
+
+    Args:
+        capturable: for CUDA graphs: the learning rate is a tensor beside the weights, so in fp32.
     """
+    lr: float | Tensor = recipe.lr
+    if capturable:
+        lr = torch.tensor(recipe.lr, device=next(model.parameters()).device)
     if recipe.decay_all:
         groups = [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
     else:
         name_others: Callable[[], Collection[str]] = getattr(model, "no_weight_decay", tuple)
         groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=name_others())
     if recipe.optimizer is Optimizer.sgd:
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), eps=1e-8, fused=fused)
+        return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, fused=fused)
+    betas = (recipe.momentum, recipe.beta2)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=1e-8, fused=fused, capturable=capturable)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate of all parameter groups; in place if it is a tensor, which a CUDA graph reads."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:

@@ -9,9 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from roadmap.training.recipe import set_learning_rate
 from roadmap.training.step import TrainState
 
 METRICS = ("epoch", "update", "train_loss", "loss", "top1", "top5", "images_per_s", "seconds")  # of an epoch
+
+
+HARDWARE_OPTIONS = ("lr", "fused", "capturable")  # of an optimizer; whether the rate is a tensor, not its value
 
 
 @dataclass
@@ -63,7 +67,7 @@ def collect(progress: Progress, losses: Tensor, network: nn.Module, train_state:
         "losses": losses,
         "seconds": progress.seconds,
         "model": network.state_dict(),
-        "optimizer": train_state.optimizer.state_dict(),
+        "optimizer": _describe_optimizer(train_state.optimizer),
         "scaler": train_state.scaler.state_dict(),
         "ema": train_state.ema.state_dict() if train_state.ema is not None else None,
     }
@@ -72,7 +76,7 @@ def collect(progress: Progress, losses: Tensor, network: nn.Module, train_state:
 def restore(content: dict[str, Any], progress: Progress, network: nn.Module, train_state: TrainState) -> None:
     """Load a content that passed `find_misfit` into a training at its start."""
     network.load_state_dict(content["model"])
-    train_state.optimizer.load_state_dict(content["optimizer"])
+    _restore_optimizer(content["optimizer"], train_state.optimizer)
     if content["scaler"]:  # empty if the run did not use fp16 before
         train_state.scaler.load_state_dict(content["scaler"])
     if train_state.ema is not None:
@@ -81,6 +85,23 @@ def restore(content: dict[str, Any], progress: Progress, network: nn.Module, tra
     progress.update = len(content["losses"])
     progress.losses[: progress.update] = content["losses"].to(progress.losses.device)
     progress.seconds = content["seconds"]
+
+
+def _describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimizer's state, the same whether its learning rate is a number or a tensor."""
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+    return state
+
+
+def _restore_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Load a state, but keep what the hardware decides: it may be of a run with other settings."""
+    own = [{key: group[key] for key in HARDWARE_OPTIONS if key in group} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, options in zip(optimizer.param_groups, own, strict=True):
+        group.update(options)
+    set_learning_rate(optimizer, float(state["param_groups"][0]["lr"]))
 
 
 def find_misfit(
@@ -147,7 +168,7 @@ def _check_state(content: Mapping[str, Any], name: str, expected: Mapping[str, T
 def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
     """Check that the parameter groups match, and that each parameter has this optimizer's state in its shape."""
     _check_kind(content, "optimizer", dict)
-    saved, expected = content["optimizer"], optimizer.state_dict()
+    saved, expected = content["optimizer"], _describe_optimizer(optimizer)
     _check_kind(saved, "state", dict, "optimizer.")
     _check_kind(saved, "param_groups", list, "optimizer.")
     if len(saved["param_groups"]) != len(expected["param_groups"]):

@@ -94,6 +94,7 @@ class HardwareSpec:
     resident: bool | None  # images stay on the device, augmented in batches; None: if they fit in 1/4 of it
     deterministic: bool  # the same command gives the same numbers on the same machine
     checkpoint_minutes: float  # maximum time between checkpoints, also within an epoch
+    graphs: bool = False  # an update's kernels start together, as CUDA graphs; not measured yet
 
     def __post_init__(self) -> None:
         if self.per_device_batch < 1:

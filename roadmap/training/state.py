@@ -9,9 +9,10 @@ from torch.nn.parallel import DistributedDataParallel
 from roadmap.data.spec import DataSpec
 from roadmap.training.device import choose_algorithms
 from roadmap.training.distributed import ALONE, ProcessGroup
+from roadmap.training.graphs import GraphExecution, open_backend
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer
 from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec
-from roadmap.training.step import TrainState
+from roadmap.training.step import DirectExecution, TrainState
 
 
 def build_train_state(
@@ -32,12 +33,13 @@ def build_train_state(
     network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
     if hardware.compile:
         compile_alone(network)
+    backend = open_backend(network, hardware, device, group)
     ema = build_ema(network, recipe)
     if hardware.compile and ema is not None:
         ema.module.compile()  # a copy is not compiled by default
     return TrainState(
         model=_share_gradients(network, device, group),
-        optimizer=build_optimizer(network, recipe, fused=device.type in ("cpu", "cuda")),
+        optimizer=build_optimizer(network, recipe, device.type in ("cpu", "cuda"), capturable=backend is not None),
         scaler=torch.amp.GradScaler(device.type, enabled=hardware.precision is Precision.fp16),
         ema=ema,
         mix=build_mix(recipe, data.num_classes, batch_size),
@@ -47,6 +49,7 @@ def build_train_state(
         memory_format=memory_format,
         clip_grad=recipe.clip_grad,
         group=group,
+        execution=DirectExecution() if backend is None else GraphExecution(backend),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from roadmap.data.sampler import Batch, MicroBatches
 from roadmap.training.device import reseed
 from roadmap.training.distributed import ProcessGroup
-from roadmap.training.recipe import Loss, Mix
+from roadmap.training.recipe import Loss, Mix, set_learning_rate
 from roadmap.training.spec import Precision
 
 DTYPES = {
@@ -23,6 +23,25 @@ DTYPES = {
     Precision.bf16: torch.bfloat16,
     Precision.fp16: torch.float16,
 }
+
+
+class MicroStep(NamedTuple):
+    """A micro-batch's place in its update."""
+
+    number: int  # from 0
+    total: int  # micro-batches of the update
+
+
+class Execution(Protocol):
+    """How the device gets the kernels of an update and of an evaluation."""
+
+    def forward_backward(
+        self, train_state: "TrainState", images: Tensor, targets: Tensor, step: MicroStep
+    ) -> Tensor: ...
+
+    def apply_gradients(self, train_state: "TrainState") -> None: ...
+
+    def score(self, train_state: "TrainState", model: nn.Module, images: Tensor, labels: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -40,6 +59,7 @@ class TrainState:
     memory_format: torch.memory_format
     clip_grad: float | None
     group: ProcessGroup  # process group that trains this network
+    execution: Execution
 
     def autocast(self) -> Any:
         dtype = DTYPES[self.precision]
@@ -61,21 +81,32 @@ def train_step(train_state: TrainState, micro_batches: Sequence[Batch] | MicroBa
 
     Returns this rank's mean loss as a scalar on the device, so that nothing waits for it here.
     """
-    for group in train_state.optimizer.param_groups:
-        group["lr"] = lr
+    execution, count = train_state.execution, len(micro_batches)
+    set_learning_rate(train_state.optimizer, lr)
     mean_loss = torch.zeros((), device=train_state.device)
-    for number, batch in enumerate(micro_batches, start=1):
+    for number, batch in enumerate(micro_batches):
         images, labels, seed = train_state.to_device(*batch)
         if seed is not None:
             reseed(seed, train_state.device)
         images, targets = train_state.mix(images, labels)
-        with train_state.no_sync(number < len(micro_batches)):
-            with train_state.autocast():
-                logits = train_state.model(images)
-                # In fp32, since CUDA's autocast leaves cross_entropy in the logits' dtype.
-                loss = train_state.loss(logits.float(), targets) / len(micro_batches)
-            train_state.scaler.scale(loss).backward()
-        mean_loss += loss.detach()
+        with train_state.no_sync(number + 1 < count):
+            mean_loss += execution.forward_backward(train_state, images, targets, MicroStep(number, count))
+    execution.apply_gradients(train_state)
+    return mean_loss
+
+
+def forward_backward(train_state: TrainState, images: Tensor, targets: Tensor, count: int) -> Tensor:
+    """Add a micro-batch's gradients to those of its update, which has `count`; return its part of the mean loss."""
+    with train_state.autocast():
+        logits = train_state.model(images)
+        # In fp32, since CUDA's autocast leaves cross_entropy in the logits' dtype.
+        loss = train_state.loss(logits.float(), targets) / count
+    train_state.scaler.scale(loss).backward()
+    return loss.detach()
+
+
+def apply_gradients(train_state: TrainState) -> None:
+    """Clip the gradients, update the weights and their moving average, and drop the gradients."""
     if train_state.clip_grad is not None:
         train_state.scaler.unscale_(train_state.optimizer)
         nn.utils.clip_grad_norm_(train_state.model.parameters(), train_state.clip_grad)
@@ -84,7 +115,6 @@ def train_step(train_state: TrainState, micro_batches: Sequence[Batch] | MicroBa
     train_state.optimizer.zero_grad(set_to_none=True)
     if train_state.ema is not None:
         train_state.ema.update(train_state.model)
-    return mean_loss
 
 
 @dataclass(frozen=True)
@@ -110,13 +140,31 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], train_state: TrainState
     images_seen = 0
     for batch in batches:
         images, labels, _ = train_state.to_device(*batch)
-        with train_state.autocast():
-            logits = model(images).float()
-        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        sums[:3] += torch.stack([loss, best[:, 0].sum(), best.sum()])
+        sums[:3] += train_state.execution.score(train_state, model, images, labels)
         images_seen += len(labels)
     sums[3].fill_(images_seen)
     model.train()
     loss, top1, top5, count = train_state.group.all_reduce_sum(sums).tolist()
     return Evaluation(loss / count, 100 * top1 / count, 100 * top5 / count, round(count))
+
+
+def score(train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the sums over a batch of its loss, top-1 and top-5, as (3,)."""
+    with train_state.autocast():
+        logits = model(images).float()
+    best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack([loss, best[:, 0].sum(), best.sum()])
+
+
+class DirectExecution:
+    """Starts each kernel of an update or an evaluation by itself; graphs.py starts all of them together."""
+
+    def forward_backward(self, train_state: TrainState, images: Tensor, targets: Tensor, step: MicroStep) -> Tensor:
+        return forward_backward(train_state, images, targets, step.total)
+
+    def apply_gradients(self, train_state: TrainState) -> None:
+        apply_gradients(train_state)
+
+    def score(self, train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return score(train_state, model, images, labels)

@@ -1,0 +1,265 @@
+"""CUDA graphs of updates and evaluations: the kernels of a part start together, and give the same bits.
+
+A graph repeats kernels on fixed memory. So each micro-batch is copied into memory of its own, drawn, augmented and
+mixed as ever, and the learning rate is a tensor. An update is a replay of forward and backward pass for each of its
+micro-batches (the first of which creates the gradients, the others add to them), and one of clipping, optimizer and
+moving average. Stochastic depth draws from the device's generator, whose seed and offset a replay reads.
+
+The first calls of each part run without a graph and do the same work: they choose algorithms, compile kernels and
+create the optimizer's state. So a capture never has to be undone, and a run can go on from any update.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from roadmap.errors import first_line
+from roadmap.model.network import Network
+from roadmap.training.distributed import ProcessGroup
+from roadmap.training.spec import HardwareSpec
+from roadmap.training.step import MicroStep, TrainState, apply_gradients, forward_backward, score
+
+WARM_UP = 1  # calls of a part before its capture; measurements warm up by two, so they time replays only
+UPDATE = "update"
+
+Replay = Callable[[], None]
+
+
+class Backend(Protocol):
+    """What captures and replays work."""
+
+    def warm_up(self, work: Callable[[], Any]) -> Any:
+        """Do the work where it will be captured, and return its result."""
+
+    def capture(self, work: Callable[[], object]) -> Replay:
+        """Record the work's kernels, without running them.
+
+        Raises:
+            RuntimeError: the work can't be captured.
+        """
+
+
+class CudaBackend:
+    """CUDA's graphs, as torch captures them: on a stream of their own, with memory that all of them share.
+
+    They can share it since none runs beside another.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+        # The first graph makes the memory from which all read the generator's state; if that were an evaluation's,
+        # in inference mode, training could not write there.
+        self._first = self.capture(partial(torch.zeros, 1, device=device))
+
+    def warm_up(self, work: Callable[[], Any]) -> Any:
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            result = work()
+        current.wait_stream(self.stream)
+        return result
+
+    def capture(self, work: Callable[[], object]) -> Replay:
+        graph = torch.cuda.CUDAGraph()
+        generator = torch.cuda.default_generators[self.device.index or 0]
+        current, state = torch.cuda.current_stream(self.device), generator.get_state()
+        try:
+            # Other threads, such as the one that pins memory, may work meanwhile.
+            with torch.cuda.graph(graph, self.pool, self.stream, capture_error_mode="thread_local"):
+                work()
+        except BaseException:
+            # A failed capture leaves torch on its stream, and a generator that nothing can draw from.
+            torch.cuda.set_stream(current)
+            fresh = torch.Generator(self.device)
+            fresh.set_state(state)
+            generator.graphsafe_set_state(fresh)
+            raise
+        return graph.replay
+
+
+def open_backend(
+    network: nn.Module, hardware: HardwareSpec, device: torch.device, group: ProcessGroup
+) -> Backend | None:
+    """Return what `hardware.graphs` requests; None, with a warning, if this run can't have it."""
+    if not hardware.graphs:
+        return None
+    if device.type != "cuda":
+        obstacle = f"CUDA graphs are of an NVIDIA GPU, and this runs on {device.type}"
+    elif group.dist_info.world_size > 1:
+        obstacle = "processes that train one network exchange gradients, which is not captured"
+    elif not isinstance(network, Network):
+        obstacle = "the code of a reference network may do what a graph can't hold"
+    else:
+        return CudaBackend(device)
+    warnings.warn(f"hardware.graphs=true has no effect: {obstacle}", stacklevel=2)
+    return None
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A captured part, with the memory that it reads and writes."""
+
+    inputs: tuple[Tensor, ...]
+    output: Any  # the same tensor each time, which the next replay overwrites
+    replay: Replay
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        for fixed, given in zip(self.inputs, inputs, strict=True):
+            fixed.copy_(given)
+        self.replay()
+        return self.output
+
+
+class Mode(Enum):
+    direct = auto()  # each kernel by itself
+    warm_up = auto()  # the same, where it will be captured
+    replay = auto()
+
+
+class GraphExecution:
+    """Runs the parts of updates and evaluations as graphs once they are warm; see `step.Execution`.
+
+    One shape of updates has graphs, and one of each network's evaluation; others run without, with one warning. If
+    a capture fails, all runs without from then on. Between replays no parameter has a gradient: they are in the
+    graphs' memory.
+    """
+
+    def __init__(self, backend: Backend):
+        self.backend = backend
+        self.is_off = False
+        self._parts: dict[Hashable, Captured] = {}
+        self._calls: Counter[Hashable] = Counter()
+        self._shapes: dict[Hashable, Hashable] = {}  # of what has graphs
+        self._update = Mode.direct  # of the current update
+        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # in the graphs' memory
+        self._has_warned = False
+
+    def forward_backward(self, train_state: TrainState, images: Tensor, targets: Tensor, step: MicroStep) -> Tensor:
+        shapes = (step.total, _describe(images), _describe(targets))
+        if step.number == 0:
+            self._update = self._choose(UPDATE, shapes)
+        work = partial(forward_backward, train_state, count=step.total)
+        if self._update is not Mode.replay:
+            loss: Tensor = self._start(self._update, partial(work, images, targets))
+        elif shapes != self._shapes[UPDATE]:
+            loss = self._add_directly(partial(work, images, targets))
+        else:
+            key = (UPDATE, "first" if step.number == 0 else "further")
+            part = self._find(key, train_state, work, (images, targets))
+            loss = work(images, targets) if part is None else part(images, targets)
+        return loss
+
+    def apply_gradients(self, train_state: TrainState) -> None:
+        work = partial(apply_gradients, train_state)
+        part = self._find((UPDATE, "end"), train_state, work) if self._update is Mode.replay else None
+        if part is None:
+            self._start(self._update, work)
+        else:
+            part()
+        self._update = Mode.direct
+
+    def score(self, train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        work, mode = partial(score, train_state, model), self._choose(model, (_describe(images), _describe(labels)))
+        if mode is not Mode.replay:
+            sums: Tensor = self._start(mode, partial(work, images, labels))
+            return sums
+        part = self._find(model, train_state, work, (images, labels))
+        return work(images, labels) if part is None else part(images, labels)
+
+    def _choose(self, kind: Hashable, shapes: Hashable) -> Mode:
+        """Return how to run work of these shapes; the first shapes to be warm are those that get graphs."""
+        if self.is_off:
+            return Mode.direct
+        if kind not in self._shapes:
+            self._calls[kind, shapes] += 1
+            if self._calls[kind, shapes] <= WARM_UP:
+                return Mode.warm_up
+            self._shapes[kind] = shapes
+        if self._shapes[kind] == shapes:
+            return Mode.replay
+        self._warn_of_shape()
+        return Mode.direct
+
+    def _start(self, mode: Mode, work: Callable[[], Any]) -> Any:
+        """Run without a graph."""
+        return self.backend.warm_up(work) if mode is Mode.warm_up else work()
+
+    def _add_directly(self, work: Callable[[], Tensor]) -> Tensor:
+        """Add the gradients of a micro-batch of another shape to those of its update, which are the graphs'."""
+        self._warn_of_shape()
+        self._attach_gradients()
+        loss = work()
+        self._detach_gradients()
+        return loss
+
+    def _find(
+        self, key: Hashable, train_state: TrainState, work: Callable[..., Any], inputs: tuple[Tensor, ...] = ()
+    ) -> Captured | None:
+        """Return a part's graph, captured if it is new; None if that fails."""
+        if key not in self._parts and not self.is_off:
+            self._attach_gradients()
+            try:
+                self._parts[key] = self._capture(work, inputs)
+            except RuntimeError as error:
+                self._turn_off(train_state, error)
+            else:
+                self._gradients = self._gradients or _list_gradients(train_state)
+                self._detach_gradients()
+        return self._parts.get(key)
+
+    def _capture(self, work: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Captured:
+        fixed = tuple(torch.empty_like(tensor).copy_(tensor) for tensor in inputs)
+        outputs: list[Any] = []
+        replay = self.backend.capture(lambda: outputs.append(work(*fixed)))
+        return Captured(fixed, outputs[0], replay)
+
+    def _turn_off(self, train_state: TrainState, error: RuntimeError) -> None:
+        """Go on without graphs, within an update too, whose replayed gradients are kept."""
+        train_state.optimizer.zero_grad(set_to_none=True)
+        if self._update is Mode.replay:
+            self._attach_gradients()
+        if train_state.scaler.is_enabled():  # it remembers what the capture began
+            scaler = torch.amp.GradScaler(train_state.device.type)
+            scaler.load_state_dict(train_state.scaler.state_dict())
+            train_state.scaler = scaler
+        self.is_off = True
+        self._parts.clear()
+        warnings.warn(
+            f"hardware.graphs=true: a part of this run can't be captured ({first_line(error)}), so all of it "
+            "goes on without CUDA graphs, to the same numbers",
+            stacklevel=2,
+        )
+
+    def _attach_gradients(self) -> None:
+        for parameter, gradient in self._gradients:
+            parameter.grad = gradient
+
+    def _detach_gradients(self) -> None:
+        for parameter, _ in self._gradients:
+            parameter.grad = None
+
+    def _warn_of_shape(self) -> None:
+        if not self._has_warned:
+            warnings.warn(
+                "hardware.graphs=true: batches of another shape, as a smaller last one, go without CUDA graphs",
+                stacklevel=2,
+            )
+        self._has_warned = True
+
+
+def _describe(tensor: Tensor) -> Hashable:
+    return tensor.shape, tensor.dtype, tensor.stride()
+
+
+def _list_gradients(train_state: TrainState) -> list[tuple[nn.Parameter, Tensor]]:
+    parameters = [parameter for group in train_state.optimizer.param_groups for parameter in group["params"]]
+    return [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
