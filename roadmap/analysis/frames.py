@@ -1,0 +1,130 @@
+"""Results as pandas DataFrames: a row per run, per epoch, per change and per effect.
+
+Columns of runs are the fields of `roadmap.analysis.run_table.Run`, with their units; top-1 is in percent, changes
+and effects are in points.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from roadmap.analysis.ablation import IN_FIRST, IN_LAST, ON_PATH, find_effects, mark_significant, results_of
+from roadmap.analysis.epoch_table import read_records
+from roadmap.analysis.read_runs import choose_experiment, read_runs
+from roadmap.analysis.results import aggregate, short_names
+from roadmap.analysis.run_table import Run
+from roadmap.analysis.significance import compute_row_stats
+from roadmap.analysis.stats import Difference
+
+COLUMNS = [field.name for field in fields(Run)]
+
+
+def load_results(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
+    """Return the runs of an experiment, in any state; see `roadmap.load_results`."""
+    runs = read_runs(choose_experiment(str(experiment), output_dir))
+    frame = pd.DataFrame(
+        [{name: _to_cell(getattr(run, name)) for name in COLUMNS} for run in runs], columns=COLUMNS
+    )
+    frame.insert(0, "network", [run.name for run in runs])
+    numbers = ("top1", "best_top1", "ema_top1", "loss", "gmacs", "images_per_s", "seconds")
+    counts = ("step_index", "best_epoch", "epochs", "parameters")
+    return frame.astype({**dict.fromkeys(numbers, "Float64"), **dict.fromkeys(counts, "Int64")})
+
+
+def load_epochs(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
+    """Return the metrics of each epoch; see `roadmap.load_epochs`."""
+    folder = choose_experiment(str(experiment), output_dir)
+    rows = []
+    for record in read_records(folder, read_runs(folder)):
+        regime, data, recipe = record.setting
+        seeds = " ".join(map(str, record.seeds))
+        own = {"network": record.network, "regime": regime, "data": data, "recipe": recipe, "seeds": seeds}
+        rows += [{**own, "epoch": epoch, **metrics} for epoch, metrics in sorted(record.mean.items())]
+    return pd.DataFrame(rows)
+
+
+def find_changes(results: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per network with its change from the step before; see `roadmap.changes`."""
+    stats = compute_row_stats(aggregate(_runs_of(results)))
+    names = dict(zip((id(one.row) for one in stats), short_names([one.row for one in stats]), strict=True))
+    found = []
+    for one in stats:
+        if one.estimate is None:
+            continue
+        change = one.change
+        found.append(
+            {
+                "network": names[id(one.row)],
+                "label": one.row.label,
+                "seeds": len(one.row.seeds),
+                "top1": one.estimate.mean,
+                "top1_std": one.estimate.std,
+                **_ends("top1", one.estimate.interval),
+                "before": names[id(change.before)] if change else None,
+                **_difference("change", change.difference if change else None),
+                "p_holm": change.p if change else None,
+                "verdict": change.verdict if change else None,
+                "paper_change": _paper_change(one.row, change.before) if change else None,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def find_all_effects(results: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per choice and place where it was measured; see `roadmap.effects`."""
+    effects = find_effects(results_of(aggregate(_runs_of(results))))
+    places = {
+        ON_PATH: [one.on_path for one in effects],
+        IN_LAST: [one.removed for one in effects],
+        IN_FIRST: [one.added for one in effects],
+    }
+    found = []
+    for place, differences in places.items():
+        marks = mark_significant(differences)
+        for effect, difference, is_significant in zip(effects, differences, marks, strict=True):
+            if difference is not None:
+                own = {"axis": effect.axis, "place": place, **_difference("effect", difference)}
+                found.append({**own, "significant": is_significant})
+    return pd.DataFrame(found, columns=["axis", "place", *_difference("effect", None), "significant"])
+
+
+def _paper_change(row: Any, before: Any) -> float | None:
+    if row.paper is None or before.paper is None:
+        return None
+    return round(row.paper.top1 - before.paper.top1, 2)
+
+
+def _difference(name: str, difference: Difference | None) -> dict[str, Any]:
+    return {
+        name: difference.mean if difference else None,
+        **_ends(name, difference.interval if difference else None),
+        "p": difference.p if difference else None,
+        "min_detectable_effect": difference.min_detectable_effect if difference else None,
+        "paired": difference.paired if difference else None,
+    }
+
+
+def _ends(name: str, interval: Any) -> dict[str, float | None]:
+    return {f"{name}_low": interval and interval.low, f"{name}_high": interval and interval.high}
+
+
+def _runs_of(results: pd.DataFrame) -> Iterable[Run]:
+    for row in results[COLUMNS].to_dict("records"):
+        yield Run(**dict(_from_cells(row)))
+
+
+def _from_cells(row: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if name == "variant":
+            yield name, dict(pair.split("=", 1) for pair in value.split(",") if pair)
+        else:
+            yield str(name), None if pd.isna(value) else value
+
+
+def _to_cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ",".join(f"{key}={choice}" for key, choice in value.items())
+    return value
