@@ -66,7 +66,7 @@ class OwnFolders(SearchPathPlugin):
 
 
 def register() -> None:
-    """Register `OwnFolders` and the source of files with Hydra; a launcher's process loses its plugins with each job."""
+    """Register `OwnFolders` and the source of files; a launcher's process loses its plugins with each job."""
     Plugins.instance().register(OwnFolders)
     register_source()
 
