@@ -20,6 +20,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.curves import runs_of
 from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, setting_text
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
@@ -35,7 +36,6 @@ from roadmap.analysis.reproduction import (
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run_table import Run
 from roadmap.analysis.table import step_name
-from roadmap.cli.run_setups import read_values
 from roadmap.cli.script import run_script
 from roadmap.config import compose, read_config
 from roadmap.errors import RoadmapError, RunError
@@ -124,7 +124,7 @@ def explain_others(
         paper = papers[row.regime, row.recipe]
         for run in runs_of(row, runs):
             with suppress(RunError, OSError):  # published, or damaged
-                if differences := describe_setting_differences(paper, read_values(run.path / CONFIG)):
+                if differences := describe_setting_differences(paper, read_yaml_values(run.path / CONFIG)):
                     reason = f"other settings ({'; '.join(differences)})"
                     break
         reasons.setdefault(reason, []).append(step_name(row))

@@ -30,6 +30,7 @@ from roadmap.analysis.comparison import (
     to_markdown,
     write_candidates,
 )
+from roadmap.analysis.configurations import find_recipe, show_values
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
@@ -38,9 +39,7 @@ from roadmap.analysis.results import aggregate
 from roadmap.analysis.run_table import DONE
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.run_setups import find_recipe
 from roadmap.cli.script import positive, print_lines, print_table, run_script
-from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
 from roadmap.system.console import Console
 
@@ -104,7 +103,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
     for folder in folders:
         runs = read_runs(folder)
         if any(run.state == DONE for run in runs):
-            candidates.append(make_candidate(folder.name, flatten(find_recipe(runs)), runs))
+            candidates.append(make_candidate(folder.name, show_values(find_recipe(runs)), runs))
         else:
             logger.warning("left out: %s has no finished run (%s)", folder, count_states(runs))
     if not candidates:

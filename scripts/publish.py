@@ -2,14 +2,15 @@
 
     python scripts/publish.py [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT] [--anew]
 
-    runs.csv      a row per run: step, variant, seed, accuracies, cost, speed, commit, hash of its configuration
+    runs.csv      a row per run: step, variant, seed, accuracies, cost, speed, commit, hash, overrides
     epochs.csv    a row per epoch of a run: its metrics
     recipe.yaml   every setting shared by all runs
+    configs.jsonl the other values of each run: its design, and settings that not all share
     figures/      the table and the figures
     report.html   the report, with training curves and networks
     README.md     the table, which changes are significant, and the commands; text that you add below is kept
 
-All else is made from the first three files, so scripts that read an experiment also read such a folder: python
+All else is made from the first four files, so scripts that read an experiment also read such a folder: python
 scripts/plot_roadmap.py results/EXPERIMENT draws the same figures, and python scripts/publish.py results/EXPERIMENT
 writes all of them again, such as after an update of this project. Previously published runs that are not on this
 machine are kept if their settings are the same; --anew drops them. An error prints one message and exits with
@@ -19,18 +20,15 @@ status 1.
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from roadmap.analysis.ablation_table import find_ablation, markdown_effects
+from roadmap.analysis.configurations import OWN_VALUES, RECIPE, Values, find_recipe, show_values
 from roadmap.analysis.curves import runs_of
 from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
-from roadmap.analysis.publish import PublishedResults, find_kept, hide_places, join, read_results
+from roadmap.analysis.publish import PublishedResults, find_kept, join, read_results
 from roadmap.analysis.read_runs import (
     FIGURE_FOLDER,
     RUN_TABLE,
@@ -43,9 +41,7 @@ from roadmap.analysis.report.report import Commands, write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.run_table import DONE, Run
 from roadmap.analysis.table import markdown_notes, markdown_table
-from roadmap.cli.run_setups import RECIPE, add_own_settings, find_recipe, keep_shared, read_setup_anywhere
 from roadmap.cli.script import run_script
-from roadmap.config.replay import flatten
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.config_hash import is_outside
 
@@ -97,22 +93,18 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
             "leave out --to, or name the experiment that was trained"
         )
     results = PublishedResults(runs, read_records(experiment_dir, runs))
-    recipe: Mapping[str, Any] = find_recipe(runs)
     if not anew and (target / RUN_TABLE).exists():
-        results, recipe = add_published(results, recipe, target)
+        results = add_published(results, target)
     (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    runs = [replace(run, error=run.error and hide_places(run.error)) for run in results.runs]
-    results = replace(results, runs=add_own_settings(runs, recipe))
     results.write(target)
-    (target / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
-    return [*(target / name for name in (RUN_TABLE, EPOCH_TABLE, RECIPE)), *write_derived(target)]
+    return [*(target / name for name in (RUN_TABLE, EPOCH_TABLE, RECIPE, OWN_VALUES)), *write_derived(target)]
 
 
 def write_derived(target: Path) -> list[Path]:
     """Write a published experiment's README, report and figures from its tables; return their paths."""
     curve = draw_curve(target)
     shown = show_folder(target)
-    write_report(target, target / "report.html", read_setup_anywhere, Commands.on(shown))
+    write_report(target, target / "report.html", Commands.on(shown))
     page = target / "README.md"
     page.write_text(
         describe(read_finished_runs(target), curve.rows, target, shown) + read_own_text(page), encoding="utf-8"
@@ -120,10 +112,8 @@ def write_derived(target: Path) -> list[Path]:
     return [page, target / "report.html", *curve.paths]
 
 
-def add_published(
-    results: PublishedResults, recipe: Mapping[str, Any], target: Path
-) -> tuple[PublishedResults, Mapping[str, Any]]:
-    """Add published runs that are not here, and reduce the recipe to the settings that they share too.
+def add_published(results: PublishedResults, target: Path) -> PublishedResults:
+    """Add published runs that are not here.
 
     Raises:
         RunError: they were trained with other settings.
@@ -131,21 +121,20 @@ def add_published(
     published = read_results(target)
     kept = find_kept(published.runs, results.runs)
     if not kept:
-        return results, recipe
-    old = find_recipe(published.runs)
-    differing = find_differing(old, recipe)
+        return results
+    differing = find_differing(find_recipe(published.runs), find_recipe(results.runs))
     if differing:
         raise RunError(
             f"{target}: {len(kept)} runs were published with other settings: {'; '.join(differing)}. Leave them "
             "out with --anew, or name another folder with --to"
         )
     logger.info("%d runs stay as they were published in %s; --anew leaves them out", len(kept), target)
-    return join(kept, published, results), keep_shared(old, recipe)
+    return join(kept, published, results)
 
 
-def find_differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def find_differing(old: Values, new: Values) -> list[str]:
     """Return the settings that both results have and that differ, such as "recipe.lr 0.008 there, 0.004 here"."""
-    before, after = flatten(old), flatten(new)
+    before, after = show_values(old), show_values(new)
     return [
         f"{key} {before[key]} there, {after[key]} here"
         for key in before
@@ -168,8 +157,6 @@ def show_folder(target: Path) -> Path:
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path) -> str:
     """The folder's README: commands, figures and the table with its notes."""
     done = [run for run in runs if run.state == DONE]
-    members = [runs_of(row, done) for row in rows]
-    setups = [read_setup_anywhere(some[0]) if some else None for some in members]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
         for name in ("roadmap", "transfer", "kernels", "effects")
@@ -177,8 +164,12 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
     ]
     ablation = find_ablation(rows)
     effects = [f"## Effect of each choice\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
-    commands = "\n".join(training_commands(rows, setups))
-    by = f"Trained by these commands, with `data.root` where the images lie:\n\n```bash\n{commands}\n```"
+    commands, note = training_commands(run for row in rows for run in runs_of(row, done))
+    places = "`data.root` where the images lie"
+    if any("--config-dir" in command for command in commands):
+        places += " and `--config-dir` where the configs lie"
+    block = "\n".join(["```bash", *commands, "```"])
+    by = f"Trained by these commands, with {places}:\n\n{block}"
     return "\n\n".join(
         [
             f"# {rows[0].experiment}",
@@ -187,8 +178,10 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
             markdown_notes(rows),
             *effects,
             *([by] if commands else []),
-            "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `report.html` (open it "
-            f"from disk) curves and networks. `python scripts/plot_roadmap.py {shown}` draws the figures again.\n",
+            *([note] if note else []),
+            "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `configs.jsonl` "
+            "the other values, `report.html` (open it from disk) curves and networks. "
+            f"`python scripts/plot_roadmap.py {shown}` draws the figures again.\n",
         ]
     )
 

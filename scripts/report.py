@@ -15,7 +15,6 @@ from pathlib import Path
 from roadmap.analysis.factorial import add_factorial_arguments
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
 from roadmap.analysis.report.report import Commands, write_report
-from roadmap.cli.run_setups import read_setup
 from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError
 
@@ -30,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
         factorial = ["--axes", ",".join(arguments.axes), "--step", arguments.step] if arguments.axes else []
         commands = Commands.on(experiment_dir, arguments.best, factorial)
-        write_report(experiment_dir, path, read_setup, commands, arguments.best, arguments.axes, arguments.step)
+        write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)
     except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import wandb
 
+from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.draw import ExperimentFigures, draw_curve
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
 from roadmap.analysis.report.report import Commands, write_report
 from roadmap.analysis.run_table import Run
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
-from roadmap.cli.run_setups import read_setup, read_values
 from roadmap.cli.script import run_script
 from roadmap.config import CONF_DIR
 from roadmap.errors import RoadmapError, RunError
@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
         experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
         curve = draw_curve(experiment_dir)
         report = experiment_dir / FIGURE_FOLDER / "report.html"
-        write_report(experiment_dir, report, read_setup, Commands.on(experiment_dir))
+        write_report(experiment_dir, report, Commands.on(experiment_dir))
         project, entity = find_project(read_runs(experiment_dir))
         run = log_aggregate(
             experiment_dir,
@@ -84,10 +84,10 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
     """Return the project and entity that the runs were logged to, or else those of conf/logger/wandb.yaml."""
     for run in runs:
         if (run.path / CONFIG).exists():
-            logger = read_values(run.path / CONFIG)["logger"]
+            logger = read_yaml_values(run.path / CONFIG)["logger"]
             if logger["name"] == "wandb":
                 return logger["project"], logger["entity"]
-    default = read_values(CONF_DIR / "logger/wandb.yaml")
+    default = read_yaml_values(CONF_DIR / "logger/wandb.yaml")
     return default["project"], default["entity"]
 
 

@@ -10,6 +10,7 @@ from statistics import fmean
 
 import rich.table
 
+from roadmap.analysis.publish import hide_machine
 from roadmap.analysis.results import natural, std
 from roadmap.analysis.run_table import DONE, Run, read_run_settings, write_run_table
 from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
@@ -145,10 +146,10 @@ def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
 
 
 def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
-    """Write a CSV file with a row per run: the settings that differ, and the run."""
+    """Write a CSV file with a row per run: the settings that differ, and the run without its machine."""
     keys = find_differing(candidates)
     rows = [(run, {key: one.settings.get(key, "") for key in keys}) for one in candidates for run in one.runs]
-    write_run_table([run for run, _ in rows], path, [settings for _, settings in rows])
+    write_run_table([hide_machine(run) for run, _ in rows], path, [settings for _, settings in rows])
 
 
 def read_candidates(path: Path) -> list[Candidate]:

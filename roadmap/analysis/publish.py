@@ -5,18 +5,34 @@ results are merged with the runs of this machine.
 """
 
 import re
+import shlex
 import socket
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
+
+from roadmap.analysis.configurations import (
+    OWN_VALUES,
+    RECIPE,
+    Values,
+    find_shared,
+    read_values,
+    read_words,
+    subtract,
+    write_own_values,
+)
 from roadmap.analysis.curves import Record
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records, write_epoch_table
 from roadmap.analysis.read_runs import RUN_TABLE, read_runs
 from roadmap.analysis.run_table import DONE, Run, write_run_table
+from roadmap.errors import RunError
 
 # Of a path that begins at a root, a home or a drive: all but its last part. Not of a URL.
 FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s'":,;()\[\]/\\]+[/\\])+""")
+PRIVATE = re.compile(r"[+~]*(output_dir|data\.root|data\.cache|logger(\.\w+)?)(=.*)?")  # overrides
+NOT_PUBLISHED = ("seed", "experiment", "output_dir", "logger", "step", "reference", "retry_failed", "mode")
 PROCESS = re.compile(r"process \d+ on [^\s;,]+")
 
 Key = tuple[str, tuple[str, ...]]  # a network and its regime, data and recipe
@@ -30,8 +46,52 @@ class PublishedResults:
     records: list[Record]
 
     def write(self, folder: Path) -> None:
-        write_run_table(self.runs, folder / RUN_TABLE)
+        """Write the tables, the recipe and the values that are not in it, without anything of a machine.
+
+        Raises:
+            RunError: the configuration of a finished run is damaged.
+        """
+        configs = [_read_public_values(run) for run in self.runs]  # of published runs, before they are replaced
+        runs = [hide_machine(run) for run in self.runs]
+        recipe = find_shared(
+            values for run, values in zip(runs, configs, strict=True) if run.state == DONE and values
+        )
+        write_run_table(runs, folder / RUN_TABLE)
         write_epoch_table(self.records, folder / EPOCH_TABLE)
+        (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+        own = [(run, subtract(values, recipe)) for run, values in zip(runs, configs, strict=True) if values]
+        write_own_values(folder / OWN_VALUES, own)
+
+
+def _read_public_values(run: Run) -> Values:
+    """Return the values of a run without those of its machine; empty if it left none."""
+    try:
+        values = read_values(run) or {}
+    except RunError:
+        if run.state == DONE:
+            raise
+        return {}
+    public = {key: value for key, value in values.items() if key not in NOT_PUBLISHED}
+    if isinstance(data := public.get("data"), dict):
+        public["data"] = {key: value for key, value in data.items() if key not in ("root", "cache")}
+    if isinstance(source := public.get("init_from"), str):
+        public["init_from"] = FOLDERS.sub(".../", source)
+    return public
+
+
+def hide_machine(run: Run) -> Run:
+    """Return a run whose error and overrides tell nothing of its machine; read_words reads its overrides."""
+    words = read_words(run)
+    return replace(
+        run,
+        error=run.error and hide_places(run.error),
+        overrides=None if words is None else shlex.join(hide_words(words)),
+    )
+
+
+def hide_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a command without paths of the images, dashboards and the folders of other paths."""
+    return [FOLDERS.sub(".../", word) for word in words if not PRIVATE.fullmatch(word)]
 
 
 def read_results(experiment_dir: Path) -> PublishedResults:

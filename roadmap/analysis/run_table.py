@@ -13,6 +13,7 @@ from roadmap.runs.naming import network_name
 
 DONE = "done"
 FAILED = "failed"
+FORMER = "settings"  # column of tables that were written before `overrides`
 DAMAGED = "damaged"  # state.json has the state done, but summary.json is unusable
 
 
@@ -47,7 +48,7 @@ class Run:
     commit: str | None = None  # of the code that trained it
     config_hash: str | None = None  # of all values that define its result
     setting_hash: str | None = None  # the same without network and seed: equal for comparable runs
-    settings: str | None = None  # overrides that not all runs of a published experiment share
+    overrides: str | None = None  # of a published run: the words of `python train.py`, quoted for a shell
 
     @property
     def name(self) -> str:
@@ -103,7 +104,7 @@ def read_run_settings(path: Path) -> list[tuple[Run, dict[str, str]]]:
                 except (ValueError, TypeError) as error:
                     raise RunError(f"{path}, line {reader.line_num}: {name} is {cells[name]!r}") from error
             run = Run(path=path.parent, **values)
-            own = {key: value for key, value in cells.items() if key not in parsers}
+            own = {key: value for key, value in cells.items() if key not in (*parsers, FORMER)}
             found.append((replace(run, path=path.parent / run.name / f"seed{run.seed}"), own))
     return found
 

@@ -37,7 +37,7 @@ NEUTRAL_VALUES: dict[str, Any] = {
 
 def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a run's result depends on, by dotted key; an absent added key is neutral."""
-    return NEUTRAL_VALUES | {key: value for key, value in _flatten(config) if not is_outside(key)}
+    return NEUTRAL_VALUES | {key: value for key, value in flatten(config).items() if not is_outside(key)}
 
 
 def fill_neutral(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +103,12 @@ def is_neutral(key: str, value: Any) -> bool:
     return key in NEUTRAL_VALUES and value == NEUTRAL_VALUES[key]
 
 
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [pair for key in value for pair in _flatten(value[key], f"{prefix}.{key}" if prefix else str(key))]
-    return [(prefix, list(value) if isinstance(value, tuple) else value)]
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted key; tuples become lists."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return found

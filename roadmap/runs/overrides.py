@@ -1,4 +1,4 @@
-"""Overrides that a run was started with: overrides.yaml in its folder, and their form for publishing."""
+"""Overrides that a run was started with: overrides.yaml in its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -10,6 +10,7 @@ import pytest
 from roadmap.cli import run as jobs
 from roadmap.cli import train as command
 from roadmap.config import Config, PlannedRun
+from roadmap.runs.overrides import read_overrides
 from roadmap.runs.run_dir import RunDir
 
 Train = Callable[..., Any]  # see conftest.py
@@ -193,15 +194,13 @@ def test_processes_are_as_many_as_gpus_unless_told_otherwise(monkeypatch: pytest
     assert count() == 1
 
 
-def test_a_report_finds_the_configs_of_a_run(train: Train, trained: list[PlannedRun], own: Path) -> None:
-    from roadmap.analysis.read_runs import read_runs
-    from roadmap.cli.run_setups import read_setup
-
-    assert train("--config-dir", str(own), "+roadmap=step13_mine", "model/norm=batchnorm").status == 0
-    experiment = Path(trained[0].config.output_dir) / "micro-digits"
-    (run,) = read_runs(experiment)
-    setup = read_setup(run)
-    assert setup is not None
-    assert (setup.problem, setup.choice) == (None, "+roadmap=step13_mine")
-    assert setup.overrides[0] == "model/norm=batchnorm"
-    assert setup.overrides[-1] == f"hydra.searchpath=['{own}']"
+def test_a_run_records_the_configs_that_it_came_from(train: Train, trained: list[PlannedRun], own: Path) -> None:
+    words = ("--config-dir", str(own), "+roadmap=step13_mine", "model/norm=batchnorm")
+    assert train(*words, "hydra/launcher=basic").status == 0
+    folder = Path(trained[0].config.output_dir) / "micro-digits/step13_mine,norm=batchnorm/seed0"
+    recorded = read_overrides(folder)
+    assert recorded is not None
+    assert recorded[:3] == (f"--config-dir={own}", *words[2:])
+    assert not any("hydra" in word for word in recorded)
+    assert train(*recorded).status == 0
+    assert len(trained) == 1  # of the same configuration, so it is done already; another one would be refused

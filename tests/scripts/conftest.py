@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from roadmap.config import compose
 from roadmap.runs.naming import network_name
+from roadmap.runs.overrides import write_overrides
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -55,6 +56,13 @@ def write_run() -> Callable[..., Path]:
         run = folder / network_name(step, variant) / f"seed{seed}"
         run.mkdir(parents=True)
         OmegaConf.save(cfg, run / "config.yaml", resolve=True)
+        overrides = [
+            f"+{changes.get('group', 'roadmap')}={step}",
+            *words,
+            f"experiment={folder.name}",
+            f"seed={seed}",
+        ]
+        write_overrides(run, overrides if changes.get("recorded", True) else None)
         state = {"state": changes.get("state", "done"), "error": changes.get("error"), "identity": identity}
         (run / "state.json").write_text(json.dumps(state))
         lines = [

@@ -1,9 +1,5 @@
 """What is published tells nothing of the machine or the reader: no folders, no dashboard, no environment."""
 
-import csv
-import json
-import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from roadmap.analysis.publish import hide_places
+from roadmap.analysis.configurations import read_setup
+from roadmap.analysis.publish import hide_places, hide_words
 from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.run_table import write_run_table
-from roadmap.cli.run_setups import add_own_settings, find_recipe, read_setup
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes run folders; see conftest.py
@@ -61,57 +56,37 @@ def test_a_published_folder_tells_no_place_and_no_dashboard(
     assert "python scripts/plot_roadmap.py results/mine" in texts[target / "README.md"]
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, write_run: Write, load_script: Load) -> Path:
-    """The table and the recipe of an experiment that was published."""
-    folder = tmp_path_factory.mktemp("outputs") / "trial"
-    write_run(folder, "step0_resnet", top1=90.0)
-    runs = read_runs(folder)
-    target = folder.parent / "results"
-    target.mkdir()
-    recipe = find_recipe(runs)
-    write_run_table(add_own_settings(runs, recipe), target / "runs.csv")
-    (target / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    return target
-
-
-@pytest.mark.parametrize("place", ["recipe", "escaped", "settings", "quoted", "group", "variant", "experiment"])
+@pytest.mark.parametrize("place", ["recipe.yaml", "configs.jsonl", "runs.csv"])
 def test_nothing_that_is_read_back_is_resolved(
-    tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    tmp_path: Path, write_run: Write, load_script: Load, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """An interpolation in any file of a published folder stays text, and the report says why it has no recipe."""
+    """An interpolation in any file of a published folder stays text."""
     monkeypatch.setenv("CONVNET_TEST_TOKEN", TOKEN)
-    target = Path(shutil.copytree(published, tmp_path / "trial"))
-    (setup,) = [read_setup(run) for run in read_runs(target)]
-    assert setup is not None
-    assert setup.problem is None
-    recipe = yaml.safe_load((target / "recipe.yaml").read_text())
-    if place == "recipe":
-        recipe["data"]["note"] = REFERENCE
-    elif place == "escaped":
-        recipe["data"]["note"] = "\\\\" + REFERENCE
-    (target / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    cells: dict[str, str] = {
-        "settings": shlex.join([f"data.note={REFERENCE}"]),
-        "quoted": shlex.join(["data.note=" + json.dumps(REFERENCE).replace("$", "\\x24")]),
-        "group": shlex.join([f"regime={REFERENCE}"]),
-        "variant": "kernel_size=$\\{oc.env\\:CONVNET_TEST_TOKEN\\}",
-        "experiment": REFERENCE,
-    }
-    column = {"quoted": "settings", "group": "settings"}.get(place, place)
-    if place in cells:
-        with (target / "runs.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            row[column] = cells[place]
-        with (target / "runs.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    (setup,) = [read_setup(run) for run in read_runs(target)]
-    assert setup is not None
-    assert "is an interpolation, which is not resolved" in str(setup.problem)
-    assert TOKEN not in str(setup)
+    write_run(tmp_path / "trial", "step0_resnet", "data.note=MARK", "init_from=MARK")
+    target = tmp_path / "results"
+    assert load_script("publish").main([str(tmp_path / "trial"), "--to", str(target)]) == 0
+    text = (target / place).read_text()
+    assert "MARK" in text
+    (target / place).write_text(text.replace("MARK", REFERENCE))
+    assert load_script("report").main([str(target)]) == 0
+    page = (target / "figures/report.html").read_text()
+    assert REFERENCE in page
+    assert TOKEN not in page
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["output_dir=/home/me/out", "data.root=/images", "++data.cache=/c", "seed=1"], ["seed=1"]),
+        (["logger=wandb", "logger.entity=my-team", "+logger.x=1", "~logger"], []),
+        (["--config-dir=/home/me/configs", "hydra.searchpath=[/a/b/own,'pkg://mine']"],
+         ["--config-dir=.../configs", "hydra.searchpath=[.../own,'pkg://mine']"]),
+        (["init_from=/home/me/start.pt", "init_from=~/x/start.pt"], ["init_from=.../start.pt"] * 2),
+        (["init_from='outputs/a/step7_kernel,kernel_size=9/seed0/checkpoint.pt'", "model/norm=layernorm"], None),
+    ],
+)  # fmt: skip
+def test_published_overrides_tell_no_place(words: list[str], shown: list[str] | None) -> None:
+    assert hide_words(words) == (words if shown is None else shown)
 
 
 def test_a_runs_own_configuration_is_not_resolved_either(

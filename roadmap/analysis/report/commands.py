@@ -1,92 +1,97 @@
-"""Configurations of an experiment's rows: their networks, their recipe, and the commands that trained them."""
+"""Commands that train the runs of an experiment, joined from the overrides that each recorded, and its recipe."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from roadmap.analysis.report.diagrams import Sections
+from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
+from roadmap.analysis.run_table import Run
+from roadmap.config.search_path import quote
 from roadmap.config.steps import add_one_in, design_of, leave_one_out, name_of
-from roadmap.runs.naming import network_name
 
+STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs
 SWEEPS = {
-    f"+sweep={kind}": frozenset(name_of(design_of(network)) for network in networks)
+    f"+sweep={kind}": [quote(name_of(design_of(network))) for network in networks]
     for kind, networks in (("leave_one_out", leave_one_out()), ("add_one_in", add_one_in()))
 }
+
 NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are shown elsewhere
-DESIGNS = ("+roadmap", "+reference", "model")  # overrides that differ between a sweep's commands
 NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
 
-
-@dataclass(frozen=True)
-class Setup:
-    """A row's configuration, read from the config.yaml of one of its runs."""
-
-    choice: str  # override that selects the step, such as +roadmap=step5_inverted; empty if there is none
-    overrides: tuple[str, ...]  # other overrides of the command that trained it, except the seed
-    values: Mapping[str, str]  # every dotted key of the configuration; empty if it is unreadable
-    network: Sections | None  # None for a reference network, which has no plan
-    problem: str | None = None  # why there is no network, if there should be one
+Command = tuple[tuple[str, tuple[str, ...]], ...]  # each override's key and its values
 
 
-def training_commands(rows: Sequence[Row], setups: Sequence[Setup | None]) -> list[str]:
-    """Return the fewest commands that train the finished runs of the rows and nothing else."""
-    commands: list[list[str]] = []
-    runs = [(row, setup) for row, setup in zip(rows, setups, strict=True) if setup and setup.values and row.seeds]
-    sweeps, covered = _find_sweeps(runs)
-    for row, setup in runs:
-        if id(row) not in covered:
-            choice = [setup.choice] if setup.choice else []
-            _add(commands, [*choice, *setup.overrides, _seed_word(row.seeds)])
-    commands += sweeps
-    return [shlex.join(["python", "train.py", *(["-m"] if _is_sweep(words) else []), *words]) for words in commands]
+def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:
+    """Return the fewest commands that train these runs and nothing else, and a note on runs that recorded none.
 
-
-def _find_sweeps(runs: Sequence[tuple[Row, Setup]]) -> tuple[list[list[str]], set[int]]:
-    """Return the overrides of each of SWEEPS that ran completely, and the ids of rows that need no other command.
-
-    The path's steps may have more seeds than the sweep; the roadmap's command trains them.
+    The path's steps may have more seeds than a sweep of the ablation; the roadmap's command trains them.
     """
-    settings: dict[tuple[str, ...], dict[str, Row]] = {}
-    for row, setup in runs:
-        setting = tuple(word for word in setup.overrides if not word.startswith(DESIGNS))
-        settings.setdefault(setting, {})[network_name(row.step, row.variant)] = row
-    found, covered = [], set()
-    for setting, members in settings.items():
-        for word, names in SWEEPS.items():
-            if not names <= members.keys():
-                continue
-            ablations = [members[name] for name in names if members[name].variant]
-            seeds = ablations[0].seeds
-            whole = all(row.seeds == seeds for row in ablations)
-            if whole and all(set(seeds) <= set(members[name].seeds) for name in names):
-                found.append([word, *setting, _seed_word(seeds)])
-                covered |= {id(row) for row in ablations}
-    return found, covered
+    recorded = [(run, read_words(run)) for run in runs]
+    commands: Sequence[Command] = [_parse(words, run.seed) for run, words in recorded if words is not None]
+    keys = dict.fromkeys(key for command in commands for key, _ in command)
+    for key in [SEED, *(key for key in keys if key.lstrip("+").startswith(("roadmap", "reference", DESIGN)))]:
+        commands = _join(commands, key)
+    commands = _name_sweeps(commands)
+    count = sum(words is None for _, words in recorded)
+    note = f"{count} of {len(recorded)} runs recorded no command: an earlier version trained them." if count else ""
+    return [_write(command) for command in commands], note
 
 
-def _seed_word(seeds: Sequence[int]) -> str:
-    return f"seed={','.join(map(str, seeds))}"
+def _parse(words: Sequence[str], seed: int) -> Command:
+    pairs = [word.partition("=")[::2] for word in words]
+    return (*((key, (value,)) for key, value in pairs if key != SEED), (SEED, (str(seed),)))
 
 
-def _add(commands: list[list[str]], words: list[str]) -> None:
-    """Add a command; if one exists that differs only in one design, add that design's value to it."""
+def _join(commands: Sequence[Command], key: str) -> list[Command]:
+    """Join the commands that differ only in the values of one override."""
+    found: dict[Command, dict[str, None]] = {}
     for command in commands:
-        if len(command) == len(words):
-            differing = [place for place, word in enumerate(words) if word != command[place]]
-            if len(differing) == 1 and _is_of_one_design(words[differing[0]], command[differing[0]]):
-                command[differing[0]] += f",{words[differing[0]].partition('=')[2]}"
-                return
-    commands.append(words)
+        others = tuple((name, () if name == key else values) for name, values in command)
+        found.setdefault(others, {}).update(dict.fromkeys(_values(command, key)))
+    return [_set(others, key, tuple(values)) for others, values in found.items()]
 
 
-def _is_of_one_design(word: str, other: str) -> bool:
-    key = word.partition("=")[0]
-    return key.startswith(DESIGNS) and other.startswith(f"{key}=")
+def _name_sweeps(commands: Sequence[Command]) -> list[Command]:
+    """Write each of SWEEPS that ran completely by its name."""
+    named, others = [], []
+    for command in commands:
+        steps = _values(command, STEP)
+        for word, names in SWEEPS.items():
+            variants = {name for name in names if name.startswith("'")}
+            if variants <= set(steps) and all(_trains(commands, command, name) for name in {*names} - variants):
+                named.append(_set(command, STEP, (), word))
+                steps = tuple(step for step in steps if step not in variants)
+        if steps or not _values(command, STEP):
+            others.append(_set(command, STEP, steps))
+    return [*others, *named]
 
 
-def _is_sweep(words: Sequence[str]) -> bool:
-    return any("," in word or word in SWEEPS for word in words if word.startswith((*DESIGNS, "seed=", "+sweep=")))
+def _trains(commands: Sequence[Command], command: Command, step: str) -> bool:
+    """Return True if a step ran with all seeds and with the other overrides of a command."""
+    setting = _set(_set(command, STEP, ()), SEED, ())
+    alike = [other for other in commands if _set(_set(other, STEP, ()), SEED, ()) == setting]
+    return any(
+        {*_values(command, SEED)} <= {*_values(other, SEED)} and step in _values(other, STEP) for other in alike
+    )
+
+
+def _values(command: Command, key: str) -> tuple[str, ...]:
+    return next((values for name, values in command if name == key), ())
+
+
+def _set(command: Command, key: str, values: tuple[str, ...], new_key: str | None = None) -> Command:
+    return tuple((new_key or key, values) if name == key else (name, old) for name, old in command)
+
+
+def _write(command: Command) -> str:
+    words = [f"{key}={','.join(values)}" if values else key for key, values in command]
+    is_sweep = any(len(values) > 1 or key in SWEEPS for key, values in command)
+    return " ".join(["python", "train.py", *(["-m"] if is_sweep else []), *map(_quote, words)])
+
+
+def _quote(word: str) -> str:
+    """Quote a word for a shell; one with single quotes, such as a variant's name, in double quotes if it can be."""
+    return f'"{word}"' if "'" in word and not set('"$`!\\') & set(word) else shlex.quote(word)
 
 
 def recipe_lines(

@@ -8,7 +8,7 @@ import base64
 import gzip
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from roadmap.analysis.configurations import Setup, read_setup
 from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
@@ -35,12 +36,12 @@ from roadmap.analysis.figures.layout import (
 from roadmap.analysis.read_runs import count_states, read_finished_runs
 from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
 from roadmap.analysis.report.charts import kernel_chart, roadmap_chart, waterfall_chart
-from roadmap.analysis.report.commands import Setup, recipe_lines, training_commands
+from roadmap.analysis.report.commands import recipe_lines, training_commands
 from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.diagrams import draw_network
 from roadmap.analysis.reproduction import agreement_text, find_agreement
 from roadmap.analysis.results import aggregate, drawn_rows, std, step_before
-from roadmap.analysis.run_table import FAILED, Run
+from roadmap.analysis.run_table import DONE, FAILED, Run
 from roadmap.analysis.significance import (
     RowStats,
     compute_row_stats,
@@ -74,8 +75,6 @@ CONTENTS = {
     "commands": "Commands",
 }
 
-ReadSetup = Callable[[Run], Setup | None]
-
 
 @dataclass(frozen=True)
 class Commands:
@@ -108,13 +107,12 @@ class Commands:
 def write_report(
     experiment_dir: Path,
     path: Path,
-    read_setup: ReadSetup,
     commands: Commands,
     best: bool = False,
     axes: Sequence[str] = (),
     step: str = STEPS[-1],
 ) -> None:
-    """Write the page; `read_setup` returns the configuration of a run, or None if it left none.
+    """Write the page.
 
     `best` shows the best epoch's accuracy, picked on the validation set, instead of the last one's. `axes` are
     those of a factorial on `step`, if one is to be shown.
@@ -129,6 +127,7 @@ def write_report(
         setups = [read_setup(some[0]) if some else None for some in members]
         records = read_records(experiment_dir, runs)
         curves = [pool_records(records_of(one.row, records)) for one in row_stats]
+        training, training_note = training_commands(run for some in members for run in some if run.state == DONE)
     warnings += [
         f"{step_name(one.row)}: {setup.problem}"
         for one, setup in zip(row_stats, setups, strict=True)
@@ -147,7 +146,8 @@ def write_report(
             if run.state == FAILED
         ],
         "warnings": warnings,
-        "training": training_commands([one.row for one in row_stats], setups),
+        "training": training,
+        "training_note": training_note,
         "report_command": commands.report,
         "figures_command": commands.figures,
         "check_command": commands.check,
