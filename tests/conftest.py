@@ -1,4 +1,4 @@
-"""Fixtures: comparable results of a run, a disk that fills up quickly, and limited memory."""
+"""Fixtures: comparable results of a run, a disk that fills up quickly, limited memory, and quick PDFs."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from roadmap.analysis.figures import style
 
 DIFFERENT = ("seconds", "images_per_s", "commit")  # timings, and a commit that may change while tests run
 
@@ -38,6 +40,14 @@ def flatten(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [flatten(item) for item in value]
     return (str(value.dtype), value.shape, value.numpy().tobytes()) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_pdfs() -> Iterator[None]:
+    """Draw PDFs with outlines for glyphs: a part of a TrueType font takes a third of a figure's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.RC, "pdf.fonttype", 3)
+        yield
 
 
 @pytest.fixture

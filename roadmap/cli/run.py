@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from roadmap.data.sampler import Shard
 from roadmap.data.sources import open_validation
 from roadmap.data.worker_ends import explain_worker_ends
 from roadmap.model.build import build
-from roadmap.model.cost import measure_cost
+from roadmap.model.cost import Cost, measure_cost
+from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.model.weight_files import Kind
 from roadmap.model.weights import import_weights, load_weights, read_source, split_source
 from roadmap.runs.loggers import finished_on_error, open_logger
@@ -143,10 +145,7 @@ def warn_of_other_classes(weights: Classes, data: Sequence[str], warn: Callable[
 
 def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
     """Return what is known before training: the network's cost on these images, and the paper's figures for it."""
-    cost = measure_cost(
-        lambda: build(config.model, config.regime, config.reference, config.data.image_size),
-        config.data.image_size,
-    )
+    cost = find_cost(config.model, config.regime, config.reference, config.data.image_size)
     row = match_paper_row(identity.regime, identity.step, identity.variant)
     return {
         "gmacs": cost.gmacs,
@@ -155,6 +154,12 @@ def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
         "paper_top1": row.top1 if row else None,
         "paper_gflops": row.gflops if row else None,
     }
+
+
+@cache
+def find_cost(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> Cost:
+    """Return the cost of a network, measured once: it takes a quarter of a second, and seeds share it."""
+    return measure_cost(lambda: build(model, regime, reference, image_size), image_size)
 
 
 def describe_machine(trainer: Trainer) -> dict[str, Any]:

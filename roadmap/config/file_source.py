@@ -1,12 +1,14 @@
 """Hydra's source of config files, which parses each file once: a composition reads some thirty of them."""
 
-import pickle
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydrasFileSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
+
+from roadmap.config.copies import copier
 
 
 class FileConfigSource(HydrasFileSource):
@@ -21,13 +23,12 @@ class FileConfigSource(HydrasFileSource):
         except OSError:
             return super().load_config(config_path)  # reports what is wrong
         version = stat.st_mtime_ns, stat.st_size, stat.st_ino
-        result: ConfigResult = pickle.loads(_parse(self.provider, self.path, config_path, version))
-        return result
+        return _parse(self.provider, self.path, config_path, version)()
 
 
 @cache
-def _parse(provider: str, folder: str, config_path: str, version: tuple[int, ...]) -> bytes:
-    return pickle.dumps(HydrasFileSource(provider, folder).load_config(config_path))
+def _parse(provider: str, folder: str, config_path: str, version: tuple[int, ...]) -> Callable[[], ConfigResult]:
+    return copier(HydrasFileSource(provider, folder).load_config(config_path))
 
 
 def register_source() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf._utils import get_yaml_loader
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from roadmap.errors import DamagedError, RunError, StorageError, first_line
 from roadmap.runs.record import WAY_OUT, read_object, read_text
@@ -72,6 +73,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return read_object(path) or {}
 
 
+def _find_loader() -> Any:
+    """Return a loader that reads values as OmegaConf does, such as 1e-3, by libyaml if it is built in."""
+    if not yaml.__with_libyaml__:
+        return get_yaml_loader()
+
+    class Loader(yaml.cyaml.CParser, get_yaml_loader()):  # type: ignore[misc]
+        def __init__(self, text: str) -> None:
+            yaml.cyaml.CParser.__init__(self, text)
+            SafeConstructor.__init__(self)
+            Resolver.__init__(self)
+
+    return Loader
+
+
+LOADER = _find_loader()  # a sweep reads the config of each run several times
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the keys in a YAML file.
 
@@ -79,8 +97,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         DamagedError: it is damaged, or gone.
     """
     try:
-        values: Any = OmegaConf.to_container(OmegaConf.create(read_text(path)))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        values: Any = json.loads(json.dumps(yaml.load(read_text(path), LOADER)))  # an alias of itself is no value
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise DamagedError(f"{path} is damaged ({first_line(error)}); {WAY_OUT}") from error
     if not isinstance(values, dict):
         raise DamagedError(f"{path} is damaged (no keys); {WAY_OUT}")
