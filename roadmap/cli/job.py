@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from types import ModuleType
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -44,12 +45,10 @@ def run_job(cfg: DictConfig) -> float | None:
             if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
                 _isolate(planned, folder)
             elif reason := decide_on_main_process(lambda: _claim(folder, _retries(planned))):
-                print_line(reason)
+                print_line(reason + _describe_result(folder))
             else:
                 with recorded_end(folder):
-                    from roadmap.cli import run
-
-                    run.train(planned.config, folder, OUT, warn)
+                    load_run().train(planned.config, folder, OUT, warn)
             if DIST_INFO.is_main_process and is_done(folder):
                 return folder.summary().get("top1")
             if is_asked:
@@ -78,14 +77,21 @@ def run_handed(planned: PlannedRun) -> int:
                 print_line(reason)
             else:
                 with recorded_end(folder):
-                    from roadmap.cli import run
-
-                    run.train(planned.config, folder, OUT, warn)
+                    load_run().train(planned.config, folder, OUT, warn)
     except RoadmapError as error:
         show_error(error)
     except KeyboardInterrupt as interrupt:
         return ENDED_BY + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
     return 1 if console.errors else 0
+
+
+def load_run() -> ModuleType:
+    """Import what trains, and say so, since it takes seconds; one line for a sweep's processes together."""
+    if "torch" not in sys.modules and not is_launcher_worker():
+        print_line("loading PyTorch ...")
+    from roadmap.cli import run
+
+    return run
 
 
 def _claim(folder: RunDir, retries: bool) -> str | None:
@@ -96,10 +102,16 @@ def _claim(folder: RunDir, retries: bool) -> str | None:
     return reason and f"{folder.path}: {reason}"
 
 
+def _describe_result(folder: RunDir) -> str:
+    """Return the top-1 of a finished run, to follow the reason why it is not trained."""
+    top1 = folder.summary().get("top1") if is_done(folder) else None
+    return "" if top1 is None else f": top-1 {top1:.2f}"
+
+
 def _isolate(planned: PlannedRun, folder: RunDir) -> None:
     """Train a run in a process of its own."""
     if reason := folder.reason_to_skip(_retries(planned)):
-        print_line(f"{folder.path}: {reason}")
+        print_line(f"{folder.path}: {reason}{_describe_result(folder)}")
     elif error := run_in_subprocess(planned, folder, warn):
         raise RunError(f"{folder.path}: {error}")
 
@@ -141,7 +153,7 @@ def recorded_end(folder: RunDir) -> Iterator[None]:
 
 def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
     """Evaluate weights, and record and print the results; return top-1 in percent on the main process."""
-    from roadmap.cli import run
+    run = load_run()
     from roadmap.model.weight_files import Kind
 
     evaluations = run.evaluate_weights(planned.config)

@@ -10,6 +10,7 @@ from roadmap.cli.console import is_done, print_line, warn
 from roadmap.cli.flags import flags_of
 from roadmap.cli.folders import open_run_dir
 from roadmap.cli.main_process import DIST_INFO
+from roadmap.cli.processes import LAUNCHER
 from roadmap.cli.sweep import expand
 from roadmap.config import (
     Command,
@@ -22,10 +23,21 @@ from roadmap.config import (
     read_sweep,
 )
 from roadmap.config.expand import BASIC
+from roadmap.data.folder_facts import (
+    check_class_count,
+    find_training_folder,
+    list_classes,
+    measure_short_side,
+)
+from roadmap.data.spec import Source
 from roadmap.errors import RoadmapError
 from roadmap.runs.atomic import check_room, make_folder
 from roadmap.runs.conflicts import check_places, describe_damage, describe_other_settings
 from roadmap.runs.run_dir import RunDir
+
+NO_STEP = "resnet"  # the name that conf/config.yaml gives a network without +roadmap or +reference
+LOCAL = (BASIC, "joblib", LAUNCHER)  # launchers whose runs see the folders that are here
+ENLARGED = 2  # times an image's size from which on a warning says so
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,8 @@ def prepare(arguments: Namespace) -> Plan:
     command = plan_command(overrides, arguments.multirun)
     plan = Plan(command, [open_run_dir(job.planned) for job in command.jobs])
     check_places(plan.trained)
+    if command.launcher in LOCAL and DIST_INFO.is_main_process:
+        _check_data(plan)
     if DIST_INFO.is_main_process:
         for experiment in {folder.path.parents[1] for folder in plan.folders}:
             make_folder(experiment)
@@ -72,12 +86,37 @@ def prepare(arguments: Namespace) -> Plan:
     _advise(plan.runs)
     for text in (*describe_damage(plan.trained), *describe_other_settings(plan.trained)):
         warn(text)
+    if any(run.config.step.name == NO_STEP for run in plan.runs):
+        print_line("no step is chosen: step 0's network under the name resnet; +roadmap=step0_resnet is step 0")
     if sweep:
         _say_cost(sweep, flags_of(arguments) + arguments.overrides, plan.trained)
     if command.is_sweep and DIST_INFO.is_main_process:
         _mark_pending(plan.trained)
         _say_where(command.launcher, plan.folders)
     return plan
+
+
+def _check_data(plan: Plan) -> None:
+    """Check the image folders of all runs that are not done, before torch is imported and a run's folder is made.
+
+    Raises:
+        DataError: a folder is missing, or has another number of classes.
+    """
+    left = (run for run, folder in zip(plan.runs, plan.folders, strict=True) if not is_done(folder))
+    for data in dict.fromkeys(run.config.data for run in left if run.config.data.source is Source.folder):
+        folder = find_training_folder(data.root or "data")
+        if folder is None:
+            continue
+        check_class_count(str(folder), list_classes(folder), data.num_classes)
+        side = measure_short_side(folder)
+        if side is not None and ENLARGED * side <= data.image_size:
+            size = max(32, round(side / 32) * 32)
+            stride = 2 if size < 64 else 4
+            warn(
+                f"the images in {folder} have about {side:.0f} pixels and are enlarged to {data.image_size}, which "
+                f"costs {(data.image_size / size) ** 2:.0f} times the time of data.image_size={size} "
+                f"data.stem_stride={stride}"
+            )
 
 
 def _advise(runs: Sequence[PlannedRun]) -> None:

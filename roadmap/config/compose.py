@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.copies import copier
+from roadmap.config.resolvers import register_resolvers
 from roadmap.config.search_path import (
     CONF_DIR,
     SearchPath,
@@ -95,6 +96,7 @@ def _compose_once(search_path: SearchPath, overrides: tuple[str, ...]) -> Callab
 def own_hydra() -> Iterator[ConfigLoader]:
     """Initialize Hydra on the search path, also inside a Hydra job, and restore that job's state afterwards."""
     register()
+    register_resolvers()
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

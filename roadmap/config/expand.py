@@ -27,6 +27,7 @@ from roadmap.config.compose import (
 )
 from roadmap.config.convert import convert, suggest
 from roadmap.config.hydra_errors import explain_hydra_error
+from roadmap.config.resolvers import find_counted
 from roadmap.config.schema import Config, Mode, read_config
 from roadmap.config.search_path import (
     PRIMARY,
@@ -273,7 +274,8 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
         first = cfg if first is None else first
         OmegaConf.copy_cache(first, cfg)  # one ${now:} for all runs of a command
         planned = _plan_in_hydra(cfg, job, number if is_sweep else None) if reads_hydra else plan_run(cfg)
-        yield replace(planned, overrides=find_words(job, planned.config, current()))
+        words = find_words(job, planned.config, current())
+        yield replace(planned, overrides=(*words, *find_counted(cfg)))
 
 
 @cache

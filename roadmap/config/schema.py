@@ -17,6 +17,8 @@ from roadmap.training.spec import HardwareSpec, RecipeSpec
 
 GROUPS = ("setting", "+roadmap", "+reference", "+sweep")  # groups that are not keys
 
+OF_RESOLVER = " raised while resolving interpolation: "  # what OmegaConf puts before a resolver's error
+
 
 class Mode(StrEnum):
     train = "train"
@@ -80,7 +82,7 @@ def read_config(cfg: DictConfig) -> Config:
     try:
         values = {name: _plain(cfg, name, True) for name in _own_keys(cfg)}
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
+        raise ConfigError(str(error).splitlines()[0].rpartition(OF_RESOLVER)[2]) from None
     for name in values:
         if name not in {field.name for field in fields(Config)}:
             raise ConfigError(explain_key(str(name)))

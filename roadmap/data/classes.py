@@ -7,10 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from roadmap.data.checked import NamedImages
-from roadmap.errors import DataError, in_one_line
+from roadmap.data.image_files import list_names
+from roadmap.errors import DataError
 from roadmap.system.console import warn
-
-LISTED = 20  # maximum number of classes in a message
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,3 @@ def warn_of_empty(images: ClassedImages) -> None:
     empty = [name for name, count in zip(images.classes, counts, strict=True) if not count]
     if empty:
         warn(f"{images.root} has no images of {len(empty)} of {len(counts)} classes: {list_names(empty)}")
-
-
-def list_names(names: Sequence[str]) -> str:
-    """Return the first names, and the number of the others."""
-    shown = ", ".join(in_one_line(name) or "(no name)" for name in names[:LISTED]) or "none"
-    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

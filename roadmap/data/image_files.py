@@ -3,11 +3,20 @@
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from roadmap.errors import in_one_line
+
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
+LISTED = 20  # maximum number of classes in a message
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS archives and Synology disks, with thumbnails
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    shown = ", ".join(in_one_line(name) or "(no name)" for name in names[:LISTED]) or "none"
+    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def is_image(name: str) -> bool:

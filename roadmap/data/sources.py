@@ -22,6 +22,7 @@ from roadmap.data.classes import (
     match_recorded,
     warn_of_empty,
 )
+from roadmap.data.folder_facts import HUB, check_class_count, check_root
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
 from roadmap.data.parts import TRAINING_NAMES, VALIDATION_NAMES, find_part
@@ -30,7 +31,6 @@ from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")
 DIGITS = Path(__file__).with_name("digits.npz")
-HUB = "hfds/"  # prefix of a root that names a Hugging Face data set, in timm's notation
 HOLDOUT_SEED = 0  # the same images for every run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
@@ -138,7 +138,7 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
                 "data=imagefolder, for the second another data.root"
             )
         train, val = (_open_part(root, names, data.num_classes) for names in (TRAINING_NAMES, VALIDATION_NAMES))
-        _check_class_count(train, data.num_classes)
+        check_class_count(train.root, train.classes, data.num_classes)
         return train, val
     return _open_cifar(kind, root, download)
 
@@ -166,7 +166,7 @@ def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedD
     if not match_recorded(images, recorded):
         if are_numbers(images.classes):  # which need no training images
             match_classes(images, Classes([str(number) for number in range(data.num_classes)], "data.num_classes"))
-        _check_class_count(images, data.num_classes)
+        check_class_count(images.root, images.classes, data.num_classes)
     warn_of_empty(images)
     return CheckedDataset(images, data.on_error)
 
@@ -203,22 +203,6 @@ def _open_part(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedI
     """Return the training or validation images of a root, from archives or folders, whichever exist."""
     if str(root).startswith(HUB):
         return HubDataset(str(root).removeprefix(HUB), names, num_classes)
-    _check_root(root)
+    check_root(root)
     part = find_part(root, names)
     return FolderImages(part) if isinstance(part, Path) else TarDataset(part, num_classes)
-
-
-def _check_root(root: Path) -> None:
-    if not root.is_dir():
-        raise DataError(
-            f"there is no data folder {root.absolute()}; expected train/CLASS/* and val/CLASS/* (or test/) "
-            "below it. Name another by data.root=FOLDER"
-        )
-
-
-def _check_class_count(images: ClassedImages, num_classes: int) -> None:
-    if len(images.classes) != num_classes:
-        raise DataError(
-            f"{images.root} has {len(images.classes)} classes ({list_names(images.classes)}), the configuration "
-            f"says {num_classes}: data.num_classes={len(images.classes)} if all of these are meant"
-        )

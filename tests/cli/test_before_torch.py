@@ -31,7 +31,7 @@ COMMANDS = (
     (["model/kernel=7"], "Allowed: model/activation, model/activation_count, "),
     (["logger=mlflow"], "Allowed: none, tensorboard, wandb"),
     (["logger.name=mlflow"], "Allowed: none, tensorboard, wandb"),
-    (["data=imagefolder"], "no value yet for data.root, data.num_classes"),
+    (["data=imagefolder"], "no value yet for data.root: give one"),
     (["recipe.total_batch=100", "hardware.per_device_batch=30"], "take 25 or 50"),
     (["seed=1,2"], "seed=1,2 names several values"),
     (["-m", "+roadmap=step0_resnet,step99"], "roadmap=step99: there is no such choice."),
@@ -39,14 +39,25 @@ COMMANDS = (
     (["-m", "+roadmap=step0_resnet,step12_downsample", "data.image_size=8"], "would see 4, 2, 1, 0 pixels"),
     (["-m", "+sweep=leave_one_ot"], "Did you mean leave_one_out? Allowed: add_one_in, factorial, groups, "),
     (["+sweep=shapley"], " networks; runs over all of them take -m"),
+    (
+        ["data=imagefolder", "data.root=/none", "data.num_classes=2"],
+        "there is no data folder /none; expected train/",
+    ),
+    (["-m", "data=imagefolder", "data.root=/none"], "error: there is no data folder /none; expected train/CLASS/*"),
+    (["data=imagefolder", "data.root=IMAGES", "data.num_classes=4"], "has 2 classes (cat, dog), the configuration"),
     (["experiment=[1,2]"], "experiment=[1, 2]: must be a string"),
 )
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str, list[str]]]:
-    outputs = tmp_path_factory.mktemp("outputs")
-    commands = [[*overrides, f"output_dir={outputs}"] for overrides, _ in COMMANDS]
+    outputs, images = tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("images")
+    for name in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        (images / name).mkdir(parents=True)
+    commands = [
+        [*(word.replace("IMAGES", str(images)) for word in overrides), f"output_dir={outputs}"]
+        for overrides, _ in COMMANDS
+    ]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("HEAVY", repr(HEAVY))],
         input=json.dumps(commands),

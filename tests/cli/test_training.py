@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 import roadmap
 from roadmap.cli import run as jobs
+from roadmap.cli.job import load_run
 from roadmap.config import compose, read_config
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import hash_config
@@ -94,7 +96,8 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
 
     again = train(*QUICK)
     assert (again.status, again.err) == (0, "")
-    assert again.out == f"{tmp_path / DIST_INFO}: done already\n"
+    top1 = json.loads((tmp_path / DIST_INFO / "summary.json").read_text())["top1"]
+    assert again.out == f"{tmp_path / DIST_INFO}: done already: top-1 {top1:.2f}\n"
     (tmp_path / DIST_INFO / "summary.json").write_text("{")
     mended = train(*QUICK)  # from its checkpoint
     assert (mended.status, mended.out.count("top-1 ")) == (0, 1)
@@ -258,6 +261,16 @@ def test_six_calls_lead_from_the_command_to_an_update(train: Train, monkeypatch:
     monkeypatch.setattr("roadmap.training.trainer.train_step", update)
     assert train(*QUICK).status == 130
     assert [*calls, "train_step"] == ["main", "launch", "run_job", "train", "fit", "train_step"]
+
+
+def test_the_import_of_torch_is_announced_where_it_takes_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_run()
+    assert capsys.readouterr().out == ""
+    monkeypatch.delitem(sys.modules, "torch")
+    load_run()
+    assert capsys.readouterr().out == "loading PyTorch ...\n"
 
 
 def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:

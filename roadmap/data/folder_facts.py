@@ -1,0 +1,81 @@
+"""What an image folder shows without torch: that it is there, its classes, and the size of its images."""
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+from roadmap.data.image_files import class_name, is_ignored, list_names, walk_images
+from roadmap.data.parts import TRAINING_NAMES, find_part
+from roadmap.errors import ConfigError, DataError
+
+HUB = "hfds/"  # prefix of a root that names a Hugging Face data set, in timm's notation
+SAMPLE = 20  # images whose size is read
+
+
+def check_root(root: Path) -> None:
+    """Raise DataError if there is no folder of data."""
+    if not root.is_dir():
+        raise DataError(
+            f"there is no data folder {root.absolute()}; expected train/CLASS/* and val/CLASS/* (or test/) "
+            "below it. Name another by data.root=FOLDER"
+        )
+
+
+def check_class_count(root: str, classes: Sequence[str], num_classes: int) -> None:
+    """Raise DataError if a folder has another number of classes than the configuration; lists them."""
+    if len(classes) != num_classes:
+        raise DataError(
+            f"{root} has {len(classes)} classes ({list_names(classes)}), the configuration "
+            f"says {num_classes}: data.num_classes={len(classes)} if all of these are meant"
+        )
+
+
+def list_classes(folder: Path) -> list[str]:
+    """Return the classes of a folder of class folders, by name."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_ignored(entry.name))
+    return list(dict.fromkeys(class_name(name) for name in names))
+
+
+def find_training_folder(root: str) -> Path | None:
+    """Return the folder of the training images; None for archives and data sets of a hub.
+
+    Raises:
+        DataError: there is no data.
+    """
+    if root.startswith(HUB):
+        return None
+    check_root(Path(root))
+    part = find_part(Path(root), TRAINING_NAMES)
+    return part if isinstance(part, Path) else None
+
+
+def count_classes(root: str) -> int:
+    """Return the number of classes in an image folder.
+
+    Raises:
+        DataError: there is no data.
+        ConfigError: the data is in archives, whose classes are counted only when they are read.
+    """
+    folder = find_training_folder(root)
+    if folder is None:
+        raise ConfigError(f"no value yet for data.num_classes: the classes of {root} are counted in folders only")
+    return len(list_classes(folder))
+
+
+def measure_short_side(folder: Path) -> float | None:
+    """Return the median short side in pixels of some images of class folders; None if none can be read."""
+    from PIL import Image  # imported here so that a mistyped command need not wait for it
+
+    sides: list[int] = []
+    for name in list_classes(folder):
+        paths = walk_images(folder / name)[0] if len(sides) < SAMPLE else []
+        for path in islice(paths, 2):
+            try:
+                with Image.open(path) as image:
+                    sides.append(min(image.size))
+            except (OSError, Image.DecompressionBombError):  # reported when it is read
+                continue
+    return median(sides) if sides else None

@@ -1,0 +1,79 @@
+"""A folder of one's own images: its classes are counted, and small images are noticed before the first update."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from roadmap.config import plan_runs
+from roadmap.errors import RoadmapError
+
+Train = Callable[..., Any]  # see conftest.py
+FAST = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=4", "data.image_size=64")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two classes of eight images with 20 pixels."""
+    for part in ("train", "val"):
+        for color, name in enumerate(("cat", "dog")):
+            (tmp_path / "images" / part / name).mkdir(parents=True)
+            for number in range(4):
+                image = Image.new("RGB", (20, 24), (60 * number, 200 * color, 0))
+                image.save(tmp_path / "images" / part / name / f"{number}.png")
+    return tmp_path / "images"
+
+
+def test_classes_are_counted_and_the_run_is_the_same_as_with_the_number_typed(images: Path) -> None:
+    words = ["data=imagefolder", f"data.root={images}"]
+    (counted,), (typed,) = plan_runs(words, False), plan_runs([*words, "data.num_classes=2"], False)
+    assert counted.config == typed.config
+    assert counted.config.model.num_classes == 2
+    assert counted.overrides is not None
+    assert "data.num_classes=2" in counted.overrides  # what is recorded does not depend on the folder
+
+
+def test_classes_in_archives_have_to_be_given(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/0.tar").touch()
+    with pytest.raises(RoadmapError, match=r"no value yet for data\.num_classes"):
+        plan_runs(["data=imagefolder", f"data.root={tmp_path}"], False)
+
+
+def test_small_images_are_noticed(train: Train, images: Path) -> None:
+    outcome = train("data=imagefolder", f"data.root={images}", *FAST)
+    assert outcome.status == 0
+    assert "have about 20 pixels and are enlarged to 64, which costs 4 times the time of" in outcome.err
+    assert "data.image_size=32 data.stem_stride=2" in outcome.err
+    assert "enlarged" not in train("data=imagefolder", f"data.root={images}", *FAST, "data.image_size=32").err
+
+
+@pytest.mark.parametrize(
+    ("words", "warmup"),
+    [
+        ((), 1),
+        (("recipe.epochs=2",), 1),
+        (("recipe.epochs=1",), 0.1),
+        (("recipe=paper",), 20),
+        (("recipe=paper", "recipe.epochs=20"), 2),
+    ],
+)
+def test_the_warm_up_follows_the_epochs_if_it_would_leave_none(words: tuple[str, ...], warmup: float) -> None:
+    (run,) = plan_runs(list(words), False)
+    assert run.config.recipe.warmup_epochs == warmup
+
+
+def test_a_warm_up_that_was_typed_and_leaves_nothing_is_refused() -> None:
+    with pytest.raises(RoadmapError, match=r"recipe\.warmup_epochs=2.* leaves nothing of recipe\.epochs=2"):
+        plan_runs(["recipe.epochs=2", "recipe.warmup_epochs=2"], False)
+
+
+def test_a_command_without_a_step_says_how_to_choose_one(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("roadmap.training.trainer.train_step", stop)
+    assert "+roadmap=step0_resnet is step 0" in train().out
+    assert "+roadmap" not in train("+roadmap=step0_resnet").out
