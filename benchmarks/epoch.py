@@ -2,12 +2,14 @@
 
     python benchmarks/epoch.py [--images 10000] [--size 32] [--workers N] [--json FILE] [KEY=VALUE ...]
     python benchmarks/epoch.py --synthetic [...]
+    python benchmarks/epoch.py --without-graphs hardware.graphs=true [...]
     python benchmarks/epoch.py --images 50000 --size 64 hardware.precision=bf16 hardware.compile=true \\
         hardware.deterministic=false
 
 The images are generated, with CIFAR-10's size and number of classes (50,000 by --images 50000), and the recipe is
 the paper's with its augmentation: random resized crop, flip, RandAugment, random erasing, Mixup and CutMix. With
---synthetic the peer is our own epoch with the same batch in each update, which needs no loading.
+--synthetic the peer is our own epoch with the same batch in each update, which needs no loading, and with
+--without-graphs it is our own with hardware.graphs=false.
 
 The peer is made of timm's own pieces (timm_epoch.py; with --no-prefetcher its loader's prefetcher is off). Its
 network has the same weights, with plain nn.Conv2d in place of our convolutions. channels_last, batch and precision
@@ -23,6 +25,7 @@ command takes is said at once, how long a pair takes after its first round.
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -55,31 +58,45 @@ VALIDATED = 5  # training images per validation image, as in CIFAR-10
 def make_pairs(arguments: argparse.Namespace) -> Sequence[Callable[[], Pair]]:
     if arguments.images < arguments.batch:
         raise ConfigError(f"--images {arguments.images}: must be at least --batch {arguments.batch}")
-    epochs = len(STEPS) * 2 * (1 + arguments.repeats)
-    print(f"{epochs} epochs of {arguments.images:,} images in all, {epochs // len(STEPS)} a pair")
-    return [partial(make_pair, step, arguments) for step in STEPS]
+    steps = arguments.steps.split(",")
+    epochs = len(steps) * 2 * (1 + arguments.repeats)
+    print(f"{epochs} epochs of {arguments.images:,} images in all, {epochs // len(steps)} a pair")
+    return [partial(make_pair, step, arguments) for step in steps]
 
 
 def make_pair(step: str, arguments: argparse.Namespace) -> Pair:
-    words = [f"+roadmap={step}", "regime=micro", "data=cifar10", "recipe=paper", "recipe.lr=1e-3"]
-    words += [f"recipe.total_batch={arguments.batch}", f"hardware.per_device_batch={arguments.batch}"]
-    words += [f"data.image_size={arguments.size}"]
-    if arguments.workers is not None:
-        words += [f"hardware.workers={arguments.workers}"]
-    config = read_config(roadmap.compose(*words, *arguments.overrides))
+    config = compose_epoch(step, arguments.batch, arguments.size, arguments.workers, arguments.overrides)
     trained = arguments.images // arguments.batch * arguments.batch  # what fills no update is left out by both
     counts = (arguments.images, max(arguments.images // VALIDATED, 1))
     device = pick_device(config.hardware)
-    make_timms = partial(make_peer, config, counts, device, arguments.workers, not arguments.no_prefetcher)
+    make_other: Callable[[], Callable[[], Report]]
+    if arguments.synthetic:
+        peer, make_other = "our step on synthetic data", partial(make_synthetic, config, counts)
+    elif arguments.without_graphs:
+        direct = replace(config, hardware=replace(config.hardware, graphs=False))
+        peer, make_other = "our epoch without CUDA graphs", partial(make_ours, direct, counts)
+    else:
+        prefetcher = not arguments.no_prefetcher
+        make_other = partial(make_peer, config, counts, device, arguments.workers, prefetcher)
+        peer = "timm's loader and loop"
     return Pair(
         f"{step}, {config.regime.name}, {arguments.size} px, batch {arguments.batch}",
-        "our step on synthetic data" if arguments.synthetic else "timm's loader and loop",
+        peer,
         trained,
         InOwnProcess(partial(make_ours, config, counts)),
-        InOwnProcess(partial(make_synthetic, config, counts) if arguments.synthetic else make_timms),
+        InOwnProcess(make_other),
         bound=find_update_bound(config, arguments.batch),
         tolerance=0.15,
     )
+
+
+def compose_epoch(step: str, batch: int, size: int, workers: int | None, overrides: Sequence[str]) -> Config:
+    """Return the configuration of a micro network in the paper's recipe, on images as CIFAR-10's."""
+    words = [f"+roadmap={step}", "regime=micro", "data=cifar10", "recipe=paper", "recipe.lr=1e-3"]
+    words += [f"recipe.total_batch={batch}", f"hardware.per_device_batch={batch}", f"data.image_size={size}"]
+    if workers is not None:
+        words += [f"hardware.workers={workers}"]
+    return read_config(roadmap.compose(*words, *overrides))
 
 
 def make_ours(config: Config, counts: tuple[int, int]) -> "OurEpoch":
@@ -166,7 +183,10 @@ def make_options() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--images", type=positive, default=10_000, metavar="N", help="to train on; default: 10000")
     parser.add_argument("--size", type=positive, default=SIZE, metavar="S", help="pixels; default: 32")
-    parser.add_argument("--synthetic", action="store_true", help="our own updates on one batch are the peer")
+    parser.add_argument("--steps", default=",".join(STEPS), help=f"with commas between; default: {','.join(STEPS)}")
+    peer = parser.add_mutually_exclusive_group()
+    peer.add_argument("--synthetic", action="store_true", help="our own updates on one batch are the peer")
+    peer.add_argument("--without-graphs", action="store_true", help="our own epoch without CUDA graphs is the peer")
     parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images; default: 128")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of each loader; default: cores - 1")
     parser.add_argument("--no-prefetcher", action="store_true", help="of timm's loader, as in its train.py")

@@ -78,8 +78,15 @@ class InOwnProcess:
         self._receive()
 
     def __call__(self) -> Report:
+        self.start()
+        return self.wait()
+
+    def start(self) -> None:
         self._end.send(None)
-        self._receive()  # when it is done; its report comes off the clock
+
+    def wait(self) -> Report:
+        """Return once the side is done; its report comes off the clock."""
+        self._receive()
         return self._receive
 
     def _receive(self) -> Any:

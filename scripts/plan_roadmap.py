@@ -158,9 +158,11 @@ def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence
     if not rows or not counts:
         return None
     from roadmap.cli.estimate_concurrent import find_best, measure_concurrent
+    from roadmap.cli.mps import share_gpus
 
     place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])
-    measured = measure_concurrent(groups[place].planned, counts)
+    with share_gpus(max(counts), lambda text: print(f"warning: {text}", file=sys.stderr)):
+        measured = measure_concurrent(groups[place].planned, counts)
     best = find_best(measured)
     return {
         "run": rows[place]["run"],
@@ -240,6 +242,9 @@ def describe_at_once(
         for count, rate in images_per_s.items()
     ]
     advice = "" if best is None else f"; fastest with hydra/launcher=processes hydra.launcher.n_jobs={best}"
+    alone, fastest = images_per_s.get(1), images_per_s.get(best or 0)
+    if alone and fastest:
+        advice += f", {fastest / alone:.2f} times one run's"
     return f"runs of {run} beside each other: {', '.join(rates)}{advice}"
 
 

@@ -19,6 +19,7 @@ from roadmap.cli.folders import count_evaluations, remove_empty_folders
 from roadmap.cli.job import run_handed, run_job
 from roadmap.cli.launch import launch
 from roadmap.cli.main_process import DIST_INFO, leave_group
+from roadmap.cli.mps import share_gpus
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
 from roadmap.cli.script import print_anything
@@ -71,6 +72,8 @@ def stop_signals(plan: Plan) -> Iterator[None]:
         with ExitStack() as stack:
             if plan.command.has_processes:
                 noted = stack.enter_context(forward_stop_signals())
+                at_once = min(int(plan.command.cfg.hydra.launcher.n_jobs), len(plan.runs))
+                stack.enter_context(share_gpus(at_once, console.warn))
             try:
                 yield
             except Exception:  # a launcher's, whose processes were stopped

@@ -245,6 +245,12 @@ def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: Modul
     assert "2: out of memory; fastest with hydra/launcher=processes hydra.launcher.n_jobs=1" in line
 
 
+def test_the_sum_of_runs_at_once_is_said_beside_one_runs(script: ModuleType) -> None:
+    line = script.describe_at_once("step12", {1: 100.0, 12: 250.0}, {}, 12)
+    assert line.endswith("fastest with hydra/launcher=processes hydra.launcher.n_jobs=12, 2.50 times one run's")
+    assert "times" not in script.describe_at_once("step12", {4: 100.0, 12: 250.0}, {}, 12)
+
+
 def test_runs_that_do_not_all_fit_say_why_and_not_that_they_waited() -> None:
     assert combine([100.0, 50.0]) == ConcurrentRate(2, 150.0)
     assert combine([None, "out of memory", None]) == ConcurrentRate(3, None, "out of memory")
