@@ -5,6 +5,7 @@ import logging
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,9 @@ from roadmap.runs.run_dir import CONFIG
 
 RECIPE = "recipe.yaml"  # of a published experiment: every setting shared by its finished runs
 OWN_VALUES = "configs.jsonl"  # of a published experiment: the other values of each run
-OWN = (
-    *("seed", "experiment", "output_dir", "logger", "step", "model", "reference"),
-    *("retry_failed", "init_from", "mode"),
-)
+OF_RUN = ("seed", "experiment", "output_dir", "logger", "step", "reference", "retry_failed", "mode")
+OF_NETWORK = ("model", "init_from")
+PLACES = ("root", "cache")  # of the data, on the machine that trained
 
 Values = dict[str, Any]  # nested as in config.yaml
 log = logging.getLogger(__name__)
@@ -135,14 +135,19 @@ def find_recipe(runs: Iterable[Run]) -> Values:
 
 
 def find_shared(configs: Iterable[Values]) -> Values:
-    """Return the settings shared by several configurations, without the place of their data."""
-    shared: Values | None = None
-    for config in configs:
-        own = {key: value for key, value in config.items() if key not in OWN}
-        if isinstance(own.get("data"), dict):
-            own["data"] = {key: value for key, value in own["data"].items() if key not in ("root", "cache")}
-        shared = own if shared is None else keep_shared(shared, own)
-    return shared or {}
+    """Return the settings shared by several configurations."""
+    settings = [without(without_machine(config), OF_NETWORK) for config in configs]
+    return reduce(keep_shared, settings) if settings else {}
+
+
+def without_machine(values: Values) -> Values:
+    """Return a configuration without the values of one run and its machine."""
+    rest = without(values, OF_RUN)
+    return rest | {"data": without(rest["data"], PLACES)} if isinstance(rest.get("data"), dict) else rest
+
+
+def without(values: Values, keys: Iterable[str]) -> Values:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def keep_shared(values: Values, others: Values) -> Values:

@@ -21,6 +21,7 @@ from roadmap.analysis.configurations import (
     read_values,
     read_words,
     subtract,
+    without_machine,
     write_own_values,
 )
 from roadmap.analysis.curves import Record
@@ -32,7 +33,6 @@ from roadmap.errors import RunError
 # Of a path that begins at a root, a home or a drive: all but its last part. Not of a URL.
 FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s'":,;()\[\]/\\]+[/\\])+""")
 PRIVATE = re.compile(r"[+~]*(output_dir|data\.root|data\.cache|logger(\.\w+)?)(=.*)?")  # overrides
-NOT_PUBLISHED = ("seed", "experiment", "output_dir", "logger", "step", "reference", "retry_failed", "mode")
 PROCESS = re.compile(r"process \d+ on [^\s;,]+")
 
 Key = tuple[str, tuple[str, ...]]  # a network and its regime, data and recipe
@@ -71,9 +71,7 @@ def _read_public_values(run: Run) -> Values:
         if run.state == DONE:
             raise
         return {}
-    public = {key: value for key, value in values.items() if key not in NOT_PUBLISHED}
-    if isinstance(data := public.get("data"), dict):
-        public["data"] = {key: value for key, value in data.items() if key not in ("root", "cache")}
+    public = without_machine(values)
     if isinstance(source := public.get("init_from"), str):
         public["init_from"] = FOLDERS.sub(".../", source)
     return public
