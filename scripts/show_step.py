@@ -1,9 +1,10 @@
-"""Print the layers of a step as text, or the differences between two steps.
+"""Print the layers of a step as text, or the differences between two steps; or draw blocks into a file.
 
     python scripts/show_step.py
     python scripts/show_step.py step5_inverted
     python scripts/show_step.py step5_inverted step6_move_up --stage 2
     python scripts/show_step.py step7_kernel regime=resnet200 model/kernel_size=9
+    python scripts/show_step.py step5_inverted step6_move_up --svg blocks.svg
 
 An error prints one message and exits with status 1.
 """
@@ -12,11 +13,14 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import OmegaConf
 from rich.text import Text
 
-from roadmap.cli.script import add_config_dir, run_script
+from roadmap.analysis.figures.block_files import Panel, arrange, write_png, write_svg
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import add_config_dir, print_lines, run_script
 from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
 from roadmap.config.paper import PAPER_REGIMES, PaperRow, match_paper_row
 from roadmap.config.search_path import find_config
@@ -35,6 +39,8 @@ from roadmap.model.plan import NetworkPlan, plan_network
 from roadmap.system.console import Console
 
 WIDTH = 100  # columns, for a projector
+ORIGINAL = "original"  # the network of step 0 with another recipe
+FIGURES = {3: ("step4_width", "step5_inverted", "step6_move_up"), 4: ("step0_resnet", "step12_downsample")}
 PAPER_SETTING = "setting=paper"  # so that the paper's numbers are shown
 FROM_RECIPE = (
     "model.layer_scale_init",
@@ -42,8 +48,8 @@ FROM_RECIPE = (
     "model.init",
 )  # fields of the model that the recipe sets
 DESCRIPTION = """\
-Shows the layers of a step of the roadmap as text; with two steps, what differs between them;
-without a step, all steps and what each changes.
+Print the layers of a step of the roadmap as text; with two steps, what differs between them;
+without a step, all steps and what each changes. With --svg or --png draw their blocks into a file.
 
 Sizes are the paper's, ResNet-50 to ConvNeXt-T on 224 pixels (setting=paper), unless overrides say
 otherwise."""
@@ -53,6 +59,9 @@ examples:
   python scripts/show_step.py step5_inverted step6_move_up --stage 2   from figure 3b to 3c
   python scripts/show_step.py step7_kernel model/kernel_size=9         an override as in train.py
   python scripts/show_step.py step12_downsample regime=micro data=digits
+  python scripts/show_step.py step5_inverted step6_move_up --svg blocks.svg   as a drawing, for a slide
+  python scripts/show_step.py --figure 3 --svg figure3.svg             figure 3 of the paper; 4 as well
+  python scripts/show_step.py --png steps.png                          all steps in one picture
 
 how to read it:
   d7x7            a depthwise 7 x 7 convolution: each channel has a filter of its own
@@ -68,13 +77,18 @@ def main(words: Sequence[str] | None = None) -> int:
     console = Console(width=WIDTH, highlight=False, soft_wrap=True)
     try:
         with use(read_search_path(overrides, arguments.config_dir)):
-            if not steps:
+            if paths := [path for path in (arguments.svg, arguments.png) if path]:
+                draw(steps, overrides, arguments)
+                print_lines(console, closing_lines(paths, []))
+            elif arguments.figure:
+                raise ConfigError(f"--figure {arguments.figure}: name a file for it, by --svg or --png")
+            elif not steps:
                 list_steps(console, overrides)
             elif len(steps) <= 2:
                 show(console, [load(step, overrides) for step in steps], arguments.stage)
             else:
                 raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
-    except RoadmapError as error:
+    except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -89,6 +103,9 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     add_config_dir(parser)
     parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), help="only this stage")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a block of each step into this file")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="the same as an image")
+    parser.add_argument("--figure", type=int, choices=FIGURES, help="draw the steps of this figure of the paper")
     return parser.parse_intermixed_args(words)
 
 
@@ -149,7 +166,7 @@ def find_changes(before: Config, after: Config) -> list[str]:
 def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> None:
     """Print the description of one step, or the comparison of two."""
     configs = [run.config for run in runs]
-    chosen = [pick(describe_network(plan(config), config.data.image_size), stage) for config in configs]
+    chosen = [describe(config, stage) for config in configs]
     lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
     for run in runs:
         console.print(Text(f"{run.config.step.name}: {run.config.step.label}", style="bold"))
@@ -164,6 +181,38 @@ def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> Non
     console.print()
     for line in [Line(" ", HEADER), *lines]:
         console.print(color(line))
+
+
+def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Write a block of each step into the files: of the given steps, of one of the paper's figures, or of all.
+
+    A step is marked against the one before it in the picture, or if all are drawn against the step that it is based
+    on. The paper's figures have no marks.
+    """
+    names = list(FIGURES.get(arguments.figure, steps)) or [
+        name for name in list_choices("roadmap") if name != ORIGINAL
+    ]
+    configs = {name: load(name, overrides).config for name in names}
+    panels = []
+    for place, (name, config) in enumerate(configs.items()):
+        before = None
+        if not arguments.figure and place:
+            base = names[place - 1] if steps else find_base(name, config.step.index)
+            before = configs.get(base or "")
+        changes = [change.removeprefix("model.") for change in find_changes(before, config)] if before else []
+        lines = (config.step.label, *([", ".join(changes)] if changes else []))
+        pair = [None if one is None else describe(one, arguments.stage) for one in (config, before)]
+        assert pair[0] is not None
+        panels.append(Panel(name, lines, pair[0], pair[1]))
+    picture = arrange(panels)
+    if arguments.svg:
+        write_svg(picture, arguments.svg)
+    if arguments.png:
+        write_png(picture, arguments.png)
+
+
+def describe(config: Config, stage: int | None) -> tuple[Section, ...]:
+    return tuple(pick(describe_network(plan(config), config.data.image_size), stage))
 
 
 def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:

@@ -11,6 +11,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from roadmap.cli.step_list import step_lines
 from roadmap.config import prepare_overrides
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.search_path import register
@@ -42,14 +43,16 @@ def wants_answer(arguments: Namespace) -> bool:
     return any(getattr(arguments, name) for name in ANSWERS)
 
 
-def answer(hydra_app: Callable[[], Any]) -> int:
-    """Let Hydra answer, and return the exit status."""
+def answer(arguments: Namespace, hydra_app: Callable[[], Any]) -> int:
+    """Let Hydra answer, and return the exit status; its help comes after a list of the steps."""
     outer = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
     register()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     wants_traces = os.environ.get(RAISES)
     os.environ[RAISES] = "1"
     try:
+        if arguments.help:
+            print("\n".join(step_lines()))
         hydra_app()
         sys.stdout.flush()  # while a closed pipe still ends the process
     except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -41,7 +41,7 @@ def main(hydra_app: Callable[[], Any]) -> int:
         check_flags(arguments)
         with use(read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)):
             if wants_answer(arguments):
-                return answer(hydra_app)
+                return answer(arguments, hydra_app)
             plan = prepare(arguments)
             evaluations = count_evaluations(plan.evaluated)
             with settled_folders(plan), stop_signals(plan):

@@ -18,13 +18,13 @@ def network(step: str, *words: str) -> Sections:
 def texts(html: str, kind: str) -> list[str]:
     """Return the words in the block's drawing that are `kept`, `new` or `gone`."""
     (svg,) = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    return re.findall(rf'<text class="{kind}"[^>]*>([^<]*)<', svg)
+    return re.findall(rf'<(?:text|tspan) class="{kind}"[^>]*>([^<]*)<', svg)
 
 
 def test_the_block_is_that_of_figure_4() -> None:
     drawn = draw_network(network("step12_downsample"), None)
     assert texts(drawn, "kept") == [
-        "d7x7, 96", "LN", "1x1, 96 → 384", "GELU", "1x1, 384 → 96", "LayerScale", "identity", "+", "",
+        "d7x7, 96", "LN", "1x1, 96 → 384", "GELU", "1x1, 384 → 96", "LayerScale", "identity", "+",
     ]  # fmt: skip
     assert "stage 1, blocks 1 to 3" in drawn
     assert texts(drawn, "new") == texts(drawn, "gone") == []
@@ -40,6 +40,18 @@ def test_moving_the_depthwise_conv_up_is_marked() -> None:
 def test_an_activation_that_is_gone_is_marked() -> None:
     drawn = draw_network(network("step9_fewer_acts"), network("step8_gelu"))
     assert any("GELU" in text for text in texts(drawn, "gone"))
+
+
+def test_an_unchanged_norm_behind_a_larger_kernel_is_not_new() -> None:
+    drawn = draw_network(network("step12_downsample", "model/kernel_size=9"), network("step12_downsample"))
+    assert texts(drawn, "new") == ["+ d9x9, 96"]
+    assert texts(drawn, "gone") == ["- d7x7, 96"]
+    assert texts(drawn, "kept").count("LN") == 1
+
+
+def test_a_layer_that_is_replaced_is_marked_alone() -> None:
+    drawn = draw_network(network("step11_layernorm"), network("step10_fewer_norms"))
+    assert (texts(drawn, "new"), texts(drawn, "gone")) == (["+ LN"], ["- BN"])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +72,7 @@ def test_exactly_the_sections_that_a_step_changes_are_marked(step: str, before: 
 @pytest.mark.parametrize(
     ("words", "old_words", "caption", "new"),
     [
-        (["model/response_norm=grn"], [], "stage 1, blocks 2 to 3", ["+ 3x3, 64", "BN, ReLU, GRN"]),
+        (["model/response_norm=grn"], [], "stage 1, blocks 2 to 3", ["+ GRN"]),
         ([], ["model/stride_conv=first"], "stage 2, block 1", ["+ 3x3, 128, /2"]),
         (["model/shortcut=avgpool"], [], "stage 2, block 1", ["+ avg 2x2", "+ stride 2"]),
     ],

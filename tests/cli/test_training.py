@@ -17,6 +17,7 @@ import roadmap
 from roadmap.cli import run as jobs
 from roadmap.cli.job import load_run
 from roadmap.config import compose, read_config
+from roadmap.config.steps import STEPS
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import hash_config
 from roadmap.runs.run_dir import read_metrics
@@ -277,6 +278,9 @@ def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
     helped = train("--help")
     assert helped.status == 0
     assert "roadmap: original, step0_resnet, " in helped.out
+    steps = [line.split() for line in helped.out.splitlines() if line.startswith("step")]
+    assert [words[0] for words in steps] == list(STEPS)
+    assert steps[5] == ["step5_inverted", "inverting", "dimensions", "80.64"]
     shown = train("--cfg", "job", "+roadmap=step5_inverted")
     assert shown.status == 0
     assert "name: step5_inverted" in shown.out

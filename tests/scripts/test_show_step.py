@@ -5,8 +5,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
+
+from roadmap.config.steps import STEPS
 
 Show = Callable[..., list[str]]
 ROOT = Path(__file__).parents[2]
@@ -165,6 +169,43 @@ def test_a_mistake_is_one_message(
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert part in printed.err
+
+
+def svg_texts(path: Path) -> list[tuple[str, str | None]]:
+    """Return each text of a drawing and its colour; all colours are attributes, none is left to a style sheet."""
+    elements = list(ElementTree.parse(path).iter())
+    assert not any("class" in one.attrib for one in elements)
+    return [(one.text or "", one.get("fill")) for one in elements if one.tag.endswith(("text", "tspan"))]
+
+
+def test_two_blocks_are_drawn_into_files_that_need_no_other(script: ModuleType, tmp_path: Path) -> None:
+    svg, png = tmp_path / "blocks.svg", tmp_path / "blocks.png"
+    assert script.main(["step5_inverted", "step6_move_up", "--svg", str(svg), "--png", str(png)]) == 0
+    found = dict(svg_texts(svg))
+    assert found["+ d3x3, 96"] != found["- d3x3, 384"] != found["1x1, 96 → 384"]
+    assert {"step5_inverted", "step6_move_up", "position middle -> first"} <= found.keys()
+    with Image.open(png) as image:
+        assert image.width > image.height > 500
+        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
+
+
+def test_a_figure_of_the_paper_is_one_command(script: ModuleType, tmp_path: Path) -> None:
+    svg = tmp_path / "figure3.svg"
+    assert script.main(["--figure", "3", "--svg", str(svg)]) == 0
+    texts = [text for text, _ in svg_texts(svg)]
+    assert [text for text in texts if text.startswith("step")] == ["step4_width", "step5_inverted", "step6_move_up"]
+    assert not any(text.startswith(("+ ", "- ")) for text in texts)
+    assert script.main(["--figure", "3"]) == 1
+
+
+def test_all_steps_are_one_picture_for_a_slide(script: ModuleType, tmp_path: Path) -> None:
+    svg = tmp_path / "steps.svg"
+    assert script.main(["--svg", str(svg), "regime=micro", "data=digits"]) == 0
+    texts = [text for text, _ in svg_texts(svg)]
+    assert [text for text in texts if text.startswith("step")] == list(STEPS)
+    assert "+ d7x7, 96" in texts  # of stage 3, the first that repeats a block
+    root = ElementTree.parse(svg).getroot()
+    assert 1.2 < float(root.attrib["width"]) / float(root.attrib["height"]) < 2.4
 
 
 def test_nothing_heavy_is_imported() -> None:
