@@ -128,7 +128,7 @@ def test_many_variants_are_named_by_pointing_at_them_alone(tmp_path: Path, write
     def names() -> list[str]:
         chart = cost_chart(row_stats(tmp_path), False)
         assert chart is not None
-        return [name.strip() for name in chart.data[1]["text"] if name]
+        return [name.strip() for name in chart.data[1]["customdata"] if name]
 
     write_run("step12_downsample")
     for number in range(6):

@@ -237,7 +237,7 @@ def test_200_runs_are_reported_in_less_than_10_seconds(
     start = time.process_time()  # CPU time of this process, since other tests may run concurrently
     page = report(tmp_path / "many")
     assert time.process_time() - start < 10
-    assert page.count('<input type="checkbox"') == 40
+    assert page.count('<input type="checkbox"') == 40 + 14  # of the curves, and of the table's columns
     assert len(page) < 4e6
 
 
@@ -261,6 +261,20 @@ const waiting = setInterval(async () => {
   menu.dispatchEvent(new Event("change"));
   await new Promise((done) => setTimeout(done, 300));
   seen.scale = costs._fullLayout.xaxis.type;
+  const boxes = [...costs.querySelectorAll(".textpoint text")].filter((one) => one.textContent)
+    .map((one) => one.getBoundingClientRect());
+  seen.names = boxes.length;
+  seen.overlaps = boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
+  const rows = document.getElementById("rows");
+  const headings = [...rows.tHead.rows[0].cells];
+  const top1 = headings.findIndex((one) => one.textContent === "top-1 (%)");
+  headings[top1].click();
+  const column = [...rows.tBodies[0].rows].map((row) => row.cells[top1].textContent);
+  seen.sorted = column.filter(Boolean).map(Number);
+  seen.hidden = headings.filter((one) => one.hidden).map((one) => one.textContent);
+  document.querySelector("#columns input").click();
+  seen.unticked = headings[0].hidden;
   const ink = getComputedStyle(document.body).color;
   document.getElementById("theme").click();
   seen.themed = ink !== getComputedStyle(document.body).color;
@@ -296,5 +310,11 @@ def test_a_browser_draws_the_charts_and_answers_the_reader(
     assert seen["after"] == seen["before"] + 2  # a line and its band
     assert (seen["scale"], seen["themed"], seen["wide"], seen["errors"]) == ("log", True, False, [])
     assert seen["drawn"] == 5
+    assert (seen["names"] > 3, seen["overlaps"]) == (True, 0)
+    assert seen["sorted"] == sorted(seen["sorted"], reverse=True)
+    assert len(seen["sorted"]) == 8
+    assert {"label", "verdict", "95% interval"} <= set(seen["hidden"])
+    assert not {"MMACs", "GMACs", "M parameters", "images/s", "paper (ImageNet)"} & set(seen["hidden"])
+    assert seen["unticked"]
     assert not any("cloud" in (name or "").lower() or "share" in (name or "").lower() for name in seen["buttons"])
     assert [line for line in result.stderr.splitlines() if ":CONSOLE:" in line] == []

@@ -48,7 +48,7 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     layout = base_layout(
         120 + ROW_HEIGHT * len(effects),
         xaxis=axis(
-            "effect in points: top-1 with the choice minus without it",
+            "effect in points: top-1<br>with the choice minus without it",
             zeroline=True,
             zerolinecolor=GRID,
             zerolinewidth=3,
@@ -90,7 +90,7 @@ def _trace(
         "x": [one.mean for _, one in points],
         "y": [index - 0.27 + 0.18 * number for index, _ in points],
         "error_x": error_bars([one.interval.high - one.mean if one.interval else 0.0 for _, one in points]),
-        "marker": {"symbol": symbol, "color": color, "size": 9},
+        "marker": {"symbol": symbol, "color": color, "size": 9, "line": {"width": 2, "color": color}},
         "hovertext": [
             f"{name}<br>{one.mean:+z.2f}, 95% interval {interval_text(one.interval, signed=True) or 'none'}"
             for _, one in points

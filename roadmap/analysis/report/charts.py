@@ -196,7 +196,7 @@ def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         max(SHORTEST_PLOT, 90 + ROW_HEIGHT * len(steps)),
         # A wide interval, as from two seeds, must not shrink the changes to nothing.
         xaxis=axis(
-            f"{BEST_EPOCH if best else LAST_EPOCH},<br>with the 95% interval of the change",
+            f"{BEST_EPOCH if best else LAST_EPOCH},<br>95% interval of the change",
             range=[min(levels) - 0.6 * room, max(levels) + 0.6 * room],
         ),
         yaxis=row_axis(

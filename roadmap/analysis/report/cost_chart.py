@@ -55,9 +55,9 @@ def pareto_front(points: Sequence[Point], less_is_better: bool = True) -> list[P
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    """Return the texts beside the points; the names of many variants, of nearly equal cost, would overlap."""
+    """Return the texts beside the points; those of many variants appear only on hover."""
     crowded = sum(bool(row.variant) for row in rows) > MOST_NAMED
-    return ["" if row.variant and crowded else f" {text_of(point_name(row))}" for row in rows]
+    return ["" if row.variant and crowded else text_of(point_name(row)) for row in rows]
 
 
 def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
@@ -79,8 +79,8 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
             "type": "scatter",
             "mode": "markers+text",
             "name": "a step",
-            "text": _names([one.row for one in done]),
-            "textposition": "middle right",
+            "meta": "named",  # the page places the names, so that none overlaps
+            "customdata": _names([one.row for one in done]),
             "cliponaxis": False,
             "error_y": error_bars([std(accuracies(one.row, best)) or 0.0 for one in done]),
             "marker": {

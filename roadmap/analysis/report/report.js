@@ -3,6 +3,7 @@
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const root = document.documentElement;
 const narrow = () => window.innerWidth < 600;
+const isDark = () => color("--page") !== "#ffffff";
 const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
 async function loadPlotly() {
@@ -30,6 +31,9 @@ function applyTheme(print = false) {
       const some = bars.filter((index) => plot.data[index][axis]);
       if (some.length) Plotly.restyle(plot, { [`${axis}.color`]: ink }, some);
     }
+    // A light error bar shows on a bar only if that is not light too.
+    const filled = plot.data.flatMap((trace, index) => (trace.type === "bar" ? [index] : []));
+    if (filled.length) Plotly.restyle(plot, { "marker.opacity": !print && isDark() ? 0.6 : 1 }, filled);
     Plotly.relayout(plot, layout);
   }
 }
@@ -46,9 +50,67 @@ function answerMenus(chart, place) {
     const menu = document.querySelector(`select[data-chart="${chart.name}"][data-menu="${name}"]`);
     menu.addEventListener("change", () => {
       const option = options[menu.selectedIndex];
-      Plotly.update(place, option.data, option.layout);
+      Plotly.update(place, option.data, option.layout).then(() => { if (chart.name === "costs") placeNames(place); });
     });
   }
+}
+
+// Names beside the points of the cost chart: each where it covers no other name and no mark, or only on hover.
+const SIDES = { "middle right": [0, 0.5], "middle left": [1, 0.5], "top center": [0.5, 1], "bottom center": [0.5, 0],
+  "top right": [0, 1], "bottom right": [0, 0], "top left": [1, 1], "bottom left": [1, 0] };
+const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+
+function placeNames(plot) {
+  const index = plot.data.findIndex((trace) => trace.meta === "named");
+  const { xaxis, yaxis, font } = plot._fullLayout;
+  const trace = plot.data[index];
+  const names = trace.customdata, height = font.size * 1.2, mark = 7;
+  const points = trace.x.map((x, i) => x == null ? null : [xaxis.d2p(x), yaxis.d2p(trace.y[i])]);
+  const taken = points.filter(Boolean).map(([x, y]) => [x - mark, y - mark, x + mark, y + mark]);
+  const sides = names.map((name, i) => {
+    if (!name || !points[i]) return null;
+    const [x, y] = points[i], width = name.length * font.size * 0.62;
+    for (const [side, [left, up]] of Object.entries(SIDES)) {
+      const x0 = x + (left === 0.5 ? -width / 2 : left ? -width - mark : mark);
+      const y0 = y + (up === 0.5 ? -height / 2 : up ? -height - mark : mark);
+      const box = [x0, y0, x0 + width, y0 + height];
+      const own = [x - mark, y - mark, x + mark, y + mark];
+      if (x0 < 0 || x0 + width > xaxis._length + 80) continue;
+      if (taken.some((other) => overlap(box, other) && other.join() !== own.join())) continue;
+      taken.push(box);
+      return side;
+    }
+    return null;
+  });
+  return Plotly.restyle(plot, { text: [names.map((name, i) => (sides[i] ? name : ""))],
+    textposition: [sides.map((side) => side || "middle right")] }, [index]);
+}
+
+// The table: a click on a heading sorts by its column, a tick shows it.
+function answerTable() {
+  const table = document.getElementById("rows");
+  const body = table.tBodies[0], original = [...body.rows];
+  const headings = [...table.tHead.rows[0].cells];
+  for (const box of document.querySelectorAll("#columns input")) {
+    const show = () => { for (const row of table.rows) row.cells[box.value - 1].hidden = !box.checked; };
+    box.addEventListener("change", show);
+    show();
+  }
+  headings.forEach((heading, column) => heading.addEventListener("click", () => {
+    const next = { none: "descending", descending: "ascending", ascending: "none" };
+    const order = next[heading.getAttribute("aria-sort") || "none"];
+    for (const other of headings) other.removeAttribute("aria-sort");
+    if (order !== "none") heading.setAttribute("aria-sort", order);
+    const text = (row) => row.cells[column].textContent.trim();
+    const value = (row) => Number.parseFloat(text(row).replaceAll(",", ""));
+    const isNumber = heading.className === "number";
+    const sorted = order === "none" ? original : [...original].sort((a, b) => {
+      if (!text(a) || !text(b)) return !text(a) - !text(b);  // what has no value comes last
+      const found = isNumber ? value(a) - value(b) : text(a).localeCompare(text(b), "en", { numeric: true });
+      return order === "ascending" ? found : -found;
+    });
+    body.append(...sorted);
+  }));
 }
 
 // Training curves: a line and a band for each step that is ticked, of the chosen metric.
@@ -92,6 +154,7 @@ function drawCurves(curves) {
 
 async function main() {
   await loadPlotly();
+  answerTable();
   const charts = read("chart-values");
   const curves = read("curve-values");
   await Promise.all(charts.map((chart) => {
@@ -101,12 +164,20 @@ async function main() {
   }));
   if (curves) await drawCurves(curves);
   applyTheme();
+  const costs = document.getElementById("chart-costs");
+  if (costs) {
+    await placeNames(costs);
+    let width = costs.clientWidth;
+    new ResizeObserver(() => {
+      if (costs.clientWidth !== width) setTimeout(() => placeNames(costs), 300);
+      width = costs.clientWidth;
+    }).observe(costs);
+  }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyTheme());
   window.addEventListener("beforeprint", () => applyTheme(true));
   window.addEventListener("afterprint", () => applyTheme());
   document.getElementById("theme").addEventListener("click", () => {
-    const dark = color("--page") !== "#ffffff";
-    root.dataset.theme = dark ? "light" : "dark";
+    root.dataset.theme = isDark() ? "light" : "dark";
     applyTheme();
   });
   root.dataset.ready = "yes";

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from roadmap.analysis.ablation_table import effect_notes, effect_table, find_ablation
 from roadmap.analysis.configurations import Setup, read_setup
 from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
@@ -40,7 +41,7 @@ from roadmap.analysis.report.commands import recipe_lines, training_commands
 from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.diagrams import draw_network
 from roadmap.analysis.reproduction import agreement_text, find_agreement
-from roadmap.analysis.results import aggregate, drawn_rows, std, step_before
+from roadmap.analysis.results import Row, aggregate, drawn_rows, std, step_before
 from roadmap.analysis.run_table import DONE, FAILED, Run
 from roadmap.analysis.significance import (
     RowStats,
@@ -48,7 +49,9 @@ from roadmap.analysis.significance import (
     estimate_text,
     interval_text,
     method_text,
+    pooled_summary_text,
     pooled_text,
+    summary_text,
     verdict_text,
 )
 from roadmap.analysis.table import notes, step_name
@@ -211,13 +214,21 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         "states": count_states(runs),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "missing": [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds],
-        "verdict": verdict_text(row_stats),
-        "pooled": pooled_text(rows, best),
-        "method": method_text(row_stats),
+        "summary": [text for text in (summary_text(row_stats), pooled_summary_text(rows, best)) if text],
+        "statistics": [
+            text for text in (verdict_text(row_stats), pooled_text(rows, best), method_text(row_stats)) if text
+        ],
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
         "notes": notes(rows, best),
+        "effects": _fill_effects(rows, best),
     }
+
+
+def _fill_effects(rows: Sequence[Row], best: bool) -> dict[str, Any]:
+    ablation = find_ablation(rows, best)
+    headings, lines = effect_table(ablation)
+    return {"headings": headings, "lines": lines, "notes": effect_notes(ablation)}
 
 
 def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -> dict[str, Any]:
@@ -261,21 +272,27 @@ def _draw_networks(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]
 
 def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:
     unit, scale = cost_unit(one.row for one in row_stats)
-    headings = [
-        ("step", "name"),
-        ("label", "name"),
-        *(
-            (name, "number")
-            for name in ("n", "top-1 (%)", "std", "95% interval", "change", "its interval", "p (Holm)")
-        ),
-        ("verdict", "words"),
-        *((name, "number") for name in (unit, "M parameters", "images/s", "paper (ImageNet)")),
+    headings = [  # name, kind of its cells, and whether the column is shown at first
+        ("step", "name", True),
+        ("label", "name", False),
+        ("n", "number", True),
+        ("top-1 (%)", "number", True),
+        ("std", "number", True),
+        ("95% interval", "number", False),
+        ("change", "number", True),
+        ("interval of the change", "number", False),
+        ("p (Holm)", "number", False),
+        ("verdict", "words", False),
+        (unit, "number", True),
+        ("M parameters", "number", True),
+        ("images/s", "number", True),
+        ("paper (ImageNet)", "number", True),
     ]
     table = []
     for one in row_stats:
         cells = _cells(one, scale, best)
         kind = "missing" if not one.row.seeds else "variant" if one.row.variant else "adopted"
-        kinds = [cell_kind for _, cell_kind in headings]
+        kinds = [cell_kind for _, cell_kind, _ in headings]
         table.append({"kind": kind, "cells": list(zip(cells, kinds, strict=True))})
     return {"headings": headings, "table": table}
 
