@@ -1,5 +1,6 @@
 """Start of a command's runs by Hydra, each with its planned configuration."""
 
+import copy
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,6 @@ from hydra_plugins.convnet_roadmap import PlannedSweeper
 from roadmap.cli.folders import split_lost
 from roadmap.config import Command, Job, PlannedRun
 from roadmap.config.compose import own_hydra
-from roadmap.config.copies import copier
 from roadmap.errors import RoadmapError, RunError, first_line
 
 PLANNED = "planned"  # key of a job's configuration with the planned run
@@ -87,7 +87,7 @@ class HandedConfigs:
 
 def _configure(composed: DictConfig, run: Mapping[str, Any]) -> DictConfig:
     """Return Hydra's own node as composed, beside the resolved values of a run."""
-    cfg = copier(composed)()
+    cfg = copy.deepcopy(composed)  # not by pickle: in joblib's process Hydra has loaded the launcher's class twice
     plain = json.loads(json.dumps(run))  # without enums and tuples
     with read_write(cfg), open_dict(cfg):
         for key in [key for key in cfg if key != "hydra"]:
