@@ -52,7 +52,8 @@ def test_what_is_published_says_all_without_the_runs(
     assert rows == aggregate(read_runs(experiment))
     page = (target / "README.md").read_text()
     assert markdown_table(rows) in page
-    assert "+roadmap=step7_kernel model/kernel_size=3,7 seed=0,1 recipe.epochs=1" in page
+    assert "train.py -m +roadmap=step7_kernel model/kernel_size=3,7 recipe.epochs=1" in page
+    assert "experiment=trial seed=0,1\n" in page
     recipe = yaml.safe_load((target / "recipe.yaml").read_text())
     assert (recipe["recipe"]["total_batch"], recipe["recipe"]["epochs"]) == (256, 1)
     assert not {"seed", "model", "output_dir"} & recipe.keys()
