@@ -281,9 +281,9 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
 @cache
 def _reads_hydra(search_path: SearchPath, base: tuple[str, ...]) -> bool:
     """Return True if a value of a composition is one of Hydra's."""
-    cfg = compose_with_hydra(search_path, base)
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    text = OmegaConf.to_yaml(own)
+    values = OmegaConf.to_container(compose_with_hydra(search_path, base))
+    assert isinstance(values, dict)
+    text = str({key: value for key, value in values.items() if key != "hydra"})
     return any(word in text for word in RESOLVES_HYDRA)
 
 

@@ -1,8 +1,10 @@
 """The runs of a command line: their number, their order, and what makes each of them a variant of its step."""
 
+import sys
+
 import pytest
 
-from roadmap.config import plan_runs, prepare_overrides
+from roadmap.config import compose, plan_runs, prepare_overrides
 from roadmap.config.steps import STEPS
 from roadmap.errors import ConfigError
 
@@ -20,6 +22,15 @@ def test_the_whole_roadmap_on_three_seeds_is_39_runs() -> None:
     assert all(planned.variant == {} for planned in plan)
     for first, second, third in zip(plan[::3], plan[1::3], plan[2::3], strict=True):
         assert first.config.step == second.config.step == third.config.step
+
+
+def test_seeds_and_plain_values_add_no_composition(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_runs(["+roadmap=step1_stage_ratio,step2_patchify"], is_sweep=True)
+    monkeypatch.setattr(sys.modules[compose.__module__], "hydra_compose", None)
+    plan = plan_runs(
+        ["+roadmap=step1_stage_ratio,step2_patchify", "seed=range(50)", "recipe.lr=0.01"], is_sweep=True
+    )
+    assert len(plan) == 100
 
 
 def test_many_runs_are_counted_on_a_terminal(
