@@ -1,5 +1,6 @@
 """Quick copies of configurations, in memory: a composition is copied for each run."""
 
+import copy
 import pickle
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,5 +10,9 @@ Value = TypeVar("Value")
 
 def copier(value: Value) -> Callable[[], Value]:
     """Return a function that returns a copy of the value as it is now, six times as fast as a deepcopy."""
-    content = pickle.dumps(value)
+    try:
+        content = pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError):  # in joblib's process Hydra has loaded its plugins twice
+        original = copy.deepcopy(value)
+        return lambda: copy.deepcopy(original)
     return lambda: pickle.loads(content)

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 import roadmap
 from roadmap.config import CONF_DIR, Config, compose, prepare_overrides
+from roadmap.config.copies import copier
 from roadmap.config.file_source import FileConfigSource
 
 Read = Callable[..., Config]
@@ -93,3 +94,15 @@ def test_plain_values_share_a_composition(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys.modules[compose.__module__], "hydra_compose", None)
     cfg = compose("seed=4", "+roadmap=step5_inverted", "recipe.lr=0.25", "regime=resnet50")
     assert (cfg.seed, cfg.recipe.lr, cfg.regime.name) == (4, 0.25, "resnet50")
+
+
+def test_a_value_that_pickle_refuses_is_copied_too() -> None:
+    class Twice:
+        """Of no module, like a class that was loaded a second time."""
+
+    value = [Twice()]
+    copies = copier(value)
+    value.clear()
+    (copied,), (other,) = copies(), copies()
+    assert isinstance(copied, Twice)
+    assert copied is not other
