@@ -179,6 +179,8 @@ def describe(found: dict[str, Any]) -> str:
         )
     if "run_over_plan" in result:
         return f"run / plan {result['run_over_plan']:.2f}"
+    if at_once := result.get("total", {}).get("at_once"):
+        return ", ".join(f"{runs}: {rate or 0:,.0f} images/s" for runs, rate in at_once["images_per_s"].items())
     if "runs" in result:
         return f"largest batch {', '.join(str(run['largest_batch']) for run in result['runs'])}"
     return found["output"][-1] if found["output"] else "done"
