@@ -47,7 +47,7 @@ def remove_empty_folders(folders: Sequence[RunDir]) -> None:
 
 def split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Split the runs lost with a killed process into those that were running and those that had not started."""
-    records = [_read_record(open_run_dir(job.planned)) for job in jobs]
+    records = [read_state(open_run_dir(job.planned)) for job in jobs]
     states = [record and record.state for record in records]
     under_way = [job for job, state in zip(jobs, states, strict=True) if state == State.running]
     waiting = [job for job, state in zip(jobs, states, strict=True) if state in (None, State.pending)]
@@ -63,7 +63,8 @@ def split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     return under_way, waiting
 
 
-def _read_record(folder: RunDir) -> Record | None:
+def read_state(folder: RunDir) -> Record | None:
+    """Return the state of a run; None if there is none, or it is damaged."""
     try:
         return folder.state()
     except DamagedError:  # told when the run is refused

@@ -17,7 +17,14 @@ from roadmap.cli.console import OUT, is_done, print_line, show_defect, show_erro
 from roadmap.cli.folders import open_run_dir
 from roadmap.cli.launch import planned_of
 from roadmap.cli.main_process import DIST_INFO, decide_on_main_process, record_failure, share
-from roadmap.cli.processes import ENDED_BY, LAUNCHER, is_launcher_worker, is_stopping, run_in_subprocess
+from roadmap.cli.processes import (
+    ENDED_BY,
+    LAUNCHER,
+    describe_stop,
+    is_launcher_worker,
+    is_stopping,
+    run_in_subprocess,
+)
 from roadmap.cli.script import print_anything
 from roadmap.config import Mode, PlannedRun, SearchPath, plan_job, use
 from roadmap.errors import Interrupted, RoadmapError, RunError
@@ -91,6 +98,8 @@ def load_run() -> ModuleType:
         print_line("loading PyTorch ...")
     from roadmap.cli import run
 
+    if is_stopping():  # meanwhile
+        raise Interrupted(signal.SIGTERM)
     return run
 
 
@@ -132,7 +141,7 @@ def recorded_end(folder: RunDir) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         if DIST_INFO.is_main_process and not is_done(folder):
-            folder.interrupt(str(interrupt) or "stopped by SIGINT")
+            folder.interrupt(describe_stop(str(interrupt) or "stopped by SIGINT"))
         if isinstance(interrupt, Interrupted) and interrupt.outer is not None:
             interrupt.outer(interrupt.number, None)  # a cluster launcher's, which requeues the job
             if not DIST_INFO.is_main_process:

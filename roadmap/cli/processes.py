@@ -4,6 +4,7 @@ import ctypes
 import errno
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from omegaconf import OmegaConf
 from roadmap.config import CONF_DIR, Config, PlannedRun
 from roadmap.errors import RunError
 from roadmap.model.plan import needs_two_images
+from roadmap.runs.atomic import replace_file
 from roadmap.runs.record import State
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.lock import Lock
@@ -42,8 +44,8 @@ LESS_MEMORY = (
     "need less"
 )
 SET_PARENT_DEATH_SIGNAL = 1  # constant of Linux's prctl
-LOOK_EVERY_S = 1
-LOOKS_IN_GRACE = 5
+LOOK_EVERY_S = 0.5
+LOOKS_IN_GRACE = 10
 ENDED_BY = 128  # plus the signal's number: the exit status of a process that a signal ended
 
 
@@ -62,7 +64,10 @@ def run_in_subprocess(planned: PlannedRun, folder: RunDir, warn: Callable[[str],
             hardware = replace(planned.config.hardware, per_device_batch=smaller)
             status = _run_process(replace(planned, config=replace(planned.config, hardware=hardware)))
     state, error = explain_end(status, kills.happened())
-    is_left = folder.settle(State.interrupted if is_stopping() else state, error)
+    if is_stopping():
+        folder.settle(State.interrupted, describe_stop(error))
+        return None
+    is_left = folder.settle(state, error)
     return error if is_left or status < 0 else None  # else it has reported by itself
 
 
@@ -107,10 +112,13 @@ def _run_process(planned: PlannedRun) -> int:
 
 
 @contextmanager
-def forward_stop_signals() -> Iterator[list[signal.Signals]]:
+def forward_stop_signals(on_stop: Callable[[], None]) -> Iterator[list[signal.Signals]]:
     """Turn a signal to the sweep's process into a stop: trainings save, in any process, and nothing new starts.
 
     The signal is added to the list. A second Ctrl-C ends the launcher, which kills its processes.
+
+    Args:
+        on_stop: called at the first signal.
     """
     noted: list[signal.Signals] = []
     folder = tempfile.mkdtemp(prefix="convnet-roadmap-")
@@ -120,7 +128,9 @@ def forward_stop_signals() -> Iterator[list[signal.Signals]]:
         if number == signal.SIGINT in noted:
             raise KeyboardInterrupt
         noted.append(signal.Signals(number))
-        Path(os.environ[STOP]).touch()
+        if len(noted) == 1:
+            replace_file(Path(os.environ[STOP]), noted[0].name.encode())
+            on_stop()
 
     asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     heeded = [number for number in asking if signal.getsignal(number) is not signal.SIG_IGN]
@@ -138,6 +148,15 @@ def is_stopping() -> bool:
     """Return True if this process's sweep was asked to stop, or has died: nothing new may start."""
     parent, stop = _watch_sweep(), os.environ.get(STOP)
     return (stop is not None and Path(stop).exists()) or parent not in (None, os.getppid())
+
+
+def describe_stop(otherwise: str) -> str:
+    """Return why this process's sweep stops its runs; `otherwise` if the sweep was not asked to."""
+    stop = os.environ.get(STOP)
+    if stop is None or not Path(stop).exists():
+        return otherwise
+    name = Path(stop).read_text()
+    return "interrupted by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
 
 
 def is_launcher_worker() -> bool:
@@ -175,8 +194,11 @@ def _end_with(parent: int | None) -> None:
         time.sleep(LOOK_EVERY_S)
         training = StopSignals.active
         is_gone = parent is not None and os.getppid() != parent
-        if training is not None and training.received is None and (is_gone or Path(os.environ[STOP]).exists()):
-            os.kill(os.getpid(), signal.SIGTERM)
+        if is_gone or Path(os.environ[STOP]).exists():
+            if training is not None and training.received is None:
+                os.kill(os.getpid(), signal.SIGTERM)
+            elif training is None and not is_gone and multiprocessing.parent_process() is None:
+                os._exit(ENDED_BY + signal.SIGTERM)  # a run's own process, which loads PyTorch: nothing to save
         idle = idle + 1 if is_gone and training is None else 0  # it may be recording how its run ended
     os._exit(ENDED_BY + signal.SIGTERM)
 

@@ -137,6 +137,11 @@ def test_runs_save_and_none_starts_once_their_sweep_is_to_stop_or_gone(
         if sent is signal.SIGKILL:
             time.sleep(10)  # a start takes less time
         assert states() == ["interrupted", "interrupted", "pending", "pending"]
+        if sent is not signal.SIGKILL:
+            assert "saving 2 runs ..." in (tmp_path / "out.txt").read_text()
+            reason = "interrupted by Ctrl-C" if sent is signal.SIGINT else f"stopped by {sent.name}"
+            errors = {json.loads(path.read_text())["error"] for path in tmp_path.rglob("state.json")}
+            assert errors == {reason, None}
     finally:
         with suppress(ProcessLookupError):  # processes left by a failure
             os.killpg(sweep.pid, signal.SIGKILL)
