@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.analysis.read_runs import find_experiments, read_runs
-from roadmap.analysis.run_table import DONE, Run
 from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.archive import unpack_records
-from roadmap.runs.atomic import read_json, write_json
+from roadmap.runs.atomic import write_json
 from roadmap.runs.naming import seed_folders
-from roadmap.runs.run_dir import SUMMARY
+from roadmap.runs.read_files import read_json
+from roadmap.runs.record import SUMMARY, Run, State
 
 SCRIPTS = Path(__file__).resolve().parent
 STATE_ENDING = "-series.json"
@@ -63,7 +63,7 @@ def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -
     states = list(output_dir.glob(f"*{STATE_ENDING}"))
     if len(states) != 1:
         raise RunError(f"{archive}: holds {len(states)} files *{STATE_ENDING}, where a series' records have one")
-    name, state = states[0].name.removesuffix(STATE_ENDING), read_json(states[0])
+    name, state = states[0].name.removesuffix(STATE_ENDING), read_json(states[0]) or {}
     record_commit(archive, output_dir, commit)
     done = {folder.name: runs for folder in find_experiments(output_dir) if (runs := finished(folder))}
     ends = [experiment for experiment in done if experiment.startswith(f"{name}-ends-")]
@@ -86,7 +86,7 @@ def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -
 
 
 def finished(experiment_dir: Path) -> list[Run]:
-    return [run for run in read_runs(experiment_dir) if run.state == DONE]
+    return [run for run in read_runs(experiment_dir) if run.state is State.done]
 
 
 def record_commit(archive: Path, output_dir: Path, commit: str | None) -> None:

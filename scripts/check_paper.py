@@ -34,13 +34,12 @@ from roadmap.analysis.reproduction import (
     is_called_paper,
 )
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.run_table import Run
 from roadmap.analysis.table import step_name
 from roadmap.cli.script import run_script
 from roadmap.config import compose, read_config
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.config_hash import describe_setting_differences, hash_setting
-from roadmap.runs.run_dir import CONFIG
+from roadmap.runs.record import CONFIG, Run
 from roadmap.system.console import Console
 
 FAILED, UNREADABLE = 1, 2

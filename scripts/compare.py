@@ -36,11 +36,11 @@ from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
 from roadmap.analysis.read_runs import choose_experiment, count_states, read_runs
 from roadmap.analysis.results import aggregate
-from roadmap.analysis.run_table import DONE
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.script import positive, print_lines, print_table, run_script
 from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.record import State
 from roadmap.system.console import Console
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
     candidates = []
     for folder in folders:
         runs = read_runs(folder)
-        if any(run.state == DONE for run in runs):
+        if any(run.state is State.done for run in runs):
             candidates.append(make_candidate(folder.name, show_values(find_recipe(runs)), runs))
         else:
             logger.warning("left out: %s has no finished run (%s)", folder, count_states(runs))

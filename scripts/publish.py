@@ -34,16 +34,18 @@ from roadmap.analysis.read_runs import (
     RUN_TABLE,
     add_experiment_arguments,
     choose_experiment,
+    make_figure_folder,
     read_finished_runs,
 )
 from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.report.report import Commands, write_report
 from roadmap.analysis.results import Row
-from roadmap.analysis.run_table import DONE, Run
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.config_hash import is_outside
+from roadmap.runs.read_files import read_text
+from roadmap.runs.record import Run, State
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     results = PublishedResults(runs, read_records(experiment_dir, runs))
     if not anew and (target / RUN_TABLE).exists():
         results = add_published(results, target)
-    (target / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    make_figure_folder(target)
     results.write(target)
     return [*(target / name for name in (RUN_TABLE, EPOCH_TABLE, RECIPE, OWN_VALUES)), *write_derived(target)]
 
@@ -144,7 +146,7 @@ def find_differing(old: Values, new: Values) -> list[str]:
 
 def read_own_text(page: Path) -> str:
     """Return the text that a user added below the generated part, with the line that marks its beginning."""
-    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    before = read_text(page) if page.exists() else ""
     return "\n" + YOURS + before.partition(YOURS)[2]
 
 
@@ -156,7 +158,7 @@ def show_folder(target: Path) -> Path:
 
 def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path) -> str:
     """The folder's README: commands, figures and the table with its notes."""
-    done = [run for run in runs if run.state == DONE]
+    done = [run for run in runs if run.state is State.done]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
         for name in ("roadmap", "transfer", "kernels", "effects")

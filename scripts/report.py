@@ -13,7 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.analysis.factorial import add_factorial_arguments
-from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment
+from roadmap.analysis.read_runs import (
+    FIGURE_FOLDER,
+    add_experiment_arguments,
+    choose_experiment,
+    make_figure_folder,
+)
 from roadmap.analysis.report.report import Commands, write_report
 from roadmap.cli.script import run_script
 from roadmap.errors import RoadmapError
@@ -24,9 +29,12 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        path = arguments.to or experiment_dir / FIGURE_FOLDER / f"report{'-best' if arguments.best else ''}.html"
-        if experiment_dir.is_dir():
+        name = f"report{'-best' if arguments.best else ''}.html"
+        path = arguments.to or experiment_dir / FIGURE_FOLDER / name
+        if arguments.to:
             path.parent.mkdir(parents=True, exist_ok=True)
+        elif experiment_dir.is_dir():
+            make_figure_folder(experiment_dir)
         factorial = ["--axes", ",".join(arguments.axes), "--step", arguments.step] if arguments.axes else []
         commands = Commands.on(experiment_dir, arguments.best, factorial)
         write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)

@@ -28,7 +28,8 @@ from roadmap.cli.script import positive, run_script
 from roadmap.config.series import SeriesSpec, read_series
 from roadmap.errors import DataError, RoadmapError, RunError, first_line
 from roadmap.runs.archive import write_records
-from roadmap.runs.atomic import read_json, write_json
+from roadmap.runs.atomic import write_json
+from roadmap.runs.read_files import read_json
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 RECORDS_EVERY_S = 60
@@ -81,7 +82,7 @@ def main(words: Sequence[str] | None = None) -> int:
         overrides = [*arguments.overrides, f"output_dir={output_dir}", *device_overrides(arguments.device)]
         if arguments.images is not None:
             overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
-        state = read_json(output_dir / f"{spec.name}-series.json")
+        state = read_json(output_dir / f"{spec.name}-series.json") or {}
         jobs = arguments.jobs or spec.jobs
         return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
     except (RoadmapError, OSError) as error:

@@ -32,7 +32,7 @@ def main() -> int:
             print_table(console, status_table(statuses, str(experiment)))
         else:
             statuses = watch(experiment, arguments.watch, console)
-    except RoadmapError as error:
+    except (RoadmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0 if all(status.state == State.done for status in statuses) else 1

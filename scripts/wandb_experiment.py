@@ -23,7 +23,6 @@ from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.draw import ExperimentFigures, draw_curve
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
 from roadmap.analysis.report.report import Commands, write_report
-from roadmap.analysis.run_table import Run
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
 from roadmap.cli.script import run_script
@@ -31,7 +30,7 @@ from roadmap.config import CONF_DIR
 from roadmap.errors import RoadmapError, RunError
 from roadmap.runs.loggers import describe_error
 from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
-from roadmap.runs.run_dir import CONFIG
+from roadmap.runs.record import CONFIG, Run
 from roadmap.runs.spec import WandbMode
 
 JOB_TYPE = "aggregate"

@@ -12,9 +12,10 @@ import rich.table
 
 from roadmap.analysis.publish import hide_machine
 from roadmap.analysis.results import natural, std
-from roadmap.analysis.run_table import DONE, Run, read_run_settings, write_run_table
+from roadmap.analysis.run_table import read_run_settings, write_run_table
 from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
 from roadmap.errors import RunError
+from roadmap.runs.record import Run, State
 
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
 Table = list[list[str]]  # a heading, then a line per experiment
@@ -39,7 +40,7 @@ class Candidate:
 
 
 def make_candidate(name: str, settings: Mapping[str, str], runs: Iterable[Run]) -> Candidate:
-    return Candidate(name, settings, tuple(run for run in runs if run.state == DONE))
+    return Candidate(name, settings, tuple(run for run in runs if run.state is State.done))
 
 
 def find_differing(candidates: Sequence[Candidate]) -> list[str]:

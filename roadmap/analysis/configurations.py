@@ -9,9 +9,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from roadmap.analysis.run_table import DONE, Run
 from roadmap.config.convert import convert
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, DamagedError, RunError, first_line
@@ -19,8 +16,9 @@ from roadmap.model.describe import Section, describe_network
 from roadmap.model.plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
 from roadmap.runs.config_hash import fill_neutral, flatten
-from roadmap.runs.overrides import YAML, read_overrides
-from roadmap.runs.run_dir import CONFIG
+from roadmap.runs.overrides import read_overrides
+from roadmap.runs.read_files import LARGEST_LINES, parse_json, read_text, read_yaml
+from roadmap.runs.record import CONFIG, Run, State
 
 RECIPE = "recipe.yaml"  # of a published experiment: every setting shared by its finished runs
 OWN_VALUES = "configs.jsonl"  # of a published experiment: the other values of each run
@@ -79,9 +77,9 @@ def read_values(run: Run) -> Values | None:
 
 def _read_own_values(path: Path, name: str) -> Values:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return next((one["values"] for one in map(json.loads, lines) if name in one["runs"]), {})
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        lines = read_text(path, LARGEST_LINES).splitlines() if path.exists() else []
+        return next((one["values"] for one in map(parse_json, lines) if name in one["runs"]), {})
+    except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: {first_line(error)}") from error
 
 
@@ -105,13 +103,7 @@ def read_yaml_values(path: Path) -> Values:
     Raises:
         RunError: the file is damaged.
     """
-    try:
-        values: Any = yaml.load(path.read_text(encoding="utf-8"), YAML)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {first_line(error)}") from error
-    if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged: it holds no keys")
-    return fill_neutral(values)
+    return fill_neutral(read_yaml(path))
 
 
 def read_network(values: Mapping[str, Any]) -> tuple[tuple[Section, ...] | None, str | None]:
@@ -131,7 +123,7 @@ def read_network(values: Mapping[str, Any]) -> tuple[tuple[Section, ...] | None,
 
 def find_recipe(runs: Iterable[Run]) -> Values:
     """Return the settings shared by all finished runs, nested as in a configuration."""
-    return find_shared(values for run in runs if run.state == DONE and (values := read_values(run)))
+    return find_shared(values for run in runs if run.state is State.done and (values := read_values(run)))
 
 
 def find_shared(configs: Iterable[Values]) -> Values:

@@ -1,6 +1,5 @@
 """Training curves: the metrics of each epoch, averaged over the seeds of a row."""
 
-import json
 import logging
 import math
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from typing import Any
 from roadmap.analysis.figures.style import LINE_COLORS
 from roadmap.analysis.report.charts import SHORTEST_PLOT, axis, base_layout, text_of
 from roadmap.analysis.results import Row
-from roadmap.analysis.run_table import Run
 from roadmap.analysis.significance import RowStats
+from roadmap.runs.metrics import read_metrics
+from roadmap.runs.record import Run
 
-METRICS_FILE = "metrics.jsonl"
 METRICS = {  # keys of metrics.jsonl, and their names in a chart
     "top1": "top-1 accuracy (%) on the validation set",
     "loss": "loss on the validation set",
@@ -54,28 +53,10 @@ class Curve:
     high: list[float]
 
 
-def read_metrics(folder: Path) -> Epochs:
-    """Return the finite metrics of each epoch; empty before the first, and for a damaged file (with a warning)."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return {}
-    found: Epochs = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            values = json.loads(line)
-            epoch = int(values["epoch"])
-        except (ValueError, KeyError, TypeError):
-            # The last line may be incomplete while the training runs.
-            if number < len(lines):
-                log.warning("%s: line %d cannot be read and is left out", path, number)
-            continue
-        found[epoch] = {key: float(values[key]) for key in METRICS if _is_finite(values.get(key))}
-    return found
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def read_epochs(folder: Path) -> Epochs:
+    """Return the metrics of each epoch of a run; empty if none is readable; warns of damage."""
+    lines = read_metrics(folder, log.warning)
+    return {line["epoch"]: {key: float(line[key]) for key in METRICS if key in line} for line in lines}
 
 
 def runs_of(row: Row, runs: Sequence[Run]) -> list[Run]:
@@ -86,7 +67,7 @@ def runs_of(row: Row, runs: Sequence[Run]) -> list[Run]:
 
 def record_of(run: Run) -> Record:
     """Return what a run has measured so far."""
-    epochs = read_metrics(run.path)
+    epochs = read_epochs(run.path)
     return Record(run.name, (run.regime, run.data, run.recipe), (run.seed,), epochs, epochs, epochs)
 
 

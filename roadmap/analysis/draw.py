@@ -7,10 +7,9 @@ from pathlib import Path
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.roadmap import draw_kernels, draw_roadmap
 from roadmap.analysis.figures.transfer import draw_transfer
-from roadmap.analysis.read_runs import FIGURE_FOLDER, read_finished_runs
+from roadmap.analysis.read_runs import make_figure_folder, read_finished_runs
 from roadmap.analysis.results import Row, aggregate, drawn_rows
 from roadmap.analysis.table import write_csv, write_markdown
-from roadmap.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ def draw_rows(rows: Sequence[Row], experiment_dir: Path, best: bool = False) -> 
 
     RunError: a file is where the folder belongs.
     """
-    folder = experiment_dir / FIGURE_FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file, where the figures' folder belongs: remove or rename it")
-    folder.mkdir(exist_ok=True)
+    folder = make_figure_folder(experiment_dir)
     suffix = "-best" if best else ""
     paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
     paths += draw_kernels(rows, folder / f"kernels{suffix}", best)

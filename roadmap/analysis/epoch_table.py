@@ -6,9 +6,10 @@ from pathlib import Path
 
 from roadmap.analysis.curves import METRICS, Epochs, Record, record_of
 from roadmap.analysis.results import Row
-from roadmap.analysis.run_table import Run
+from roadmap.analysis.run_table import read_table
 from roadmap.errors import RunError
 from roadmap.runs.naming import network_name
+from roadmap.runs.record import Run
 
 EPOCH_TABLE = "epochs.csv"  # of a published experiment
 ROW = ("network", "regime", "data", "recipe", "seeds")
@@ -57,22 +58,17 @@ def read_epoch_table(path: Path) -> list[Record]:
     RunError: a column is missing, or a cell has a wrong value; names file and line.
     """
     found: dict[tuple[str, tuple[str, ...], tuple[int, ...]], tuple[Epochs, Epochs, Epochs]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in (*ROW, "epoch") if name not in (reader.fieldnames or ())]
-        if missing:
-            raise RunError(f"{path}: no table of epochs, it lacks the columns {', '.join(missing)}")
-        for cells in reader:
-            try:
-                network, *setting, seeds = (cells[name] for name in ROW)
-                row = (network, tuple(setting), tuple(map(int, seeds.split())))
-                mean, low, high = found.setdefault(row, ({}, {}, {}))
-                epoch = int(cells["epoch"])
-                mean[epoch] = _read_metric_cells(cells)
-                low[epoch] = mean[epoch] | _read_metric_cells(cells, LOW)
-                high[epoch] = mean[epoch] | _read_metric_cells(cells, HIGH)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise RunError(f"{path}, line {reader.line_num}: {error}") from error
+    for line, cells in read_table(path, "epochs", (*ROW, "epoch")):
+        try:
+            network, *setting, seeds = (cells[name] for name in ROW)
+            row = (network, tuple(setting), tuple(map(int, seeds.split())))
+            mean, low, high = found.setdefault(row, ({}, {}, {}))
+            epoch = int(cells["epoch"])
+            mean[epoch] = _read_metric_cells(cells)
+            low[epoch] = mean[epoch] | _read_metric_cells(cells, LOW)
+            high[epoch] = mean[epoch] | _read_metric_cells(cells, HIGH)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"{path}, line {line}: {error}") from error
     return [Record(*row, *parts) for row, parts in found.items()]
 
 

@@ -1,11 +1,10 @@
 """Results as pandas DataFrames: a row per run, per epoch, per change and per effect.
 
-Columns of runs are the fields of `roadmap.analysis.run_table.Run`, with their units; top-1 is in percent, changes
-and effects are in points.
+Columns of runs are the fields of `roadmap.runs.record.Run` that are published, with their units; top-1 is in
+percent, changes and effects are in points.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from roadmap.analysis.ablation import IN_FIRST, IN_LAST, ON_PATH, find_effects, 
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import aggregate, short_names
-from roadmap.analysis.run_table import Run
+from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.stats import Difference
+from roadmap.runs.record import Run, State
 
-COLUMNS = [field.name for field in fields(Run)]
+COLUMNS = ["path", *TABLE_COLUMNS]
 
 
 def load_results(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
@@ -120,6 +120,8 @@ def _from_cells(row: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in row.items():
         if name == "variant":
             yield name, dict(pair.split("=", 1) for pair in value.split(",") if pair)
+        elif name == "state":
+            yield name, State(value)
         else:
             yield str(name), None if pd.isna(value) else value
 

@@ -27,8 +27,9 @@ from roadmap.analysis.configurations import (
 from roadmap.analysis.curves import Record
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records, write_epoch_table
 from roadmap.analysis.read_runs import RUN_TABLE, read_runs
-from roadmap.analysis.run_table import DONE, Run, write_run_table
+from roadmap.analysis.run_table import write_run_table
 from roadmap.errors import RunError
+from roadmap.runs.record import Run, State
 
 # Of a path that begins at a root, a home or a drive: all but its last part. Not of a URL.
 FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s'":,;()\[\]/\\]+[/\\])+""")
@@ -54,7 +55,7 @@ class PublishedResults:
         configs = [_read_public_values(run) for run in self.runs]  # of published runs, before they are replaced
         runs = [hide_machine(run) for run in self.runs]
         recipe = find_shared(
-            values for run, values in zip(runs, configs, strict=True) if run.state == DONE and values
+            values for run, values in zip(runs, configs, strict=True) if run.state is State.done and values
         )
         write_run_table(runs, folder / RUN_TABLE)
         write_epoch_table(self.records, folder / EPOCH_TABLE)
@@ -68,7 +69,7 @@ def _read_public_values(run: Run) -> Values:
     try:
         values = read_values(run) or {}
     except RunError:
-        if run.state == DONE:
+        if run.state is State.done:
             raise
         return {}
     public = without_machine(values)
@@ -105,12 +106,15 @@ def find_kept(published: Iterable[Run], runs: Iterable[Run]) -> list[Run]:
     """Return the published runs that are missing or unfinished in `runs`."""
     runs = list(runs)
     ends = {(key_of(run), run.seed): run.state for run in runs}
-    hashes = {run.config_hash for run in runs if run.config_hash and run.state == DONE}  # under any name
+    hashes = {run.config_hash for run in runs if run.config_hash and run.state is State.done}  # under any name
     return [
         run
         for run in published
         if run.config_hash not in hashes
-        and ((state := ends.get((key_of(run), run.seed))) is None or (run.state == DONE != state))
+        and (
+            (state := ends.get((key_of(run), run.seed))) is None
+            or (run.state is State.done and state is not State.done)
+        )
     ]
 
 

@@ -6,19 +6,16 @@ for unfinished sweeps. A published experiment has one table of runs instead of r
 """
 
 import logging
-import math
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from roadmap.analysis.run_table import DAMAGED, DONE, Run, read_run_table
-from roadmap.errors import DamagedError, RunError
+from roadmap.analysis.run_table import read_run_table
+from roadmap.errors import RunError
 from roadmap.runs.naming import seed_folders
-from roadmap.runs.record import State, read_identity, read_object, read_record
+from roadmap.runs.record import CONFIG, METRICS, SUMMARY, Run, State, read_run
 
-SUMMARY_FILE = "summary.json"
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
 RUN_TABLE = "runs.csv"  # replaces the run folders of a published experiment
 
@@ -61,13 +58,26 @@ def choose_experiment(name: str | None, output_dir: Path) -> Path:
     found = find_experiments(output_dir)
     if not found:
         raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
-    finished = [folder for folder in found if any((run / SUMMARY_FILE).exists() for run in seed_folders(folder))]
+    finished = [folder for folder in found if any((run / SUMMARY).exists() for run in seed_folders(folder))]
     candidates = finished or found
     latest = max(candidates, key=last_change)
     which = "the last changed" if len(candidates) > 1 else "the only"
     which += " experiment with a result" if len(found) > len(candidates) else " experiment"
     print(f"{latest.name}: {which} in {output_dir}")
     return latest
+
+
+def make_figure_folder(experiment_dir: Path) -> Path:
+    """Return the folder of an experiment's figures, made if there is none.
+
+    RunError: something else is in its place.
+    """
+    folder = experiment_dir / FIGURE_FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise RunError(f"{folder} is no folder, where the figures' folder belongs: remove or rename it") from error
+    return folder
 
 
 def read_runs(experiment_dir: Path) -> list[Run]:
@@ -78,12 +88,14 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     """
     if (experiment_dir / RUN_TABLE).exists():
         return read_run_table(experiment_dir / RUN_TABLE)
-    runs = [run for folder in seed_folders(experiment_dir) if (run := _read_run(folder)) is not None]
+    found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
+    _warn_of_damage(found)
+    runs = [run for run in found if run.regime]  # of others only the folder's name is known
     if not runs:
-        found = "no run" if experiment_dir.is_dir() else "no such folder"
+        reason = "no run" if experiment_dir.is_dir() else "no such folder"
         others = [path.name for path in find_experiments(experiment_dir.parent) if path != experiment_dir]
         known = ", ".join(others) if others else "none"
-        raise RunError(f"{experiment_dir}: {found}; experiments in {experiment_dir.parent}: {known}")
+        raise RunError(f"{experiment_dir}: {reason}; experiments in {experiment_dir.parent}: {known}")
     return runs
 
 
@@ -93,9 +105,14 @@ def read_finished_runs(experiment_dir: Path) -> list[Run]:
     RunError: as read_runs; or none has finished, with the runs' states and one error.
     """
     runs = read_runs(experiment_dir)
-    if any(run.state == DONE for run in runs):
+    if any(run.state is State.done for run in runs):
         return runs
-    errors = (f"; {run.path.parent.name}/{run.path.name} failed with: {run.error}" for run in runs if run.error)
+    errors = (
+        f"; {run.path.parent.name}/{run.path.name} {'failed' if run.state is State.failed else f'is {run.state}'}: "
+        f"{run.error}"
+        for run in runs
+        if run.error
+    )
     raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)}){next(errors, '')}")
 
 
@@ -105,62 +122,14 @@ def count_states(runs: Iterable[Run]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
+def _warn_of_damage(runs: Sequence[Run]) -> None:
+    for run in runs:
+        if run.state is State.damaged:
+            log.warning("%s. Until then the run is left out", run.error)
+    for name in (CONFIG, METRICS):  # tables and figures need no checkpoint
+        if lacking := [run for run in runs if name in run.missing]:
+            log.warning("%s is gone from %d finished runs, such as %s", name, len(lacking), lacking[0].path)
+
+
 def _has_runs(experiment_dir: Path) -> bool:
     return (experiment_dir / RUN_TABLE).exists() or bool(seed_folders(experiment_dir))
-
-
-def _read_run(folder: Path) -> Run | None:
-    try:
-        record = read_record(folder)
-        summary = _read_summary(folder) if record is None or record.state is State.done else None
-        if record is None and summary is None:
-            return None
-        identity = record.identity if record else read_identity(summary or {})
-    except DamagedError as problem:
-        log.warning("%s", problem)
-        return None
-    except ValueError as problem:
-        log.warning("%s: left out, its identity cannot be read (%s)", folder / SUMMARY_FILE, problem)
-        return None
-    measured = _measured(folder / SUMMARY_FILE, summary)
-    state: str = record.state if record else State.done
-    if state == DONE and not measured:
-        state = DAMAGED
-    return Run(path=folder, state=str(state), error=record.error if record else None, **vars(identity), **measured)
-
-
-def _read_summary(folder: Path) -> dict[str, Any] | None:
-    """What a finished run left; None, with a warning, if it is gone or damaged."""
-    path = folder / SUMMARY_FILE
-    try:
-        summary = read_object(path)
-    except DamagedError as problem:
-        log.warning("%s", problem)
-        return None
-    if summary is None:
-        log.warning("%s: cannot be read, it is gone", path)
-    return summary
-
-
-def _measured(path: Path, summary: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the numbers of a summary; empty, with a warning, if an accuracy is missing or not finite."""
-    if summary is None:
-        return {}  # the warning was given when the file was read
-    try:
-        required = {name: float(summary[name]) for name in ("top1", "best_top1", "gmacs", "parameters")}
-        optional = {
-            name: float(summary[name])
-            for name in ("ema_top1", "loss", "images_per_s", "seconds", "best_epoch", "epochs")
-            if summary.get(name) is not None
-        }
-    except (KeyError, TypeError, ValueError, OverflowError) as problem:
-        log.warning("%s: not used, a number is missing or no number (%r)", path, problem)
-        return {}
-    numbers = required | optional
-    odd = [name for name, value in numbers.items() if not math.isfinite(value)]
-    if odd:
-        log.warning("%s: not used, %s is not finite", path, ", ".join(odd))
-        return {}
-    names = ("device", "commit", "config_hash", "setting_hash")
-    texts = {name: None if summary.get(name) is None else str(summary[name]) for name in names}
-    return {**numbers, **texts}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from roadmap.analysis.read_runs import find_experiments, last_change, read_runs
-from roadmap.analysis.run_table import DONE, FAILED, Run
 from roadmap.config.paper import PaperRow, find_paper_row, match_paper_row, paper_rows
 from roadmap.config.steps import CHOICES
 from roadmap.runs.naming import network_name
+from roadmap.runs.record import Run, State
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 
@@ -152,7 +152,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
 
 def _row(runs: list[Run]) -> Row:
     """Return the row of runs of one step, variant and setting."""
-    done = sorted((run for run in runs if run.state == DONE), key=lambda run: run.seed)
+    done = sorted((run for run in runs if run.state is State.done), key=lambda run: run.seed)
     first = runs[0]
 
     def average(name: str) -> float | None:
@@ -177,8 +177,8 @@ def _row(runs: list[Run]) -> Row:
         images_per_s=average("images_per_s"),
         devices=tuple(sorted({run.device for run in done if run.device})),
         setting_hashes=frozenset(run.setting_hash for run in done if run.setting_hash),
-        failed=sum(run.state == FAILED for run in runs),
-        unfinished=sum(run.state not in (DONE, FAILED) for run in runs),
+        failed=sum(run.state is State.failed for run in runs),
+        unfinished=sum(run.state not in (State.done, State.failed) for run in runs),
     )
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.run_table import DONE
 from roadmap.errors import RunError
+from roadmap.runs.record import State
 
 Setting = tuple[int, float]  # stem stride and learning rate
 
@@ -34,7 +34,7 @@ def read_ends(experiments: Mapping[Setting, Path], first: str, last: str) -> dic
     found = {}
     for setting, folder in experiments.items():
         try:
-            done = {run.name: run for run in reversed(read_runs(folder)) if run.state == DONE}
+            done = {run.name: run for run in reversed(read_runs(folder)) if run.state is State.done}
         except RunError:  # not started
             continue
         ends = done.get(first), done.get(last)

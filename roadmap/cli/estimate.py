@@ -15,7 +15,8 @@ from roadmap.config import Config, Mode, PlannedRun, list_length_warnings, list_
 from roadmap.data.loaders import LoaderSpec
 from roadmap.errors import ConfigError, DamagedError
 from roadmap.model.build import build
-from roadmap.runs.run_dir import RunDir, read_metrics
+from roadmap.runs.metrics import read_metrics
+from roadmap.runs.run_dir import RunDir
 from roadmap.training.device import pick_device
 from roadmap.training.forecast import Forecast, OpenData, forecast, open_data
 from roadmap.training.profile import Workload, find_largest_batch, measure_peak_memory

@@ -8,8 +8,10 @@ from pathlib import Path
 from roadmap.cli.console import show_error, warn
 from roadmap.config import Job, PlannedRun
 from roadmap.errors import DamagedError, RunError
-from roadmap.runs.record import Record, State
+from roadmap.runs.record import Run, State, read_state
 from roadmap.runs.run_dir import Identity, RunDir
+
+SWEEP_FOLDER = ".sweep"  # Hydra's, in the folder of an experiment
 
 
 def open_run_dir(planned: PlannedRun) -> RunDir:
@@ -32,14 +34,13 @@ def open_run_dir(planned: PlannedRun) -> RunDir:
 
 def count_evaluations(folders: Sequence[RunDir]) -> int:
     """Return the number of evaluations recorded so far in the folders' steps."""
-    paths = {folder.evaluations for folder in folders}
-    return sum(len(path.read_text().splitlines()) for path in paths if path.exists())
+    return sum(folder.count_evaluations() for folder in {folder.evaluations: folder for folder in folders}.values())
 
 
 def remove_empty_folders(folders: Sequence[RunDir]) -> None:
     """Remove the experiment folder that Hydra creates under the name before the swept values are known."""
     for output_dir in {folder.path.parents[2] for folder in folders}:
-        for place in output_dir.glob("*/.sweep"):
+        for place in output_dir.glob(f"*/{SWEEP_FOLDER}"):
             with suppress(OSError):  # files of a launcher, or runs
                 place.rmdir()
                 place.parent.rmdir()
@@ -47,8 +48,8 @@ def remove_empty_folders(folders: Sequence[RunDir]) -> None:
 
 def split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Split the runs lost with a killed process into those that were running and those that had not started."""
-    records = [read_state(open_run_dir(job.planned)) for job in jobs]
-    states = [record and record.state for record in records]
+    runs = [read_written_state(open_run_dir(job.planned)) for job in jobs]
+    states = [run and run.state for run in runs]
     under_way = [job for job, state in zip(jobs, states, strict=True) if state == State.running]
     waiting = [job for job, state in zip(jobs, states, strict=True) if state in (None, State.pending)]
     names = ", ".join(f"{job.planned.name} seed {job.planned.config.seed}" for job in under_way)
@@ -63,9 +64,9 @@ def split_lost(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     return under_way, waiting
 
 
-def read_state(folder: RunDir) -> Record | None:
-    """Return the state of a run; None if there is none, or it is damaged."""
+def read_written_state(folder: RunDir) -> Run | None:
+    """Return the state that a run last wrote; None if there is none, or it is damaged."""
     try:
-        return folder.state()
+        return read_state(folder.path)  # as written: its process is gone
     except DamagedError:  # told when the run is refused
         return None

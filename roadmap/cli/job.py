@@ -51,7 +51,7 @@ def run_job(cfg: DictConfig) -> float | None:
                 return evaluate(planned, folder)
             if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
                 _isolate(planned, folder)
-            elif reason := decide_on_main_process(lambda: _claim(folder, _retries(planned))):
+            elif reason := decide_on_main_process(lambda: _claim(planned, folder, _retries(planned))):
                 print_line(reason + _describe_result(folder))
             else:
                 with recorded_end(folder):
@@ -80,7 +80,7 @@ def run_handed(planned: PlannedRun) -> int:
         return 0
     try:
         with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
-            if reason := _claim(folder, retries=True):
+            if reason := _claim(planned, folder, retries=True):
                 print_line(reason)
             else:
                 with recorded_end(folder):
@@ -103,9 +103,9 @@ def load_run() -> ModuleType:
     return run
 
 
-def _claim(folder: RunDir, retries: bool) -> str | None:
+def _claim(planned: PlannedRun, folder: RunDir, retries: bool) -> str | None:
     """Claim the folder of a run to train, or return why it is not trained."""
-    if (reason := folder.reason_to_skip(retries)) is None:
+    if (reason := _reason_to_skip(planned, folder, retries)) is None:
         folder.claim()
         reason = folder.reason_to_skip(retries=True)  # another process may have just finished it
     return reason and f"{folder.path}: {reason}"
@@ -117,9 +117,19 @@ def _describe_result(folder: RunDir) -> str:
     return "" if top1 is None else f": top-1 {top1:.2f}"
 
 
+def _reason_to_skip(planned: PlannedRun, folder: RunDir, retries: bool) -> str | None:
+    """Return why a run is not trained; raise RunError for a finished run on other images."""
+    reason = folder.reason_to_skip(retries)
+    if reason and folder.trained_root() != planned.config.data.root:
+        from roadmap.cli.same_images import check_same_images
+
+        check_same_images(planned.config, folder)
+    return reason
+
+
 def _isolate(planned: PlannedRun, folder: RunDir) -> None:
     """Train a run in a process of its own."""
-    if reason := folder.reason_to_skip(_retries(planned)):
+    if reason := _reason_to_skip(planned, folder, _retries(planned)):
         print_line(f"{folder.path}: {reason}{_describe_result(folder)}")
     elif error := run_in_subprocess(planned, folder, warn):
         raise RunError(f"{folder.path}: {error}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from roadmap.cli.console import is_done, print_line, warn
 from roadmap.cli.flags import flags_of
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.folders import SWEEP_FOLDER, open_run_dir
 from roadmap.cli.main_process import DIST_INFO
 from roadmap.cli.processes import LAUNCHER
 from roadmap.cli.sweep import expand
@@ -83,6 +83,7 @@ def prepare(arguments: Namespace) -> Plan:
             make_folder(experiment)
             if command.is_sweep:  # so that many runs do not each report a full disk
                 check_room(experiment)
+                make_folder(experiment / SWEEP_FOLDER)  # before Hydra, which has no message if a file is there
     _advise(plan.runs)
     for text in (*describe_damage(plan.trained), *describe_other_settings(plan.trained)):
         warn(text)

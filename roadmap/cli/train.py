@@ -15,7 +15,7 @@ from hydra._internal.utils import get_args_parser
 from roadmap.cli import console
 from roadmap.cli.console import ERR, is_done, report_sweep, show_defect, show_error
 from roadmap.cli.flags import answer, check_flags, wants_answer
-from roadmap.cli.folders import count_evaluations, read_state, remove_empty_folders
+from roadmap.cli.folders import count_evaluations, read_written_state, remove_empty_folders
 from roadmap.cli.job import run_handed, run_job
 from roadmap.cli.launch import launch
 from roadmap.cli.main_process import DIST_INFO, leave_group
@@ -89,7 +89,7 @@ def stop_signals(plan: Plan) -> Iterator[None]:
 
 def say_what_is_saved(plan: Plan) -> None:
     """Answer Ctrl-C at once, though processes that save need a moment."""
-    records = [read_state(folder) for folder in plan.trained]
+    records = [read_written_state(folder) for folder in plan.trained]
     running = sum(record is not None and record.state is State.running for record in records)
     ERR.print(f"saving {running} run{'' if running == 1 else 's'} ... (Ctrl-C again ends them without)")
 

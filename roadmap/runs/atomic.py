@@ -9,13 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf._utils import get_yaml_loader
-from yaml.constructor import SafeConstructor
-from yaml.resolver import Resolver
-
-from roadmap.errors import DamagedError, RunError, StorageError, first_line
-from roadmap.runs.record import WAY_OUT, read_object, read_text
+from roadmap.errors import RunError, StorageError
 
 ROOM = 2**14  # bytes that a sweep writes before its first run
 FULL = {
@@ -62,47 +56,6 @@ def append_line(path: Path, line: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file by a JSON object."""
     replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; empty if there is no file.
-
-    Raises:
-        DamagedError: it can't be read, or is no object.
-    """
-    return read_object(path) or {}
-
-
-def _find_loader() -> Any:
-    """Return a loader that reads values as OmegaConf does, such as 1e-3, by libyaml if it is built in."""
-    if not yaml.__with_libyaml__:
-        return get_yaml_loader()
-
-    class Loader(yaml.cyaml.CParser, get_yaml_loader()):  # type: ignore[misc]
-        def __init__(self, text: str) -> None:
-            yaml.cyaml.CParser.__init__(self, text)
-            SafeConstructor.__init__(self)
-            Resolver.__init__(self)
-
-    return Loader
-
-
-LOADER = _find_loader()  # a sweep reads the config of each run several times
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the keys in a YAML file.
-
-    Raises:
-        DamagedError: it is damaged, or gone.
-    """
-    try:
-        values: Any = json.loads(json.dumps(yaml.load(read_text(path), LOADER)))  # an alias of itself is no value
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise DamagedError(f"{path} is damaged ({first_line(error)}); {WAY_OUT}") from error
-    if not isinstance(values, dict):
-        raise DamagedError(f"{path} is damaged (no keys); {WAY_OUT}")
-    return {str(key): value for key, value in values.items()}
 
 
 def make_folder(path: Path) -> None:

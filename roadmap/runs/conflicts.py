@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from roadmap.errors import DamagedError, RunError
-from roadmap.runs.atomic import read_yaml
+from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_differences, describe_setting_differences
 from roadmap.runs.naming import seed_folders
-from roadmap.runs.record import Record, State, read_record
-from roadmap.runs.run_dir import CONFIG, RunDir
+from roadmap.runs.read_files import read_yaml
+from roadmap.runs.record import CONFIG, Run, State, read_run
+from roadmap.runs.run_dir import RunDir
 
 NAMES = ("regime", "data", "recipe")  # names that distinguish the rows of a table
 
@@ -40,21 +40,22 @@ def describe_other_settings(folders: Sequence[RunDir]) -> list[str]:
     texts, taken = [], {folder.path for folder in folders}  # these are refused if they differ
     for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
         planned = [folder for folder in folders if folder.path.parents[1] == experiment]
-        for path, record in _read_records(experiment):
-            if record.setting_hash is None or record.state is State.pending:  # of an earlier version, or not begun
+        for run in _read_runs(experiment):
+            # Of an earlier version, not begun, or named by describe_damage.
+            if run.setting_hash is None or run.state in (State.pending, State.damaged):
                 continue
             others = [
                 folder
                 for folder in planned
-                if all(getattr(folder.identity, name) == getattr(record.identity, name) for name in NAMES)
-                and folder.setting_hash != record.setting_hash
+                if all(getattr(folder.identity, name) == getattr(run, name) for name in NAMES)
+                and folder.setting_hash != run.setting_hash
             ]
-            if others and path not in taken:
+            if others and run.path not in taken:
                 differences = ["its config.yaml is damaged"]
                 with suppress(RunError):
-                    differences = describe_setting_differences(read_yaml(path / CONFIG), others[0].config)
+                    differences = describe_setting_differences(read_yaml(run.path / CONFIG), others[0].config)
                 texts.append(
-                    f"{experiment} holds runs with other settings, such as {path.parent.name} "
+                    f"{experiment} holds runs with other settings, such as {run.path.parent.name} "
                     f"({'; '.join(differences)}): changes between them and these are no comparison. "
                     "experiment=NAME keeps them apart"
                 )
@@ -63,26 +64,24 @@ def describe_other_settings(folders: Sequence[RunDir]) -> list[str]:
 
 
 def describe_damage(folders: Sequence[RunDir]) -> list[str]:
-    """For each run in the experiments of `folders` whose state is damaged: what is wrong, and what follows."""
-    texts = []
-    for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
-        for path in seed_folders(experiment):
-            try:
-                read_record(path)
-            except DamagedError as error:
-                texts.append(f"{error}. Until then the run is left out, and the others go on")
-    return texts
+    """For each damaged run in the experiments of `folders`: what is wrong, and what follows."""
+    experiments = dict.fromkeys(folder.path.parents[1] for folder in folders)
+    runs = (run for experiment in experiments for run in _read_runs(experiment))
+    return [
+        f"{run.error}. Until then the run is left out, and the others go on"
+        for run in runs
+        if run.state is State.damaged
+    ]
 
 
 def find_runs(experiment: Path) -> Iterator[tuple[str, str, State]]:
-    """Name, configuration's hash and state of every run in an experiment; a damaged one is left out."""
-    for path, record in _read_records(experiment):
-        if record.config_hash:
-            yield path.parent.name, record.config_hash, record.state
+    """Yield name, configuration's hash and state of every run in an experiment that is not damaged."""
+    for run in _read_runs(experiment):
+        if run.config_hash and run.state is not State.damaged:
+            yield run.name, run.config_hash, run.state
 
 
-def _read_records(experiment: Path) -> Iterator[tuple[Path, Record]]:
+def _read_runs(experiment: Path) -> Iterator[Run]:
     for path in seed_folders(experiment):
-        with suppress(DamagedError):  # of which describe_damage warns
-            if record := read_record(path):
-                yield path, record
+        if run := read_run(path):
+            yield run

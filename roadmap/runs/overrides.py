@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from roadmap.errors import DamagedError, first_line
+from roadmap.errors import DamagedError
 from roadmap.runs.atomic import replace_file
-from roadmap.runs.record import read_text
+from roadmap.runs.read_files import load_yaml
 
 OVERRIDES = "overrides.yaml"
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
 
 
 def write_overrides(folder: Path, overrides: Sequence[str] | None) -> None:
@@ -31,11 +29,11 @@ def read_overrides(folder: Path) -> tuple[str, ...] | None:
     """
     path = folder / OVERRIDES
     try:
-        words: Any = yaml.load(read_text(path), YAML)
+        words = load_yaml(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged ({first_line(error)}); remove it") from error
+    except DamagedError as error:
+        raise DamagedError(f"{error}; remove it") from error
     if not isinstance(words, list) or not all(isinstance(word, str) and word.isprintable() for word in words):
         raise DamagedError(f"{path} is damaged (no list of overrides); remove it")
     return tuple(words)

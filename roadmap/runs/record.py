@@ -1,20 +1,26 @@
-"""A run's state.json as values whose types were checked: for what trains, and for what reads results."""
+"""Record of a run: its identity, state and results, read from its files, which are checked against each other.
 
-import json
+The trainer, sweeps, status and analysis all use it. It needs no torch.
+"""
+
+import contextlib
 import os
-import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from roadmap.errors import DamagedError
+from roadmap.runs.config_hash import hash_config
 from roadmap.runs.naming import network_name
+from roadmap.runs.process import is_alive
+from roadmap.runs.read_files import MOST, check_values, damaged, read_json, read_yaml, take
 
-STATE = "state.json"
-LARGEST = 2**20  # bytes of a state or a summary, which have some thousand
-WAY_OUT = "remove the run's folder to train it anew"
+CONFIG, STATE, METRICS, SUMMARY = "config.yaml", "state.json", "metrics.jsonl", "summary.json"
+CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
+WAY_OUT = "the command that trained it makes the file anew, from the checkpoint if there is one"
+GONE = "its process is gone; the same command resumes it"
 
 
 class State(StrEnum):
@@ -22,7 +28,8 @@ class State(StrEnum):
     running = "running"
     done = "done"
     failed = "failed"
-    interrupted = "interrupted"
+    interrupted = "interrupted"  # the same command resumes it
+    damaged = "damaged"  # a file cannot be read, or contradicts the others; never written, only found
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,8 @@ class Identity:
     step: str
     step_index: int | None
     label: str
-    variant: dict[str, str]  # what differs from the step, such as {"kernel_size": "9"}
-    reference: str | None  # a timm model in place of the roadmap's network
+    variant: dict[str, str]  # what differs from the step, such as {"kernel_size": "9"}; empty for the step itself
+    reference: str | None  # timm's name of a network that is no step, such as Swin-T
     experiment: str
     seed: int
     regime: str
@@ -47,123 +54,190 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Record:
-    """How a run stands. What earlier versions did not write is None."""
+class Run(Identity):
+    """One training. What earlier versions did not write, and what is not known yet, is None."""
 
+    path: Path
     state: State
-    identity: Identity
-    error: str | None = None
+    error: str | None = None  # why it failed, was interrupted or is damaged
     host: str | None = None
     pid: int | None = None
     process_start: str | None = None
-    epochs: int | None = None  # of the whole run
-    config_hash: str | None = None
-    setting_hash: str | None = None
+    config_hash: str | None = None  # of all values that define its result
+    setting_hash: str | None = None  # the same without network and seed: equal for comparable runs
     dashboard_id: str | None = None
+    config_folders: tuple[str, ...] = ()  # of the user's own configs
+    epochs: int | None = None  # of the whole run
+    top1: float | None = None  # percent, after the last epoch; None until done, like all below
+    best_top1: float | None = None  # percent, of the best epoch on the validation set
+    best_epoch: int | None = None  # that epoch, from 1
+    ema_top1: float | None = None  # percent, of the averaged weights; None also if the recipe has no EMA
+    loss: float | None = None  # on the validation set, after the last epoch
+    gmacs: float | None = None  # 1e9 multiply-accumulates for one image of the data's size
+    parameters: float | None = None  # count
+    images_per_s: float | None = None  # training throughput
+    seconds: float | None = None  # of the whole training
+    device: str | None = None
+    data_fingerprint: str | None = None  # of the images' names and classes
+    commit: str | None = None  # of the code that trained it
+    overrides: str | None = None  # of a published run: the words of `python train.py`, quoted for a shell
+    missing: tuple[str, ...] = ()  # files that a finished run should have
 
 
-MORE: dict[str, Any] = {
-    "error": str | None,
-    "host": str | None,
-    "pid": int | None,
-    "process_start": str | None,
-    "epochs": int | None,
-    "config_hash": str | None,
-    "setting_hash": str | None,
-    "dashboard_id": str | None,
-}
+KINDS = get_type_hints(Run)
+NAMES = tuple(field.name for field in fields(Identity))
+IN_STATE = (
+    *("state", "error", "host", "pid", "process_start", "epochs"),
+    *("config_hash", "setting_hash", "dashboard_id", "config_folders"),
+)
+REQUIRED = ("top1", "best_top1", "gmacs", "parameters")  # numbers of a summary
+IN_SUMMARY = (
+    *REQUIRED,
+    *("best_epoch", "ema_top1", "loss", "epochs", "images_per_s", "seconds"),
+    *("device", "data_fingerprint", "commit", "config_hash", "setting_hash"),
+)
+RANGES = {"seed": (0, MOST), "pid": (1, MOST), "epochs": (0, MOST), "top1": (0, 100), "best_top1": (0, 100)}
 
 
-def read_record(folder: Path) -> Record | None:
-    """The state of the run in a folder; None if it has none.
+def read_run(folder: Path) -> Run | None:
+    """Return the run in a folder as its files show it; None if there is none.
+
+    A run whose process is gone is interrupted. A run with an unusable file is damaged: `error` names the file, and
+    what the other files have is used.
+    """
+    run: Run | None = None
+    try:
+        run = read_state(folder)
+        if run is None or run.state is State.done:
+            return _read_finished(folder, run)
+    except DamagedError as error:
+        return _describe_damaged(folder, run, f"{error}; {WAY_OUT}")
+    if run.state is State.running and is_gone(run):
+        return replace(run, state=State.interrupted, error=GONE)
+    return run
+
+
+def read_state(folder: Path) -> Run | None:
+    """Return what a run's state.json says; None if it has none.
 
     Raises:
-        DamagedError: the file can't be read, or holds something else; names the file and the key.
+        DamagedError: it can't be read, or holds something else; names the file and the key.
     """
     path = folder / STATE
-    content = read_object(path)
+    content = read_json(path)
     if content is None:
         return None
     try:
-        more = {key: _take(content, key, kind) for key, kind in MORE.items() if key in content}
-        if more.get("pid") is not None and more["pid"] <= 0:
-            raise ValueError(f"pid is {more['pid']}")
-        return Record(State(_take(content, "state", str)), read_identity(_take(content, "identity", dict)), **more)
+        if take(content, "state") == State.damaged:
+            raise ValueError("state is damaged, which is never written")
+        return _make_run(folder, take(content, "identity"), content, IN_STATE)
     except ValueError as error:
-        raise DamagedError(f"{path} is damaged ({error}); {WAY_OUT}") from error
+        raise damaged(path, error) from error
 
 
-def read_identity(content: Mapping[str, Any]) -> Identity:
-    """An identity in a state or a summary.
-
-    Raises:
-        ValueError: a key is missing or of another type; names it.
-    """
-    variant = _take(content, "variant", dict)
-    if not all(isinstance(value, str) for value in variant.values()):
-        raise ValueError("a value of variant is no text")
-    seed = _take(content, "seed", int)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}")
-    return Identity(
-        step=_take(content, "step", str),
-        step_index=_take(content, "step_index", int | None),
-        label=_take(content, "label", str),
-        variant=variant,
-        reference=_take(content, "reference", str | None),
-        experiment=_take(content, "experiment", str),
-        seed=seed,
-        regime=_take(content, "regime", str),
-        data=_take(content, "data", str),
-        recipe=_take(content, "recipe", str),
-    )
-
-
-def read_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None if there is no file.
+def read_summary(folder: Path) -> Run | None:
+    """Return what the summary of a finished run says; None if it has none.
 
     Raises:
-        DamagedError: it can't be read, or is no object.
+        DamagedError: it can't be read, is of another run, or lacks a result.
     """
-    try:
-        content = json.loads(read_text(path))
-    except (FileNotFoundError, NotADirectoryError):
+    path = folder / SUMMARY
+    content = read_json(path)
+    if content is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deep
-        raise DamagedError(f"{path} is damaged ({_describe(error)}); {WAY_OUT}") from error
-    if not isinstance(content, dict):
-        raise DamagedError(f"{path} is damaged (no object); {WAY_OUT}")
-    return content
+    try:
+        for name in REQUIRED:
+            take(content, name)
+        return _make_run(folder, content, content | {"state": State.done}, ("state", *IN_SUMMARY))
+    except ValueError as error:
+        raise damaged(path, error) from error
 
 
-def read_text(path: Path) -> str:
-    """The text of a file of a run, at most LARGEST bytes.
+def is_gone(run: Run) -> bool:
+    """Return True if the process that a run's state names has ended on this host."""
+    if run.host is None or run.pid is None:
+        return False
+    return is_alive(run.host, run.pid, run.process_start) is False
+
+
+def _make_run(folder: Path, identity: Any, content: Mapping[str, Any], names: tuple[str, ...]) -> Run:
+    """Return a run from an identity and those of its values that `content` has. ValueError names a wrong one."""
+    if not isinstance(identity, dict):
+        raise ValueError(f"identity is a {type(identity).__name__}")
+    for name in NAMES:
+        take(identity, name)
+    values = {
+        **check_values(identity, {name: KINDS[name] for name in NAMES}),
+        **check_values(content, {name: KINDS[name] for name in names}),
+    }
+    for name, (lowest, highest) in RANGES.items():
+        if (value := values.get(name)) is not None and not lowest <= value <= highest:
+            raise ValueError(f"{name} is {value}")
+    run = Run(path=folder, **values)
+    own = (folder.parent.name, folder.name)
+    if own != (run.name, f"seed{run.seed}"):
+        raise ValueError(f"it is of {run.name} seed {run.seed}")
+    return run
+
+
+def _read_finished(folder: Path, run: Run | None) -> Run | None:
+    """Return a finished run with its results; None if there is no run.
+
+    Args:
+        run: what its state says; None if the state is gone, for which the summary stands in.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it is no regular file, too large, or no UTF-8.
+        DamagedError: the summary, the state and the configuration are not of one run, or one of them is damaged.
     """
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
-    with open(number, "rb") as file:
-        facts = os.fstat(number)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError("no regular file")
-        if facts.st_size > LARGEST:
-            raise ValueError(f"{facts.st_size:,} bytes, at most {LARGEST:,} are read")
-        return file.read(LARGEST).decode()
+    summary = read_summary(folder)
+    if summary is None:
+        if run is not None:
+            raise DamagedError(f"{folder / SUMMARY} is gone")
+        if os.path.lexists(folder / CONFIG):
+            raise DamagedError(f"{folder / STATE} is gone")
+        return None
+    if run is not None:
+        if identity_of(run) != identity_of(summary):
+            raise damaged(folder / SUMMARY, f"it is of another run than {STATE}")
+        _check_hash(folder / SUMMARY, run, summary.config_hash)
+        known = {name: value for name in IN_SUMMARY if (value := getattr(summary, name)) is not None}
+        run = replace(run, **known)
+    missing = tuple(name for name in (CONFIG, METRICS, CHECKPOINT) if not os.path.lexists(folder / name))
+    run = replace(run or summary, missing=missing)
+    if CONFIG not in missing:
+        _check_hash(folder / CONFIG, run, hash_config(read_yaml(folder / CONFIG)))
+    return run
 
 
-def _take(content: Mapping[str, Any], key: str, kind: Any) -> Any:
-    """A value whose type is right; text without lone surrogates, which no terminal can print."""
-    if key not in content:
-        raise ValueError(f"it has no {key}")
-    value = content[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{key} is a {type(value).__name__}")
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+def _check_hash(path: Path, run: Run, found: str | None) -> None:
+    """Raise DamagedError if a file is of another configuration than its run; a hash of None is unknown."""
+    if None not in (run.config_hash, found) and run.config_hash != found:
+        raise damaged(path, f"it is of configuration {found}, the run is of {run.config_hash}")
 
 
-def _describe(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deep"
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def identity_of(run: Run) -> Identity:
+    return Identity(**{name: getattr(run, name) for name in NAMES})
+
+
+def _describe_damaged(folder: Path, run: Run | None, error: str) -> Run:
+    """Return a damaged run without results: what its intact files have, or at least what its folder is called."""
+    summary = None
+    if run is None:
+        with contextlib.suppress(DamagedError):
+            summary = read_summary(folder)
+    known = run or summary
+    identity = identity_of(known) if known else _read_name(folder)
+    config_hash = known.config_hash if known else None
+    if config_hash is None:
+        with contextlib.suppress(DamagedError):
+            config_hash = hash_config(read_yaml(folder / CONFIG))
+    found = run or Run(**vars(identity), path=folder, state=State.damaged)
+    return replace(found, state=State.damaged, error=error, config_hash=config_hash)
+
+
+def _read_name(folder: Path) -> Identity:
+    """Return what a folder's name has of an identity."""
+    step, *pairs = folder.parent.name.split(",")
+    variant = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    seed = int(folder.name.removeprefix("seed"))
+    return Identity(step, None, step, variant, None, folder.parents[1].name, seed, regime="", data="", recipe="")

@@ -15,6 +15,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,32 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from roadmap.errors import DamagedError, RunError, StorageError
-from roadmap.runs.atomic import (
-    append_line,
-    explain_writing,
-    make_folder,
-    read_yaml,
-    replace_file,
-    write_json,
-)
+from roadmap.runs.atomic import append_line, explain_writing, make_folder, replace_file, write_json
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import describe_differences, hash_config, hash_setting
-from roadmap.runs.overrides import write_overrides
-from roadmap.runs.process import describe_process, is_alive
-from roadmap.runs.record import STATE, Identity, Record, State, read_object, read_record
+from roadmap.runs.overrides import OVERRIDES, write_overrides
+from roadmap.runs.process import describe_process
+from roadmap.runs.read_files import LARGEST_LINES, read_json, read_text, read_yaml
+from roadmap.runs.record import (
+    CHECKPOINT,
+    CONFIG,
+    METRICS,
+    PREVIOUS_CHECKPOINT,
+    STATE,
+    SUMMARY,
+    Identity,
+    Run,
+    State,
+    identity_of,
+    is_gone,
+    read_run,
+    read_state,
+    read_summary,
+)
 from roadmap.system.lock import Lock
 
-CONFIG, METRICS, SUMMARY, LOCK = "config.yaml", "metrics.jsonl", "summary.json", ".lock"
-CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
-DAMAGED_CHECKPOINT = "checkpoint.damaged.pt"
-EVALUATIONS = "evaluations.jsonl"
+LOCK, DAMAGED_CHECKPOINT, EVALUATIONS = ".lock", "checkpoint.damaged.pt", "evaluations.jsonl"
+FILES = (CONFIG, OVERRIDES, STATE, METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT)
 TRIES, TRY_EVERY_S = 40, 0.05  # in which a process that has just taken a folder writes its state
 
 
@@ -68,36 +76,26 @@ class RunDir:
         self._lock = Lock(self.path / LOCK)
         self._started = _now()
 
-    def state(self) -> Record | None:
-        """The content of state.json, or what else is here says of it; None for a run that was never planned.
-
-        Raises:
-            DamagedError: it can't be read, or holds something else.
-        """
-        record = read_record(self.path)
-        if record or not (self.path / CONFIG).exists():
-            return record
-        found = State.done if (self.path / SUMMARY).exists() else State.interrupted
-        return Record(found, self.identity, config_hash=hash_config(read_yaml(self.path / CONFIG)))
+    def state(self) -> Run | None:
+        """Return the run in the folder, which may be damaged or of another configuration; None if there is none."""
+        return read_run(self.path)
 
     def summary(self) -> dict[str, Any]:
-        """The content of summary.json; empty until the run is done."""
-        return read_object(self.path / SUMMARY) or {}
+        """Return the content of summary.json; empty until the run is done."""
+        return read_json(self.path / SUMMARY) or {}
 
     def is_done(self) -> bool:
-        """Return True if this run is finished and its summary intact; its checkpoint can restore a damaged one.
+        """Return True if this run is finished and its files intact; `claim` restores what its checkpoint can.
 
         Raises:
             RunError: the folder belongs to another configuration; names the keys that differ.
         """
-        self._check_configuration()
-        record = self.state()
-        if record is None or record.state is not State.done:
+        return self._is_done(self._own_run())
+
+    def _is_done(self, run: Run | None) -> bool:
+        if run is None or run.state is not State.done or CONFIG in run.missing:
             return False
-        try:
-            return bool(self.summary())
-        except RunError:
-            return False
+        return METRICS not in run.missing or CHECKPOINT in run.missing
 
     def reason_to_skip(self, retries: bool) -> str | None:
         """Return why this run must not be trained: it is done, or it failed and is not to be retried.
@@ -105,19 +103,25 @@ class RunDir:
         Raises:
             RunError: as is_done.
         """
-        if self.is_done():
-            return "done already" + self._describe_place()
-        record = self.state()
-        if retries or record is None or record.config_hash != self.config_hash or record.state is not State.failed:
+        run = self._own_run()
+        if run is not None and self._is_done(run):
+            lost = f" ({' and '.join(run.missing)} {'is' if len(run.missing) == 1 else 'are'} gone)"
+            return "done already" + (lost if run.missing else "") + self._describe_place()
+        if retries or run is None or run.config_hash != self.config_hash or run.state is not State.failed:
             return None
-        return f"failed before and left alone; retry_failed=true trains it again ({record.error})"
+        return f"failed before and left alone; retry_failed=true trains it again ({run.error})"
+
+    def trained_root(self) -> str | None:
+        """Return the data.root of the run in the folder; None if its configuration has none or is unreadable."""
+        try:
+            root: str | None = read_yaml(self.path / CONFIG)["data"]["root"]
+        except (RunError, KeyError, TypeError):
+            return None
+        return root
 
     def _describe_place(self) -> str:
         """Return `, with data.root=OLD` if the finished run read images from another folder, which is allowed."""
-        try:
-            old = read_yaml(self.path / CONFIG)["data"]["root"]
-        except (RunError, KeyError, TypeError):
-            return ""
+        old = self.trained_root()
         return "" if old == self.config["data"]["root"] else f", with data.root={old}"
 
     def plan(self) -> None:
@@ -137,40 +141,62 @@ class RunDir:
         Raises:
             RunError: it has another configuration's run, or another process is using it.
         """
-        self._check_configuration()
+        self._own_run()
         make_folder(self.path)
         with explain_writing(self._lock.path, 0):
             is_free = self._lock.acquire()
         if not is_free:
             raise RunError(f"{self.path} is being trained by {self._find_holder()}; wait for it, or stop it")
-        record = self.state()
-        if self.is_done():  # by the process that had it a moment ago
+        self._check_kinds()
+        run = self._own_run()
+        if self._is_done(run) or (run is not None and self._mend(run)):  # by the process that had it a moment ago
             return
-        # A run of another configuration that came to nothing.
-        if record is None or record.config_hash != self.config_hash:
+        if run is None or run.config_hash != self.config_hash:  # one of another configuration that came to nothing
             for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
                 with explain_writing(self.path / name, 0):
                     (self.path / name).unlink(missing_ok=True)
+        self._write_config()
+        self._write_state(State.running)
+
+    def _check_kinds(self) -> None:
+        """Raise RunError for a folder in the place of a file, which could not be replaced."""
+        for path in (self.path / name for name in FILES):
+            if path.is_dir() and not path.is_symlink():
+                raise RunError(f"{path} is a folder, where a file of the run belongs: remove it")
+
+    def _mend(self, run: Run) -> bool:
+        """Write the configuration and the state of a finished run anew if its results are intact.
+
+        Return False if they are not: then training goes on from the checkpoint, which has them.
+        """
+        is_finished = run.state in (State.done, State.damaged)
+        if not is_finished or (self.checkpoint.exists() and not (self.path / METRICS).exists()):
+            return False
+        with contextlib.suppress(DamagedError):
+            summary = read_summary(self.path)
+            if summary and summary.config_hash in (None, self.config_hash) and self._is_named_like(summary):
+                self._write_config()
+                if not self._is_done(self.state()):
+                    self._write_state(State.done)
+                return True
+        return False
+
+    def _is_named_like(self, run: Run) -> bool:
+        return replace(identity_of(run), label=self.identity.label) == self.identity
+
+    def _write_config(self) -> None:
         replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
         write_overrides(self.path, self.overrides)
-        self._write_state(State.running)
 
     def _find_holder(self) -> str:
         """The process that trains the run. One that took the folder a moment ago says so a moment later."""
         for _ in range(TRIES):
             with contextlib.suppress(DamagedError):
-                record = read_record(self.path)
-                if record and record.state is State.running and record.pid and not self._is_gone(record):
-                    return f"process {record.pid} on {record.host}"
+                run = read_state(self.path)
+                if run and run.state is State.running and run.pid and not is_gone(run):
+                    return f"process {run.pid} on {run.host}"
             time.sleep(TRY_EVERY_S)
         return "another process"
-
-    @staticmethod
-    def _is_gone(record: Record) -> bool:
-        """Whether the process that a state names has ended on this host."""
-        if record.host is None or record.pid is None:
-            return False
-        return is_alive(record.host, record.pid, record.process_start) is False
 
     def settle(self, state: State, reason: str) -> bool:
         """Records how a run ended whose process is gone and left it as running; False if there was no such run."""
@@ -178,8 +204,8 @@ class RunDir:
             if not self._lock.acquire():
                 return False
             try:
-                record = read_record(self.path)
-                if record and record.state is State.running and self._is_gone(record):
+                run = read_state(self.path)
+                if run and run.state is State.running and is_gone(run):
                     self._write_state(state, reason)
                     return True
             finally:
@@ -190,32 +216,29 @@ class RunDir:
         """Release the folder."""
         self._lock.close()
 
-    def _check_configuration(self) -> None:
-        """A folder of another configuration is never overwritten, unless its run came to nothing."""
-        record = self.state()
+    def _own_run(self) -> Run | None:
+        """Return the run in the folder, which may be another's that came to nothing; else raise RunError.
+
+        Another `data.name` means other images, though it is not part of a configuration.
+        """
+        run = self.state()
+        if run is None or (run.config_hash == self.config_hash and run.data in ("", self.identity.data)):
+            return run
+        if run.config_hash is None and run.state is State.damaged:
+            raise DamagedError(f"{run.error}. Whose it is cannot be read: remove {self.path} to train it anew")
         is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
-        renamed = self._describe_other_data()
-        if record is None or (record.config_hash == self.config_hash and not renamed):
-            return
-        if record.state is State.pending or (record.state is State.failed and is_empty):
-            return
+        if run.state is State.pending or (run.state is State.failed and is_empty):
+            return run
         differences = ["(config.yaml is gone)"]
         if (self.path / CONFIG).exists():
-            differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config)) + renamed
+            differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config))
+        if run.data != self.identity.data:
+            differences.append(f"data.name: {run.data} -> {self.identity.data}")
         raise RunError(
-            f"{self.path} holds a run ({record.state}) of another configuration:\n  "
-            + "\n  ".join(differences)
+            f"{self.path} holds a run ({run.state}) of another configuration:\n  "
+            + "\n  ".join(differences or [run.error or "(config.yaml was edited)"])
             + "\nGive this one a place of its own, as in experiment=NAME, or remove the folder"
         )
-
-    def _describe_other_data(self) -> list[str]:
-        """Detect another `data.name`, which means other images, though it is not part of a configuration."""
-        try:
-            old = read_yaml(self.path / CONFIG)["data"]["name"]
-        except (RunError, KeyError, TypeError):
-            return []
-        new = self.config["data"]["name"]
-        return [] if old == new else [f"data.name: {old} -> {new}"]
 
     def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Reset the metrics to the epochs in a checkpoint."""
@@ -248,6 +271,13 @@ class RunDir:
         make_folder(self.path.parent)
         content = {**identity_values(self.identity), **results, "commit": find_commit()}
         append_line(self.evaluations, json.dumps(content))
+
+    def count_evaluations(self) -> int:
+        """Return the number of lines in evaluations.jsonl; 0 for none, or one that cannot be read."""
+        try:
+            return len(read_text(self.evaluations, LARGEST_LINES, errors="replace").splitlines())
+        except (OSError, DamagedError):
+            return 0
 
     def fail(self, error: str) -> None:
         """Mark the run as failed, with the reason; if nothing can be written, it stays marked as running."""
@@ -291,27 +321,16 @@ class RunDir:
 
     def dashboard_id(self) -> str:
         """What a dashboard knows the run by, the same after each restart; a new one for another configuration."""
-        record = self.state()
-        known = record.dashboard_id if record and record.config_hash == self.config_hash else None
+        known = None
+        with contextlib.suppress(DamagedError):
+            run = read_state(self.path)
+            known = run.dashboard_id if run and run.config_hash == self.config_hash else None
         return known or uuid.uuid4().hex[:8]
 
 
 def identity_values(identity: Identity) -> dict[str, Any]:
     """Return the fields of an identity for JSON."""
     return dict(vars(identity))
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the epochs in a run's folder, without a line that was cut off while it was written."""
-    try:
-        lines = (path / METRICS).read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    metrics = []
-    for line in lines:
-        with contextlib.suppress(ValueError, RecursionError):
-            metrics.append(json.loads(line))
-    return [values for values in metrics if isinstance(values, dict)]
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

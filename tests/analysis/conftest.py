@@ -47,6 +47,9 @@ def write_run(tmp_path: Path) -> WriteRun:
         folder.mkdir(parents=True)
         (folder / "state.json").write_text(json.dumps(state | {"identity": identity}))
         if state["state"] == "done":
+            (folder / "config.yaml").write_text("seed: 0")
+            for file in ("metrics.jsonl", "checkpoint.pt"):
+                (folder / file).touch()
             (folder / "summary.json").write_text(json.dumps(identity | summary))
         return folder
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_metrics, thin
+from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_epochs, thin
 from roadmap.analysis.report.ablation_chart import effect_chart
 from roadmap.analysis.report.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
@@ -147,7 +147,7 @@ def test_curves_average_the_seeds_that_reached_an_epoch(tmp_path: Path) -> None:
     ):
         (tmp_path / str(seed)).mkdir()
         (tmp_path / str(seed) / "metrics.jsonl").write_text(lines)
-    epochs = [read_metrics(tmp_path / str(seed)) for seed in range(3)]
+    epochs = [read_epochs(tmp_path / str(seed)) for seed in range(3)]
     curves = pool_records([record(one, seed) for seed, one in enumerate(epochs)])
     assert curves == {"top1": Curve([1, 2], [20.0, 20.0], [10.0, 20.0], [30.0, 20.0])}
 
@@ -166,7 +166,7 @@ def test_a_damaged_line_is_left_out_with_a_warning(tmp_path: Path, caplog: pytes
     (tmp_path / "metrics.jsonl").write_text(
         '{"epoch": 1, "top1": 10.0}\nnonsense\n[3]\n{"epoch": 3, "top1": 30.0}\n'
     )
-    assert sorted(read_metrics(tmp_path)) == [1, 3]
+    assert sorted(read_epochs(tmp_path)) == [1, 3]
     assert "line 2 cannot be read" in caplog.text
     assert "line 3 cannot be read" in caplog.text
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.analysis.report.commands import training_commands
-from roadmap.analysis.run_table import DONE, Run
 from roadmap.config.search_path import quote
 from roadmap.config.steps import design_of, leave_one_out, name_of
+from roadmap.runs.record import Run, State
 
 
 def run(seed: int, words: Sequence[str] | None) -> Run:
     overrides = None if words is None else shlex.join(words)
-    names = ("x", "micro", "digits", "short")
-    return Run(Path("none"), "step6", None, "step6", {}, None, seed, DONE, None, *names, overrides=overrides)
+    setting = ("micro", "digits", "short", Path("none"))
+    return Run("step6", None, "step6", {}, None, "x", seed, *setting, State.done, overrides=overrides)
 
 
 def commands(*runs: tuple[Sequence[str], Sequence[int]]) -> list[str]:

@@ -15,10 +15,10 @@ from roadmap.analysis.comparison import (
     write_candidates,
 )
 from roadmap.analysis.figures.hyperparameter import draw_setting
-from roadmap.analysis.run_table import Run
 from roadmap.errors import RunError
+from roadmap.runs.record import Run, State
 
-RUN = Run(Path("x"), "step0_resnet", 0, "ResNet", {}, None, 0, "done", None, "x", "micro", "digits", "short")
+RUN = Run("step0_resnet", 0, "ResNet", {}, None, "x", 0, "micro", "digits", "short", Path("x"), State.done)
 
 
 def candidate(name: str, settings: dict[str, str], **top1: list[float]) -> Candidate:

@@ -90,7 +90,7 @@ def test_figures_are_drawn_with_any_backend_and_rc_file(
 def test_a_file_where_the_figures_belong_is_named(tmp_path: Path, write_run: Write) -> None:
     write_run()
     (tmp_path / "trial/figures").write_text("mine")
-    with pytest.raises(RunError, match=r"trial/figures is a file, where the figures' folder belongs"):
+    with pytest.raises(RunError, match=r"trial/figures is no folder, where the figures' folder belongs"):
         draw_curve(tmp_path / "trial")
 
 

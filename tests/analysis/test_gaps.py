@@ -7,9 +7,9 @@ import pytest
 
 from roadmap.analysis.comparison import Candidate, make_candidate
 from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
-from roadmap.analysis.run_table import DONE, Run
 from roadmap.analysis.stats import PooledStd, critical_value
 from roadmap.errors import RunError
+from roadmap.runs.record import Run, State
 
 FIRST, LAST = "step1_stage_ratio", "step12_downsample"
 
@@ -20,7 +20,8 @@ def experiment(name: str, **top1: list[float]) -> Candidate:
     def run(step: str, seed: int, value: float) -> Run:
         return Run(
             path=Path(name), step=step, step_index=None, label=step, variant={}, reference=None, seed=seed,
-            state=DONE, error=None, experiment=name, regime="micro", data="digits", recipe="short", top1=value,
+            state=State.done, error=None, experiment=name, regime="micro", data="digits", recipe="short",
+            top1=value,
         )  # fmt: skip
 
     return make_candidate(

@@ -17,12 +17,12 @@ from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.reproduction import find_agreement
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.run_table import DONE
 from roadmap.analysis.significance import compute_row_stats, pool_rows
 from roadmap.analysis.stats import Difference
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 from roadmap.config import plan_runs
 from roadmap.runs.config_hash import NEUTRAL_VALUES, hash_config
+from roadmap.runs.record import State
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -35,7 +35,7 @@ COMPARISONS = sorted(path.parent for path in RESULTS.glob("*/comparison.csv"))
 @pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: folder.name)
 def test_tables_say_what_the_runs_say(folder: Path, tmp_path: Path) -> None:
     runs = read_runs(folder)
-    assert all(run.commit and run.config_hash for run in runs if run.state == DONE)
+    assert all(run.commit and run.config_hash for run in runs if run.state is State.done)
     rows = aggregate(runs)
     page = (folder / "README.md").read_text()
     assert markdown_table(rows) in page

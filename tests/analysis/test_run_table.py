@@ -13,8 +13,9 @@ from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
 from roadmap.analysis.publish import find_kept
 from roadmap.analysis.read_runs import find_experiments, read_runs
-from roadmap.analysis.run_table import Run, write_run_table
+from roadmap.analysis.run_table import write_run_table
 from roadmap.errors import RunError
+from roadmap.runs.record import Run
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 

@@ -13,6 +13,8 @@ from roadmap.cli.folders import open_run_dir
 from roadmap.cli.launch import HandedJob, launch_jobs
 from roadmap.config import Command, plan_command
 
+RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
+
 
 class Pool(Launcher):
     """Two runs at a time; the run of seed 1 kills its process whenever it is trained."""
@@ -36,7 +38,7 @@ class Pool(Launcher):
                     folder.close()
                 raise BrokenProcessPool("killed")
             for folder in folders:
-                folder.finish({})
+                folder.finish(RESULTS)
                 folder.close()
         return [JobReturn(status=JobStatus.COMPLETED) for _ in runs]
 

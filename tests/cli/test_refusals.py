@@ -55,6 +55,15 @@ def test_a_place_that_cannot_be_written(train: Train, tmp_path: Path) -> None:
         assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.write_text(""), lambda path: path.symlink_to(path)])
+def test_a_file_in_the_place_of_hydras_folder(train: Train, tmp_path: Path, damage: Callable[[Path], Any]) -> None:
+    (tmp_path / "micro-digits").mkdir()
+    damage(tmp_path / "micro-digits/.sweep")
+    outcome = train("-m", "seed=0,1")
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"error: {tmp_path / 'micro-digits/.sweep'} can't be made: File exists")
+
+
 def test_a_name_with_brackets_is_printed_as_it_is(train: Train, tmp_path: Path) -> None:
     outcome = train("experiment='[red]'", "data=imagefolder", "data.root='[b]'", "data.num_classes=2")
     assert outcome.status == 1

@@ -11,6 +11,8 @@ from roadmap.cli.folders import open_run_dir
 from roadmap.cli.sweep import expand
 from roadmap.config import plan_runs, read_sweep
 
+RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
+
 Train = Callable[..., Any]  # see conftest.py
 QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
 SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample", *QUICK)
@@ -56,7 +58,7 @@ def test_a_network_keeps_the_name_under_which_most_is_done(tmp_path: Path) -> No
         folder = open_run_dir(plan_runs(overrides, is_sweep=False)[0])
         folder.claim()
         if finished:
-            folder.finish({})
+            folder.finish(RESULTS)
         folder.close()
 
     by_own, by_other = f"+roadmap=step12_downsample,{own}", f"+roadmap=step12_downsample,'{other}'"

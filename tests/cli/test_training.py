@@ -21,7 +21,7 @@ from roadmap.config import compose, read_config
 from roadmap.config.steps import STEPS
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import hash_config
-from roadmap.runs.run_dir import read_metrics
+from roadmap.runs.metrics import read_metrics
 from roadmap.training.step import train_step
 
 Train = Callable[..., Any]  # see conftest.py

@@ -13,7 +13,7 @@ import pytest
 
 from roadmap.errors import RunError
 from roadmap.runs import run_dir as folder
-from roadmap.runs.record import Record
+from roadmap.runs.record import Run
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.lock import Lock
 
@@ -31,7 +31,7 @@ sys.stdin.read()
 """
 
 
-def state_of(run: RunDir) -> Record:
+def state_of(run: RunDir) -> Run:
     record = run.state()
     assert record is not None
     return record

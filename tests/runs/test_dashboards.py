@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.runs.run_dir import read_metrics
+from roadmap.runs.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("step", "step_index", "gmacs", "parameters", "top1", "best_top1", "top5", "images_per_s", "paper_top1")

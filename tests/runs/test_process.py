@@ -5,14 +5,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from roadmap.runs import process
 from roadmap.runs.process import describe_process, find_start, is_alive
+from roadmap.runs.record import GONE, State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.status import GONE, read_statuses
+from roadmap.runs.status import read_statuses
 
 OpenRun = Callable[..., RunDir]  # see conftest.py
 HOST = socket.gethostname()
@@ -68,15 +68,15 @@ def test_a_run_whose_pid_another_process_has_now_is_gone_and_settled(open_run: O
     assert START is not None
     path.write_text(path.read_text().replace(START, "an earlier boot 5"))
     (entry,) = read_statuses(run.path.parents[1])
-    assert entry.state == GONE
-    assert open_run().settle(run.state().state.interrupted, "its process is gone")  # type: ignore[union-attr]
+    assert (entry.state, entry.remark) == ("interrupted", GONE)
+    assert open_run().settle(State.interrupted, "its process is gone")
     (entry,) = read_statuses(run.path.parents[1])
-    assert entry == replace(entry, state="interrupted", error="its process is gone")
+    assert (entry.state, entry.remark) == ("interrupted", "its process is gone")
 
 
 def test_a_run_that_is_under_way_is_not_settled(open_run: OpenRun) -> None:
     run = open_run()
     run.claim()
     before = (run.path / "state.json").read_bytes()
-    assert not open_run().settle(run.state().state.failed, "its process is gone")  # type: ignore[union-attr]
+    assert not open_run().settle(State.failed, "its process is gone")
     assert (run.path / "state.json").read_bytes() == before

@@ -25,6 +25,8 @@ from roadmap.training import forecast, profile
 from roadmap.training.forecast import find_images
 from roadmap.training.profile import Workload, find_largest_batch, list_batches, measure_peak_memory
 
+RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
+
 STEPS = "+roadmap=step0_resnet,step12_downsample"
 
 
@@ -86,7 +88,7 @@ def test_what_is_done_is_not_paid_again(
     words = ("+roadmap=step0_resnet", "seed=0,1,2,3")
     done, begun, _, failed = map(open_run_dir, plan(tmp_path, *words))
     done.claim()
-    done.finish({})
+    done.finish(RESULTS)
     begun.claim()
     for epoch in (1, 2, 3):
         begun.log({"epoch": epoch})
@@ -111,7 +113,7 @@ def test_a_sweep_is_planned_by_its_name(
 ) -> None:
     for folder in map(open_run_dir, plan(tmp_path, "+roadmap=step12_downsample,step11_layernorm")):
         folder.claim()
-        folder.finish({})
+        folder.finish(RESULTS)
     assert script.main(["-m", "+sweep=leave_one_out", "sweep.choices=downsample", f"output_dir={tmp_path}"]) == 0
     networks, bill = capsys.readouterr().out.splitlines()
     assert networks.endswith(": 2 distinct networks")

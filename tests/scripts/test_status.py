@@ -13,8 +13,11 @@ import pytest
 
 from roadmap.cli.folders import open_run_dir
 from roadmap.config import plan_runs
+from roadmap.runs.record import Run, State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.status import GONE, UNREADABLE, RunStatus, estimate_rest, format_duration, read_statuses
+from roadmap.runs.status import RunStatus, estimate_rest, format_duration, read_statuses
+
+RESULTS = {"top1": 40.0, "best_top1": 40.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
 
 def open_run(output_dir: Path, step: str, seed: int = 0) -> RunDir:
@@ -42,7 +45,7 @@ def experiment(tmp_path: Path) -> Path:
         run.claim()
         for epoch in (1, 2, 3, 4):
             run.log({"epoch": epoch, "top1": 10.0 * epoch, "seconds": 30.0})
-    done.finish({"top1": 40.0})
+    done.finish(RESULTS)
     failed.fail("the loss is not finite: nan in epoch 5\nand more")
     interrupted.interrupt("stopped by SIGTERM")
     change_state(gone, pid=dead_pid())
@@ -62,17 +65,17 @@ def test_a_copy_beside_a_run_is_no_run(experiment: Path) -> None:
 
 def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> None:
     statuses = read_statuses(experiment)
-    assert [(status.name.partition("_")[0], status.state) for status in statuses] == [
+    assert [(status.run.name.partition("_")[0], status.state) for status in statuses] == [
         ("step0", "done"),
         ("step1", "running"),
         ("step2", "failed"),
         ("step3", "interrupted"),
-        ("step4", GONE),
+        ("step4", "interrupted"),
         ("step10", "pending"),
-        ("step5", UNREADABLE),
+        ("step5", "damaged"),
     ]
     running, pending = statuses[1], statuses[5]
-    assert (running.epoch, running.epochs, running.top1, running.seconds_left) == (4, 10, 40.0, 180.0)
+    assert (running.epoch, running.run.epochs, running.top1, running.seconds_left) == (4, 10, 40.0, 180.0)
     assert (pending.epoch, pending.top1, pending.seconds_left) == (0, None, None)
 
 
@@ -90,9 +93,7 @@ def test_the_table_and_the_exit_status(
     assert "4/10" in table
     assert "3 min" in table
     assert "the loss is not finite: nan in epoch 5 " in table
-    assert (
-        "7 runs: 1 pending, 1 running, 1 done, 1 failed, 1 interrupted, 1 gone, 1 unreadable; about 8 min" in table
-    )
+    assert "7 runs: 1 pending, 1 running, 1 done, 1 failed, 2 interrupted, 1 damaged; about 8 min" in table
 
     monkeypatch.setattr(sys, "argv", ["status.py", "nothing", "--output-dir", str(experiment.parent)])
     assert status.main() == 2
@@ -101,7 +102,10 @@ def test_the_table_and_the_exit_status(
 
 def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
     def status(name: str, state: str, epoch: int = 0, epoch_seconds: float | None = None) -> RunStatus:
-        return RunStatus(name, 0, 0, state, epoch=epoch, epochs=10, epoch_seconds=epoch_seconds)
+        run = Run(
+            name, 0, name, {}, None, "trial", 0, "micro", "digits", "short", Path("x"), State(state), epochs=10
+        )
+        return RunStatus(run, epoch=epoch, epoch_seconds=epoch_seconds)
 
     done, pending = status("step0", "done", 10, 30.0), status("step0", "pending")
     assert estimate_rest([done, pending]) is None  # its start is unknown
@@ -121,7 +125,7 @@ def test_a_watch_ends_when_nothing_runs_or_waits(
     run = open_run(tmp_path, "step0_resnet")
     run.claim()
     status = load_script("status")
-    monkeypatch.setattr(status.time, "sleep", lambda _: run.finish({"top1": 40.0}))
+    monkeypatch.setattr(status.time, "sleep", lambda _: run.finish(RESULTS))
     argv = ["status.py", "micro-digits", "--output-dir", str(tmp_path), "--watch", "0.1"]
     monkeypatch.setattr(sys, "argv", argv)
     assert status.main() == 0

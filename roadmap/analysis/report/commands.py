@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
-from roadmap.analysis.run_table import Run
 from roadmap.config.search_path import quote
 from roadmap.config.steps import add_one_in, design_of, leave_one_out, name_of
+from roadmap.runs.record import Run
 
 STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs
 SWEEPS = {

@@ -42,7 +42,6 @@ from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.diagrams import draw_network
 from roadmap.analysis.reproduction import agreement_text, find_agreement
 from roadmap.analysis.results import Row, aggregate, drawn_rows, std, step_before
-from roadmap.analysis.run_table import DONE, FAILED, Run
 from roadmap.analysis.significance import (
     RowStats,
     compute_row_stats,
@@ -56,6 +55,7 @@ from roadmap.analysis.significance import (
 )
 from roadmap.analysis.table import notes, step_name
 from roadmap.config.steps import STEPS
+from roadmap.runs.record import Run, State
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -130,7 +130,9 @@ def write_report(
         setups = [read_setup(some[0]) if some else None for some in members]
         records = read_records(experiment_dir, runs)
         curves = [pool_records(records_of(one.row, records)) for one in row_stats]
-        training, training_note = training_commands(run for some in members for run in some if run.state == DONE)
+        training, training_note = training_commands(
+            run for some in members for run in some if run.state is State.done
+        )
     warnings += [
         f"{step_name(one.row)}: {setup.problem}"
         for one, setup in zip(row_stats, setups, strict=True)
@@ -146,7 +148,7 @@ def write_report(
         "failed": [
             {"name": f"{run.path.parent.name}/{run.path.name}", "error": run.error or "no message"}
             for run in runs
-            if run.state == FAILED
+            if run.state is State.failed
         ],
         "warnings": warnings,
         "training": training,

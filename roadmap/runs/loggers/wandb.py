@@ -14,7 +14,8 @@ from typing import Any, Literal
 import wandb
 
 from roadmap.errors import RunError
-from roadmap.runs.run_dir import RunDir, identity_values, read_metrics
+from roadmap.runs.metrics import read_metrics
+from roadmap.runs.run_dir import RunDir, identity_values
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
 JOB_TYPE = "train"  # distinguishes it from the run that summarizes an experiment

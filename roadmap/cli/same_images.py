@@ -1,0 +1,56 @@
+"""Refusal of a finished run's folder to a command with other images under the same name."""
+
+from contextlib import suppress
+from functools import cache
+
+from roadmap.cli.run import find_classes
+from roadmap.config import Config
+from roadmap.data.classes import Classes
+from roadmap.data.record import DataRecord, record_data
+from roadmap.data.sources import open_images
+from roadmap.data.spec import DataSpec, OnError
+from roadmap.errors import DataError, RunError
+from roadmap.runs.run_dir import RunDir
+
+
+def check_same_images(config: Config, folder: RunDir) -> None:
+    """Compare the images of a finished run with those in `data.root`.
+
+    Images that cannot be opened here, or that an earlier version did not record, are not compared.
+
+    Raises:
+        RunError: they have other names or classes.
+    """
+    run, summary = folder.state(), folder.summary()
+    if run is None or run.data_fingerprint is None:
+        return
+    classes = find_classes(config)
+    with suppress(DataError):
+        found = record_images(config.data, tuple(classes.names) if classes else ())
+        if found.fingerprint == run.data_fingerprint:
+            return
+        counts = {"train_images": found.train.images, "val_images": found.val.images}
+        if config.data.on_error is OnError.skip and counts != {key: summary.get(key) for key in counts}:
+            return  # the run left out what it could not decode, and nothing was decoded here
+        raise RunError(
+            f"{folder.path} was trained on other images (data.root={folder.trained_root()}) than those in "
+            f"data.root={config.data.root}. Give this run a place of its own, as in experiment=NAME"
+        )
+
+
+@cache
+def record_images(data: DataSpec, classes: tuple[str, ...]) -> DataRecord:
+    """Return the record of a configuration's images, none of which is decoded.
+
+    Args:
+        classes: those of the weights from which training starts; equal names keep their indices.
+    """
+    record = _record(data, None)
+    if sorted(classes) == sorted(record.classes) and list(classes) != record.classes:
+        return _record(data, Classes(classes, "init_from"))
+    return record
+
+
+def _record(data: DataSpec, classes: Classes | None) -> DataRecord:
+    train, val = open_images(data, download=False, recorded=classes)
+    return record_data(train, val, (len(train), len(val)))

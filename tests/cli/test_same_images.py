@@ -1,0 +1,63 @@
+"""A finished run is done already for a copy of its images, and not for others of the same name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from roadmap.cli.folders import open_run_dir
+from roadmap.cli.same_images import check_same_images, record_images
+from roadmap.config import PlannedRun, plan_runs
+from roadmap.errors import RunError
+
+RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
+Plan = Callable[..., PlannedRun]
+
+
+def write_images(root: Path, *classes: str) -> Path:
+    for part in ("train", "val"):
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(root / part / name / "1.png")
+    return root
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    words = [
+        "+roadmap=step0_resnet",
+        "data=imagefolder",
+        "data.num_classes=2",
+        "data.root=x",
+        f"output_dir={tmp_path}",
+    ]
+    (planned,) = plan_runs(words, is_sweep=False)
+
+    def plan(root: Path) -> PlannedRun:
+        data = replace(planned.config.data, root=str(root))
+        return replace(planned, config=replace(planned.config, data=data))
+
+    return plan
+
+
+@pytest.mark.parametrize(("classes", "is_same"), [(("cat", "dog"), True), (("bird", "cat"), False)])
+def test_only_a_copy_of_a_runs_images_is_done_already(
+    plan: Plan, tmp_path: Path, classes: tuple[str, ...], is_same: bool
+) -> None:
+    trained = plan(write_images(tmp_path / "first", "cat", "dog"))
+    folder = open_run_dir(trained)
+    folder.claim()
+    record = record_images(trained.config.data, ())
+    folder.finish({**RESULTS, **record.facts()})
+    folder.close()
+    other = plan(write_images(tmp_path / "second", *classes))
+    again = open_run_dir(other)
+    assert (again.reason_to_skip(True) or "").endswith(f", with data.root={tmp_path / 'first'}")
+    if is_same:
+        check_same_images(other.config, again)
+    else:
+        with pytest.raises(RunError, match=r"other images \(data.root=.*/first\) .*/second"):
+            check_same_images(other.config, again)
+    check_same_images(plan(tmp_path / "nowhere").config, again)  # cannot be compared

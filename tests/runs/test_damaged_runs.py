@@ -1,0 +1,286 @@
+"""A damaged file of a run is named, left out of every table, in the way of no other run, and made anew."""
+
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from roadmap.analysis.read_runs import read_finished_runs, read_runs
+from roadmap.cli.folders import open_run_dir
+from roadmap.config import plan_runs
+from roadmap.errors import RunError
+from roadmap.runs.conflicts import describe_damage, find_runs
+from roadmap.runs.metrics import read_metrics
+from roadmap.runs.read_files import LARGEST
+from roadmap.runs.record import State, read_run, read_state
+from roadmap.runs.run_dir import RunDir
+from roadmap.runs.status import read_statuses, status_table
+
+RESULTS = {"top1": 20.0, "best_top1": 20.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
+EPOCH = {"epoch": 1, "top1": 20.0, "seconds": 1.0}
+Damage = Callable[[Path], Any]
+OpenRun = Callable[[], RunDir]
+
+
+def change(**values: Any) -> Damage:
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_identity(**values: Any) -> Damage:
+    def write(path: Path) -> None:
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"identity": content["identity"] | values}))
+
+    return write
+
+
+def change_recipe(**values: Any) -> Damage:
+    def write(path: Path) -> None:
+        content = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump(content | {"recipe": content["recipe"] | values}))
+
+    return write
+
+
+def without(key: str) -> Damage:
+    def write(path: Path) -> None:
+        content = json.loads(path.read_text())
+        del content[key]
+        path.write_text(json.dumps(content))
+
+    return write
+
+
+def text(content: str | bytes) -> Damage:
+    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def in_place(make: Damage) -> Damage:
+    def write(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return write
+
+
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(30))
+IN_ANY_FILE: dict[str, tuple[Damage, str]] = {
+    "no UTF-8": (text(b"\xff"), "utf-8"),
+    "huge": (lambda path: os.truncate(path, 2**40), f"1,099,511,627,776 bytes, at most {LARGEST:,} are read"),
+    "folder": (in_place(lambda path: path.mkdir()), "Is a directory|no regular file"),
+    "pipe": (in_place(lambda path: os.mkfifo(path)), "no regular file"),
+    "loop of links": (in_place(lambda path: path.symlink_to(path)), "Too many levels of symbolic links"),
+    "device": (in_place(lambda path: path.symlink_to("/dev/zero")), "no regular file"),
+}
+IN_JSON: dict[str, tuple[Damage, str]] = {
+    "empty": (text(""), "Expecting value"),
+    "cut": (text('{"state": "runn'), "Unterminated"),
+    "no object": (text("[]"), "no object"),
+    "empty object": (text("{}"), "it has no (state|top1)"),
+    "nested": (text('{"a":' * 100_000 + "1" + "}" * 100_000), "nested too deep"),
+    "nested within the limit of recursion": (text('{"a":' * 99 + "1" + "}" * 99), "nested too deep"),
+    "long number": (text('{"state": ' + "9" * 10_000 + "}"), "digits"),
+}
+IN_STATE: dict[str, tuple[Damage, str]] = {
+    "no identity": (without("identity"), "it has no identity"),
+    "identity is a list": (change(identity=[]), "identity is a list"),
+    "identity without a step": (change(identity={"variant": {}}), "it has no step"),
+    "seed is a text": (change_identity(seed="0"), "seed is a str"),
+    "seed is a truth": (change_identity(seed=True), "seed is a bool"),
+    "seed is infinite": (change_identity(seed=float("inf")), "seed is a float"),
+    "index is a text": (change_identity(step_index="3"), "step_index is a str"),
+    "index is huge": (change_identity(step_index=10**400), "step_index is too large"),
+    "variant of objects": (change_identity(variant={"norm": {}}), "a value of variant"),
+    "of another seed": (change_identity(seed=5), "it is of step0_resnet seed 5"),
+    "state is a number": (change(state=1), "state is a int"),
+    "state is a list": (change(state=["done"]), "state is a list"),
+    "unknown state": (change(state="finished"), "'finished' is not a valid State"),
+    "pid is a text": (change(pid="12"), "pid is a str"),
+    "pid of all processes": (change(pid=-1), "pid is -1"),
+    "epochs is a text": (change(epochs="many"), "epochs is a str"),
+    "error is an object": (change(error={}), "error is a dict"),
+}
+IN_SUMMARY: dict[str, tuple[Damage, str]] = {
+    "gone": (lambda path: path.unlink(), "summary.json is gone"),
+    "without its top-1": (without("top1"), "it has no top1"),
+    "top-1 is a text": (change(top1="20"), "top1 is a str"),
+    "top-1 of more than all": (change(top1=120.0), "top1 is 120.0"),
+    "top-1 is not finite": (change(top1=float("nan")), "top1 is not finite"),
+    "of another seed": (change(seed=2), "it is of step0_resnet seed 2"),
+    "of another recipe": (change(recipe="long"), r"it is of another run than state\.json"),
+    "of another configuration": (change(config_hash="0" * 12), "it is of configuration 000000000000, the run"),
+}
+IN_CONFIG: dict[str, tuple[Damage, str]] = {
+    "edited": (change_recipe(lr=0.5), "it is of configuration [0-9a-f]{12}, the run is of "),
+    "another type": (change_recipe(lr={"a": []}), "it is of configuration"),
+    "aliases that blow up": (text(BOMB), "an alias in line 2"),
+    "recursive alias": (text("a: &a [*a]"), "an alias in line 1"),
+    "nested": (text("[" * 500_000), "nested too deep"),
+    "cut": (text("{a: ["), "while parsing"),
+    "object of a class": (text("a: !!python/object:os.system {}"), "could not determine a constructor"),
+    "date": (text("a: 2026-01-01"), "it has a date"),
+    "no keys": (text("- 1"), "no keys"),
+}
+DAMAGES = {
+    f"{file}: {name}": (file, *damage)
+    for file, kinds in {
+        "state.json": IN_ANY_FILE | IN_JSON | IN_STATE,
+        "summary.json": IN_ANY_FILE | IN_JSON | IN_SUMMARY,
+        "config.yaml": IN_ANY_FILE | IN_CONFIG,
+    }.items()
+    for name, damage in kinds.items()
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> list[RunDir]:
+    """Two finished runs of one experiment, of seeds 1 and 2."""
+    words = ["+roadmap=step0_resnet", "seed=1,2", f"output_dir={tmp_path_factory.mktemp('outputs')}"]
+    folders = [open_run_dir(planned) for planned in plan_runs(words, is_sweep=True)]
+    for folder in folders:
+        folder.claim()
+        folder.log(EPOCH)
+        folder.checkpoint.write_text("weights")
+        folder.finish(RESULTS)
+        folder.close()
+    return folders
+
+
+@pytest.fixture
+def open_run(finished: list[RunDir], tmp_path: Path) -> OpenRun:
+    """Open the first of the two runs, in a copy of their experiment."""
+    run = finished[0]
+    shutil.copytree(run.path.parents[1], tmp_path / run.identity.experiment, symlinks=True)
+    return lambda: RunDir(tmp_path, run.identity, run.config)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_run_is_named_and_made_anew(
+    open_run: OpenRun, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    run = open_run()
+    file, damage, pattern = DAMAGES[name]
+    damage(run.path / file)
+    found = read_run(run.path)
+    assert found is not None
+    assert (found.state, found.seed, found.top1) == (State.damaged, 1, None)
+    assert re.match(rf"{run.path / file} is (damaged \()?.*({pattern}|gone)", found.error or "")
+    check_neighbours(run, found.error or "")
+    assert found.error in caplog.text
+    if (run.path / file).is_dir():
+        with pytest.raises(RunError, match=f"{file} is a folder, where a file of the run belongs: remove it"):
+            run.claim()
+        return
+    run.claim()
+    if file == "summary.json":  # the checkpoint has the results, with which the trainer finishes
+        assert (run.checkpoint.read_text(), read_state(run.path).state) == ("weights", State.running)
+        run.finish(RESULTS)
+    assert run.is_done()
+    assert [status.state for status in read_statuses(run.path.parents[1])] == [State.done, State.done]
+
+
+def check_neighbours(run: RunDir, error: str) -> None:
+    """The run is damaged for every reader, and the other one of its experiment is done."""
+    experiment = run.path.parents[1]
+    assert describe_damage([run]) == [f"{error}. Until then the run is left out, and the others go on"]
+    statuses = read_statuses(experiment)
+    assert [status.state for status in statuses] == [State.damaged, State.done]
+    Console(file=io.StringIO()).print(status_table(statuses, ""))
+    assert [other.seed for other in read_finished_runs(experiment) if other.state is State.done] == [2]
+    assert [(name, state) for name, _, state in find_runs(experiment)] == [("step0_resnet", State.done)]
+    assert not run.is_done()
+
+
+@pytest.mark.parametrize("files", [["state.json"], ["state.json", "config.yaml"], ["state.json", "summary.json"]])
+def test_what_is_left_says_whose_a_run_is(open_run: OpenRun, files: list[str]) -> None:
+    run = open_run()
+    for file in files:
+        (run.path / file).write_text("{")
+    config = {**run.config, "recipe": {**run.config["recipe"], "lr": 0.5}}
+    with pytest.raises(RunError, match=r"holds a run \(damaged\) of another|config\.yaml is damaged"):
+        RunDir(run.path.parents[2], run.identity, config).claim()
+    run.claim()
+
+
+def test_a_run_of_which_nothing_is_legible_is_refused(open_run: OpenRun) -> None:
+    run = open_run()
+    for file in ("state.json", "config.yaml", "summary.json"):
+        (run.path / file).write_text("{")
+    for use in (run.claim, run.is_done, lambda: run.reason_to_skip(True)):
+        with pytest.raises(RunError, match=rf"state\.json is damaged .* remove {run.path} to train it anew"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("files", "state", "reason"),
+    [
+        (["checkpoint.pt"], "done", "done already (checkpoint.pt is gone)"),
+        (["metrics.jsonl"], "done", None),  # the checkpoint has them
+        (["metrics.jsonl", "checkpoint.pt"], "done", "done already (metrics.jsonl and checkpoint.pt are gone)"),
+        (["config.yaml"], "done", None),  # the command has it
+        (["state.json"], "done", "done already"),
+        (["state.json", "summary.json"], "damaged", None),
+    ],
+)
+def test_a_file_that_is_gone_is_named(
+    open_run: OpenRun, caplog: pytest.LogCaptureFixture, files: list[str], state: str, reason: str | None
+) -> None:
+    run = open_run()
+    for file in files:
+        (run.path / file).unlink()
+    (status,) = (one for one in read_statuses(run.path.parents[1]) if one.run.seed == 1)
+    assert status.state == state
+    assert files == ["state.json"] or files[0] in status.remark
+    read_runs(run.path.parents[1])
+    assert ("metrics.jsonl is gone from 1 finished runs" in caplog.text) == ("metrics.jsonl" in files)
+    assert run.reason_to_skip(retries=False) == reason
+    run.claim()
+    assert run.checkpoint.exists() == ("checkpoint.pt" not in files)
+    assert run.is_done() == (files != ["metrics.jsonl"] and state == "done")
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("5", 1),
+        ("[]", 1),
+        ('{"epoch": 2', 1),
+        ('{"epoch": 0}', 1),
+        ('{"epoch": 1e99}', 1),
+        ("{" * 99_999, 1),
+        ('{"epoch": 2}', 2),
+        ('{"epoch": 2, "top1": "x", "seconds": []}', 2),
+    ],
+)
+def test_a_damaged_line_of_metrics_costs_that_line_only(open_run: OpenRun, line: str, count: int) -> None:
+    run = open_run()
+    path = run.path / "metrics.jsonl"
+    path.write_text(f"{line}\n{json.dumps(EPOCH)}\n")
+    warnings: list[str] = []
+    assert len(read_metrics(run.path, warnings.append)) == count
+    assert len(warnings) == 2 - count
+    assert read_statuses(run.path.parents[1])[0].epoch == count
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(open_run: OpenRun) -> None:
+    run = open_run()
+    change(state="running", pid=2**22 + 1)(run.path / "state.json")
+    (status, _) = read_statuses(run.path.parents[1])
+    assert (status.state, status.remark) == ("interrupted", "its process is gone; the same command resumes it")
+    shutil.rmtree(run.path.with_name("seed2"))
+    with pytest.raises(RunError, match=r"\(1 interrupted\); .*/seed1 is interrupted: its process is gone"):
+        read_finished_runs(run.path.parents[1])
+
+
+def test_an_error_of_half_a_character_can_be_printed(open_run: OpenRun) -> None:
+    run = open_run()
+    change(state="failed", error="\ud800 of an image")(run.path / "state.json")
+    assert read_statuses(run.path.parents[1])[0].remark == "? of an image"
