@@ -19,7 +19,8 @@ from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.script import print_lines, print_table
 from roadmap.errors import RoadmapError, first_line
 from roadmap.runs.run_dir import RunDir
-from roadmap.system.console import Console
+from roadmap.system import console as system_console
+from roadmap.system.console import Console, forget_warnings
 from roadmap.system.rank import get_dist_info_or_single
 
 
@@ -80,20 +81,17 @@ OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
 ERR = Terminal(stderr=True, quiet=QUIET)
 
 errors: list[str] = []  # printed by this process
-_warnings: set[str] = set()  # printed by this process
 
 
 def forget() -> None:
     """Reset the printed errors and warnings for a new command in this process."""
     errors.clear()
-    _warnings.clear()
+    forget_warnings()
 
 
 def warn(text: str) -> None:
     """Print a warning, unless this process has already printed it."""
-    if text not in _warnings:
-        _warnings.add(text)
-        ERR.print(Text.assemble(("warning:", "bold yellow"), f" {text}"), soft_wrap=True)
+    system_console.warn(text, ERR)
 
 
 def print_line(text: str) -> None:

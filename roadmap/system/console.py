@@ -27,11 +27,16 @@ class Console(rich.console.Console):
         self.quiet = True
 
 
-def warn(text: str) -> None:
-    """Prints a warning of the data, once, by the first of several processes."""
+def warn(text: str, console: rich.console.Console | None = None) -> None:
+    """Print a warning to stderr, or to a console that is, once in this process; only rank 0 does."""
     if text not in _warned and get_dist_info_or_single().is_main_process:
         _warned.add(text)
         with suppress(OSError):  # as of a terminal that was closed
-            Console(stderr=True).print(
+            (console or Console(stderr=True)).print(
                 Text.assemble(("warning:", "bold yellow"), f" {visible(text)}"), soft_wrap=True
             )
+
+
+def forget_warnings() -> None:
+    """Print later warnings again, for a new command in this process."""
+    _warned.clear()
