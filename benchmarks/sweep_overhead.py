@@ -18,7 +18,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from roadmap.cli.script import positive
-from roadmap.config.steps import STEPS
+from roadmap.config.roadmap_files import load_roadmap
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.total_batch=1024")
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--steps", type=positive, default=10, help="of the roadmap, from step 0")
     parser.add_argument("--seeds", type=positive, default=10, help="of each step")
     arguments = parser.parse_args()
-    steps = ",".join(STEPS[: arguments.steps])
+    steps = ",".join(load_roadmap().steps[: arguments.steps])
     with tempfile.TemporaryDirectory() as folder:
         seeds = ",".join(map(str, range(arguments.seeds)))
         words = ["-m", f"+roadmap={steps}", f"seed={seeds}", *QUICK, *NARROW, f"output_dir={folder}"]

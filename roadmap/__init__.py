@@ -43,9 +43,9 @@ def list_steps() -> list[str]:
     >>> roadmap.list_steps()[:3]
     ['step0_resnet', 'step1_stage_ratio', 'step2_patchify']
     """
-    from roadmap.config.steps import STEPS
+    from roadmap.config.roadmap_files import load_roadmap
 
-    return list(STEPS)
+    return list(load_roadmap().steps)
 
 
 def list_axes() -> dict[str, list[str]]:
@@ -54,10 +54,10 @@ def list_axes() -> dict[str, list[str]]:
     >>> roadmap.list_axes()["norm"]
     ['batchnorm', 'layernorm']
     """
+    from roadmap.config.roadmap_files import load_roadmap
     from roadmap.config.search_path import list_choices
-    from roadmap.config.steps import AXES
 
-    return {axis: list_choices(f"model/{axis}") for axis in AXES}
+    return {axis: list_choices(f"model/{axis}") for axis in load_roadmap().all_axes}
 
 
 def build_model(cfg: "DictConfig") -> "nn.Module":

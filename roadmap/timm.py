@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
 
 from roadmap.config import compose, read_config
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import list_choices
-from roadmap.config.steps import AXES, STEPS
 from roadmap.model.network import Network, Stage
 from roadmap.model.plan import Conv, NetworkPlan, StagePlan, plan_network
 
@@ -60,9 +60,10 @@ class TimmNetwork(Network):
         stem_stride: int = 4,
         **choices: object,
     ):
-        unknown = sorted(choices.keys() - set(AXES))
+        axes = load_roadmap().all_axes
+        unknown = sorted(choices.keys() - set(axes))
         if unknown:
-            raise TypeError(f"{', '.join(unknown)}: no axis of the roadmap; there are {', '.join(AXES)}")
+            raise TypeError(f"{', '.join(unknown)}: no axis of the roadmap; there are {', '.join(axes)}")
         words = [f"model/{axis}={choice}" for axis, choice in choices.items()]
         if not any(word.startswith("regime=") for word in overrides):
             words.append(f"regime={MAIN_REGIME}")
@@ -235,6 +236,6 @@ def _channels(stage: StagePlan) -> int:
 
 
 for _regime in list_choices("regime"):
-    for _step in STEPS:
+    for _step in load_roadmap().steps:
         _name = f"roadmap_{_step}" if _regime == MAIN_REGIME else f"roadmap_{_step}_{_regime}"
         register(_name, f"+roadmap={_step}", f"regime={_regime}")

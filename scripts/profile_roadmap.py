@@ -22,7 +22,7 @@ from rich.table import Table
 
 from roadmap.cli.script import add_config_dir, positive, print_table, run_script
 from roadmap.config import PlannedRun, plan_runs, read_search_path, use
-from roadmap.config.paper import PAPER_REGIMES
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.errors import RoadmapError
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
@@ -153,7 +153,7 @@ def count(run: PlannedRun) -> Profile:
 
     config, identity = run.config, open_run_dir(run).identity
     facts = collect_facts(config, identity)
-    is_papers = config.regime.name in PAPER_REGIMES and config.data.image_size == 224
+    is_papers = config.regime.name in load_roadmap(config.step.roadmap).regimes and config.data.image_size == 224
     return {
         "step": run.name,
         "label": config.step.label,

@@ -22,7 +22,9 @@ from roadmap.analysis.figures.block_files import Panel, arrange, write_png, writ
 from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.script import add_config_dir, print_lines, run_script
 from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
-from roadmap.config.paper import PAPER_REGIMES, PaperRow, match_paper_row
+from roadmap.config.paper import PaperRow
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Roadmap
 from roadmap.config.search_path import find_config
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.describe import (
@@ -150,7 +152,10 @@ def find_base(name: str, index: int | None) -> str | None:
     assert isinstance(values, dict)
     bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     if bases:
-        return bases[0].removeprefix("/roadmap/")
+        folder = name.rpartition("/")[0]
+        return (
+            bases[0].removeprefix("/roadmap/") if bases[0].startswith("/") or not folder else f"{folder}/{bases[0]}"
+        )
     return "original" if index == 0 else None
 
 
@@ -170,7 +175,7 @@ def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> Non
     lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
     for run in runs:
         console.print(Text(f"{run.config.step.name}: {run.config.step.label}", style="bold"))
-        console.print(describe_paper(find_printed(run)), markup=False)
+        console.print(describe_paper(find_printed(run), load_roadmap(run.config.step.roadmap)), markup=False)
     data, recipe = configs[0].data, configs[-1].recipe
     console.print(
         f"regime={configs[0].regime.name} data={data.name} ({data.image_size} pixels) recipe={recipe.name}"
@@ -223,18 +228,19 @@ def find_printed(run: PlannedRun) -> PaperRow | None:
     """Return the paper's row for a step, if its size is the paper's."""
     config = run.config
     sizes = config.data.image_size, config.data.num_classes, config.model.stem_stride
-    if sizes != (224, 1000, 4) or config.regime.name not in PAPER_REGIMES:
+    roadmap = load_roadmap(config.step.roadmap)
+    if sizes != (224, 1000, 4) or config.regime.name not in roadmap.regimes:
         return None
-    return match_paper_row(config.regime.name, config.step.name, run.variant)
+    return roadmap.find_published(config.regime.name, config.step.name, run.variant)
 
 
-def describe_paper(row: PaperRow | None) -> str:
+def describe_paper(row: PaperRow | None, roadmap: Roadmap) -> str:
     if row is None:
         return "  paper: no such row"
-    table = 10 if row.regime == "resnet50" else 11
+    table = dict(roadmap.tables).get(row.regime, row.regime)
     spread = f" ± {row.top1_std:.2f}" if row.top1_std is not None else ""
     counted = f"; these layers count {row.gmacs:.3f} GMACs" if row.gmacs is not None else ""
-    return f"  paper, table {table}: {row.top1:.2f}{spread} top-1 at {row.gflops:.2f} GFLOPs{counted}"
+    return f"  paper, {table}: {row.top1:.2f}{spread} top-1 at {row.gflops:.2f} GFLOPs{counted}"
 
 
 def color(line: Line) -> Text:

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 import roadmap
 import roadmap.timm
-from roadmap.config.steps import STEPS
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.model.weights import import_weights
+
+STEPS = load_roadmap().steps
 
 ENDS = ("roadmap_step0_resnet_micro", "roadmap_step12_downsample_micro")
 

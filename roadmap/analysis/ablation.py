@@ -25,24 +25,23 @@ from roadmap.analysis.stats import (
     critical_value,
     pool,
 )
-from roadmap.config.steps import (
-    ALL,
-    AXES,
-    NONE,
-    STEPS,
-    Network,
-    Order,
-    networks_along,
-    path_network,
-    sample_orders,
-)
+from roadmap.config.roadmaps import NONE, Network, Order, Roadmap
+from roadmap.config.steps import networks_along, sample_orders
 
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
 MOST_PAIRS = 1000  # of sampled orders to look for
 
 # Headings of the effects. An effect is always the top-1 with the choice minus the top-1 without it.
 ON_PATH, AVERAGE = "on the path", "average over orders"
-IN_LAST, IN_FIRST = f"in step {len(STEPS) - 1}", "in step 0"
+
+
+def end_headings(roadmap: Roadmap) -> tuple[str, str]:
+    """Return the headings of the effects in the last and in the first step, such as "in step 12"."""
+    last, first = (
+        f"in step {roadmap.indices[place]}" if roadmap.indices[place] is not None else f"in {roadmap.steps[place]}"
+        for place in (-1, 0)
+    )
+    return last, first
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def pool_std(results: Results) -> PooledStd | None:
     return pool(list(results.values()))
 
 
-def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effect]:
+def find_effects(roadmap: Roadmap, results: Results, averaged: Collection[str] = ()) -> list[Effect]:
     """Return, in the order of the steps, every choice with a measured effect or an average over orders.
 
     Intervals use the pooled standard deviation, if the seeds give one.
@@ -87,12 +86,12 @@ def find_effects(results: Results, averaged: Collection[str] = ()) -> list[Effec
             return None
         return compare(results[before], results[after], pooled_std)
 
-    effects = []
-    for index, axis in enumerate(AXES):
+    effects, everything = [], roadmap.all_choices
+    for index, axis in enumerate(roadmap.axes):
         effect = Effect(
             axis,
-            difference(path_network(index), path_network(index + 1)),
-            difference(ALL - {axis}, ALL),
+            difference(roadmap.path_network(index), roadmap.path_network(index + 1)),
+            difference(everything - {axis}, everything),
             difference(NONE, frozenset({axis})),
         )
         if effect.on_path or effect.removed or effect.added or axis in averaged:
@@ -113,15 +112,15 @@ def mark_significant(found: Sequence[Difference | None]) -> list[bool]:
     ]
 
 
-def finished_orders(values: Mapping[Network, float], order_seed: int) -> list[Order]:
+def finished_orders(roadmap: Roadmap, values: Mapping[Network, float], order_seed: int) -> list[Order]:
     """Return the orders whose networks all have a value, among all that a sweep with this seed can sample."""
-    if not {NONE, ALL} <= values.keys():  # every order begins and ends there
+    if not {NONE, roadmap.all_choices} <= values.keys():  # every order begins and ends there
         return []
-    orders = sample_orders(MOST_PAIRS, order_seed)
+    orders = sample_orders(MOST_PAIRS, order_seed, roadmap.axes)
     return [order for order in orders if all(network in values for network in networks_along(order))]
 
 
-def average_effects(values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:
+def average_effects(roadmap: Roadmap, values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:
     """Average each choice's effect over the orders whose networks all have a value, in pairs (see above)."""
     used = [order for order in orders if all(network in values for network in networks_along(order))]
     if not used:
@@ -131,7 +130,7 @@ def average_effects(values: Mapping[Network, float], orders: Sequence[Order]) ->
     for order in dict.fromkeys(used):
         pairs.setdefault(min(order, order[::-1]), []).append(order)
     averages = []
-    for axis in sorted(used[0], key=AXES.index):
+    for axis in sorted(used[0], key=roadmap.axes.index):
         samples = [fmean(_marginal(values, order, axis) for order in pair) for pair in pairs.values()]
         averages.append(Average(axis, len(set(used)), fmean(samples), _sampling_interval(samples)))
     return averages
@@ -150,13 +149,13 @@ def _sampling_interval(samples: Sequence[float]) -> Interval | None:
     return Interval(fmean(samples) - reach, fmean(samples) + reach)
 
 
-def find_interactions(values: Mapping[Network, float]) -> list[tuple[str, str, float, int]]:
+def find_interactions(roadmap: Roadmap, values: Mapping[Network, float]) -> list[tuple[str, str, float, int]]:
     """Return pairs of choices, the gain of both beyond the sum of each alone, in points, and the number of squares.
 
     A square has a network with neither, with one, with the other and with both. The largest effect comes first.
     """
     found = []
-    for one, other in combinations(AXES, 2):
+    for one, other in combinations(roadmap.axes, 2):
         squares = [
             values[network | {one, other}] - values[network | {one}] - values[network | {other}] + values[network]
             for network in values

@@ -8,13 +8,12 @@ from rich.table import Table
 
 from roadmap.analysis.ablation import (
     AVERAGE,
-    IN_FIRST,
-    IN_LAST,
     ON_PATH,
     Average,
     Effect,
     Results,
     average_effects,
+    end_headings,
     find_effects,
     find_interactions,
     finished_orders,
@@ -28,18 +27,19 @@ from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import ALPHA, Difference, PooledStd
 from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
-from roadmap.config.steps import GROUPS, STEPS, path_network
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Roadmap
 
 MOST_PAIRS = 5  # most interactions to report
 ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
 SIGNIFICANT = "*"
-PRIORITY = {AVERAGE: 2, IN_FIRST: 1}  # in a narrow terminal the highest is left out first
 
 
 @dataclass(frozen=True)
 class Ablation:
     """All effects of an experiment, and the data that they rest on."""
 
+    roadmap: Roadmap
     results: Results
     pooled_std: PooledStd | None  # pooled over all networks
     effects: list[Effect]
@@ -51,28 +51,35 @@ class Ablation:
     @property
     def leaves_path(self) -> bool:
         """True if any network off the paper's path ran; the path's steps are in the roadmap's figure."""
-        return bool(self.results.keys() - {path_network(step) for step in range(len(STEPS))})
+        return bool(
+            self.results.keys() - {self.roadmap.path_network(step) for step in range(len(self.roadmap.steps))}
+        )
 
     def columns(self) -> dict[str, list[Difference | None]]:
         """Return the effects by heading."""
+        in_last, in_first = end_headings(self.roadmap)
         found = {
             ON_PATH: [one.on_path for one in self.effects],
-            IN_LAST: [one.removed for one in self.effects],
-            IN_FIRST: [one.added for one in self.effects],
+            in_last: [one.removed for one in self.effects],
+            in_first: [one.added for one in self.effects],
         }
         return {name: cells for name, cells in found.items() if any(cells)}
 
 
 def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_SEED) -> Ablation:
     """Return effects in the last epoch, or the best on the validation set; `order_seed` is the shapley sweep's."""
+    roadmap = rows[0].roadmap if rows else load_roadmap()
     results = results_of(rows, best)
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
-    averages = {one.axis: one for one in average_effects(values, finished_orders(values, order_seed))}
-    effects = find_effects(results, averages)
+    averages = {
+        one.axis: one for one in average_effects(roadmap, values, finished_orders(roadmap, values, order_seed))
+    }
+    effects = find_effects(roadmap, results, averages)
     finished = [row for row in rows if row.seeds]
     unused = len(finished) - len(usable_rows(rows, network_of))
     elsewhere = unused - sum(network_of(row) is None for row in finished)
-    return Ablation(results, pool_std(results), effects, averages, find_interactions(values), unused, elsewhere)
+    interactions = find_interactions(roadmap, values)
+    return Ablation(roadmap, results, pool_std(results), effects, averages, interactions, unused, elsewhere)
 
 
 def effect_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[str], list[list[str]]]:
@@ -86,13 +93,13 @@ def effect_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[
 
 def group_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and a line per group of choices; no line unless every combination of groups ran."""
-    found = find_group_effects(ablation.results)
-    columns = group_columns(found)
+    found = find_group_effects(ablation.roadmap, ablation.results)
+    columns = group_columns(ablation.roadmap, found)
     cells = [
         [show(one, with_intervals) + SIGNIFICANT * is_significant for one, is_significant in column]
         for column in columns.values()
     ]
-    names = [f"{one.group}: {', '.join(GROUPS[one.group])}" for one in found]
+    names = [f"{one.group}: {', '.join(ablation.roadmap.groups[one.group])}" for one in found]
     return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]
 
 
@@ -113,9 +120,9 @@ def terminal_effects(ablation: Ablation, width: int) -> tuple[list[Table], list[
     for make in (effect_table, group_table):
         if not make(ablation)[1]:
             continue
-        columns = _terminal_columns(*make(ablation))
+        columns = _terminal_columns(ablation, *make(ablation))
         if table_width(columns) > width:
-            columns = _terminal_columns(*make(ablation, with_intervals=False))
+            columns = _terminal_columns(ablation, *make(ablation, with_intervals=False))
             lines = ["Intervals need a wider terminal; scripts/report.py shows them too."]
         table, left_out = draw_table(columns, width)
         drawn.append(table)
@@ -123,10 +130,14 @@ def terminal_effects(ablation: Ablation, width: int) -> tuple[list[Table], list[
     return drawn, list(dict.fromkeys([*lines, *effect_summary(ablation)]))
 
 
-def _terminal_columns(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> list[TerminalColumn]:
+def _terminal_columns(
+    ablation: Ablation, headings: Sequence[str], lines: Sequence[Sequence[str]]
+) -> list[TerminalColumn]:
+    _, in_first = end_headings(ablation.roadmap)
+    priority = {AVERAGE: 2, in_first: 1}  # in a narrow terminal the highest is left out first
     cells = zip(*lines, strict=True)
     return [
-        TerminalColumn(heading, column, PRIORITY.get(heading, 0), is_number=place > 0)
+        TerminalColumn(heading, column, priority.get(heading, 0), is_number=place > 0)
         for place, (heading, column) in enumerate(zip(headings, cells, strict=True))
     ]
 
@@ -148,17 +159,23 @@ def effect_summary(ablation: Ablation) -> list[str]:
 
 def effect_notes(ablation: Ablation) -> list[str]:
     """Return what a reader of the table has to know, in notes of one or two sentences."""
+    in_last, in_first = end_headings(ablation.roadmap)
     found = [
         "Effect of a choice: top-1 with it minus top-1 without it, in points. "
         f"{ON_PATH.capitalize()}: the step that makes the choice minus the step before. "
-        f"{IN_LAST.capitalize()}: the last step minus the last step without the choice. "
-        f"{IN_FIRST.capitalize()}: step 0 with the choice minus step 0.",
+        f"{in_last.capitalize()}: the last step minus the last step without the choice. "
+        f"{in_first.capitalize()}: step 0 with the choice minus step 0.",
         _method(ablation),
     ]
     if ablation.averages:
         orders = next(iter(ablation.averages.values())).orders
         found.append(f"Average over {orders} orders: its interval is of the sampled orders, not of the seeds.")
-    if find_group_effects(ablation.results):
+    found += [
+        f"{choice.step} is one choice of {len(choice.axes)} settings: {', '.join(choice.axes)}."
+        for choice in ablation.roadmap.choices
+        if len(choice.axes) > 1
+    ]
+    if find_group_effects(ablation.roadmap, ablation.results):
         found.append(
             "A group's average is over all orders of the groups (Shapley value); its interval is of the seeds."
         )

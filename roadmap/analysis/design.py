@@ -6,25 +6,20 @@ from typing import TypeVar
 
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import by_seed
-from roadmap.config.steps import CHOICES, STEPS, Design, Network, design_of, path_network
+from roadmap.config.roadmaps import Design, Network
 
 Key = TypeVar("Key")
 
 
 def row_design(row: Row) -> Design | None:
     """Return the values of all axes; None for a reference, a user's step, or a variant that changes another key."""
-    if row.reference is not None or row.step not in STEPS:
-        return None
-    design = design_of(path_network(STEPS.index(row.step)))
-    return design | row.variant if row.variant.keys() <= design.keys() else None
+    return None if row.reference is not None else row.roadmap.design_named(row.step, row.variant)
 
 
 def network_of(row: Row) -> Network | None:
     """Return the choices of a row; None if it has no design, or a value that is neither start nor end."""
     design = row_design(row)
-    if design is None or any(design[choice.axis] not in (choice.start, choice.end) for choice in CHOICES):
-        return None
-    return frozenset(choice.axis for choice in CHOICES if design[choice.axis] == choice.end)
+    return None if design is None else row.roadmap.network_of(design)
 
 
 def usable_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> list[tuple[Key, Row]]:

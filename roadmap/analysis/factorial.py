@@ -16,7 +16,9 @@ from statistics import fmean
 from roadmap.analysis.design import collect, row_design
 from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA, Difference, compare
-from roadmap.config.steps import STEPS, check_axes, check_word, factorial, levels_of, name_of
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Roadmap, check_word
+from roadmap.config.steps import factorial
 from roadmap.errors import RunError
 
 Cell = tuple[str, ...]  # a choice of each axis
@@ -26,6 +28,7 @@ Cell = tuple[str, ...]  # a choice of each axis
 class Grid:
     """Results of a full factorial, for the seeds that all its networks have."""
 
+    roadmap: Roadmap
     step: str
     axes: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -54,20 +57,27 @@ def add_factorial_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--axes", type=lambda text: tuple(text.split(",")), default=(), help="of a factorial, as kernel_size,norm"
     )
-    parser.add_argument("--step", default=STEPS[-1], help=f"that the factorial starts from; default: {STEPS[-1]}")
+    parser.add_argument("--step", help="that the factorial starts from; default: the last one of the roadmap")
 
 
-def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str, best: bool = False) -> Grid:
+def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str | None = None, best: bool = False) -> Grid:
     """Return the factorial over `axes` on a step, from rows of any name.
+
+    Args:
+        step: the last one of the roadmap if None.
 
     Raises:
         ConfigError: an axis or a step that does not exist.
         RunError: a network has no result, or no seed is common to all.
     """
-    check_axes("--axes", axes)
-    check_word("--step", step, STEPS)
+    roadmap = rows[0].roadmap if rows else load_roadmap()
+    step = step or roadmap.steps[-1]
+    roadmap.check_axes("--axes", axes)
+    check_word("--step", step, roadmap.steps)
     grid_name = f"the factorial over {', '.join(axes)} on {step}"
-    cells = {tuple(design[axis] for axis in axes): name_of(design) for design in factorial(step, axes)}
+    cells = {
+        tuple(design[axis] for axis in axes): roadmap.name_of(design) for design in factorial(roadmap, step, axes)
+    }
     members = set(cells.values())  # so that rows outside the factorial don't determine its setting
     results = collect(rows, lambda row: name if (name := _canonical_name(row)) in members else None, best)
     missing = [name for name in cells.values() if name not in results]
@@ -81,19 +91,19 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str, best: bool = 
     if not seeds:
         raise RunError(f"{grid_name}: its networks have no seed in common")
     top1 = {(cell, seed): results[name][seed] for cell, name in cells.items() for seed in seeds}
-    return Grid(step, tuple(axes), tuple(seeds), top1)
+    return Grid(roadmap, step, tuple(axes), tuple(seeds), top1)
 
 
 def _canonical_name(row: Row) -> str | None:
     design = row_design(row)
-    return None if design is None else name_of(design)
+    return None if design is None else row.roadmap.name_of(design)
 
 
 def find_main_effects(grid: Grid) -> list[MainEffect]:
     """Return the main effect of every choice of every axis, ResNet's first."""
     effects = []
     for axis in grid.axes:
-        start, *_ = levels = levels_of(axis)
+        start, *_ = levels = grid.roadmap.levels_of(axis)
         runs = {level: _runs_with(grid, {axis: level}) for level in levels}
         for level in levels:
             effect = None if level == start else compare(_numbered(runs[start]), _numbered(runs[level]))
@@ -105,7 +115,7 @@ def find_axis_interactions(grid: Grid) -> list[Interaction]:
     """Return, for each pair of axes, the two choices that interact most (see above); the largest comes first."""
     found = []
     for one, other in combinations(grid.axes, 2):
-        (one_start, *ones), (other_start, *others) = levels_of(one), levels_of(other)
+        (one_start, *ones), (other_start, *others) = map(grid.roadmap.levels_of, (one, other))
         squares, number = [], len(ones) * len(others)
         for levels in product(ones, others):
             neither = _runs_with(grid, {one: one_start, other: other_start})

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from roadmap.analysis.ablation import IN_FIRST, IN_LAST, ON_PATH, find_effects, mark_significant, results_of
+from roadmap.analysis.ablation import ON_PATH, end_headings, find_effects, mark_significant, results_of
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import aggregate, short_names
 from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.stats import Difference
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.runs.record import Run, State
 
 COLUMNS = ["path", *TABLE_COLUMNS]
@@ -75,11 +76,14 @@ def find_changes(results: pd.DataFrame) -> pd.DataFrame:
 
 def find_all_effects(results: pd.DataFrame) -> pd.DataFrame:
     """Return a row per choice and place where it was measured; see `roadmap.effects`."""
-    effects = find_effects(results_of(aggregate(_runs_of(results))))
+    rows = aggregate(_runs_of(results))
+    roadmap = rows[0].roadmap if rows else load_roadmap()
+    in_last, in_first = end_headings(roadmap)
+    effects = find_effects(roadmap, results_of(rows))
     places = {
         ON_PATH: [one.on_path for one in effects],
-        IN_LAST: [one.removed for one in effects],
-        IN_FIRST: [one.added for one in effects],
+        in_last: [one.removed for one in effects],
+        in_first: [one.added for one in effects],
     }
     found = []
     for place, differences in places.items():

@@ -12,11 +12,10 @@ from statistics import fmean
 from scipy.special import ndtri
 from scipy.stats import kendalltau, spearmanr
 
-from roadmap.analysis.results import ORIGINAL, Row, step_before
+from roadmap.analysis.results import Row, step_before
 from roadmap.analysis.stats import ALPHA, Interval
 from roadmap.analysis.transfer import paper_steps
 
-PAPER_RECIPE = "paper"
 TOLERANCE = 0.3  # points; the paper's standard deviation over three seeds is 0.02 to 0.18 (table 10)
 FEWEST = 5  # pairs; a rank correlation of fewer has no interval
 
@@ -59,7 +58,7 @@ class RowCheck:
 
 def is_called_paper(row: Row) -> bool:
     """Return True if data, size and recipe have the names of the paper's; the references have no recipe."""
-    recipe = ORIGINAL if row.step == ORIGINAL else PAPER_RECIPE
+    recipe = row.step if row.is_original else row.roadmap.recipe
     return row.on_imagenet and row.paper is not None and row.recipe == recipe
 
 

@@ -1,27 +1,23 @@
 """Rows of results: one per step (or variant of one), over its seeds, in the order of the roadmap."""
 
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
 from roadmap.analysis.read_runs import find_experiments, last_change, read_runs
-from roadmap.config.paper import PaperRow, find_paper_row, match_paper_row, paper_rows
-from roadmap.config.steps import CHOICES
+from roadmap.config.paper import PaperRow
+from roadmap.config.roadmap_files import find_roadmap, load_roadmap
+from roadmap.config.roadmaps import Roadmap
 from roadmap.runs.naming import network_name
 from roadmap.runs.record import Run, State
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 
-ORIGINAL = "original"  # name of the step, and of the recipe that only it uses
-KERNEL_STEP = "step7_kernel"
-KERNEL_KEY = "kernel_size"
-PAPER_KERNEL = 7
 MOST_ABLATIONS = 6  # most ablations that the roadmap's figure draws
-PAPER_REGIME = "resnet50"  # what a regime that the paper lacks is compared with
-AXIS_OF_STEP = {choice.step: choice.axis for choice in CHOICES}
 
 Setting = tuple[str, str, str]  # regime, data and recipe
 
@@ -52,6 +48,7 @@ class Row:
     setting_hashes: frozenset[str] = frozenset()  # of the finished runs; one if all have the same settings
     failed: int = 0  # runs
     unfinished: int = 0  # runs that are pending, running, interrupted or damaged
+    roadmap: Roadmap = field(default_factory=load_roadmap, repr=False)  # whose steps the experiment has
 
     @property
     def setting(self) -> Setting:
@@ -60,12 +57,17 @@ class Row:
 
     @property
     def paper(self) -> PaperRow | None:
-        """The paper's row for this step on ImageNet; ResNet-50's if the paper lacks the regime."""
-        return match_paper_row(self.regime, self.step, self.variant)
+        """The paper's row for this step on ImageNet; of its first regime if the paper lacks this one."""
+        return self.roadmap.find_published(self.regime, self.step, self.variant)
 
     @property
     def paper_has_regime(self) -> bool:
-        return any(self.regime == row.regime for row in paper_rows())
+        return self.regime in self.roadmap.regimes
+
+    @property
+    def is_original(self) -> bool:
+        """True for the row before the first step, which has a recipe of its own."""
+        return self.step == self.roadmap.original
 
     @property
     def on_imagenet(self) -> bool:
@@ -73,11 +75,12 @@ class Row:
         return self.data == "imagenet" and self.paper_has_regime
 
 
-def kernel_size(row: Row | Run) -> int | None:
-    """Return the kernel size of step 7 or of a variant that changes nothing else; None for any other row."""
-    if row.step != KERNEL_STEP or row.variant.keys() - {KERNEL_KEY}:
+def curve_value(row: Row) -> int | None:
+    """Return the value of the roadmap's curve, such as the kernel size; None for a row that is not on it."""
+    choice = row.roadmap.choice_of(row.step) if row.step == row.roadmap.curve else None
+    if choice is None or row.variant.keys() - {choice.axis}:
         return None
-    text = row.variant.get(KERNEL_KEY, str(PAPER_KERNEL))
+    text = row.variant.get(choice.axis, choice.end)
     return int(text) if text.isdecimal() else None
 
 
@@ -88,7 +91,8 @@ def is_combination(row: Row) -> bool:
 
 def is_ablation(row: Row) -> bool:
     """Return True if a step varies in designs other than its own choice, as in a leave-one-out sweep."""
-    return bool(row.variant.keys() - {AXIS_OF_STEP.get(row.step)})
+    choice = row.roadmap.choice_of(row.step)
+    return bool(row.variant.keys() - set(choice.axes if choice else ()))
 
 
 def drawn_rows(rows: Sequence[Row]) -> list[Row]:
@@ -140,17 +144,19 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
     steps. The runs that a sweep was asked for have rows in any case, since it records them all at its start.
     `original`, the variants and the references are optional and get none.
     """
+    runs = list(runs)
+    roadmap = find_roadmap([run.step for run in runs])
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         key = (run.step, tuple(sorted(run.variant.items())), run.regime, run.data, run.recipe)
         groups.setdefault(key, []).append(run)
-    rows = [_row(group) for group in groups.values()]
+    rows = [_row(group, roadmap) for group in groups.values()]
     _warn_mixed(rows)
-    rows = sorted(rows + _missing(rows), key=_order)
+    rows = sorted(rows + _missing(rows, roadmap), key=_order)
     return _tell_apart(rows)
 
 
-def _row(runs: list[Run]) -> Row:
+def _row(runs: list[Run], roadmap: Roadmap) -> Row:
     """Return the row of runs of one step, variant and setting."""
     done = sorted((run for run in runs if run.state is State.done), key=lambda run: run.seed)
     first = runs[0]
@@ -158,10 +164,10 @@ def _row(runs: list[Run]) -> Row:
     def average(name: str) -> float | None:
         return mean([value for run in done if (value := getattr(run, name)) is not None])
 
-    return Row(
+    row = Row(
         step=first.step,
         step_index=first.step_index,
-        label=_label(first),
+        label=first.label,
         variant=first.variant,
         reference=first.reference,
         experiment=first.experiment,
@@ -179,61 +185,60 @@ def _row(runs: list[Run]) -> Row:
         setting_hashes=frozenset(run.setting_hash for run in done if run.setting_hash),
         failed=sum(run.state is State.failed for run in runs),
         unfinished=sum(run.state not in (State.done, State.failed) for run in runs),
+        roadmap=roadmap,
     )
+    return replace(row, label=_label(row))
 
 
-def _label(run: Run) -> str:
+def _label(row: Row) -> str:
     """Return the step's label, with the variant's changes."""
-    kernel = kernel_size(run)
-    if run.variant and kernel is not None:
-        return f"kernel size {kernel}"
-    return ", ".join([run.label, *(f"{key}={value}" for key, value in run.variant.items())])
+    value = curve_value(row)
+    if row.variant and value is not None:
+        return f"{next(iter(row.variant)).replace('_', ' ')} {value}"
+    return ", ".join([row.label, *(f"{key}={value}" for key, value in row.variant.items())])
 
 
-def _missing(rows: list[Row]) -> list[Row]:
+def _missing(rows: list[Row], roadmap: Roadmap) -> list[Row]:
     """Return empty rows for steps of the paper that have no run; `aggregate` has the rule."""
-    adopted = [row for row in paper_rows() if row.regime == PAPER_REGIME and row.adopted]
-    roadmap = [row for row in adopted if row.step is not None]
-    names = {row.config for row in roadmap}
-    steps = [row for row in rows if row.step in names]
+    steps = [row for row in rows if row.step in roadmap.steps]
     present = {row.step for row in steps}
     if len(present) < 2 or any(map(is_ablation, rows)):
         return []
     indices = [row.step_index for row in steps if row.step_index is not None]
-    first, last = (0, len(roadmap)) if len(present) > 2 else (min(indices), max(indices))
+    first, last = (-math.inf, math.inf) if len(present) > 2 or not indices else (min(indices), max(indices))
     common = Counter((row.experiment, row.regime, row.data, row.recipe) for row in steps).most_common(1)
     experiment, regime, data, recipe = common[0][0]
     return [
         Row(
-            step=paper.config,
-            step_index=paper.step,
-            # The paper's labels of the first and the last step also name the network, as the regime does.
-            label="ResNet" if paper.step == 0 else paper.label.partition(" (")[0],
+            step=step,
+            step_index=index,
+            label=label,
             variant={},
             reference=None,
             experiment=experiment,
             regime=regime,
             data=data,
             recipe=recipe,
+            roadmap=roadmap,
         )
-        for paper in roadmap
-        if paper.step is not None and first <= paper.step <= last and paper.config not in present
+        for step, index, label in zip(roadmap.steps, roadmap.indices, roadmap.labels, strict=True)
+        if index is not None and first <= index <= last and step not in present
     ]
 
 
 def _order(row: Row) -> tuple[object, ...]:
     """Return figure 2's sort key: `original`, steps with their variants, steps without an index, references.
 
-    The kernel sizes are in numeric order, so that 5 comes before the adopted 7.
+    The values of the curve are in numeric order, so that kernel size 5 comes before the adopted 7.
     """
-    if row.step == ORIGINAL:
+    if row.is_original:
         band = 0
     elif row.reference is not None:
         band = 3
     else:
         band = 2 if row.step_index is None else 1
-    kernel = kernel_size(row)
-    changed = (kernel is None and bool(row.variant), kernel or 0, bool(row.variant))
+    value = curve_value(row)
+    changed = (value is None and bool(row.variant), value or 0, bool(row.variant))
     return band, row.step_index or 0, natural(row.step), changed, natural(str(row.variant)), row.setting
 
 
@@ -260,13 +265,13 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
         if not other.variant
         and (other.regime, other.data) == (row.regime, row.data)
         and (
-            other.step == ORIGINAL  # has its own recipe: the change to step 0 is the recipe
+            other.is_original  # has its own recipe: the change to step 0 is the recipe
             if row.step_index == 0
             else other.step_index == row.step_index - 1 and other.recipe == row.recipe
         )
     ]
     if len(candidates) > 1:  # a user's steps beside the paper's, under one index
-        candidates = [other for other in candidates if find_paper_row(PAPER_REGIME, other.step) is not None]
+        candidates = [other for other in candidates if other.step in (*row.roadmap.steps, row.roadmap.original)]
     return candidates[0] if len(candidates) == 1 else None
 
 
@@ -274,7 +279,7 @@ def _warn_mixed(rows: list[Row]) -> None:
     """Warn of several settings, whose accuracies can't be compared; `original` may have its own recipe."""
     _warn_of_other_values(rows)
     for name in ("regime", "data", "recipe"):
-        found = sorted({getattr(row, name) for row in rows if name != "recipe" or row.recipe != ORIGINAL})
+        found = sorted({getattr(row, name) for row in rows if name != "recipe" or not row.is_original})
         if len(found) > 1:
             log.warning(
                 "%s: more than one %s (%s); each has its rows, do not compare across them",

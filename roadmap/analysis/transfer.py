@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roadmap.analysis.results import ORIGINAL, Row, Setting, natural
+from roadmap.analysis.results import Row, Setting, natural
 from roadmap.analysis.significance import NOT_SIGNIFICANT, by_seed, compute_row_stats, pool_rows
 from roadmap.analysis.stats import ALPHA, Difference, PooledStd, compare
 
@@ -38,7 +38,7 @@ def paper_steps(rows: Sequence[Row]) -> list[Row]:
     steps = [
         row
         for row in rows
-        if row.seeds and row.paper and row.step_index is not None and not row.variant and row.step != ORIGINAL
+        if row.seeds and row.paper and row.step_index is not None and not row.variant and not row.is_original
     ]
     if not steps:
         return []

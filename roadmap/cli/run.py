@@ -12,7 +12,7 @@ from torch import nn
 
 from roadmap.cli.retry import MemoryRetry
 from roadmap.config import Config, list_length_warnings
-from roadmap.config.paper import match_paper_row
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.classes import Classes, list_names
 from roadmap.data.loaders import LoaderSpec, open_eval_loader
 from roadmap.data.sampler import Shard
@@ -146,7 +146,7 @@ def warn_of_other_classes(weights: Classes, data: Sequence[str], warn: Callable[
 def collect_facts(config: Config, identity: Identity) -> dict[str, Any]:
     """Return what is known before training: the network's cost on these images, and the paper's figures for it."""
     cost = find_cost(config.model, config.regime, config.reference, config.data.image_size)
-    row = match_paper_row(identity.regime, identity.step, identity.variant)
+    row = load_roadmap(config.step.roadmap).find_published(identity.regime, identity.step, identity.variant)
     return {
         "gmacs": cost.gmacs,
         "parameters": cost.parameters,

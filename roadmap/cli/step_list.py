@@ -2,7 +2,7 @@
 
 from omegaconf import OmegaConf
 
-from roadmap.config.paper import match_paper_row
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import find_config, list_choices
 
 REGIME = "resnet50"  # the paper's, whose accuracies are listed
@@ -19,7 +19,7 @@ def step_lines() -> list[str]:
     labels = {name: _label_of(name) for name in names}
     label_width = max(map(len, labels.values()))
     for name in names:
-        paper = match_paper_row(REGIME, name, {})
+        paper = load_roadmap().find_published(REGIME, name, {})
         top1 = f"{paper.top1:.2f}" if paper else ""
         lines.append(f"{name:<{width}}  {labels[name]:<{label_width}}  {top1}".rstrip())
     return [*lines, ""]

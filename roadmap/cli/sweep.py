@@ -6,7 +6,6 @@ from pathlib import Path
 
 from roadmap.cli.console import print_line
 from roadmap.config import Kind, Sweep, plan_runs
-from roadmap.config.steps import is_name
 from roadmap.runs.config_hash import hash_config
 from roadmap.runs.conflicts import find_runs
 from roadmap.runs.record import State
@@ -34,7 +33,7 @@ def expand(sweep: Sweep) -> list[str]:
     found: dict[str, list[Held]] = {}
     for experiment in {Path(run.config.output_dir) / run.config.experiment for run in runs}:
         for name, config_hash, state in find_runs(experiment):
-            if is_name(name):
+            if sweep.spec.steps.is_name(name):
                 found.setdefault(config_hash, []).append((name, state == State.done))
     held: dict[str, list[Held]] = {}
     for run in runs:

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.copies import copier
 from roadmap.config.resolvers import register_resolvers
+from roadmap.config.roadmaps import AXIS_GROUP, is_axis
 from roadmap.config.search_path import (
     CONF_DIR,
     SearchPath,
@@ -30,8 +31,8 @@ from roadmap.config.search_path import (
 
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 GROUP_WORD = re.compile(r"^(?P<group>\+?[\w/]+)=(?P<choices>[^'\"]+)$")
-# A step with design overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
-VARIANT = re.compile(r"'(?P<step>\w+),(?P<switched>\w+=\w+(,\w+=\w+)*)'")
+# A step with overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
+VARIANT = re.compile(r"'(?P<step>[\w/]+),(?P<switched>[\w.]+=[^,'=]+(,[\w.]+=[^,'=]+)*)'")
 
 # A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, in this project's folder names.
 PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\s]+,\w+=[^'\"\s]+)$")
@@ -170,18 +171,33 @@ def _register_reference(name: str) -> None:
 
 
 def _register_variant(step: str, switched: Sequence[str]) -> None:
-    name = ",".join([step, *switched])
-    if find_config(f"roadmap/{name}") is not None:
+    if find_config(f"roadmap/{','.join([step, *switched])}") is not None:
         return
-    pairs = (word.split("=") for word in switched)
-    overrides = [{f"override /model/{axis}": choice} for axis, choice in pairs]
+    folder, _, name = f"roadmap/{step}".rpartition("/")
+    overrides: list[Any] = []
+    values = OmegaConf.create()
+    for axis, value in (word.split("=") for word in switched):
+        group = f"{AXIS_GROUP}{axis}" if is_axis(axis) else axis
+        if is_group(group):
+            overrides.append({f"override /{group}": value})
+        else:
+            OmegaConf.update(values, axis if "." in axis else f"model.{axis}", parse_word(f"x={value}").value())
     ConfigStore.instance().store(
-        name=name, node={"defaults": [step, *overrides, "_self_"]}, group="roadmap", package="_global_"
+        name=",".join([name, *switched]),
+        node={"defaults": [f"/roadmap/{step}", *overrides, "_self_"], **values},
+        group=folder,
+        package="_global_",
     )
 
 
 def forget_variants() -> None:
     """Remove registered variants, so that a glob() matches only steps, whatever this process composed before."""
-    choices = ConfigStore.instance().repo.get("roadmap", {})
-    for name in [name for name in choices if "," in name]:
-        del choices[name]
+    _forget(ConfigStore.instance().repo.get("roadmap", {}))
+
+
+def _forget(choices: dict[str, Any]) -> None:
+    for name, node in list(choices.items()):
+        if isinstance(node, dict):  # the folder of a roadmap
+            _forget(node)
+        elif "," in name:
+            del choices[name]

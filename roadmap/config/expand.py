@@ -28,6 +28,7 @@ from roadmap.config.compose import (
 from roadmap.config.convert import convert, suggest
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.resolvers import find_counted
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.schema import Config, Mode, read_config
 from roadmap.config.search_path import (
     PRIMARY,
@@ -187,6 +188,8 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     """
     config = read_config(cfg)
     step = config.step.name
+    varies = load_roadmap(config.step.roadmap).setting_axes
+    config = replace(config, step=replace(config.step, varies=varies))
     if config.reference is not None and find_config(f"roadmap/{step}") is not None:
         raise ConfigError(
             f"{step} is a step of the roadmap, {config.reference} a network beside it: "

@@ -1,76 +1,52 @@
-"""Tables 10 and 11 of "A ConvNet for the 2020s" (arXiv 2201.03545), as data.
-
-`paper.csv` holds the printed figures. Its column `gmacs` holds the multiply-accumulates computed from the steps'
-definitions at 224x224 with 1000 classes (convolutions and linear layers only, without biases).
-"""
+"""Published results of a roadmap, `published.csv` in its folder, as data."""
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-KERNEL_VARIANT = " + kernel_size="
-PAPER_REGIMES = ("resnet50", "resnet200")
-SWIN_REGIMES = {"swin_tiny": "resnet50", "swin_base": "resnet200"}
+from roadmap.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of figure 2: a step, or a kernel size that was tried and not adopted."""
+    """One published result: of a step, or of another value of its axis that was tried and not adopted."""
 
-    regime: str  # resnet50 (table 10) or resnet200 (table 11)
-    step: int | None  # 0 to 12; None for the original recipe and for Swin
-    config: str  # name of the file in conf/roadmap, or "reference"
-    kernel_size: int | None  # of a variant that was tried but not adopted
+    regime: str
+    step: int | None  # its index; None for the original recipe and for a reference
+    config: str  # name of the step's file, or "reference"
+    variant: tuple[tuple[str, str], ...]  # of a value that was tried but not adopted: its axis and value
     label: str
     top1: float  # percent, ImageNet-1K validation set
-    top1_std: float | None  # percent, standard deviation over 3 seeds; None if the paper ran one
-    gflops: float  # as printed; the paper counts a multiply-accumulate as one FLOP
-    gmacs: float | None  # computed from the definitions; None for Swin
+    top1_std: float | None  # percent, standard deviation over seeds; None if the paper ran one
+    gflops: float  # as printed; papers count a multiply-accumulate as one FLOP
+    gmacs: float | None  # computed from the definitions; None for a reference
     adopted: bool
 
 
-@cache
-def paper_rows() -> tuple[PaperRow, ...]:
-    """Return every row of tables 10 and 11, in the order of the roadmap."""
-    with Path(__file__).with_name("paper.csv").open(newline="") as file:
-        return tuple(_read_row(line) for line in csv.DictReader(file))
+def read_published(path: Path) -> tuple[PaperRow, ...]:
+    """Return every row of a file, in its order.
 
-
-def find_paper_row(regime: str, config: str, kernel_size: int | None = None) -> PaperRow | None:
-    """Return the paper's row for a step (or for one of its kernel sizes), or None if the paper has none."""
-    for row in paper_rows():
-        if (row.regime, row.config, row.kernel_size) == (regime, config, kernel_size):
-            return row
-    return None
-
-
-def match_paper_row(regime: str, step: str, variant: Mapping[str, str]) -> PaperRow | None:
-    """Return the paper's row for a run by its step and variant; Swin's for `swin_tiny` and `swin_base`.
-
-    A regime that the paper does not have, such as micro, is compared with table 10. Step 7 with kernel 3 is step 6.
+    Raises:
+        ConfigError: a column is missing, or a value is no number; names the line.
     """
-    if step in SWIN_REGIMES:
-        return None if variant else find_paper_row(SWIN_REGIMES[step], "reference")
-    table = regime if regime in PAPER_REGIMES else PAPER_REGIMES[0]
-    if not variant:
-        return find_paper_row(table, step)
-    kernel_size = variant.get("kernel_size", "")
-    if len(variant) > 1 or not kernel_size.isdecimal():
-        return None
-    if step == "step7_kernel" and kernel_size == "3":
-        return find_paper_row(table, "step6_move_up")
-    return find_paper_row(table, step, int(kernel_size))
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = []
+        for number, line in enumerate(csv.DictReader(file), start=2):
+            try:
+                rows.append(_read_row(line))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ConfigError(f"{path}, line {number}: {type(error).__name__}: {error}") from None
+        return tuple(rows)
 
 
 def _read_row(line: dict[str, str]) -> PaperRow:
-    config, _, kernel = line["config"].partition(KERNEL_VARIANT)
+    config, _, changed = line["config"].partition(" + ")
+    axis, _, value = changed.partition("=")
     return PaperRow(
         regime=line["regime"],
         step=int(line["step"]) if line["step"] else None,
         config=config,
-        kernel_size=int(kernel) if kernel else None,
+        variant=((axis, value),) if changed else (),
         label=line["label"],
         top1=float(line["paper_top1"]),
         top1_std=_number(line["paper_top1_std"]),

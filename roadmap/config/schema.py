@@ -9,6 +9,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.convert import convert, explain_unknown_key
+from roadmap.config.roadmaps import DEFAULT
 from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError
 from roadmap.model.spec import ModelSpec, RegimeSpec
@@ -32,6 +33,8 @@ class StepSpec:
     name: str  # the file in conf/roadmap or conf/reference
     index: int | None  # position on the roadmap, 0 to 12 in the paper; None if not on it
     label: str  # in figures
+    roadmap: str = DEFAULT  # the roadmap whose step this is
+    varies: tuple[str, ...] = ()  # settings that its steps change: comparable runs may differ in them
 
 
 @dataclass(frozen=True)

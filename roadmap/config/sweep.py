@@ -2,6 +2,7 @@
 
 Leave-one-out and sampled orders are no product of choices, which is all that Hydra can sweep over. So the override
 is replaced before Hydra parses it: by `+roadmap=` with the name of each network (roadmap/config/steps.py).
+`sweep.roadmap=NAME` takes the steps and choices of another roadmap than ConvNeXt's.
 """
 
 import re
@@ -17,21 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 from roadmap.config.compose import compose, prepare_overrides
 from roadmap.config.convert import convert
 from roadmap.config.hydra_errors import explain_hydra_error
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_word, is_setting
 from roadmap.config.search_path import list_choices, quote
 from roadmap.config.steps import (
-    AXES,
-    GROUPS,
-    STEPS,
-    Network,
     add_one_in,
-    check_axes,
-    check_word,
-    design_of,
     factorial,
     group_networks,
     leave_one_out,
-    levels_of,
-    name_of,
     networks_needed,
     sample_orders,
 )
@@ -40,8 +34,7 @@ from roadmap.errors import ConfigError
 SWEEP = "+sweep="
 SETTING = "sweep."
 # Without brackets, which zsh would expand.
-LIST = re.compile(r"(?P<key>sweep\.(axes|choices))=(?P<names>\w+(,\w+)*)")
-NETWORK = re.compile(rf"(\+roadmap|\+reference|model[/.]({'|'.join(AXES)}))=.*")  # chosen by the sweep itself
+LIST = re.compile(r"(?P<key>sweep\.(axes|choices))=(?P<names>[\w.]+(,[\w.]+)*)")
 
 
 class Kind(StrEnum):
@@ -55,15 +48,25 @@ class Kind(StrEnum):
     factorial = "factorial"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SweepSpec:
     """The content of a file in `conf/sweep/`."""
 
     kind: Kind
+    roadmap: str = DEFAULT  # whose steps and choices are trained
+
+    @property
+    def steps(self) -> Roadmap:
+        """The roadmap of that name."""
+        return load_roadmap(self.roadmap)
 
     def names(self) -> list[str]:
         """Return the names of the distinct networks, as in their folders."""
-        return [name for name in list_choices("roadmap") if name.startswith("step")]
+        steps = self.steps.steps
+        if self.roadmap != DEFAULT:
+            return list(steps)
+        own = [name for name in list_choices("roadmap") if name.startswith("step") and name not in steps]
+        return [*steps, *own]
 
     def describe(self) -> str:
         return "every step"
@@ -73,27 +76,28 @@ class SweepSpec:
         return []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OneChoiceSpec(SweepSpec):
     """Leave-one-out or add-one-in."""
 
-    choices: tuple[str, ...] | None  # axes of conf/model, such as [stem,norm]; null is all twelve
+    choices: tuple[str, ...] | None  # of the roadmap, such as [stem,norm]; null is all
 
     def __post_init__(self) -> None:
         if self.choices is not None:
-            check_axes("sweep.choices", self.choices)
+            self.steps.check_choices("sweep.choices", self.choices)
 
     def names(self) -> list[str]:
         networks = leave_one_out if self.kind is Kind.leave_one_out else add_one_in
-        return _names_of(networks(self.choices or AXES))
+        return _names_of(self.steps, networks(self.steps, self.choices))
 
     def describe(self) -> str:
-        base, change = (STEPS[-1], "removed") if self.kind is Kind.leave_one_out else (STEPS[0], "added")
-        which = " or ".join(self.choices) if self.choices else f"one of {len(AXES)} choices"
+        steps, is_last = self.steps.steps, self.kind is Kind.leave_one_out
+        base, change = (steps[-1], "removed") if is_last else (steps[0], "added")
+        which = " or ".join(self.choices) if self.choices else f"one of {len(self.steps.axes)} choices"
         return f"{base}, and {base} with {which} {change}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShapleySpec(SweepSpec):
     pairs: int  # of sampled orders: each with its reverse
     order_seed: int  # of the sampling; more pairs of one seed start with the same orders, so runs are kept
@@ -103,45 +107,62 @@ class ShapleySpec(SweepSpec):
             raise ConfigError(f"sweep.pairs={self.pairs}: must be at least 1")
 
     def names(self) -> list[str]:
-        return _names_of(networks_needed(sample_orders(self.pairs, self.order_seed)))
+        axes = self.steps.axes
+        return _names_of(self.steps, networks_needed(sample_orders(self.pairs, self.order_seed, axes), axes))
 
     def describe(self) -> str:
-        networks = 2 * self.pairs * (len(AXES) + 1)
-        return f"{2 * self.pairs} orders of {len(AXES)} choices, which pass through {networks} networks"
+        count = len(self.steps.axes)
+        networks = 2 * self.pairs * (count + 1)
+        return f"{2 * self.pairs} orders of {count} choices, which pass through {networks} networks"
 
     def options(self) -> list[str]:
         return ["--order-seed", str(self.order_seed)] if self.order_seed else []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GroupsSpec(SweepSpec):
-    """Every combination of the paper's groups of choices, by section."""
-
-    def names(self) -> list[str]:
-        return _names_of(group_networks())
-
-    def describe(self) -> str:
-        return f"every combination of {len(GROUPS)} groups of choices: {', '.join(GROUPS)}"
-
-
-@dataclass(frozen=True)
-class FactorialSpec(SweepSpec):
-    axes: tuple[str, ...]  # of conf/model; every choice of each
-    step: str  # which sets the other axes
+    """Every combination of the groups of choices that a roadmap's sections name."""
 
     def __post_init__(self) -> None:
-        check_axes("sweep.axes", self.axes)
-        check_word("sweep.step", self.step, STEPS)
+        if len(self.steps.groups) < 2:
+            raise ConfigError(
+                f"sweep.roadmap={self.roadmap}: its sections name no two groups of choices: give each section of "
+                "its roadmap.toml a group"
+            )
 
     def names(self) -> list[str]:
-        return [name_of(design) for design in factorial(self.step, self.axes)]
+        return _names_of(self.steps, group_networks(self.steps))
 
     def describe(self) -> str:
-        levels = [f"{axis} {'/'.join(levels_of(axis))}" for axis in self.axes]
-        return f"{self.step} with {' x '.join(levels)}"
+        groups = self.steps.groups
+        return f"every combination of {len(groups)} groups of choices: {', '.join(groups)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorialSpec(SweepSpec):
+    axes: tuple[str, ...]  # every choice of each: of conf/model, or of another axis of the roadmap
+    step: str | None  # which sets the other axes; null is the last one
+
+    def __post_init__(self) -> None:
+        self.steps.check_axes("sweep.axes", self.axes)
+        if self.step is not None:
+            check_word("sweep.step", self.step, self.steps.steps)
+
+    @property
+    def base(self) -> str:
+        """The step of which the networks are combinations."""
+        return self.step or self.steps.steps[-1]
+
+    def names(self) -> list[str]:
+        return [self.steps.name_of(design) for design in factorial(self.steps, self.base, self.axes)]
+
+    def describe(self) -> str:
+        levels = [f"{axis} {'/'.join(self.steps.levels_of(axis))}" for axis in self.axes]
+        return f"{self.base} with {' x '.join(levels)}"
 
     def options(self) -> list[str]:
-        return ["--axes", ",".join(self.axes), *([] if self.step == STEPS[-1] else ["--step", self.step])]
+        is_last = self.base == self.steps.steps[-1]
+        return ["--axes", ",".join(self.axes), *([] if is_last else ["--step", self.base])]
 
 
 SPECS: dict[Kind, type[SweepSpec]] = {
@@ -164,7 +185,7 @@ class Sweep:
 
     def overrides(self, names: Sequence[str]) -> list[str]:
         """Return the command that trains the named networks, for Hydra."""
-        networks = ",".join(map(quote, names))
+        networks = ",".join(quote(self.spec.steps.override(name)) for name in names)
         return prepare_overrides([f"+roadmap={networks}" if word == self.word else word for word in self.others])
 
 
@@ -181,8 +202,9 @@ def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
         raise ConfigError(f"{' '.join(named)}: one sweep a command; a second command shares the runs of the first")
     others = tuple(word for word in overrides if not word.startswith(SETTING))
     spec = _read_spec(named[0], [word for word in overrides if word.startswith(SETTING)])
+    chosen = _words_of_networks(spec.steps)
     for word in others:
-        if NETWORK.fullmatch(word):
+        if word.partition("=")[0] in chosen:
             raise ConfigError(f"{word}: {named[0]} chooses the networks by itself; leave the one or the other out")
     if not is_sweep:
         raise ConfigError(f"{named[0]} is {len(spec.names()):,} networks; runs over all of them take -m")
@@ -198,12 +220,19 @@ def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
         raise ConfigError(explain_hydra_error(error, [word, *settings])) from None
     for key, value in values.items():
         if value == "???":
-            raise ConfigError(f"no value yet for sweep.{key}: give one, as in sweep.{key}={','.join(AXES[6:8])}")
+            raise ConfigError(f"no value yet for sweep.{key}: give one, as in sweep.{key}=kernel_size,activation")
     kind = convert(Kind, values.get("kind"), "sweep.kind")
     spec = convert(SPECS[kind], values, "sweep")
     assert isinstance(spec, SweepSpec)
     return spec
 
 
-def _names_of(networks: Sequence[Network]) -> list[str]:
-    return [name_of(design_of(network)) for network in networks]
+def _words_of_networks(roadmap: Roadmap) -> set[str]:
+    """Return the keys of overrides that choose a network, which the sweep does itself."""
+    settings = {axis for axis in roadmap.all_axes if is_setting(axis)}
+    networks = {f"model{mark}{axis}" for axis in roadmap.all_axes for mark in "/."}
+    return {"+roadmap", "+reference", *settings, *networks}
+
+
+def _names_of(roadmap: Roadmap, networks: Sequence[Network]) -> list[str]:
+    return [roadmap.name_of(roadmap.design_of(network)) for network in networks]

@@ -54,9 +54,16 @@ def fill_neutral(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that comparable runs must share: all except the network and the seed."""
+    """Return the values that comparable runs must share: all but the network, the seed and the steps' changes."""
+    varied = config.get("step", {}).get("varies", ())  # a group of settings, such as recipe, or one key
     values = defining_values(config)
-    return {key: value for key, value in values.items() if key not in OWN and not key.startswith("model.")}
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in OWN
+        and not key.startswith("model.")
+        and not any(key == axis or key.startswith(f"{axis}.") for axis in varied)
+    }
 
 
 def hash_config(config: Mapping[str, Any]) -> str:

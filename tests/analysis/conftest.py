@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.config.paper import paper_rows
+from roadmap.config.roadmap_files import load_roadmap
 
 WriteRun = Callable[..., Path]
 
@@ -61,7 +61,7 @@ def write_paper_runs(write_run: WriteRun) -> Callable[..., None]:
     """Write table 10 as runs: 17 rows and Swin-T, with the paper's top-1 plus `offset` points."""
 
     def write(offset: float = -0.5, seeds: int = 1, **changes: Any) -> None:
-        for paper in paper_rows():
+        for paper in load_roadmap().published:
             if paper.regime != "resnet50":
                 continue
             reference = paper.config == "reference"
@@ -70,8 +70,8 @@ def write_paper_runs(write_run: WriteRun) -> Callable[..., None]:
                     "swin_tiny" if reference else paper.config,
                     seed,
                     paper.top1 + offset + 0.1 * seed,
-                    label="kernel size 7" if paper.kernel_size else paper.label,
-                    variant={"kernel_size": str(paper.kernel_size)} if paper.kernel_size else {},
+                    label="kernel size 7" if paper.variant else paper.label,
+                    variant=dict(paper.variant),
                     reference="swin_tiny_patch4_window7_224" if reference else None,
                     gmacs=paper.gmacs or paper.gflops,
                     **{"regime": "resnet50", "data": "imagenet", "recipe": "paper"} | changes,

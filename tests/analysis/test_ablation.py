@@ -25,19 +25,13 @@ from roadmap.analysis.design import network_of
 from roadmap.analysis.group_effects import find_group_effects
 from roadmap.analysis.results import aggregate, read_runs
 from roadmap.analysis.stats import Difference, critical_value
-from roadmap.config.steps import (
-    ALL,
-    AXES,
-    GROUPS,
-    NONE,
-    STEPS,
-    Network,
-    group_networks,
-    networks_along,
-    networks_needed,
-    path_network,
-    sample_orders,
-)
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import NONE, Network
+from roadmap.config.steps import group_networks, networks_along, networks_needed, sample_orders
+
+CONVNEXT = load_roadmap()
+AXES, GROUPS, STEPS = CONVNEXT.axes, CONVNEXT.groups, CONVNEXT.steps
+ALL = CONVNEXT.all_choices
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 FOUR = AXES[:4]
@@ -45,14 +39,14 @@ FOUR = AXES[:4]
 
 def test_groups_are_every_choice_once_in_the_order_of_the_steps() -> None:
     assert tuple(axis for axes in GROUPS.values() for axis in axes) == AXES
-    networks = group_networks()
+    networks = group_networks(CONVNEXT)
     assert (len(set(networks)), networks[0], networks[-1]) == (16, NONE, ALL)
 
 
 def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() -> None:
     """Compared with the definition, and with 2,000 simulations of noise."""
     generator = np.random.default_rng(0)
-    networks = group_networks()
+    networks = group_networks(CONVNEXT)
     truth = {network: float(generator.normal(80, 3)) for network in networks}
     names = list(GROUPS)
     game = {
@@ -66,20 +60,20 @@ def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() 
         )
         for name in names
     ]
-    quiet = find_group_effects({network: {0: value} for network, value in truth.items()})
+    quiet = find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()})
     assert [one.average.mean for one in quiet if one.average] == pytest.approx(expected)
     assert sum(expected) == pytest.approx(truth[ALL] - truth[NONE])
-    assert quiet[0].on_path.mean == pytest.approx(truth[path_network(2)] - truth[NONE])
+    assert quiet[0].on_path.mean == pytest.approx(truth[CONVNEXT.path_network(2)] - truth[NONE])
     covered = []
     for _ in range(500):
         noisy = {n: {seed: value + generator.normal(0, 0.5) for seed in range(2)} for n, value in truth.items()}
-        for one, true in zip(find_group_effects(noisy), expected, strict=True):
+        for one, true in zip(find_group_effects(CONVNEXT, noisy), expected, strict=True):
             assert one.average is not None
             assert one.average.interval is not None
             covered.append(one.average.interval.low <= true <= one.average.interval.high)
     assert 0.93 < fmean(covered) < 0.97
     del truth[ALL - set(GROUPS["macro"])]
-    assert find_group_effects({network: {0: value} for network, value in truth.items()}) == []
+    assert find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()}) == []
 
 
 def subsets(axes: tuple[str, ...]) -> list[Network]:
@@ -108,7 +102,7 @@ def game() -> dict[Network, float]:
 
 
 def test_the_average_over_all_orders_is_shapleys_value(game: dict[Network, float]) -> None:
-    averages = average_effects(game, list(permutations(FOUR)))
+    averages = average_effects(CONVNEXT, game, list(permutations(FOUR)))
     assert [average.axis for average in averages] == list(FOUR)
     for average in averages:
         assert average.orders == 24
@@ -119,7 +113,7 @@ def test_the_average_over_all_orders_is_shapleys_value(game: dict[Network, float
 def test_sampled_orders_come_close_and_their_intervals_cover(game: dict[Network, float]) -> None:
     hits = []
     for seed in range(200):
-        for average in average_effects(game, sample_orders(6, seed, FOUR)):
+        for average in average_effects(CONVNEXT, game, sample_orders(6, seed, FOUR)):
             assert average.interval is not None
             truth = exact_shapley(game, FOUR, average.axis)
             hits.append(average.interval.low <= truth <= average.interval.high)
@@ -131,25 +125,25 @@ def test_an_order_that_lacks_a_network_is_not_used(game: dict[Network, float]) -
     del game[networks_along(orders[0])[2]]
     used = [order for order in orders if all(network in game for network in networks_along(order))]
     assert len(used) < 4
-    assert average_effects(game, orders)[0].orders == len(used)
-    assert average_effects({}, orders) == []
+    assert average_effects(CONVNEXT, game, orders)[0].orders == len(used)
+    assert average_effects(CONVNEXT, {}, orders) == []
 
 
 def test_interactions_are_what_both_bring_beyond_each() -> None:
     values = {network: 80.0 + len(network) + 3.0 * ({"stem", "conv"} <= network) for network in subsets(FOUR)}
-    one, other, points, squares = find_interactions(values)[0]
+    one, other, points, squares = find_interactions(CONVNEXT, values)[0]
     assert {one, other} == {"stem", "conv"}
     assert (points, squares) == (pytest.approx(3.0), 4)
-    assert all(pair[2] == pytest.approx(0) for pair in find_interactions(values)[1:])
+    assert all(pair[2] == pytest.approx(0) for pair in find_interactions(CONVNEXT, values)[1:])
 
 
 def test_all_orders_of_a_sweep_are_found_however_many_it_has() -> None:
-    orders = sample_orders(3, 5)
-    values = dict.fromkeys(networks_needed(orders), 80.0)
-    assert finished_orders(values, 5) == orders
-    assert finished_orders(values, 6) == []
+    orders = sample_orders(3, 5, AXES)
+    values = dict.fromkeys(networks_needed(orders, AXES), 80.0)
+    assert finished_orders(CONVNEXT, values, 5) == orders
+    assert finished_orders(CONVNEXT, values, 6) == []
     del values[ALL]
-    assert finished_orders(values, 5) == []
+    assert finished_orders(CONVNEXT, values, 5) == []
 
 
 def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Write) -> None:
@@ -165,7 +159,7 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     rows = aggregate(read_runs(tmp_path / "trial"))
     results = results_of(rows)
     assert len(results) == 6
-    effects = {effect.axis: effect for effect in find_effects(results)}
+    effects = {effect.axis: effect for effect in find_effects(CONVNEXT, results)}
     assert set(effects) == {"stage_ratio", "norm", "downsample"}
     means = {
         axis: [found.mean if found else None for found in (effect.on_path, effect.removed, effect.added)]
@@ -174,7 +168,7 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     assert means["stage_ratio"] == [1.0, None, 1.0]
     assert means["norm"] == [None, pytest.approx(1.75), -0.5]
     assert means["downsample"] == [1.0, 1.0, None]
-    assert path_network(12) == ALL
+    assert CONVNEXT.path_network(12) == ALL
     spread = pool_std(results)
     assert spread is not None
     assert spread.dof == 5  # six networks with two seeds each
@@ -224,8 +218,10 @@ def test_p_values_are_corrected_over_a_column() -> None:
 
 def test_a_choice_with_an_average_alone_is_listed() -> None:
     """A sweep along two orders rarely contains a network with one choice added or one reverted."""
-    networks = networks_needed(sample_orders(1, 0))
+    networks = networks_needed(sample_orders(1, 0, AXES), AXES)
     results = {network: {0: float(len(network))} for network in networks}
-    averages = average_effects({network: seeds[0] for network, seeds in results.items()}, sample_orders(1, 0))
-    assert len(find_effects(results)) < len(AXES)
-    assert [effect.axis for effect in find_effects(results, {one.axis for one in averages})] == list(AXES)
+    averages = average_effects(
+        CONVNEXT, {network: seeds[0] for network, seeds in results.items()}, sample_orders(1, 0, AXES)
+    )
+    assert len(find_effects(CONVNEXT, results)) < len(AXES)
+    assert [effect.axis for effect in find_effects(CONVNEXT, results, {one.axis for one in averages})] == list(AXES)

@@ -58,6 +58,8 @@ def test_analysis_imports_no_other_room(file: Path) -> None:
         "roadmap.analysis",
         "roadmap.config.convert",
         "roadmap.config.paper",
+        "roadmap.config.roadmap_files",
+        "roadmap.config.roadmaps",
         "roadmap.config.search_path",
         "roadmap.config.steps",
         "roadmap.config.variant",

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.analysis.report.commands import training_commands
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import quote
-from roadmap.config.steps import design_of, leave_one_out, name_of
+from roadmap.config.steps import leave_one_out
 from roadmap.runs.record import Run, State
+
+CONVNEXT = load_roadmap()
 
 
 def run(seed: int, words: Sequence[str] | None) -> Run:
@@ -61,7 +64,7 @@ def test_a_run_without_a_recorded_command_is_counted_and_gets_none() -> None:
 
 def test_a_sweep_that_ran_whole_is_one_command() -> None:
     """Its first and last step have more seeds, from another command."""
-    names = [quote(name_of(design_of(network))) for network in leave_one_out()]
+    names = [quote(CONVNEXT.name_of(CONVNEXT.design_of(network))) for network in leave_one_out(CONVNEXT)]
     seeds = {name: (0, 1) if "," in name else (0, 1, 2) for name in names}
 
     def train(names: Sequence[str]) -> list[str]:

@@ -11,8 +11,11 @@ from scipy.stats import ttest_1samp, ttest_rel
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects, read_grid
 from roadmap.analysis.report.ablation_chart import factorial_chart
 from roadmap.analysis.results import aggregate, read_runs
-from roadmap.config.steps import STEPS, factorial, levels_of, name_of
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.steps import factorial
 from roadmap.errors import RunError
+
+CONVNEXT = load_roadmap()
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 AXES = ("kernel_size", "norm", "downsample")
@@ -24,8 +27,8 @@ SEEDS = 3
 def grid(tmp_path: Path, write_run: Write) -> Grid:
     """A factorial of 20 networks with random results, each under the name that a sweep gives it."""
     generator = np.random.default_rng(0)
-    for design in factorial(STEP, AXES):
-        step, *switched = name_of(design).split(",")
+    for design in factorial(CONVNEXT, STEP, AXES):
+        step, *switched = CONVNEXT.name_of(design).split(",")
         variant = dict(word.split("=") for word in switched)
         for seed in range(SEEDS):
             write_run(step, seed, float(generator.normal(90, 1)), variant=variant)
@@ -35,7 +38,7 @@ def grid(tmp_path: Path, write_run: Write) -> Grid:
 
 def dummies(grid: Grid, pair: tuple[str, str] | None = None) -> tuple[list[str], np.ndarray]:
     """Return names and columns of a linear model: ResNet's choices and seed 0 are the base; `pair` interact."""
-    names = [f"{axis}={level}" for axis in AXES for level in levels_of(axis)[1:]]
+    names = [f"{axis}={level}" for axis in AXES for level in CONVNEXT.levels_of(axis)[1:]]
     columns = []
     for cell, seed in grid.top1:
         made = {f"{axis}={level}" for axis, level in zip(AXES, cell, strict=True)}
@@ -61,7 +64,7 @@ def test_main_effects_are_those_of_least_squares(grid: Grid) -> None:
 def test_intervals_are_those_of_a_paired_t_test(grid: Grid) -> None:
     for one in find_main_effects(grid):
         place = AXES.index(one.axis)
-        start = levels_of(one.axis)[0]
+        start = CONVNEXT.levels_of(one.axis)[0]
         own = {key: value for key, value in grid.top1.items() if key[0][place] == one.level}
         assert one.top1 == pytest.approx(np.mean(list(own.values())))
         if one.effect is None:
@@ -94,7 +97,7 @@ def test_the_interval_of_an_interaction_is_over_its_squares(grid: Grid) -> None:
         - grid.top1[(kernel, "layernorm", "block"), seed]
         - grid.top1[(kernel, "batchnorm", "separate"), seed]
         + grid.top1[(kernel, "batchnorm", "block"), seed]
-        for kernel in levels_of("kernel_size")
+        for kernel in CONVNEXT.levels_of("kernel_size")
         for seed in range(SEEDS)
     ]
     low, high = ttest_1samp(squares, 0.0).confidence_interval(0.95)
@@ -106,11 +109,11 @@ def test_the_interval_of_the_largest_interaction_covers_zero_where_there_is_none
     """In 95 of 100 experiments with three seeds, though it is the largest of four; uncorrected, in 89."""
     generator = np.random.default_rng(0)
     axes = ("kernel_size", "norm")
-    cells = [(kernel, norm) for kernel in levels_of("kernel_size") for norm in levels_of("norm")]
+    cells = [(kernel, norm) for kernel in CONVNEXT.levels_of("kernel_size") for norm in CONVNEXT.levels_of("norm")]
     hits = 0
     for _ in range(1000):
         top1 = {(cell, seed): float(generator.normal(90, 1)) for cell in cells for seed in range(3)}
-        (found,) = find_axis_interactions(Grid(STEP, axes, (0, 1, 2), top1))
+        (found,) = find_axis_interactions(Grid(CONVNEXT, STEP, axes, (0, 1, 2), top1))
         assert found.largest_of == 4
         assert found.effect.interval is not None
         hits += found.effect.interval.low <= 0 <= found.effect.interval.high
@@ -128,7 +131,7 @@ def test_only_seeds_that_all_networks_have_are_used(tmp_path: Path, write_run: W
 def test_runs_beside_a_factorial_do_not_choose_its_recipe(tmp_path: Path, write_run: Write) -> None:
     write_run("step11_layernorm", 0, 90.0, recipe="zzz")
     write_run("step12_downsample", 0, 91.5, recipe="zzz")
-    for step in STEPS[:-2]:
+    for step in CONVNEXT.steps[:-2]:
         write_run(step, 1, 50.0)
     (effect,) = (one.effect for one in find_main_effects(read(tmp_path)) if one.effect)
     assert effect.mean == 1.5

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from roadmap.analysis.results import Row
-from roadmap.config.paper import match_paper_row
+from roadmap.config.roadmap_files import load_roadmap
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from roadmap.config.paper import match_paper_row
     ],
 )
 def test_the_row_of_a_run(regime: str, step: str, variant: Mapping[str, str], top1: float | None) -> None:
-    row = match_paper_row(regime, step, variant)
+    row = load_roadmap().find_published(regime, step, variant)
     assert (row and row.top1) == top1
     told = Row(
         step=step,

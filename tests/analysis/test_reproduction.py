@@ -18,10 +18,14 @@ from roadmap.analysis.reproduction import (
     find_agreement,
 )
 from roadmap.analysis.results import Row, aggregate, read_runs
-from roadmap.config.paper import paper_rows
+from roadmap.config.roadmap_files import load_roadmap
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
-PAPER = [row.top1 for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted]
+PAPER = [
+    row.top1
+    for row in load_roadmap().published
+    if row.regime == "resnet50" and row.step is not None and row.adopted
+]
 SETTINGS = {("resnet50", "paper"): "as the paper", ("resnet50", "original"): "as the original"}
 
 
@@ -43,7 +47,9 @@ def test_the_papers_own_table_agrees_with_itself_without_an_interval(
 def test_another_order_is_correlated_as_scipy_does(tmp_path: Path, write_run: Write) -> None:
     found = np.random.default_rng(0).normal(80, 1, 13)
     names = [
-        row.config for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted
+        row.config
+        for row in load_roadmap().published
+        if row.regime == "resnet50" and row.step is not None and row.adopted
     ]
     for name, top1 in zip(names, found, strict=True):
         write_run(name, top1=float(top1))

@@ -22,7 +22,7 @@ from roadmap.analysis.significance import (
     pooled_text,
     verdict_text,
 )
-from roadmap.config.steps import STEPS as ALL_STEPS
+from roadmap.config.roadmap_files import load_roadmap
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 STEPS = ("step0_resnet", "step1_stage_ratio", "step2_patchify", "step3_depthwise")
@@ -147,7 +147,7 @@ def test_each_data_set_has_its_own_pooled_standard_deviation(tmp_path: Path, wri
     alone = aggregate(read_runs(tmp_path / "trial"))
     (pooled,) = pool_rows(alone).values()
     assert f"({pooled.std:.2f} points, 6 dof)" in pooled_text(alone)
-    for number, step in enumerate(ALL_STEPS):
+    for number, step in enumerate(load_roadmap().steps):
         for seed in range(3):
             write_run(step, seed + 3, 80.0 + number + 0.02 * (seed * number % 3), recipe="quiet")
     rows = aggregate(read_runs(tmp_path / "trial"))

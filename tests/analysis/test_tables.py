@@ -11,7 +11,7 @@ import pytest
 from roadmap.analysis.results import Row, aggregate, read_runs
 from roadmap.analysis.table import terminal_table, write_csv, write_markdown
 from roadmap.cli.script import print_table
-from roadmap.config.steps import STEPS
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.system.console import Console
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -163,7 +163,7 @@ def test_columns_that_do_not_fit_are_left_out_by_priority(tmp_path: Path, write_
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_end_of_a_sweep_is_a_screen(tmp_path: Path, write_run: Write, width: int) -> None:
     """Thirteen steps with three seeds: besides their rows at most 24 lines, with everything below the table."""
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(load_roadmap().steps):
         for seed in range(3):
             write_run(step, seed, 80.0 + (7 * number + seed) % 5)
     rows = rows_of(tmp_path)

@@ -18,7 +18,7 @@ import roadmap
 from roadmap.cli import run as jobs
 from roadmap.cli.job import load_run
 from roadmap.config import compose, read_config
-from roadmap.config.steps import STEPS
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import hash_config
 from roadmap.runs.metrics import read_metrics
@@ -280,7 +280,7 @@ def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
     assert helped.status == 0
     assert "roadmap: original, step0_resnet, " in helped.out
     steps = [line.split() for line in helped.out.splitlines() if re.match(r"step\d", line)]
-    assert [words[0] for words in steps] == list(STEPS)
+    assert [words[0] for words in steps] == list(load_roadmap().steps)
     assert steps[5] == ["step5_inverted", "inverting", "dimensions", "80.64"]
     shown = train("--cfg", "job", "+roadmap=step5_inverted")
     assert shown.status == 0

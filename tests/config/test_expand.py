@@ -5,9 +5,10 @@ import sys
 import pytest
 
 from roadmap.config import compose, plan_runs, prepare_overrides
-from roadmap.config.steps import STEPS
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.errors import ConfigError
 
+STEPS = load_roadmap().steps
 STEPS_AS_HYDRA_SORTS_THEM = ["step0_resnet", "step10_fewer_norms", "step11_layernorm", "step12_downsample"]
 
 

@@ -9,7 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import CONF_DIR, Config
-from roadmap.config.paper import PaperRow, paper_rows
+from roadmap.config.paper import PaperRow
+from roadmap.config.roadmap_files import load_roadmap
 
 # The table of axes: name of the file, field of ModelSpec, from, to.
 STEPS = (
@@ -45,7 +46,7 @@ def read_header(name: str) -> str:
 
 
 def find_rows(name: str) -> dict[str, PaperRow]:
-    return {row.regime: row for row in paper_rows() if row.config == name and row.kernel_size is None}
+    return {row.regime: row for row in load_roadmap().published if row.config == name and not row.variant}
 
 
 def test_the_folder_holds_the_thirteen_steps_and_the_original() -> None:
@@ -135,5 +136,5 @@ def test_swin_is_the_reference_with_the_papers_figures(read: Read, name: str, re
     config = read(f"+reference={name}")
     assert (config.reference, config.step.name, config.step.index) == (timm_name, name, None)
     header = (CONF_DIR / "reference" / f"{name}.yaml").read_text()
-    row = next(row for row in paper_rows() if (row.regime, row.config) == (regime, "reference"))
+    row = next(row for row in load_roadmap().published if (row.regime, row.config) == (regime, "reference"))
     assert f"{row.top1:.2f} at {row.gflops:.2f} GFLOPs" in header

@@ -5,24 +5,16 @@ from dataclasses import asdict
 import pytest
 
 from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
-from roadmap.config.steps import (
-    ALL,
-    AXES,
-    CHOICES,
-    NONE,
-    STEPS,
-    add_one_in,
-    design_of,
-    leave_one_out,
-    levels_of,
-    name_of,
-    networks_along,
-    networks_needed,
-    sample_orders,
-)
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import NONE
+from roadmap.config.steps import add_one_in, leave_one_out, networks_along, networks_needed, sample_orders
 from roadmap.errors import ConfigError
 from roadmap.model.describe import describe_changes
 from roadmap.runs.config_hash import hash_config
+
+CONVNEXT = load_roadmap()
+AXES, CHOICES, STEPS = CONVNEXT.axes, CONVNEXT.choices, CONVNEXT.steps
+ALL = CONVNEXT.all_choices
 
 
 def sweep_of(*overrides: str) -> Sweep:
@@ -47,21 +39,25 @@ def test_each_step_makes_exactly_the_choice_that_its_file_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sweep", "networks"), [("leave_one_out", leave_one_out()), ("add_one_in", add_one_in())], ids=lambda x: x
+    ("sweep", "networks"),
+    [("leave_one_out", leave_one_out(CONVNEXT)), ("add_one_in", add_one_in(CONVNEXT))],
+    ids=lambda x: x,
 )
 def test_the_name_of_a_network_builds_it(sweep: str, networks: list[frozenset[str]]) -> None:
     runs = plan(f"+sweep={sweep}")
     assert len(runs) == len(networks) == 13
     for run, network in zip(runs, networks, strict=True):
-        assert run.name == name_of(design_of(network))
-        assert {axis: str(getattr(run.config.model, axis)) for axis in AXES} == design_of(network)
+        assert run.name == CONVNEXT.name_of(CONVNEXT.design_of(network))
+        assert {axis: str(getattr(run.config.model, axis)) for axis in CONVNEXT.all_axes} == CONVNEXT.design_of(
+            network
+        )
 
 
 def test_a_network_that_is_a_step_is_called_as_the_step() -> None:
-    assert name_of(design_of(ALL - {"downsample"})) == "step11_layernorm"
-    assert name_of(design_of(frozenset({"stage_ratio"}))) == "step1_stage_ratio"
-    assert name_of(design_of(ALL - {"norm"})) == "step12_downsample,norm=batchnorm"
-    assert name_of(design_of(ALL) | {"kernel_size": "9"}) == "step12_downsample,kernel_size=9"
+    assert CONVNEXT.name_of(CONVNEXT.design_of(ALL - {"downsample"})) == "step11_layernorm"
+    assert CONVNEXT.name_of(CONVNEXT.design_of(frozenset({"stage_ratio"}))) == "step1_stage_ratio"
+    assert CONVNEXT.name_of(CONVNEXT.design_of(ALL - {"norm"})) == "step12_downsample,norm=batchnorm"
+    assert CONVNEXT.name_of(CONVNEXT.design_of(ALL) | {"kernel_size": "9"}) == "step12_downsample,kernel_size=9"
 
 
 def test_the_networks_take_the_place_of_the_sweep_and_settings_go() -> None:
@@ -106,22 +102,22 @@ def test_groups_share_their_networks_with_the_roadmap() -> None:
 
 
 def test_the_first_choice_of_an_axis_is_resnets() -> None:
-    assert levels_of("kernel_size") == ["3", "5", "7", "9", "11"]
-    assert [levels_of(choice.axis)[0] for choice in CHOICES] == [choice.start for choice in CHOICES]
+    assert CONVNEXT.levels_of("kernel_size") == ["3", "5", "7", "9", "11"]
+    assert [CONVNEXT.levels_of(choice.axis)[0] for choice in CHOICES] == [choice.start for choice in CHOICES]
 
 
 def test_orders_share_their_networks() -> None:
-    orders = sample_orders(4, 0)
-    needed = networks_needed(orders)
-    assert sample_orders(5, 0)[:8] == orders
-    assert sample_orders(4, 1) != orders
+    orders = sample_orders(4, 0, AXES)
+    needed = networks_needed(orders, AXES)
+    assert sample_orders(5, 0, AXES)[:8] == orders
+    assert sample_orders(4, 1, AXES) != orders
     assert (
         len(needed) == len(set(needed)) == 82
     )  # as stated in conf/sweep/shapley.yaml; 8 * 13 including shared ones
     assert set(needed) == {network for order in orders for network in networks_along(order)}
     assert (needed[0], needed[-1]) == (NONE, ALL)
     names = sweep_of("+sweep=shapley").spec.names()
-    assert names == [name_of(design_of(network)) for network in needed]
+    assert names == [CONVNEXT.name_of(CONVNEXT.design_of(network)) for network in needed]
     assert len(set(names)) == len(names)
     assert set(names) <= set(sweep_of("+sweep=shapley", "sweep.pairs=5").spec.names())
 
@@ -136,7 +132,10 @@ def test_orders_share_their_networks() -> None:
         ("+sweep=", ["sweep=: there is no such choice. Allowed: add_one_in, "]),
         ("+sweep=shapley,roadmap", ["one sweep a command"]),
         ("+sweep=shapley +sweep=roadmap", ["one sweep a command"]),
-        ("+sweep=shapley sweep.pears=3", ["Did you mean sweep.pairs? Allowed in sweep: kind, pairs, order_seed"]),
+        (
+            "+sweep=shapley sweep.pears=3",
+            ["sweep.pairs? Allowed in sweep: kind, roadmap, pairs, order_seed"],
+        ),
         ("+sweep=shapley sweep.pairs=0", ["sweep.pairs=0: must be at least 1"]),
         ("+sweep=roadmap sweep.pairs=3", ["there is no key sweep.pairs. Allowed in sweep: kind"]),
         ("+sweep=factorial", ["no value yet for sweep.axes", "as in sweep.axes=kernel_size,activation"]),

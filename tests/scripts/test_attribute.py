@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from roadmap.config.steps import design_of, factorial, group_networks, name_of
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.steps import factorial, group_networks
+
+CONVNEXT = load_roadmap()
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
@@ -67,8 +70,8 @@ def test_the_largest_of_several_interactions_is_corrected(
     tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:
     folder = tmp_path / "trial"
-    for number, design in enumerate(factorial("step12_downsample", ("kernel_size", "norm"))):
-        step, *switched = name_of(design).split(",")
+    for number, design in enumerate(factorial(CONVNEXT, "step12_downsample", ("kernel_size", "norm"))):
+        step, *switched = CONVNEXT.name_of(design).split(",")
         for seed in range(2):
             words = [f"model/{word}" for word in switched]
             write_run(folder, step, *words, seed=seed, top1=90.0 + (number + 2 * seed) % 7)
@@ -108,8 +111,8 @@ def test_no_experiment_is_one_message(
 def test_groups_alone_are_printed(
     tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
 ) -> None:
-    for place, network in enumerate(group_networks()):
-        step, *switched = name_of(design_of(network)).split(",")
+    for place, network in enumerate(group_networks(CONVNEXT)):
+        step, *switched = CONVNEXT.name_of(CONVNEXT.design_of(network)).split(",")
         write_run(tmp_path / "trial", step, *(f"model/{word}" for word in switched), top1=80.0 + place)
     assert load_script("attribute").main([str(tmp_path / "trial")]) == 0
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import compose, read_config
-from roadmap.config.paper import paper_rows
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.runs.config_hash import hash_setting
 
 Load = Callable[[str], ModuleType]
@@ -20,7 +20,7 @@ def write_table(folder: Path, data: str, offset: float, state: str = "done", *wo
     """Write table 10's thirteen steps as run folders: the paper's top-1 plus `offset`, with the words' settings."""
     cfg = compose("setting=paper", *words)
     setting_hash = hash_setting(asdict(read_config(cfg)))
-    for paper in paper_rows():
+    for paper in load_roadmap().published:
         if paper.regime != "resnet50" or paper.step is None or not paper.adopted:
             continue
         identity = {

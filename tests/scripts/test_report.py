@@ -16,11 +16,15 @@ import pytest
 from omegaconf import OmegaConf
 
 from roadmap.config import plan_runs, read_config
-from roadmap.config.paper import paper_rows
+from roadmap.config.roadmap_files import load_roadmap
 
 Load = Callable[[str], ModuleType]
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
-STEPS = [row.config for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted]
+STEPS = [
+    row.config
+    for row in load_roadmap().published
+    if row.regime == "resnet50" and row.step is not None and row.adopted
+]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 

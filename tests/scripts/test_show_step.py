@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from roadmap.config.steps import STEPS
+from roadmap.config.roadmap_files import load_roadmap
 
 Show = Callable[..., list[str]]
 ROOT = Path(__file__).parents[2]
@@ -202,7 +202,7 @@ def test_all_steps_are_one_picture_for_a_slide(script: ModuleType, tmp_path: Pat
     svg = tmp_path / "steps.svg"
     assert script.main(["--svg", str(svg), "regime=micro", "data=digits"]) == 0
     texts = [text for text, _ in svg_texts(svg)]
-    assert [text for text in texts if text.startswith("step")] == list(STEPS)
+    assert [text for text in texts if text.startswith("step")] == list(load_roadmap().steps)
     assert "+ d7x7, 96" in texts  # of stage 3, the first that repeats a block
     root = ElementTree.parse(svg).getroot()
     assert 1.2 < float(root.attrib["width"]) / float(root.attrib["height"]) < 2.4

@@ -12,7 +12,7 @@ import yaml
 from wandb import wandb_agent
 
 from roadmap.config import plan_runs, prepare_overrides
-from roadmap.config.paper import paper_rows
+from roadmap.config.roadmap_files import load_roadmap
 
 ROOT = Path(__file__).parents[2]
 SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "scripts/wandb_sweep.yaml").read_text())
@@ -43,7 +43,9 @@ def test_each_step_is_a_run(agent: wandb_agent.Agent, monkeypatch: pytest.Monkey
     monkeypatch.setattr(wandb_agent, "AgentProcess", lambda command, **_: commands.append(command) or agent)
     parameters = {name: parameter["values"] for name, parameter in SWEEP["parameters"].items()}
     steps = [
-        row.config for row in paper_rows() if row.regime == "resnet50" and row.step is not None and row.adopted
+        row.config
+        for row in load_roadmap().published
+        if row.regime == "resnet50" and row.step is not None and row.adopted
     ]
     assert parameters == {"seed": [0, 1, 2], "+roadmap": steps}
     assert SWEEP["method"] == "grid"

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from roadmap.analysis.results import ORIGINAL, Row, kernel_size, mean, std
+from roadmap.analysis.results import Row, curve_value, mean, std
 
 LAST_EPOCH = "top-1 accuracy (%), last epoch"
 BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"
@@ -16,38 +16,22 @@ SECTION_GAP = 0.45  # of a row
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the paper and its colour: muted, and alternately dark and light, to differ in grayscale too."""
+    """A section of a roadmap and its colour: muted, and alternately dark and light, to differ in grayscale too."""
 
     name: str
     color: str
 
 
-RECIPE = Section("Recipe", "#7c80b8")
-MACRO = Section("Macro design", "#9cc9e3")
-RESNEXT = Section("ResNeXt", "#4f9d90")
-INVERTED = Section("Inverted\nbottleneck", "#e0cf85")
-KERNEL = Section("Large kernel", "#c06a78")
-MICRO = Section("Micro design", "#b5cc93")
 FURTHER = Section("Further", "#a9805a")
 REFERENCE = Section("Reference", "#a6a6a6")
 
-SECTION_OF_STEP = {
-    0: RECIPE,
-    **dict.fromkeys((1, 2), MACRO),
-    **dict.fromkeys((3, 4), RESNEXT),
-    5: INVERTED,
-    **dict.fromkeys((6, 7), KERNEL),
-    **dict.fromkeys((8, 9, 10, 11, 12), MICRO),
-}
-
 
 def section(row: Row) -> Section:
-    """Return the section of the paper (2.1 to 2.6) that a row belongs to; FURTHER for a user's own steps."""
+    """Return the section of the roadmap that a row belongs to; FURTHER for a user's own steps."""
     if row.reference is not None:
         return REFERENCE
-    if row.step == ORIGINAL:
-        return RECIPE
-    return FURTHER if row.step_index is None else SECTION_OF_STEP.get(row.step_index, FURTHER)
+    found = row.roadmap.section_of(row.roadmap.steps[0] if row.is_original else row.step)
+    return FURTHER if found is None else Section(found.label, found.color)
 
 
 def positions(rows: Sequence[Row]) -> list[float]:
@@ -159,23 +143,28 @@ def setting_text(rows: Sequence[Row]) -> str:
     """Return regime, data and recipe of all rows; the label of `original` already names its recipe."""
     parts = []
     for name in ("regime", "data", "recipe"):
-        values = {getattr(row, name) for row in rows if name != "recipe" or row.step != ORIGINAL}
+        values = {getattr(row, name) for row in rows if name != "recipe" or not row.is_original}
         values = values or {getattr(row, name) for row in rows}
         parts.append(f"{name} {' and '.join(sorted(values))}")
     return ", ".join(parts)
 
 
 def kernel_rows(rows: Sequence[Row]) -> dict[int, Row]:
-    """Return the finished row per kernel size of step 7, by size; none unless a size beside the steps' was tried.
+    """Return the finished row per value of the roadmap's curve, such as the kernel size of ConvNeXt's step 7.
 
-    Step 6 stands in for kernel size 3, which it has, unless that size was run explicitly. Rows in another setting
-    (regime, data, recipe) than the first such row's are left out.
+    None unless a value beside the steps' was tried. The step before stands in for the start value, which it has,
+    unless that value was run explicitly. Rows in another setting (regime, data, recipe) than the first such row's
+    are left out.
     """
     found: dict[int, Row] = {}
-    tried = [row for row in rows if row.top1 and kernel_size(row) is not None]
-    stand_in = [row for row in rows if row.top1 and row.step == "step6_move_up" and not row.variant]
+    choice = rows[0].roadmap.choice_of(rows[0].roadmap.curve or "") if rows else None
+    if choice is None or not choice.start.isdecimal():
+        return {}
+    before = rows[0].roadmap.steps[rows[0].roadmap.steps.index(choice.step) - 1]
+    tried = [row for row in rows if row.top1 and curve_value(row) is not None]
+    stand_in = [row for row in rows if row.top1 and row.step == before and not row.variant]
     for row in tried + stand_in:
-        size = kernel_size(row) or 3
+        size = curve_value(row) or int(choice.start)
         if row.setting == (tried + stand_in)[0].setting and size not in found:
             found[size] = row
     compared = len(found) > 1 and any(row.variant for row in found.values())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from roadmap.analysis.ablation import AVERAGE, IN_FIRST, IN_LAST, ON_PATH, Average, mark_significant
+from roadmap.analysis.ablation import AVERAGE, ON_PATH, Average, end_headings, mark_significant
 from roadmap.analysis.ablation_table import find_ablation
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
 from roadmap.analysis.report.charts import (
@@ -31,10 +31,11 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     if not ablation.leaves_path or not ablation.effects:
         return None
     effects, averages = ablation.effects, ablation.averages
+    in_last, in_first = end_headings(ablation.roadmap)
     marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
         (ON_PATH, "circle", BLUE, [one.on_path for one in effects]),
-        (IN_LAST, "diamond", VERMILION, [one.removed for one in effects]),
-        (IN_FIRST, "square", GREEN, [one.added for one in effects]),
+        (in_last, "diamond", VERMILION, [one.removed for one in effects]),
+        (in_first, "square", GREEN, [one.added for one in effects]),
         (AVERAGE, "x", "#CC79A7", [averages.get(one.axis) for one in effects]),
     ]
     data = [_trace(number, *mark) for number, mark in enumerate(marks) if any(mark[3])]

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Sequence
 
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import quote
-from roadmap.config.steps import add_one_in, design_of, leave_one_out, name_of
+from roadmap.config.steps import add_one_in, leave_one_out
 from roadmap.runs.record import Run
 
 STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs
+STEPS = load_roadmap()
 SWEEPS = {
-    f"+sweep={kind}": [quote(name_of(design_of(network))) for network in networks]
-    for kind, networks in (("leave_one_out", leave_one_out()), ("add_one_in", add_one_in()))
+    f"+sweep={kind}": [quote(STEPS.name_of(STEPS.design_of(network))) for network in networks(STEPS)]
+    for kind, networks in (("leave_one_out", leave_one_out), ("add_one_in", add_one_in))
 }
 
 NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are shown elsewhere

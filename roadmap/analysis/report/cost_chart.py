@@ -17,7 +17,7 @@ from roadmap.analysis.report.charts import (
     hover_text,
     text_of,
 )
-from roadmap.analysis.results import Row, kernel_size, std
+from roadmap.analysis.results import Row, curve_value, std
 from roadmap.analysis.significance import RowStats
 
 Point = tuple[float, float]  # cost, accuracy
@@ -123,8 +123,8 @@ def _option(done: Sequence[RowStats], cost: CostAxis, best: bool) -> Option:
 def point_name(row: Row) -> str:
     """Return `7`, `7 k9`, `12 norm=batchnorm`, or the name of a network that is no step."""
     name = row.step if row.step_index is None else str(row.step_index)
-    if row.variant and kernel_size(row) is not None:
-        return f"{name} k{kernel_size(row)}"
+    if row.variant and curve_value(row) is not None:
+        return f"{name} k{curve_value(row)}"
     return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
 
 

@@ -54,7 +54,6 @@ from roadmap.analysis.significance import (
     verdict_text,
 )
 from roadmap.analysis.table import notes, step_name
-from roadmap.config.steps import STEPS
 from roadmap.runs.record import Run, State
 
 ROOM = Path(__file__).parent
@@ -113,7 +112,7 @@ def write_report(
     commands: Commands,
     best: bool = False,
     axes: Sequence[str] = (),
-    step: str = STEPS[-1],
+    step: str | None = None,
 ) -> None:
     """Write the page.
 

@@ -1,0 +1,297 @@
+"""Reading of a roadmap's folder, with checks: each mistake is one line that names the file and what to write."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roadmap.config.convert import convert, suggest
+from roadmap.config.paper import PaperRow, read_published
+from roadmap.config.roadmaps import (
+    AXIS_GROUP,
+    DEFAULT,
+    Choice,
+    Design,
+    Roadmap,
+    Section,
+    is_axis,
+    is_setting,
+    value_text,
+)
+from roadmap.config.search_path import SearchPath, current, find_config, use
+from roadmap.errors import ConfigError
+
+ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
+ABOUT = "roadmap.toml"
+PUBLISHED = "published.csv"
+PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # of sections without a colour
+NO_CHOICE = ("step", "experiment")  # keys that name a step, and the folder of its runs
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
+
+
+@dataclass(frozen=True)
+class SectionFile:
+    """A table [[sections]] of roadmap.toml."""
+
+    label: str
+    steps: tuple[str, ...]
+    group: str | None = None
+    color: str | None = None
+
+
+@dataclass(frozen=True)
+class AboutFile:
+    """The keys of roadmap.toml apart from its tables."""
+
+    title: str
+    name: str
+    paper: str = ""
+    original: str | None = None
+    curve: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class StepFile:
+    """What one step's file says."""
+
+    path: Path
+    base: str | None  # the config that it is based on, such as roadmap/step1_stage_ratio
+    changes: Mapping[str, str]  # by axis
+    label: str
+    index: int | None
+    roadmap: str | None
+
+
+def load_roadmap(name: str = DEFAULT) -> Roadmap:
+    """Return a roadmap of the current search path.
+
+    Raises:
+        ConfigError: there is none of that name, or its files contradict each other.
+    """
+    return _load(current(), name)
+
+
+def list_roadmaps() -> list[str]:
+    """Return the names of all roadmaps, the default one first."""
+    found = {file.parent.name for place in current().places() for file in (place / ROADMAPS).glob(f"*/{ABOUT}")}
+    return [DEFAULT, *sorted(found)]
+
+
+def find_roadmap(steps: Sequence[str]) -> Roadmap:
+    """Return the roadmap that has the most of these steps; the default one if others have no more."""
+    names = set(steps)
+    if names <= set(load_roadmap().steps):
+        return load_roadmap()
+    return max(map(load_roadmap, list_roadmaps()), key=lambda roadmap: len(names & set(roadmap.steps)))
+
+
+@cache
+def _load(search_path: SearchPath, name: str) -> Roadmap:
+    with use(search_path):
+        folder = ROADMAPS if name == DEFAULT else f"{ROADMAPS}/{name}"
+        places = [place / folder for place in search_path.places() if (place / folder / ABOUT).is_file()]
+        if not places:
+            known = list_roadmaps()
+            raise ConfigError(f"there is no roadmap {name}.{suggest(name, known)} Allowed: {', '.join(known)}")
+        return _read(places[0], folder)
+
+
+def _read(place: Path, folder: str) -> Roadmap:
+    path = place / ABOUT
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    references, printed = (tuple(content.pop(key, {}).items()) for key in ("references", "tables"))
+    tables = content.pop("sections", None)
+    about, sections = _convert(path, content, tables, place.name)
+    names = [step for section in sections for step in section.steps]
+    for step in names:
+        if names.count(step) > 1:
+            raise ConfigError(f"{path}: {step} is in two sections: name it once")
+    read = [_read_step(path, folder, step) for step in names]
+    chain = _follow(path, read, folder)
+    steps = tuple(file.path.stem for file in chain)
+    choices, start = _find_choices(about.name, chain)
+    published = _read_anchors(place / PUBLISHED, steps, about, dict(references))
+    if about.curve is not None and about.curve not in steps[1:]:
+        raise ConfigError(f"{path}: curve={about.curve}: must be a step after the first: {', '.join(steps[1:])}")
+    changed = {axis for choice in choices for axis in choice.axes}
+    inherited = _inherited_sections(read, folder)
+    return Roadmap(
+        name=about.name,
+        title=about.title,
+        paper=about.paper,
+        steps=steps,
+        folders=tuple(_folder(file) for file in chain),
+        labels=tuple(file.label for file in chain),
+        indices=tuple(file.index for file in chain),
+        choices=tuple(choices),
+        fixed=tuple((axis, value) for axis, value in start.items() if axis not in changed and is_axis(axis)),
+        sections=(*inherited, *sections),
+        published=published,
+        references=references,
+        original=about.original,
+        curve=about.curve,
+        recipe=about.recipe,
+        tables=printed,
+    )
+
+
+def _convert(path: Path, content: Mapping[str, Any], tables: Any, name: str) -> tuple[AboutFile, list[Section]]:
+    try:
+        about = convert(AboutFile, {"name": name, **content})
+        assert isinstance(about, AboutFile)
+        if not isinstance(tables, list) or not tables:
+            raise ConfigError("no [[sections]] yet: give at least one, with a label and its steps")
+        read = [convert(SectionFile, table, "sections") for table in tables]
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return about, [
+        Section(one.label, one.color or PALETTE[number % len(PALETTE)], one.steps, one.group)
+        for number, one in enumerate(read)
+    ]
+
+
+def _folder(file: StepFile) -> str:
+    """Return the folder of a step below conf/ or a user's folder."""
+    parent = file.path.parent
+    return ROADMAPS if parent.name == ROADMAPS else f"{ROADMAPS}/{parent.name}"
+
+
+def _inherited_sections(read: Sequence[StepFile], folder: str) -> tuple[Section, ...]:
+    base = read[0].base
+    if base is None or base.rpartition("/")[0] == folder:
+        return ()
+    other = base.rpartition("/")[0]
+    return load_roadmap(DEFAULT if other == ROADMAPS else other.rpartition("/")[2]).sections
+
+
+def _read_step(about: Path, folder: str, name: str) -> StepFile:
+    path = find_config(f"{folder}/{name}")
+    if path is None:
+        raise ConfigError(
+            f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
+        )
+    return _read_file(path, folder)
+
+
+def _read_file(path: Path, folder: str) -> StepFile:
+    try:
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), YAML) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    entries = content.pop("defaults", []) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: a step has a list of defaults, and keys with their values")
+    bases = [str(entry) for entry in entries if isinstance(entry, str) and entry != "_self_"]
+    changes: dict[str, str] = {}
+    for key, value in (pair for entry in entries if isinstance(entry, dict) for pair in entry.items()):
+        group = str(key).removeprefix("override ").lstrip("/")
+        changes[group.removeprefix(AXIS_GROUP)] = _text(path, group, value)
+    step = content.get("step") or {}
+    for key, value in _leaves({key: value for key, value in content.items() if key not in NO_CHOICE}):
+        changes[key.removeprefix("model.")] = _text(path, key, value)
+    base = None
+    if bases:
+        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{ROADMAPS}/{bases[0]}"
+    return StepFile(path, base, changes, str(step.get("label", path.stem)), step.get("index"), step.get("roadmap"))
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    """Return a value as it is written in an override and in a folder's name."""
+    text = value_text(value)
+    if isinstance(value, list | dict) or any(mark in text for mark in ",=$/'\""):
+        raise ConfigError(f"{path}: {key}={text}: a step changes plain values; put others into a file of a group")
+    return text
+
+
+def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile]:
+    """Return the steps in order; a first step that is based on another folder's continues that one's path."""
+    before: list[StepFile] = []
+    base: str | None = read[0].base
+    while base is not None:
+        path = find_config(base)
+        if path is None:
+            raise ConfigError(
+                f"{before[0].path if before else read[0].path} is based on {base}, which does not exist"
+            )
+        before.insert(0, _read_file(path, base.rpartition("/")[0]))
+        base = before[0].base
+    for earlier, file in pairwise(read):
+        expected = f"{folder}/{earlier.path.stem}"
+        if file.base != expected:
+            raise ConfigError(
+                f"{file.path} is based on {file.base or 'no step'}, and {about.name} lists {earlier.path.stem} "
+                f"before it: begin its defaults with /{expected}, or correct the list"
+            )
+    return [*before, *read]
+
+
+def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], Design]:
+    """Return the choice of each step after the first, and every axis' value in the first step."""
+    start = {**_default_axes(), **chain[0].changes}
+    made: dict[str, StepFile] = {}
+    choices = []
+    for file in chain[1:]:
+        unknown = [axis for axis in file.changes if axis not in start and is_setting(axis)]
+        if unknown:
+            raise ConfigError(
+                f"{file.path} changes {unknown[0]}, whose value before it is nowhere: write it into the first "
+                f"step, {chain[0].path.name}"
+            )
+        changes = {axis: value for axis, value in file.changes.items() if start.get(axis) != value}
+        if not changes:
+            raise ConfigError(f"{file.path} changes nothing: a step has at least one value of its own")
+        for axis in changes:
+            if axis in made:
+                raise ConfigError(
+                    f"{file.path} changes {axis}, as {made[axis].path.name} does: in a roadmap ({name}), one axis "
+                    "is one step's choice: leave it out of one of them"
+                )
+            made[axis] = file
+        starts = tuple((axis, start.get(axis, INHERITED)) for axis in changes)
+        choices.append(Choice(file.path.stem, starts, tuple(changes.items())))
+    return choices, start
+
+
+INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
+
+
+def _default_axes() -> Design:
+    """Return the value of every axis of conf/model in config.yaml."""
+    path = find_config("config")
+    assert path is not None
+    entries = yaml.load(path.read_text(encoding="utf-8"), YAML)["defaults"]
+    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+    return {key.removeprefix(AXIS_GROUP): str(value) for key, value in pairs if key.startswith(AXIS_GROUP)}
+
+
+def _read_anchors(
+    path: Path, steps: Sequence[str], about: AboutFile, references: Mapping[str, str]
+) -> tuple[PaperRow, ...]:
+    if not path.is_file():
+        return ()
+    rows = read_published(path)
+    known = [*steps, *([about.original] if about.original else []), *(["reference"] if references else [])]
+    for number, row in enumerate(rows, start=2):
+        if row.config not in known:
+            raise ConfigError(
+                f"{path}, line {number}: {row.config} is no step of this roadmap.{suggest(row.config, known)} "
+                f"Allowed: {', '.join(known)}"
+            )
+    return rows

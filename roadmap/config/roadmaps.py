@@ -1,0 +1,236 @@
+"""A roadmap as a value: its steps in order, the choice that each makes, its sections, and the published results.
+
+A roadmap is a folder of `conf/roadmap/` with a file for each step, `roadmap.toml` about it, and possibly
+`published.csv`. The default one, ConvNeXt's, lies in `conf/roadmap/` itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from roadmap.config.convert import suggest
+from roadmap.config.paper import PaperRow
+from roadmap.config.search_path import is_group, list_choices
+from roadmap.errors import ConfigError
+from roadmap.runs.naming import network_name
+
+DEFAULT = "convnext"
+AXIS_GROUP = "model/"
+
+Network = frozenset[str]  # the choices that are made, by name; all others are not
+Design = dict[str, str]  # the value of every axis
+Order = tuple[str, ...]  # choices, by name
+NONE: Network = frozenset()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one step changes: an axis or key of the network (norm), a group (recipe) or a key (recipe.mixup)."""
+
+    step: str
+    starts: tuple[tuple[str, str], ...]  # each axis that the step changes, and its value before
+    ends: tuple[tuple[str, str], ...]  # the same axes, and their values from the step on
+
+    @property
+    def axis(self) -> str:
+        """The name of the choice: its first axis."""
+        return self.ends[0][0]
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(axis for axis, _ in self.ends)
+
+    @property
+    def start(self) -> str:
+        return self.starts[0][1]
+
+    @property
+    def end(self) -> str:
+        return self.ends[0][1]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Consecutive steps that a figure labels together; several sections may form one group of choices."""
+
+    label: str
+    color: str
+    steps: tuple[str, ...]
+    group: str | None
+
+
+@dataclass(frozen=True)
+class Roadmap:
+    """The content of a roadmap's folder; roadmap_files.py reads and checks it."""
+
+    name: str
+    title: str
+    paper: str
+    steps: tuple[str, ...]  # their names, in order
+    folders: tuple[str, ...]  # of each step, below conf/: "roadmap" or "roadmap/NAME"
+    labels: tuple[str, ...]  # of each step
+    indices: tuple[int | None, ...]  # of each step
+    choices: tuple[Choice, ...]  # of each step but the first
+    fixed: tuple[tuple[str, str], ...]  # axes of conf/model that no step changes, and their values
+    sections: tuple[Section, ...]
+    published: tuple[PaperRow, ...]
+    references: tuple[tuple[str, str], ...]  # networks beside the roadmap, and the regime of each
+    original: str | None  # the step before the first, which has a recipe of its own
+    curve: str | None  # the step whose axis is drawn as a curve
+    recipe: str | None  # name of the published results' recipe
+    tables: tuple[tuple[str, str], ...]  # where the results of a regime are printed
+
+    @cached_property
+    def axes(self) -> tuple[str, ...]:
+        """The names of the choices, in order."""
+        return tuple(choice.axis for choice in self.choices)
+
+    @cached_property
+    def all_axes(self) -> tuple[str, ...]:
+        """Every axis: those of the choices in their order, then those that no step changes."""
+        return (*(axis for choice in self.choices for axis in choice.axes), *(axis for axis, _ in self.fixed))
+
+    @property
+    def all_choices(self) -> Network:
+        return frozenset(self.axes)
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The choices of each group of sections, by its name."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for section in self.sections:
+            own = tuple(choice.axis for choice in self.choices if choice.step in section.steps)
+            if section.group is not None:
+                groups[section.group] = groups.get(section.group, ()) + own
+        return groups
+
+    @cached_property
+    def setting_axes(self) -> tuple[str, ...]:
+        """The axes outside of the network, such as recipe.mixup: settings in which comparable runs may differ."""
+        return tuple(axis for axis in self.all_axes if is_setting(axis))
+
+    def choice_of(self, step: str) -> Choice | None:
+        """Return the choice that a step makes; None for the first step, and for another roadmap's."""
+        return next((choice for choice in self.choices if choice.step == step), None)
+
+    def section_of(self, step: str) -> Section | None:
+        return next((section for section in self.sections if step in section.steps), None)
+
+    def override(self, name: str) -> str:
+        """Return the choice of `+roadmap=` that is the network of this name: bag_of_tricks/step1_stride_3x3."""
+        step = name.partition(",")[0]
+        folder = self.folders[self.steps.index(step)] if step in self.steps else "roadmap"
+        return f"{folder.removeprefix('roadmap').lstrip('/')}/{name}".lstrip("/")
+
+    def path_network(self, step: int) -> Network:
+        """Return the choices of a step: the first `step` of them."""
+        return frozenset(self.axes[:step])
+
+    def design_of(self, network: Network) -> Design:
+        design: Design = {}
+        for choice in self.choices:
+            design |= dict(choice.ends if choice.axis in network else choice.starts)
+        return design | dict(self.fixed)
+
+    def network_of(self, design: Mapping[str, str]) -> Network | None:
+        """Return the choices of a design; None if it has a value that is neither start nor end."""
+        made = [choice.axis for choice in self.choices if _has(design, choice.ends)]
+        network = frozenset(made)
+        return network if self.design_of(network) == dict(design) else None
+
+    def levels_of(self, axis: str) -> list[str]:
+        """Return every value of an axis, the first step's first."""
+        start = self.design_of(NONE)[axis]
+        if is_setting(axis):
+            ends = [dict(choice.ends)[axis] for choice in self.choices if axis in choice.axes]
+            return list(dict.fromkeys([start, *ends]))
+        return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
+
+    def name_of(self, design: Mapping[str, str]) -> str:
+        """Return the nearest step and what differs from it, such as step12_downsample,norm=batchnorm.
+
+        Of two equally near steps, take the one closer to an end of the roadmap, where sweeps revert or add choices.
+        """
+        last = len(self.steps) - 1
+        bases = [self.design_of(self.path_network(step)) for step in range(len(self.steps))]
+        differing = [{axis: design[axis] for axis in self.all_axes if design[axis] != base[axis]} for base in bases]
+        nearest = min(range(len(self.steps)), key=lambda step: (len(differing[step]), min(step, last - step)))
+        return network_name(self.steps[nearest], differing[nearest])
+
+    def is_name(self, name: str) -> bool:
+        """Return True if a design may have this name: a step, with some axes overridden."""
+        step, *switched = name.split(",")
+        return step in self.steps and all(word.partition("=")[0] in self.all_axes for word in switched)
+
+    def design_named(self, step: str, variant: Mapping[str, str]) -> Design | None:
+        """Return the design of a step with a variant; None for another step, or if another key is overridden."""
+        if step not in self.steps:
+            return None
+        design = self.design_of(self.path_network(self.steps.index(step)))
+        return design | dict(variant) if variant.keys() <= design.keys() else None
+
+    @cached_property
+    def regimes(self) -> tuple[str, ...]:
+        """The regimes of the published results; the first one is compared with regimes that have none."""
+        return tuple(dict.fromkeys(row.regime for row in self.published))
+
+    def find_published(self, regime: str, step: str, variant: Mapping[str, str]) -> PaperRow | None:
+        """Return the published result of a network; None if there is none.
+
+        Another value of a step's own axis may be another step: step 7 with kernel 3 is step 6.
+        """
+        references = dict(self.references)
+        if step in references:
+            return None if variant else self._published(references[step], "reference", ())
+        choice = self.choice_of(step)
+        table = regime if regime in self.regimes or not self.regimes else self.regimes[0]
+        found = self._published(table, step, tuple(variant.items()))
+        if found is None and choice is not None and dict(choice.starts) == dict(variant):
+            return self._published(table, self.steps[self.steps.index(step) - 1], ())
+        return found
+
+    def _published(self, regime: str, config: str, variant: tuple[tuple[str, str], ...]) -> PaperRow | None:
+        rows = (row for row in self.published if (row.regime, row.config, row.variant) == (regime, config, variant))
+        return next(rows, None)
+
+    def check_choices(self, key: str, names: Sequence[str]) -> None:
+        """Raise ConfigError if a choice does not exist or is named twice, or if there is none."""
+        _check_words(key, names, self.axes)
+
+    def check_axes(self, key: str, axes: Sequence[str]) -> None:
+        """Raise ConfigError if an axis does not exist or is named twice, or if there is none."""
+        _check_words(key, axes, self.all_axes)
+
+
+def is_setting(axis: str) -> bool:
+    """Return True if an axis is not of the network: a key such as recipe.mixup, or a group such as recipe."""
+    return "." in axis or (is_group(axis) and not is_axis(axis))
+
+
+def is_axis(name: str) -> bool:
+    """Return True for a group of conf/model."""
+    return "." not in name and is_group(f"{AXIS_GROUP}{name}")
+
+
+def value_text(value: object) -> str:
+    """Return a value as it is written in an override and in a folder's name: null, true, 0.8 or a word."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _has(design: Mapping[str, str], values: Sequence[tuple[str, str]]) -> bool:
+    return all(design[axis] == value for axis, value in values)
+
+
+def _check_words(key: str, words: Sequence[str], known: Sequence[str]) -> None:
+    for word in words:
+        check_word(key, word, known)
+    if not words or len(set(words)) < len(words):
+        raise ConfigError(f"{key}={','.join(words)}: must name at least one axis, and each once")
+
+
+def check_word(key: str, word: str, known: Sequence[str]) -> None:
+    """Raise ConfigError if the word is not a known one."""
+    if word not in known:
+        raise ConfigError(f"{key}={word}: there is no {word}.{suggest(word, known)} Allowed: {', '.join(known)}")

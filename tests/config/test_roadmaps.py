@@ -1,0 +1,140 @@
+"""A roadmap is a folder: its steps, choices and published results, and what its author may get wrong."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from roadmap.config import Config, plan_runs, read_sweep
+from roadmap.config.roadmap_files import find_roadmap, list_roadmaps, load_roadmap
+from roadmap.config.search_path import SearchPath, use
+from roadmap.config.steps import leave_one_out
+from roadmap.errors import ConfigError
+from roadmap.runs.config_hash import hash_config, hash_setting
+
+Write = Callable[..., Path]
+ABOUT = """title = "Mine"
+[[sections]]
+label = "All"
+steps = ["step0_start", "step1_norm", "step2_mixup"]
+"""
+STEPS = {
+    "step0_start": ("", "recipe: {mixup: 0.0}"),
+    "step1_norm": ("/roadmap/mine/step0_start, override /model/norm: layernorm", ""),
+    "step2_mixup": ("/roadmap/mine/step1_norm", "recipe: {mixup: 0.8}"),
+}
+
+
+@pytest.fixture
+def write_roadmap(tmp_path: Path) -> Iterator[Write]:
+    """Write the roadmap `mine` of three steps into a folder of the user's own, with changes, and search there."""
+
+    def write(about: str = ABOUT, published: str | None = None, **changes: tuple[str, str]) -> Path:
+        folder = tmp_path / "roadmap" / "mine"
+        folder.mkdir(parents=True)
+        (folder / "roadmap.toml").write_text(about)
+        if published is not None:
+            head = "regime,step,config,label,paper_top1,paper_top1_std,paper_gflops,gmacs,adopted"
+            (folder / "published.csv").write_text(f"{head}\n{published}\n")
+        for index, (name, (defaults, body)) in enumerate({**STEPS, **changes}.items()):
+            entries = "".join(f"\n  - {entry}" for entry in [*filter(None, defaults.split(", ")), "_self_"])
+            step = f"step: {{name: {name}, index: {index}, label: {name}, roadmap: mine}}"
+            (folder / f"{name}.yaml").write_text(f"# @package _global_\ndefaults:{entries}\n{step}\n{body}\n")
+        return folder
+
+    with use(SearchPath((str(tmp_path),))):
+        yield write
+
+
+def test_the_default_roadmap_has_thirteen_steps_of_one_choice_each() -> None:
+    roadmap = load_roadmap()
+    assert (len(roadmap.steps), len(roadmap.axes)) == (13, 12)
+    assert [choice.axes for choice in roadmap.choices] == [(axis,) for axis in roadmap.axes]
+    assert list_roadmaps() == ["convnext", "bag_of_tricks", "convnextv2", "training_techniques"]
+
+
+@pytest.mark.parametrize("name", list_roadmaps()[1:])
+def test_the_names_of_a_roadmaps_networks_build_them(name: str) -> None:
+    """Each run of a leave-one-out sweep has the name, the design and the comparable settings that it claims."""
+    roadmap = load_roadmap(name)
+    sweep = read_sweep(["+sweep=leave_one_out", f"sweep.roadmap={name}"], is_sweep=True)
+    assert sweep is not None
+    runs = plan_runs(sweep.overrides(sweep.spec.names()), is_sweep=True)
+    designs = {roadmap.name_of(roadmap.design_of(network)) for network in leave_one_out(roadmap)}
+    assert {run.name for run in runs} == designs
+    assert len({hash_config(asdict(run.config)) for run in runs}) == len(roadmap.axes) + 1
+    assert len({hash_setting(asdict(run.config)) for run in runs}) == 1
+    for run in runs:
+        design = roadmap.design_named(run.config.step.name, run.variant)
+        assert design is not None
+        assert roadmap.network_of(design) in leave_one_out(roadmap)
+
+
+def test_training_techniques_go_from_the_original_recipe_to_the_papers() -> None:
+    def recipe(word: str) -> dict[str, object]:
+        (run,) = plan_runs(["setting=paper", word], is_sweep=False)
+        return asdict(run.config.recipe) | {"name": None}
+
+    first, *_, last = load_roadmap("training_techniques").steps
+    assert recipe(f"+roadmap=training_techniques/{first}") == recipe("+roadmap=original")
+    assert recipe(f"+roadmap=training_techniques/{last}") == recipe("+roadmap=step0_resnet")
+
+
+def test_a_roadmap_can_continue_another() -> None:
+    roadmap = load_roadmap("convnextv2")
+    assert roadmap.steps == (*load_roadmap().steps, "step13_grn")
+    assert roadmap.override("step12_downsample") == "step12_downsample"
+    assert roadmap.override("step13_grn") == "convnextv2/step13_grn"
+    assert find_roadmap(load_roadmap().steps).name == "convnext"
+    assert find_roadmap(roadmap.steps).name == "convnextv2"
+
+
+def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -> None:
+    write_roadmap(published="micro,0,step0_start,start,70.0,,1.0,,yes")
+    roadmap = load_roadmap("mine")
+    assert (roadmap.axes, roadmap.setting_axes) == (("norm", "recipe.mixup"), ("recipe.mixup",))
+    (run,) = plan_runs(["+roadmap='mine/step2_mixup,recipe.mixup=0.2'"], is_sweep=False)
+    config: Config = run.config
+    assert (run.name, config.recipe.mixup) == ("step2_mixup,recipe.mixup=0.2", 0.2)
+    assert (config.model.norm, config.step.varies) == ("layernorm", ("recipe.mixup",))
+    assert roadmap.find_published("micro", "step0_start", {}) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"step2_mixup": ("/roadmap/mine/step0_start", "recipe: {mixup: 0.8}")},
+            "begin its defaults with .*step1_norm",
+        ),
+        ({"step2_mixup": ("/roadmap/mine/step1_norm", "")}, "step2_mixup.yaml changes nothing"),
+        (
+            {"step2_mixup": ("/roadmap/mine/step1_norm, override /model/norm: groupnorm", "")},
+            "step2_mixup.yaml changes norm, as step1_norm.yaml does",
+        ),
+        ({"step2_mixup": ("/roadmap/mine/step1_norm", "recipe: {cutmix: 1.0}")}, "write it into the first step"),
+        ({"step2_mixup": ("/roadmap/mine/step1_norm", "recipe: {scale: [0.1, 1]}")}, "changes plain values"),
+        ({"published": "micro,3,step3_more,more,70.0,,1.0,,yes"}, "line 2: step3_more is no step.*step0_start"),
+        ({"published": "micro,0,step0_start,start,good,,1.0,,yes"}, "line 2: ValueError.*good"),
+        ({"about": ABOUT.replace("step2_mixup", "step2_mix")}, "lists step2_mix, and there is no step2_mix.yaml"),
+        ({"about": ABOUT.replace("step1_norm", "step0_start")}, "step0_start is in two sections"),
+        ({"about": ABOUT + "colour = 'red'\n"}, "no key sections.colour. Did you mean sections.color?"),
+        ({"about": 'title = "Mine"'}, r"no \[\[sections\]\] yet"),
+        ({"about": "title ="}, "roadmap.toml: "),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_way_out(
+    changes: dict[str, str | tuple[str, str]], message: str, write_roadmap: Write
+) -> None:
+    write_roadmap(**changes)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=message) as error:
+        load_roadmap("mine")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_roadmap_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no roadmap bag_of_trick\. Did you mean bag_of_tricks\? Allowed: convnext"
+    ):
+        load_roadmap("bag_of_trick")
