@@ -35,7 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif experiment_dir.is_dir():
             make_figure_folder(experiment_dir)
-        factorial = ["--axes", ",".join(arguments.axes), "--step", arguments.step] if arguments.axes else []
+        factorial = ["--axes", ",".join(arguments.axes)] if arguments.axes else []
+        factorial += ["--step", arguments.step] if arguments.axes and arguments.step else []
         commands = Commands.on(experiment_dir, arguments.best, factorial)
         write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)
     except (RoadmapError, OSError) as error:

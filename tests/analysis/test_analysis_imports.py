@@ -14,7 +14,7 @@ OWN_LIBRARIES = {
     "report/report": {"plotly", "jinja2", "markupsafe"},
     **{
         f"figures/{name}": {"matplotlib"}
-        for name in ("ablation", "drawing", "hyperparameter", "roadmap", "transfer")
+        for name in ("ablation", "block_files", "drawing", "hyperparameter", "roadmap", "transfer")
     },
 }
 

@@ -258,10 +258,11 @@ def test_the_original_recipe_beside_another_is_no_reason_to_warn(
     tmp_path: Path, write_paper_runs: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_paper_runs()
-    state = tmp_path / "trial/original/seed0/state.json"
+    state, summary = (tmp_path / "trial/original/seed0" / name for name in ("state.json", "summary.json"))
     content = json.loads(state.read_text())
     content["identity"]["recipe"] = "original"
     state.write_text(json.dumps(content))
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"recipe": "original"}))
     with caplog.at_level(logging.WARNING):
         rows = rows_of(tmp_path)
     assert rows[0].recipe == "original"

@@ -13,7 +13,14 @@ AXES = "model/activation, model/activation_count, model/block, "
     [
         # a choice that does not exist
         ("+roadmap=step5_invert", ["roadmap=step5_invert:", "Did you mean step5_inverted?", "Allowed: original, "]),
-        ("regime=resnet51", ["regime=resnet51:", "Did you mean resnet50?", "Allowed: micro, resnet50, resnet200"]),
+        (
+            "regime=resnet51",
+            [
+                "regime=resnet51:",
+                "Did you mean resnet50?",
+                "Allowed: atto, femto, micro, nano, pico, resnet50, resnet200",
+            ],
+        ),
         (
             "data=cifr10",
             ["data=cifr10:", "Did you mean cifar10?", "Allowed: cifar10, cifar10_stride4, "],
@@ -21,7 +28,10 @@ AXES = "model/activation, model/activation_count, model/block, "
         ("model/norm=bn", ["model/norm=bn:", "Allowed: batchnorm, layernorm"]),
         ("model/kernel_size=8", ["model/kernel_size=8:", "Allowed: 3, 5, 7, 9, 11"]),
         ("model/kernel_size=7.0", ["model/kernel_size=7.0:", "Allowed: 3, 5, 7, 9, 11"]),
-        ("model/kernel_size=7 recipe=null", ["recipe=null:", "Allowed: cifar10, original, paper, short"]),
+        (
+            "model/kernel_size=7 recipe=null",
+            ["recipe=null:", "Allowed: bag_of_tricks, cifar10, original, paper, short"],
+        ),
         ("+reference=", ["reference=:", "swin_base, swin_tiny, or any timm model"]),
         # a group or key that does not exist
         ("model/norms=batchnorm", ["no group model/norms.", "Did you mean model/norm?", AXES]),

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from roadmap.analysis.configurations import find_recipe, keep_shared, merge, read_setup, subtract
 from roadmap.analysis.epoch_table import read_records
@@ -206,7 +207,7 @@ def test_a_damaged_configuration_is_one_message(grown: Path, publish: Callable[.
     config.write_text("{a: [")
     status, error = publish(grown)
     assert (status, error.count("\n")) == (1, 1)
-    assert f"error: {config} is damaged: " in error
+    assert f"{config} is damaged (" in error
 
 
 def test_an_image_folder_with_a_name_of_its_own_has_its_command(
@@ -277,8 +278,10 @@ def write_hashed_run(
     write_run: Callable[..., Path], folder: Path, step: str, *words: str, group: str = "roadmap"
 ) -> str:
     """Write a run whose summary has the hash of its configuration, and return the hash."""
-    summary = write_run(folder, step, *words, group=group) / "summary.json"
-    config_hash = hash_of(f"+{group}={step}", *words)
+    run = write_run(folder, step, *words, group=group)
+    summary, config_hash = run / "summary.json", hash_of(f"+{group}={step}", *words)
+    values = asdict(read_config(compose(f"+{group}={step}", f"experiment={folder.name}", *words)))
+    OmegaConf.save(OmegaConf.create(json.loads(json.dumps(values))), run / "config.yaml")
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"config_hash": config_hash}))
     return config_hash
 

@@ -98,7 +98,7 @@ def test_a_factorial_is_shown_where_it_is_asked_for(
     assert 'id="chart-factorial"' not in report(tmp_path / "trial")
     page = report(tmp_path / "trial", "--axes", "norm,downsample")
     assert page.count('id="chart-factorial"') == 1
-    options = "--axes norm,downsample --step step12_downsample"
+    options = "--axes norm,downsample"
     assert f"python scripts/attribute.py {tmp_path / 'trial'} {options}" in visible(page)
     assert f"python scripts/report.py {tmp_path / 'trial'} {options}" in visible(page)
 

@@ -53,7 +53,8 @@ for step in ("step1_stage_ratio", "step12_downsample") if done != "refuse" else 
         (run / "state.json").write_text(json.dumps({"state": "done", "error": None, "identity": identity}))
         if done == "finish":
             top1 += stride * (step == "step12_downsample")
-            summary = {"top1": top1, "best_top1": top1, "gmacs": 1, "parameters": 1, "seconds": 1, "epochs": 1}
+            summary = identity | {"top1": top1, "best_top1": top1, "gmacs": 1, "parameters": 1}
+            summary |= {"seconds": 1, "epochs": 1}
             (run / "summary.json").write_text(json.dumps(summary))
 if done == "go on":
     signal.signal(signal.SIGTERM, lambda *_: ((here / "stopped").touch(), sys.exit(0)))
