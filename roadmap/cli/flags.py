@@ -61,6 +61,9 @@ def answer(arguments: Namespace, hydra_app: Callable[[], Any]) -> int:
         raise ConfigError(explain_hydra_error(error, get_args_parser().parse_args().overrides)) from None
     finally:
         signal.signal(signal.SIGPIPE, outer)
+        del os.environ[RAISES]
+        if wants_traces is not None:
+            os.environ[RAISES] = wants_traces
     return 0
 
 
