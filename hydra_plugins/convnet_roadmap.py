@@ -19,4 +19,5 @@ class PlannedSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from roadmap.cli.launch import launch_planned  # imported here, since Hydra loads this file in any program
 
+        assert self.config is not None  # Hydra calls setup first
         launch_planned(self.context, self.task, self.config)
