@@ -1,5 +1,6 @@
 """The recipe check's warnings go to stderr, once each, and name the steps of a sweep that they concern."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,11 @@ def test_a_warning_stops_no_run(train: Train, tmp_path: Path) -> None:
     assert outcome.status == 0
     assert outcome.err.startswith("warning: recipe.lr=0.004 is the short recipe's for recipe.total_batch=64")
     assert outcome.err.endswith("in proportion it is recipe.lr=0.008")
+
+
+def test_a_run_leaves_logging_as_it_was(train: Train) -> None:
+    logger = logging.getLogger("roadmap.analysis")
+    before = (logging.getLogger().level, list(logging.getLogger().handlers), logger.disabled)
+    assert train(*QUICK, "+roadmap=step0_resnet").status == 0
+    assert (logging.getLogger().level, list(logging.getLogger().handlers), logger.disabled) == before
+    assert logger.isEnabledFor(logging.WARNING)
