@@ -4,7 +4,6 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from roadmap.cli import estimate_concurrent as side_by_side
+from roadmap.cli import profile as profile_command
 from roadmap.cli.estimate import group, make_workload, write_bill
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import MeasurementError
@@ -79,14 +79,14 @@ def test_a_profile_refuses_a_forward_pass_that_does_nothing(
 
 
 def test_memory_that_no_update_took_is_refused(
-    run: PlannedRun, monkeypatch: pytest.MonkeyPatch, load_script: Callable[[str], ModuleType], capsys: Any
+    run: PlannedRun, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """In the script it is one message."""
     monkeypatch.setattr(profile, "train_step", pretend)
     with pytest.raises(MeasurementError, match=r"weights and gradients alone take [\d,]+: no update was made"):
         profile.measure_peak_memory(make_workload(run))
     words = ["--steps", "step0_resnet", "hardware.device=cpu"]
-    assert load_script("profile_roadmap").main(words) == 1
+    assert profile_command.main(words) == 1
     assert capsys.readouterr().err.startswith("error: step0_resnet: a peak of")
 
 

@@ -5,16 +5,16 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
 from roadmap.cli import estimate as bill
+from roadmap.cli import plan as script
 from roadmap.cli import run as jobs
 from roadmap.cli.estimate import add_up, group, make_workload, write_bill
 from roadmap.cli.estimate_concurrent import ConcurrentRate, combine, find_best, measure_concurrent
@@ -28,11 +28,6 @@ from roadmap.training.profile import Workload, find_largest_batch, list_batches,
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
 STEPS = "+roadmap=step0_resnet,step12_downsample"
-
-
-@pytest.fixture(scope="module")
-def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("plan_roadmap")
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def workload(tmp_path: Path) -> Workload:
 
 @pytest.mark.system
 @pytest.mark.usefixtures("_short_timings")
-def test_a_sweep_as_typed(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_as_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [tmp_path / "plan.csv", tmp_path / "plan.json"]
     options = ["--price-per-hour", "3", "--watts", "500", "--repeats", "2", "--csv", str(files[0])]
     words = ["-m", STEPS, "seed=0,1", f"output_dir={tmp_path}", "hardware.device=cpu"]
@@ -82,9 +77,7 @@ def test_a_sweep_as_typed(script: ModuleType, tmp_path: Path, capsys: pytest.Cap
     assert {path.name for path in tmp_path.iterdir()} == {"plan.csv", "plan.json"}
 
 
-def test_what_is_done_is_not_paid_again(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_done_is_not_paid_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("+roadmap=step0_resnet", "seed=0,1,2,3")
     done, begun, _, failed = map(open_run_dir, plan(tmp_path, *words))
     done.claim()
@@ -108,9 +101,7 @@ def test_what_is_done_is_not_paid_again(
         group(plan(tmp_path, *words, "recipe.lr=0.5"), is_sweep=True)
 
 
-def test_a_sweep_is_planned_by_its_name(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_is_planned_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder in map(open_run_dir, plan(tmp_path, "+roadmap=step12_downsample,step11_layernorm")):
         folder.claim()
         folder.finish(RESULTS)
@@ -218,7 +209,7 @@ def test_made_up_photographs_go_through_the_recipes_augmentation(
     ],
 )
 def test_a_mistake_is_one_message(
-    script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], part: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], part: str
 ) -> None:
     assert script.main([*words, f"output_dir={tmp_path}"]) == 1
     printed = capsys.readouterr()
@@ -228,14 +219,14 @@ def test_a_mistake_is_one_message(
 
 
 @pytest.mark.parametrize("option", [["--price-per-hour", "0"], ["--watts", "-1"], ["--devices", "0"]])
-def test_a_figure_that_cannot_be(script: ModuleType, capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+def test_a_figure_that_cannot_be(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
     with pytest.raises(SystemExit):
         script.main(option)
     assert option[0] in capsys.readouterr().err
 
 
 @pytest.mark.system  # three separate processes: 20 s
-def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: ModuleType) -> None:
+def test_runs_beside_each_other_are_timed_together(tmp_path: Path) -> None:
     words = ("+roadmap=step12_downsample", "regime.width.modern=8")
     measured = measure_concurrent(plan(tmp_path, *words)[0], [1, 2], seconds=0.5)
     rates = [one.images_per_s for one in measured]
@@ -247,7 +238,7 @@ def test_runs_beside_each_other_are_timed_together(tmp_path: Path, script: Modul
     assert "2: out of memory; fastest with hydra/launcher=processes hydra.launcher.n_jobs=1" in line
 
 
-def test_the_sum_of_runs_at_once_is_said_beside_one_runs(script: ModuleType) -> None:
+def test_the_sum_of_runs_at_once_is_said_beside_one_runs() -> None:
     line = script.describe_at_once("step12", {1: 100.0, 12: 250.0}, {}, 12)
     assert line.endswith("fastest with hydra/launcher=processes hydra.launcher.n_jobs=12, 2.50 times one run's")
     assert "times" not in script.describe_at_once("step12", {4: 100.0, 12: 250.0}, {}, 12)

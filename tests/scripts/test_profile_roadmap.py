@@ -1,17 +1,16 @@
 """profile_roadmap.py's output: exact costs, the paper's figures beside them, and rates of every step."""
 
 import csv
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 
 import roadmap
+from roadmap.cli import profile as script
 from roadmap.config import plan_runs
 from roadmap.model.cost import measure_cost
 from roadmap.training import profile
@@ -20,26 +19,19 @@ from roadmap.training.profile import Workload, measure, measure_peak_memory
 STEPS = ("step0_resnet", "step12_downsample")
 
 
-@pytest.fixture(scope="module")
-def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("profile_roadmap")
-
-
 @pytest.fixture(autouse=True)
 def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile, "MIN_SECONDS", 0.001)
 
 
 @pytest.fixture
-def workload(script: ModuleType) -> Workload:
+def workload() -> Workload:
     (run,) = plan_runs(["+roadmap=step12_downsample", "hardware.device=cpu"], is_sweep=False)
     made: Workload = script.make_workload(run, 4)
     return made
 
 
-def test_the_file_has_costs_rates_and_memory(
-    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_file_has_costs_rates_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "profile.csv"
     words = [
         "--steps",
@@ -70,14 +62,14 @@ def test_the_file_has_costs_rates_and_memory(
         assert f"{cost.parameters / 1e6:.4g}" in printed
 
 
-def test_the_papers_gflops_stand_beside_its_sizes(script: ModuleType) -> None:
+def test_the_papers_gflops_stand_beside_its_sizes() -> None:
     common = ["regime=resnet50", "data=imagenet", "+roadmap=step11_layernorm"]
     rows = [script.count(run) for run in plan_runs([*common, "data.image_size=224,192"], is_sweep=True)]
     assert [row["paper_gflops"] for row in rows] == [4.46, None]
     assert rows[0]["gmacs"] == pytest.approx(4.146, abs=5e-4)
 
 
-def test_all_steps_in_order_and_references_last(script: ModuleType) -> None:
+def test_all_steps_in_order_and_references_last() -> None:
     names = [run.config.step.name for run in script.plan(["+reference=swin_tiny"], None)]
     assert [name.partition("_")[0] for name in names] == [*(f"step{number}" for number in range(13)), "swin"]
 
@@ -103,7 +95,7 @@ def test_networks_take_turns_and_one_without_memory_stops_none(workload: Workloa
     assert (large.out_of_memory, large.update, large.peak_memory) == (True, [], None)
 
 
-def test_out_of_memory_is_said_in_the_row(script: ModuleType) -> None:
+def test_out_of_memory_is_said_in_the_row() -> None:
     row = script.summarize(profile.Measurement(out_of_memory=True))
     assert script.format_rate(row, "update") == "out of memory"
     assert row["update_q1"] is None
@@ -125,9 +117,7 @@ def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:
         (["--steps", "step0_resnet", "--csv", "/dev/null/profile.csv"], "/dev/null/profile.csv"),
     ],
 )
-def test_a_mistake_is_one_message(
-    script: ModuleType, capsys: pytest.CaptureFixture[str], words: list[str], part: str
-) -> None:
+def test_a_mistake_is_one_message(capsys: pytest.CaptureFixture[str], words: list[str], part: str) -> None:
     assert script.main(words) == 1
     printed = capsys.readouterr()
     assert printed.out == ""

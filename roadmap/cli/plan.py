@@ -1,0 +1,248 @@
+"""Estimate the cost of a train.py command on this device before it runs: hours, memory, money and energy.
+
+    python scripts/plan_roadmap.py -m +sweep=roadmap seed=0,1,2
+    python scripts/plan_roadmap.py -m +sweep=roadmap setting=paper --price-per-hour 2.5 --devices 8
+
+An error prints one message and exits with status 1.
+"""
+
+import argparse
+import csv
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from roadmap.cli.script import add_config_dir, positive, print_table
+from roadmap.cli.sweep import expand
+from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
+from roadmap.errors import RoadmapError
+from roadmap.system.console import Console
+from roadmap.training.progress import counting_bar
+
+PIPE_WIDTH = 180  # columns if the output is no terminal
+CLOSING = "measured on this machine as busy as it is now; --help explains the columns"
+DESCRIPTION = """\
+Predicts what `python train.py ...` costs on this device. Give it the words of that command, -m included. Every
+step is measured for a few updates on its own batches; runs that are done are left out, begun ones go on."""
+EPILOG = """\
+columns:
+  runs       trainings that are not done, seeds of one configuration together
+  epochs     that are left of them, all runs together
+  update     seconds of one update, reading and augmenting its images included; the percentage is half the
+             distance of the extremes over the rounds
+  images/s   the same as a rate
+  evaluation seconds of a pass over the validation images
+  start      seconds before the first update of each run: data, network, its cost, and compilation if that is on
+  time       of all the runs in the row, evaluation and checkpoints of each epoch included
+  MiB        the most memory that tensors held at once, as torch's allocator counts it
+  largest    images at once that fit into the device's memory, for hardware.per_device_batch; on a CPU a straight
+             line through two small batches says so, on a GPU it is tried
+
+Hours are those of one run at a time on each device; runs that share a device (hydra/launcher=processes) may take
+fewer or more, which --at-once tries. The figures are of the machine as busy as it is now, with OMP_NUM_THREADS as
+it is now.
+
+examples:
+  python scripts/plan_roadmap.py +roadmap=step12_downsample
+  python scripts/plan_roadmap.py -m +sweep=leave_one_out seed=0,1,2
+  python scripts/plan_roadmap.py -m +sweep=roadmap setting=paper hardware.precision=bf16 \\
+      --devices 8 --price-per-hour 2.5 --watts 700 --json plan.json
+  python scripts/plan_roadmap.py -m +sweep=roadmap --at-once 1,2,4"""
+
+Row = dict[str, Any]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    try:
+        search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
+        with use(search_path):
+            overrides = prepare_overrides(arguments.overrides)
+            sweep = read_sweep(overrides, arguments.multirun)
+            runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
+        for path in filter(None, (arguments.csv, arguments.json)):
+            path.touch()  # an unwritable path should not cost a measurement
+        rows, total, machine = plan(runs, arguments, console)
+        if arguments.csv is not None:
+            write_csv(arguments.csv, rows)
+        if arguments.json is not None:
+            content = {"command": arguments.overrides, "runs": rows, "total": total, **machine}
+            arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if rows:
+        print_table(console, make_table(rows))
+    for line in describe(rows, total):
+        console.print(line, soft_wrap=True, markup=False)
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as in train.py")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as in train.py")
+    add_config_dir(parser)
+    parser.add_argument("--config-name", metavar="NAME", help="of the config to start from, as in train.py")
+    parser.add_argument("--devices", type=positive, metavar="N", default=1, help="of this kind; default: 1")
+    parser.add_argument(
+        "--price-per-hour", type=positive_number, metavar="PRICE", help="of one device, in any currency"
+    )
+    parser.add_argument("--watts", type=positive_number, metavar="W", help="that one device draws")
+    parser.add_argument(
+        "--repeats", dest="rounds", type=positive, metavar="N", default=3, help="rounds of timings; default: 3"
+    )
+    parser.add_argument(
+        "--at-once",
+        type=several,
+        metavar="N,...",
+        default=[],
+        help="also time so many runs of the most expensive step beside each other on this device, such as 1,2,4",
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write rows, totals and machine there")
+    return parser.parse_intermixed_args(words)
+
+
+def positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return number
+
+
+def several(text: str) -> list[int]:
+    return [positive(part) for part in text.split(",")]
+
+
+def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Console) -> tuple[list[Row], Row, Row]:
+    """Return the bill by rows and in total, and the machine that it was measured on."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
+    started = time.perf_counter()
+    from roadmap.cli.estimate import add_up, count_reports, group, write_bill
+    from roadmap.cli.run import describe_device, find_versions
+    from roadmap.training.device import pick_device
+
+    start = time.perf_counter() - started  # each command of train.py has the same imports
+    groups, left_out = group(runs, arguments.multirun)
+    with counting_bar(console) as bar:
+        task = bar.add_task("", total=count_reports(groups, arguments.rounds), completed=-1)
+        rows = write_bill(groups, arguments.rounds, lambda name: bar.update(task, description=name, advance=1))
+        together = measure_at_once(groups, rows, arguments.at_once)
+    total = add_up(rows, start, arguments.devices, arguments.price_per_hour, arguments.watts)
+    total["left_out"] = dict(Counter(left_out))
+    total["at_once"] = together
+    total["side_by_side"] = any(word.startswith("hydra/launcher=") for word in arguments.overrides)
+    machine = {
+        "device": describe_device(pick_device(runs[0].config.hardware)),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": find_versions(),
+    }
+    return rows, total, machine
+
+
+def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence[int]) -> Row | None:
+    """Measure each number of concurrent runs of the most expensive step, and find the fastest number."""
+    if not rows or not counts:
+        return None
+    from roadmap.cli.estimate_concurrent import find_best, measure_concurrent
+    from roadmap.cli.mps import share_gpus
+
+    place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])
+    with share_gpus(max(counts), lambda text: print(f"warning: {text}", file=sys.stderr)):
+        measured = measure_concurrent(groups[place].planned, counts)
+    best = find_best(measured)
+    return {
+        "run": rows[place]["run"],
+        "images_per_s": {one.runs: one.images_per_s for one in measured},
+        "obstacles": {one.runs: one.obstacle for one in measured if one.obstacle},
+        "best": best and best.runs,
+    }
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    names = [name for name in (rows[0] if rows else {}) if name not in ("run_hours", "warnings")]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_table(rows: Sequence[Row]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("run", no_wrap=True)
+    for heading in ("runs", "epochs", "update", "images/s", "evaluation", "start", "time", "MiB", "largest"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        memory, largest = row["peak_memory_bytes"], row["largest_batch"]
+        table.add_row(
+            row["run"],
+            str(row["runs"]),
+            str(row["epochs"]),
+            f"{row['update_s']:.3g} s ±{row['update_spread']:.0%}",
+            f"{row['images_per_s']:,.0f}",
+            f"{row['evaluation_s']:.3g} s",
+            f"{row['start_s']:.2g} s",
+            format_time(row["hours"]),
+            "" if memory is None else f"{memory / 2**20:,.0f}",
+            "" if largest is None else f"{largest:,}",
+        )
+    return table
+
+
+def format_time(hours: float) -> str:
+    """Format with two or three digits, in a suitable unit."""
+    if hours < 1 / 30:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:,.3g} h"
+
+
+def describe(rows: Sequence[Row], total: Row) -> list[str]:
+    """Return the lines below the table."""
+    left_out = "; ".join(f"{count} {reason}" for reason, count in total["left_out"].items())
+    if not rows:
+        return [f"nothing is left to run: {left_out}"]
+    lines = [
+        f"{total['runs']} runs: {format_time(total['hours'])} on {total['devices']} device(s), "
+        f"{total['device_hours']:,.3g} device-hours"
+        + ("" if total["price"] is None else f", price {total['price']:,.2f}")
+        + ("" if total["kwh"] is None else f", {total['kwh']:,.3g} kWh")
+        + (f"; {left_out}" if left_out else "")
+    ]
+    if total["side_by_side"]:
+        lines.append("the launcher's runs share the device: hours are those of one run at a time")
+    if total["at_once"] is not None:
+        lines.append(describe_at_once(**total["at_once"]))
+    reasons = dict.fromkeys(row["made_up_images"] for row in rows if row["made_up_images"])
+    lines += [f"images are made up, so reading and decoding them is left out: {reason}" for reason in reasons]
+    for text in dict.fromkeys(text for row in rows for text in row["warnings"]):
+        concerned = ", ".join(row["run"] for row in rows if text in row["warnings"])
+        lines.append(f"warning: {text}" + (f" ({concerned})" if len(rows) > 1 else ""))
+    return [*lines, CLOSING]
+
+
+def describe_at_once(
+    run: str, images_per_s: dict[int, float | None], obstacles: dict[int, str], best: int | None
+) -> str:
+    """Return one line with the rates of concurrent runs, and the overrides that start the fastest number."""
+    rates = [
+        f"{count}: {obstacles[count] if rate is None else f'{rate:,.0f} images/s'}"
+        for count, rate in images_per_s.items()
+    ]
+    advice = "" if best is None else f"; fastest with hydra/launcher=processes hydra.launcher.n_jobs={best}"
+    alone, fastest = images_per_s.get(1), images_per_s.get(best or 0)
+    if alone and fastest:
+        advice += f", {fastest / alone:.2f} times one run's"
+    return f"runs of {run} beside each other: {', '.join(rates)}{advice}"

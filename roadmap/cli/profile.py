@@ -1,0 +1,234 @@
+"""Measure cost, speed and memory of every step on this device, beside the paper's GFLOPs.
+
+    python scripts/profile_roadmap.py
+    python scripts/profile_roadmap.py --steps step0_resnet,step12_downsample --csv profile.csv
+    python scripts/profile_roadmap.py regime=resnet50 data=imagenet --batch 8 +reference=swin_tiny
+
+An error prints one message and exits with status 1.
+"""
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from roadmap.cli.script import add_config_dir, positive, print_table
+from roadmap.config import PlannedRun, plan_runs, read_search_path, use
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.errors import RoadmapError
+from roadmap.system.console import Console
+from roadmap.training.progress import counting_bar
+
+if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
+    from roadmap.training.profile import Measurement, Workload
+
+PIPE_WIDTH = 160  # columns if the output is no terminal
+DESCRIPTION = """\
+Prints cost, speed and memory of every step of the roadmap on this device, at the size that the overrides
+name (default: setting=laptop, the micro network on digits). Images are synthetic; none is read."""
+EPILOG = """\
+columns:
+  GMACs      1e9 multiply-accumulates of convolutions, linear layers and attention, for one image
+  paper      GFLOPs that the paper prints in tables 10 and 11, which count the same; only at the paper's sizes
+  M params   millions of parameters
+  M acts     millions of elements that convolutions and linear layers put out for one image
+  forward/s  images a second through the network, in evaluation mode and without gradients
+  update/s   images a second of whole updates: mixing, forward pass, loss, backward pass, clipping, optimizer
+             and moving average, as the recipe has them, each update of one batch. Reading and augmenting
+             images and copying them to the device are left out
+  MiB        the most memory that tensors held at once during training, as torch's allocator counts it: weights,
+             gradients, optimizer's state, activations, temporaries and the batch. Not the process itself
+
+The steps take turns in every round. Speeds are the median over the rounds; the percentage beside them is half
+the distance between the quartiles. The CSV file has the quartiles themselves, and bytes.
+
+examples:
+  python scripts/profile_roadmap.py
+  python scripts/profile_roadmap.py --steps step0_resnet,step12_downsample --csv profile.csv
+  python scripts/profile_roadmap.py regime=resnet50 data=imagenet --batch 8 +reference=swin_tiny
+  python scripts/profile_roadmap.py setting=paper hardware.precision=bf16 hardware.per_device_batch=64"""
+
+Profile = dict[str, Any]  # a row of the CSV file
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    try:
+        with use(read_search_path(arguments.overrides, arguments.config_dir)):
+            runs = plan(arguments.overrides, arguments.steps)
+        if arguments.csv is not None:
+            arguments.csv.touch()  # an unwritable path should not cost a measurement
+        rows = profile(runs, arguments.batch, arguments.rounds, console)
+        if arguments.csv is not None:
+            write_csv(arguments.csv, rows)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print_table(console, make_table(rows))
+    console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides as in train.py")
+    add_config_dir(parser)
+    parser.add_argument(
+        "--steps", help="names of conf/roadmap with commas between them; default: all but the original recipe"
+    )
+    parser.add_argument(
+        "--batch", type=positive, metavar="N", help="images at once; default: the recipe's on one device"
+    )
+    parser.add_argument(
+        "--repeats", dest="rounds", type=positive, metavar="N", default=5, help="rounds of timings; default: 5"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the figures there")
+    return parser.parse_intermixed_args(words)
+
+
+def plan(overrides: Sequence[str], steps: str | None) -> list[PlannedRun]:
+    """Return the runs to measure, in the order of the roadmap or as named, with references last.
+
+    Raises:
+        ConfigError: an override is unknown.
+    """
+    references = [word for word in overrides if word.startswith("+reference=")]
+    common = [word for word in overrides if word not in references]
+    runs = plan_runs([*common, f"+roadmap={steps or 'glob(*, exclude=original)'}"], is_sweep=True)
+    if steps is None:  # steps that are not in the paper have no index
+        runs.sort(key=lambda run: (run.config.step.index is None, run.config.step.index or 0))
+    return runs + [run for word in references for run in plan_runs([*common, word], is_sweep=True)]
+
+
+def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console: Console) -> list[Profile]:
+    """Measure all runs, with a progress bar on a terminal."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
+    from roadmap.training.profile import measure
+
+    workloads = [make_workload(run, batch) for run in runs]
+    costs = [count(run) for run in runs]
+    with counting_bar(console) as bar:
+        task = bar.add_task("", total=len(runs) * (rounds + 1), completed=-1)
+        measurements = measure(workloads, rounds, lambda name: bar.update(task, description=name, advance=1))
+    return [
+        cost | describe(workload) | summarize(measurement)
+        for cost, workload, measurement in zip(costs, workloads, measurements, strict=True)
+    ]
+
+
+def make_workload(run: PlannedRun, batch: int | None) -> "Workload":
+    from roadmap.model.build import build
+    from roadmap.training.device import pick_device
+    from roadmap.training.profile import Workload
+    from roadmap.training.spec import plan_accumulation
+
+    config = run.config
+    device = pick_device(config.hardware)
+    return Workload(
+        name=config.step.name,
+        build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
+        data=config.data,
+        recipe=config.recipe,
+        hardware=config.hardware,
+        device=device,
+        batch_size=batch or plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch)[0],
+    )
+
+
+def count(run: PlannedRun) -> Profile:
+    """Return the columns that need no measurement."""
+    from roadmap.cli.folders import open_run_dir
+    from roadmap.cli.run import collect_facts
+
+    config, identity = run.config, open_run_dir(run).identity
+    facts = collect_facts(config, identity)
+    is_papers = config.regime.name in load_roadmap(config.step.roadmap).regimes and config.data.image_size == 224
+    return {
+        "step": run.name,
+        "label": config.step.label,
+        "regime": config.regime.name,
+        "data": config.data.name,
+        "recipe": config.recipe.name,
+        "gmacs": facts["gmacs"],
+        "paper_gflops": facts["paper_gflops"] if is_papers else None,
+        "parameters": facts["parameters"],
+        "activations": facts["activations"],
+    }
+
+
+def describe(workload: "Workload") -> Profile:
+    from roadmap.cli.run import describe_device
+
+    return {
+        "device": describe_device(workload.device),
+        "precision": str(workload.hardware.precision),
+        "image_size": workload.data.image_size,
+        "batch": workload.batch_size,
+    }
+
+
+def summarize(measurement: "Measurement") -> Profile:
+    """Return median and quartiles of the rounds; None for what ran out of memory."""
+    row: Profile = {}
+    for name, rates in (("forward", measurement.forward), ("update", measurement.update)):
+        is_known = rates and not measurement.out_of_memory
+        low, median, high = np.percentile(rates, (25, 50, 75)).tolist() if is_known else (None, None, None)
+        row |= {f"{name}_images_per_s": median, f"{name}_q1": low, f"{name}_q3": high}
+    row["peak_memory_bytes"] = measurement.peak_memory
+    row["error"] = "out of memory" if measurement.out_of_memory else ""
+    return row
+
+
+def write_csv(path: Path, rows: Sequence[Profile]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_table(rows: Sequence[Profile]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("step", no_wrap=True)
+    for heading in ("GMACs", "paper", "M params", "M acts", "forward/s", "update/s", "MiB"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        memory = row["peak_memory_bytes"]
+        table.add_row(
+            row["step"],
+            f"{row['gmacs']:.4g}",
+            "" if row["paper_gflops"] is None else f"{row['paper_gflops']:.2f}",
+            f"{row['parameters'] / 1e6:.4g}",
+            f"{row['activations'] / 1e6:.3g}",
+            format_rate(row, "forward"),
+            format_rate(row, "update"),
+            "" if memory is None else f"{memory / 2**20:,.0f}",
+        )
+    return table
+
+
+def format_rate(row: Profile, name: str) -> str:
+    median = row[f"{name}_images_per_s"]
+    if median is None:
+        return str(row["error"])
+    spread = (row[f"{name}_q3"] - row[f"{name}_q1"]) / 2 / median
+    return f"{median:,.4g} ±{spread:.0%}" if median < 1000 else f"{median:,.0f} ±{spread:.0%}"
+
+
+def describe_setting(row: Profile, rounds: int) -> str:
+    """Return the line below the table."""
+    return (
+        f"{row['device']}, {row['precision']}, batches of {row['batch']} images of {row['image_size']} pixels; "
+        f"regime {row['regime']}, data {row['data']}, recipe {row['recipe']}; median of {rounds} rounds "
+        "± half the distance of the quartiles; --help explains the columns"
+    )
