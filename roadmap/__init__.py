@@ -6,20 +6,23 @@
 4.64
 >>> model = roadmap.build_model(cfg)
 
-Modules that need torch or pandas are imported when a function is called: torch takes seconds.
+Overrides are written as on the command line, or as keywords: `seed=1`, `recipe={"epochs": 5}`,
+`roadmap="step5_inverted"`. What needs torch, pandas or matplotlib is imported when a function is called.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from roadmap.config import compose
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from omegaconf import DictConfig
     from torch import nn
 
+    from roadmap.cli.step_description import StepDescription
     from roadmap.model.cost import Cost
+    from roadmap.runs.record import Run
 
 __all__ = [
     "__version__",
@@ -27,25 +30,47 @@ __all__ = [
     "changes",
     "compose",
     "count",
+    "describe",
     "effects",
+    "evaluate",
     "list_axes",
+    "list_roadmaps",
     "list_steps",
     "load_epochs",
     "load_results",
+    "plot_curves",
+    "plot_effects",
+    "plot_roadmap",
+    "sweep",
+    "train",
 ]
 __version__ = "0.1.0"
 OUTPUTS = Path("outputs")  # where train.py writes by default
 
 
-def list_steps() -> list[str]:
-    """Return the names of the roadmap's steps, in order.
+def list_roadmaps() -> list[str]:
+    """Return the names of the roadmaps, the default one first.
+
+    >>> roadmap.list_roadmaps()[0]
+    'convnext'
+    """
+    from roadmap.config.roadmap_files import list_roadmaps
+
+    return list_roadmaps()
+
+
+def list_steps(roadmap: str = "convnext") -> list[str]:
+    """Return the names of a roadmap's steps, in order.
 
     >>> roadmap.list_steps()[:3]
     ['step0_resnet', 'step1_stage_ratio', 'step2_patchify']
+
+    Raises:
+        roadmap.errors.ConfigError: there is no such roadmap.
     """
     from roadmap.config.roadmap_files import load_roadmap
 
-    return list(load_roadmap().steps)
+    return list(load_roadmap(roadmap).steps)
 
 
 def list_axes() -> dict[str, list[str]]:
@@ -58,6 +83,57 @@ def list_axes() -> dict[str, list[str]]:
     from roadmap.config.search_path import list_choices
 
     return {axis: list_choices(f"model/{axis}") for axis in load_roadmap().all_axes}
+
+
+def compose(*overrides: str, **values: Any) -> "DictConfig":
+    """Return the configuration that `python train.py OVERRIDES...` trains.
+
+    A folder of configs of one's own takes `hydra.searchpath=[file:///PATH]`, as there.
+
+    >>> roadmap.compose(roadmap="step7_kernel", model={"kernel_size": 9}, seed=1).model.kernel_size
+    9
+
+    Raises:
+        roadmap.errors.ConfigError: a group, choice or key does not exist.
+    """
+    from hydra.errors import HydraException
+
+    from roadmap.config import compose
+    from roadmap.config.hydra_errors import explain_hydra_error
+    from roadmap.config.keywords import to_words
+    from roadmap.errors import ConfigError
+
+    words = to_words(overrides, values)
+    try:
+        return compose(*words)
+    except HydraException as error:
+        raise ConfigError(explain_hydra_error(error, words)) from None
+
+
+def describe(step: str, *overrides: str, against: str | None = None, **values: Any) -> "StepDescription":
+    """Describe a step: `print` shows its layers, a notebook the diagram of its block.
+
+    Sizes are the paper's (setting=paper) unless overrides say otherwise.
+
+    Args:
+        step: such as step5_inverted, or a variant such as step7_kernel,kernel_size=9.
+        against: the step to compare with; by default the one that the step is based on.
+
+    >>> step = roadmap.describe("step5_inverted")
+    >>> step.changes
+    ('block bottleneck -> inverted',)
+    >>> step.svg.startswith("<svg")
+    True
+
+    `diff` is the layers that differ, as text; `save("step5.svg")` or `.png` writes the diagram.
+
+    Raises:
+        roadmap.errors.ConfigError: no such step or override.
+    """
+    from roadmap.cli.step_description import describe_step
+    from roadmap.config.keywords import to_words
+
+    return describe_step(step, to_words(overrides, values), against)
 
 
 def build_model(cfg: "DictConfig") -> "nn.Module":
@@ -92,6 +168,74 @@ def count(cfg: "DictConfig") -> "Cost":
     from roadmap.model.cost import measure_cost
 
     return measure_cost(lambda: build_model(cfg), cfg.data.image_size)
+
+
+def train(*overrides: str, progress: bool = True, **values: Any) -> "Run":
+    """Train one run in this process, with the folder, checks and resuming of `python train.py OVERRIDES...`.
+
+    A run that is done is not trained again. After Ctrl-C (a notebook's stop button) the same call resumes it.
+    Sets torch's seed, number of threads and deterministic algorithms, as every run does.
+
+    Args:
+        progress: print a line per epoch.
+
+    Returns:
+        the run's record: top1 (percent), best_top1, loss, seconds, path and others.
+
+    >>> where = {"experiment": "example", "output_dir": folder}
+    >>> run = roadmap.train(roadmap="step12_downsample", recipe={"epochs": 1}, progress=False, **where)
+    >>> run.state.value, run.epochs, run.path.name
+    ('done', 1, 'seed0')
+
+    Raises:
+        roadmap.errors.RoadmapError: a wrong override, unusable data or folder, or a failed run.
+        KeyboardInterrupt: the run was stopped; everything is saved.
+    """
+    from roadmap.cli.interface import train_run
+    from roadmap.config.keywords import to_words
+
+    return train_run(to_words(overrides, values), progress)
+
+
+def sweep(*overrides: str, progress: bool = True, **values: Any) -> "pd.DataFrame":
+    """Train every run of a sweep, as `python train.py -m OVERRIDES...`, and return them as `load_results` does.
+
+    A list or range is one run per item. A failed run is recorded in its row (state, error), and the sweep goes on.
+    Runs are trained one after the other in this process; `hydra/launcher=processes` trains several at once.
+
+    >>> where = {"experiment": "example", "output_dir": folder}
+    >>> steps = ["step0_resnet", "step12_downsample"]
+    >>> runs = roadmap.sweep(roadmap=steps, seed=range(1), recipe={"epochs": 1}, progress=False, **where)
+    >>> runs[["network", "state"]].values.tolist()
+    [['step0_resnet', 'done'], ['step12_downsample', 'done']]
+
+    Raises:
+        roadmap.errors.RoadmapError: a run cannot be composed, so that none is trained.
+        KeyboardInterrupt: the sweep was stopped; everything is saved.
+    """
+    from roadmap.analysis.frames import frame_of
+    from roadmap.cli.interface import sweep_runs
+    from roadmap.config.keywords import to_words
+
+    return frame_of(sweep_runs(to_words(overrides, values, is_sweep=True), progress))
+
+
+def evaluate(*overrides: str, progress: bool = True, **values: Any) -> float:
+    """Evaluate the weights of `init_from` on the validation images; return top-1 in percent, and record it.
+
+    >>> step = {"roadmap": "step12_downsample", "experiment": "example", "output_dir": folder, "progress": False}
+    >>> run = roadmap.train(recipe={"epochs": 1}, **step)
+    >>> top1 = roadmap.evaluate(init_from=run.path / "checkpoint.pt", **step)
+    >>> 0 <= top1 <= 100
+    True
+
+    Raises:
+        roadmap.errors.RoadmapError: data or weights cannot be used.
+    """
+    from roadmap.cli.interface import evaluate_run
+    from roadmap.config.keywords import to_words
+
+    return evaluate_run(to_words(overrides, values), progress)
 
 
 def load_results(experiment: str | Path, output_dir: Path = OUTPUTS) -> "pd.DataFrame":
@@ -171,3 +315,53 @@ def effects(results: "pd.DataFrame") -> "pd.DataFrame":
     from roadmap.analysis.frames import find_all_effects
 
     return find_all_effects(results)
+
+
+def plot_roadmap(results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False) -> "Figure":
+    """Draw the paper's figure 2: a bar per step with top-1, standard deviation, seeds and cost.
+
+    Args:
+        results: rows of `load_results` or `sweep`.
+        ax: draw only the bars, into these axes.
+        best: the best epoch, picked on the validation set, instead of the last one.
+
+    >>> figure = roadmap.plot_roadmap(roadmap.load_results("results/cifar10-stride4"))
+    >>> figure.savefig(f"{folder}/roadmap.svg")
+
+    Raises:
+        roadmap.errors.RunError: no run has finished.
+    """
+    from roadmap.analysis.figures.plots import plot_roadmap
+
+    return plot_roadmap(results, ax, best)
+
+
+def plot_effects(results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False) -> "Figure":
+    """Draw the effect of each choice with its interval, wherever the runs measure it.
+
+    >>> figure = roadmap.plot_effects(roadmap.load_results("results/cifar10-stride4"))
+
+    Raises:
+        roadmap.errors.RunError: no two networks differ in one choice.
+    """
+    from roadmap.analysis.figures.plots import plot_effects
+
+    return plot_effects(results, ax, best)
+
+
+def plot_curves(epochs: "pd.DataFrame", metric: str = "top1", ax: "Axes | None" = None) -> "Figure":
+    """Draw training curves: a line per network, the mean over its seeds, in a band from lowest to highest.
+
+    Args:
+        epochs: rows of `load_epochs`.
+        metric: top1, loss, train_loss, ema_top1 or lr.
+
+    >>> epochs = roadmap.load_epochs("results/cifar10-stride4")
+    >>> figure = roadmap.plot_curves(epochs[epochs.network.isin(["step0_resnet", "step12_downsample"])])
+
+    Raises:
+        roadmap.errors.RunError: the metric was not measured.
+    """
+    from roadmap.analysis.figures.plots import plot_curves
+
+    return plot_curves(epochs, metric, ax)

@@ -1,16 +1,23 @@
 """The public Python interface: the examples of its docstrings, and the tables that it returns."""
 
 import doctest
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import roadmap
 from roadmap.analysis.results import aggregate, read_runs
 from roadmap.analysis.significance import compute_row_stats
+from roadmap.config.keywords import to_words
+from roadmap.errors import ConfigError, RoadmapError
+from roadmap.runs.run_dir import RunDir
 
 PUBLISHED = Path("results/cifar10-stride4")
 
@@ -20,16 +27,23 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(roadmap.__file__).parents[1])
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of the examples, which are those of the other tests too."""
+    return tmp_path_factory.mktemp("outputs")
+
+
 @pytest.mark.parametrize(
     "example", doctest.DocTestFinder().find(roadmap, extraglobs={"roadmap": roadmap}), ids=lambda one: one.name
 )
-def test_the_examples_of_the_docstrings(example: doctest.DocTest) -> None:
+def test_the_examples_of_the_docstrings(example: doctest.DocTest, folder: Path) -> None:
+    example.globs["folder"] = str(folder)
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_every_public_function_has_an_example() -> None:
     functions = [getattr(roadmap, name) for name in roadmap.__all__ if not name.startswith("__")]
-    assert [one.__name__ for one in functions if ">>>" not in (one.__doc__ or "")] == ["compose"]  # in the module's
+    assert not [one.__name__ for one in functions if ">>>" not in (one.__doc__ or "")]
 
 
 def test_the_tables_are_those_of_the_analysis() -> None:
@@ -66,3 +80,130 @@ def test_unfinished_runs_have_no_results(tmp_path: Path) -> None:
 def test_the_interface_is_imported_without_torch_and_pandas() -> None:
     code = "import sys, roadmap; roadmap.list_axes(); print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_keywords_are_the_overrides_of_a_command() -> None:
+    values = {
+        "roadmap": "step7_kernel,kernel_size=9",
+        "seed": 1,
+        "model": {"norm": "layernorm", "kernel_size": 9, "drop_path": 0.1},
+        "recipe": "paper",
+        "init_from": Path("outputs/a b/checkpoint.pt"),
+        "hardware.workers": None,
+        "hardware.compile": True,
+    }
+    assert to_words(["data=digits"], values) == [
+        "data=digits",
+        "+roadmap='step7_kernel,kernel_size=9'",
+        "seed=1",
+        "model/norm=layernorm",
+        "model/kernel_size=9",
+        "model.drop_path=0.1",
+        "recipe=paper",
+        "init_from='outputs/a b/checkpoint.pt'",
+        "hardware.workers=null",
+        "hardware.compile=true",
+    ]
+    assert to_words([], {"seed": range(3), "roadmap": ["a", "b"]}, is_sweep=True) == ["seed=0,1,2", "+roadmap=a,b"]
+    assert to_words([], {"hydra.searchpath": ["file:///a"]}) == ["hydra.searchpath=['file:///a']"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": object()}, "an? object is no value of a configuration"),
+        ({"sed": 1}, "Did you mean seed"),
+        ({"roadmap": "step5"}, "step5_inverted"),
+        ({"recipe": {"epochs": "many"}}, "recipe.epochs"),
+    ],
+)
+def test_a_wrong_keyword_is_an_error_that_names_it(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        roadmap.train(**values)
+    if "many" not in str(values):  # which is checked with the whole configuration
+        with pytest.raises(ConfigError, match=message):
+            roadmap.compose(**values)
+
+
+STEP: dict[str, Any] = {"roadmap": "step12_downsample", "recipe": {"epochs": 2}, "experiment": "stopped"}
+
+
+def test_a_stopped_training_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after the stop button of a notebook, which sends SIGINT."""
+    log = RunDir.log
+
+    def log_and_stop(self: RunDir, metrics: Any) -> None:
+        log(self, metrics)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RunDir, "log", log_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        roadmap.train(**STEP, output_dir=folder)
+    (stopped,) = roadmap.load_results(folder / "stopped").to_dict("records")
+    assert stopped["state"] == "interrupted"
+    monkeypatch.setattr(RunDir, "log", log)
+    run = roadmap.train(**STEP, output_dir=folder, progress=False)
+    assert (run.state, len(roadmap.load_epochs(folder / "stopped"))) == ("done", 2)
+
+
+def test_a_failed_run_is_an_error_in_train_and_a_row_in_sweep(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("roadmap.cli.run.build_trainer", fail)
+    with pytest.raises(RoadmapError, match="failed: RuntimeError: a defect"):
+        roadmap.train(**STEP | {"experiment": "failed"}, output_dir=folder)
+    assert 'raise RuntimeError("a defect")' in capsys.readouterr().err
+    runs = roadmap.sweep(**STEP | {"experiment": "swept"}, seed=[0, 1], output_dir=folder)
+    assert runs.state.tolist() == ["failed", "failed"]
+    assert set(runs.error) == {"RuntimeError: a defect"}
+
+
+def test_progress_is_printed_as_plain_lines_unless_it_is_turned_off(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = STEP | {"recipe": {"epochs": 1}, "experiment": "example", "output_dir": folder}
+    roadmap.train(**one, progress=False)
+    assert capsys.readouterr().out == ""
+    roadmap.train(**one)
+    assert "done already" in capsys.readouterr().out
+
+
+def test_a_step_describes_itself_and_what_it_changes(tmp_path: Path) -> None:
+    step = roadmap.describe("step6_move_up")
+    assert step.changes == ("position middle -> first",)
+    assert step.before is not None
+    assert step.before.name == "step5_inverted"
+    assert "d3x3" in str(step)
+    assert "\n+ " in step.diff
+    assert step._repr_svg_() == step.svg
+    assert "step6_move_up" in step.svg
+    step.save(tmp_path / "step.svg")
+    assert (tmp_path / "step.svg").read_text() == step.svg
+    variant = roadmap.describe("step7_kernel,kernel_size=9")
+    assert variant.changes == ("kernel_size 7 -> 9",)
+    assert roadmap.describe("original").before is None
+    assert roadmap.describe("step12_downsample", against="step0_resnet", regime="micro").before is not None
+    with pytest.raises(ConfigError, match="step5_inverted"):
+        roadmap.describe("step5_invert")
+
+
+def test_figures_are_drawn_alone_or_into_given_axes() -> None:
+    results, epochs = roadmap.load_results(PUBLISHED), roadmap.load_epochs(PUBLISHED)
+    for plot, frame in (
+        (roadmap.plot_roadmap, results),
+        (roadmap.plot_effects, results),
+        (roadmap.plot_curves, epochs),
+    ):
+        assert plot(frame)._repr_png_().startswith(b"\x89PNG")  # as a notebook shows it
+        figure = Figure()
+        axes = figure.subplots(1, 2)
+        assert plot(frame, ax=axes[1]) is figure
+        assert axes[1].has_data()
+        assert not axes[0].has_data()
+    with pytest.raises(RoadmapError, match="no finished run"):
+        roadmap.plot_roadmap(results.head(0))
+    with pytest.raises(RoadmapError, match="Did you mean top1"):
+        roadmap.plot_curves(epochs, "top")

@@ -4,7 +4,7 @@ Columns of runs are the fields of `roadmap.runs.record.Run` that are published, 
 percent, changes and effects are in points.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from roadmap.analysis.ablation import ON_PATH, end_headings, find_effects, mark_significant, results_of
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
-from roadmap.analysis.results import aggregate, short_names
+from roadmap.analysis.results import Row, aggregate, short_names
 from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.stats import Difference
@@ -25,7 +25,11 @@ COLUMNS = ["path", *TABLE_COLUMNS]
 
 def load_results(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
     """Return the runs of an experiment, in any state; see `roadmap.load_results`."""
-    runs = read_runs(choose_experiment(str(experiment), output_dir))
+    return frame_of(read_runs(choose_experiment(str(experiment), output_dir)))
+
+
+def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return a row per run."""
     frame = pd.DataFrame(
         [{name: _to_cell(getattr(run, name)) for name in COLUMNS} for run in runs], columns=COLUMNS
     )
@@ -49,7 +53,7 @@ def load_epochs(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
 
 def find_changes(results: pd.DataFrame) -> pd.DataFrame:
     """Return a row per network with its change from the step before; see `roadmap.changes`."""
-    stats = compute_row_stats(aggregate(_runs_of(results)))
+    stats = compute_row_stats(rows_of(results))
     names = dict(zip((id(one.row) for one in stats), short_names([one.row for one in stats]), strict=True))
     found = []
     for one in stats:
@@ -76,7 +80,7 @@ def find_changes(results: pd.DataFrame) -> pd.DataFrame:
 
 def find_all_effects(results: pd.DataFrame) -> pd.DataFrame:
     """Return a row per choice and place where it was measured; see `roadmap.effects`."""
-    rows = aggregate(_runs_of(results))
+    rows = rows_of(results)
     roadmap = rows[0].roadmap if rows else load_roadmap()
     in_last, in_first = end_headings(roadmap)
     effects = find_effects(roadmap, results_of(rows))
@@ -115,6 +119,11 @@ def _ends(name: str, interval: Any) -> dict[str, float | None]:
     return {f"{name}_low": interval and interval.low, f"{name}_high": interval and interval.high}
 
 
+def rows_of(results: pd.DataFrame) -> list[Row]:
+    """Return the rows of an analysis, one per network, of the runs in a DataFrame."""
+    return aggregate(_runs_of(results))
+
+
 def _runs_of(results: pd.DataFrame) -> Iterable[Run]:
     for row in results[COLUMNS].to_dict("records"):
         yield Run(**dict(_from_cells(row)))
@@ -133,4 +142,4 @@ def _from_cells(row: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 def _to_cell(value: Any) -> Any:
     if isinstance(value, dict):
         return ",".join(f"{key}={choice}" for key, choice in value.items())
-    return value
+    return str(value) if isinstance(value, State) else value

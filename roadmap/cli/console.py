@@ -77,8 +77,9 @@ class Terminal(Console):
 # A launcher's process shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
 QUIET = not get_dist_info_or_single().is_main_process
-OUT = Terminal(force_terminal=None if IS_MAIN else False, quiet=QUIET)
-ERR = Terminal(stderr=True, quiet=QUIET)
+# A notebook gets the lines of a pipe: rich would make a block of HTML of each.
+OUT = Terminal(force_terminal=None if IS_MAIN else False, force_jupyter=False, quiet=QUIET)
+ERR = Terminal(stderr=True, force_jupyter=False, quiet=QUIET)
 
 errors: list[str] = []  # printed by this process
 

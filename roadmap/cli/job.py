@@ -51,11 +51,8 @@ def run_job(cfg: DictConfig) -> float | None:
                 return evaluate(planned, folder)
             if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
                 _isolate(planned, folder)
-            elif reason := decide_on_main_process(lambda: _claim(planned, folder, _retries(planned))):
-                print_line(reason + _describe_result(folder))
             else:
-                with recorded_end(folder):
-                    load_run().train(planned.config, folder, OUT, warn)
+                train_planned(planned, folder, _retries(planned))
             if DIST_INFO.is_main_process and is_done(folder):
                 return folder.summary().get("top1")
             if is_asked:
@@ -80,16 +77,29 @@ def run_handed(planned: PlannedRun) -> int:
         return 0
     try:
         with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
-            if reason := _claim(planned, folder, retries=True):
-                print_line(reason)
-            else:
-                with recorded_end(folder):
-                    load_run().train(planned.config, folder, OUT, warn)
+            train_planned(planned, folder, retries=True)
     except RoadmapError as error:
         show_error(error)
     except KeyboardInterrupt as interrupt:
         return ENDED_BY + (interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT)
     return 1 if console.errors else 0
+
+
+def train_planned(planned: PlannedRun, folder: RunDir, retries: bool) -> None:
+    """Claim a run's folder, and train or resume the run; print why if there is nothing to do.
+
+    Args:
+        retries: True to train a failed run again.
+
+    Raises:
+        RoadmapError: the folder cannot be used, or the run failed for a cause that a user can fix.
+        KeyboardInterrupt: the run was stopped, and has saved.
+    """
+    if reason := decide_on_main_process(lambda: _claim(planned, folder, retries)):
+        print_line(reason + _describe_result(folder))
+    else:
+        with recorded_end(folder):
+            load_run().train(planned.config, folder, OUT, warn)
 
 
 def load_run() -> ModuleType:

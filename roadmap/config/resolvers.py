@@ -5,8 +5,10 @@ from omegaconf import DictConfig, OmegaConf
 WARMUP_PART = 10  # of the epochs, if a recipe's own warm-up is longer than they are
 
 
-def fit_warmup(warmup_epochs: float, epochs: float) -> float:
+def fit_warmup(warmup_epochs: float, epochs: object) -> float:
     """Return a recipe's warm-up; a tenth of the epochs if it would leave none of them."""
+    if not isinstance(epochs, int | float):  # reported where recipe.epochs itself is read
+        return warmup_epochs
     return warmup_epochs if warmup_epochs < epochs else round(epochs / WARMUP_PART, 2)
 
 

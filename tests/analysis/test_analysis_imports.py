@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OWN_LIBRARIES = {
     "frames": {"pandas"},
+    "figures/plots": {"matplotlib", "pandas"},
     "publish": {"yaml"},
     "report/report": {"plotly", "jinja2", "markupsafe"},
     **{
@@ -25,8 +26,8 @@ def name_of(file: Path) -> str:
 
 
 def loaded_by(module: str) -> set[str]:
-    """Return the packages loaded by an import, beyond those of `import roadmap`."""
-    program = f"import sys, roadmap; own = {{*sys.modules}}; import {module}; print(*{{*sys.modules}} - own)"
+    """Return the packages loaded by an import, beyond those that compose a configuration."""
+    program = f"import sys, roadmap.config; own = {{*sys.modules}}; import {module}; print(*{{*sys.modules}} - own)"
     command = [sys.executable, "-c", program]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     return {name.partition(".")[0] for name in printed.split()}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+from roadmap.analysis.figures.drawing import ShownFigure, drawing  # before matplotlib
 
 # isort: split
 from matplotlib.axes import Axes
@@ -26,35 +26,45 @@ Found = Sequence[Difference | Average | None]
 
 
 def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Draw each choice's effect on the path, in the last step and in step 0, with intervals; filled if significant.
+    """Write each choice's effect on the path, in the last step and in step 0, as `effects_figure` draws it.
 
-    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
     Returns the files written: none if no network off the paper's path ran.
     """
     ablation = find_ablation(rows, best)
     if not ablation.leaves_path or not ablation.effects:
         return []
-    height = TOP + ROW_HEIGHT * len(ablation.effects) + BOTTOM
     with drawing(path_stem.name):
-        figure = Figure(figsize=(WIDTH, height))
-        size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
-        axes = figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size))
-        draw_points_frame(axes, [one.axis for one in ablation.effects])
-        axes.set_xlabel(
-            f"effect in points: {BEST_EPOCH if best else LAST_EPOCH}, with the choice minus without it", fontsize=7
-        )
-        entries = _draw_questions(axes, ablation)
-        draw_title(figure, rows, f"effect of each choice, {count_text(rows)}, {1 - ALPHA:.0%} intervals")
-        figure.legend(
-            handles=entries,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.04 / height),
-            ncols=len(entries),
-            fontsize=7,
-            frameon=False,
-            columnspacing=1.4,
-        )
-        return save(figure, path_stem)
+        return save(effects_figure(rows, ablation, best), path_stem)
+
+
+def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) -> Figure:
+    """Draw the effects with intervals; filled if significant.
+
+    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
+    """
+    height = TOP + ROW_HEIGHT * len(ablation.effects) + BOTTOM
+    figure = ShownFigure(figsize=(WIDTH, height))
+    size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
+    entries = draw_marks(figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size)), ablation, best)
+    draw_title(figure, rows, f"effect of each choice, {count_text(rows)}, {1 - ALPHA:.0%} intervals")
+    figure.legend(
+        handles=entries,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.04 / height),
+        ncols=len(entries),
+        fontsize=7,
+        frameon=False,
+        columnspacing=1.4,
+    )
+    return figure
+
+
+def draw_marks(axes: Axes, ablation: Ablation, best: bool = False) -> list[Line2D]:
+    """Draw the effects into any axes, and return the entries of a legend."""
+    draw_points_frame(axes, [one.axis for one in ablation.effects])
+    epoch = BEST_EPOCH if best else LAST_EPOCH
+    axes.set_xlabel(f"effect in points: {epoch}, with the choice minus without it", fontsize=7)
+    return _draw_questions(axes, ablation)
 
 
 def draw_points_frame(axes: Axes, names: Sequence[str]) -> None:

@@ -91,15 +91,19 @@ def svg_of(picture: Picture, label: str) -> str:
     )
 
 
-def write_svg(picture: Picture, path: Path) -> None:
-    """Write a file that needs no other: text stays text, and colours are attributes, which every program reads."""
+def svg_text(picture: Picture) -> str:
+    """Return a file that needs no other: text stays text, and colours are attributes, which every program reads."""
     shapes = "\n".join(_svg_shape(shape, in_report=False) for shape in picture.shapes)
     size = f'width="{picture.width:g}" height="{picture.height:g}"'
-    path.write_text(
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {picture.width:g} {picture.height:g}" {size} '
-        f'font-family="{FONT}">\n<rect {size} fill="{PAGE}"/>\n{shapes}\n</svg>\n',
-        encoding="utf-8",
+        f'font-family="{FONT}">\n<rect {size} fill="{PAGE}"/>\n{shapes}\n</svg>\n'
     )
+
+
+def write_svg(picture: Picture, path: Path) -> None:
+    """Write the picture as an SVG file."""
+    path.write_text(svg_text(picture), encoding="utf-8")
 
 
 def _svg_shape(shape: Shape, in_report: bool) -> str:

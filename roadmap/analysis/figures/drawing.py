@@ -1,5 +1,6 @@
 """The settings that figures are drawn with. Modules that draw import this one before matplotlib."""
 
+import io
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any
 
 from roadmap.analysis.figures import style
 
+SCREEN_DPI = 110
 MISSING_GLYPH = re.compile(r"Glyph (\d+) .* missing from")
 
 
@@ -46,6 +48,17 @@ def _without(name: str) -> Iterator[str | None]:
 
 matplotlib = _import_matplotlib()
 log = logging.getLogger(__name__)
+
+from matplotlib.figure import Figure  # noqa: E402 - after the import that no setting can fail
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows as PNG, also if pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=SCREEN_DPI)
+        return file.getvalue()
 
 
 @contextmanager

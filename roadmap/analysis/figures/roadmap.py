@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+from roadmap.analysis.figures.drawing import ShownFigure, drawing  # before matplotlib
 
 # isort: split
 from matplotlib.artist import Artist
@@ -64,26 +64,42 @@ MOST_DOTS = 10  # seeds; more dots would overlap, and the error bar shows them b
 
 
 def draw_roadmap(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Draw figure 2: a bar per row, mean top-1 and standard deviation, seeds, cost; the paper's top-1 on ImageNet.
+    """Write figure 2, as `roadmap_figure` draws it.
 
-    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
     Returns the files written: `path_stem` with .png, .svg and .pdf.
     """
     if not any(row.top1 for row in rows):
         raise RunError(f"{path_stem}: no finished run to draw")
     with drawing(path_stem.name):
-        heights = positions(rows)
-        figure = Figure(figsize=(WIDTH, TOP + (heights[-1] + 1) * ROW_HEIGHT + BOTTOM))
-        page = _panel(figure, heights, 0, WIDTH)
-        page.set_axis_off()
-        page.set_xlim(0, WIDTH)
-        _draw_sections(page, rows, heights)
-        _draw_bars(_panel(figure, heights, BARS_X, BARS_END), rows, heights, best)
-        _draw_costs(_panel(figure, heights, COST_X, COST_END), page, rows, heights)
-        _write_columns(page, rows, heights, best)
-        draw_title(figure, rows, seeds_text(rows))
-        _draw_legend(figure, rows)
-        return save(figure, path_stem)
+        return save(roadmap_figure(rows, best), path_stem)
+
+
+def roadmap_figure(rows: Sequence[Row], best: bool = False) -> Figure:
+    """Draw figure 2: a bar per row, mean top-1 and standard deviation, seeds, cost; the paper's top-1 on ImageNet.
+
+    `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
+    """
+    heights = positions(rows)
+    figure = ShownFigure(figsize=(WIDTH, TOP + (heights[-1] + 1) * ROW_HEIGHT + BOTTOM))
+    page = _panel(figure, heights, 0, WIDTH)
+    page.set_axis_off()
+    page.set_xlim(0, WIDTH)
+    _draw_sections(page, rows, heights)
+    _draw_bars(_panel(figure, heights, BARS_X, BARS_END), rows, heights, best)
+    _draw_costs(_panel(figure, heights, COST_X, COST_END), page, rows, heights)
+    _write_columns(page, rows, heights, best)
+    draw_title(figure, rows, seeds_text(rows))
+    _draw_legend(figure, rows)
+    return figure
+
+
+def draw_bars(axes: Axes, rows: Sequence[Row], best: bool = False) -> None:
+    """Draw only the bars of figure 2, with the steps' labels, into any axes."""
+    heights = positions(rows)
+    axes.set_ylim(heights[-1] + 0.5, -0.5)
+    axes.set_yticks(heights, [row_label(row.label) for row in rows], fontsize=7.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    _draw_bars(axes, rows, heights, best)
 
 
 def _panel(figure: Figure, heights: Sequence[float], left: float, right: float) -> Axes:

@@ -1,0 +1,134 @@
+"""A step as a value that a notebook shows: its layers as text, its block as a diagram, and what it changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from roadmap.analysis.figures.block_files import Panel, arrange, svg_text, write_png, write_svg
+from roadmap.config import Config, PlannedRun, plan_runs, quote
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.search_path import find_config
+from roadmap.errors import ConfigError
+from roadmap.model.describe import (
+    HEADER,
+    Line,
+    Section,
+    compare_lines,
+    describe_changes,
+    describe_network,
+    describe_sizes,
+    show_lines,
+)
+from roadmap.model.plan import NetworkPlan, plan_network
+
+PAPER_SETTING = "setting=paper"
+# Fields of the model that the recipe sets.
+FROM_RECIPE = ("model.layer_scale_init", "model.drop_path", "model.init")
+
+
+@dataclass(frozen=True, repr=False)
+class StepDescription:
+    """A step's network. `print` shows its layers; a notebook shows the diagram of its block.
+
+    Attributes:
+        name: the step with its variant, such as step7_kernel,kernel_size=9.
+        label: its name in tables and figures.
+        changes: what it changes in the step before, such as "block bottleneck -> inverted".
+        before: the step that it is compared with; None for the first one.
+        network: stem, stages and head, each with its layers.
+    """
+
+    name: str
+    label: str
+    changes: tuple[str, ...]
+    before: "StepDescription | None"
+    network: tuple[Section, ...]
+
+    @property
+    def svg(self) -> str:
+        """The diagram of the block, with the changes marked, as the text of an SVG file."""
+        return svg_text(arrange([self._panel()]))
+
+    @property
+    def diff(self) -> str:
+        """The layers marked `-` if only the step before has them, and `+` if only this one has them."""
+        lines = (
+            show_lines(self.network) if self.before is None else compare_lines(self.before.network, self.network)
+        )
+        return "\n".join(map(str, [Line(" ", HEADER), *lines]))
+
+    def save(self, path: str | Path) -> None:
+        """Write the diagram as an SVG file, or as PNG if the name ends in .png."""
+        picture = arrange([self._panel()])
+        (write_png if Path(path).suffix == ".png" else write_svg)(picture, Path(path))
+
+    def _panel(self) -> Panel:
+        lines = (self.label, *([", ".join(self.changes)] if self.changes else []))
+        return Panel(self.name, lines, self.network, self.before.network if self.before else None)
+
+    def __str__(self) -> str:
+        changes = [f"changed: {change}" for change in self.changes]
+        title = f"{self.name}: {self.label}"
+        return "\n".join([title, *changes, "", *map(str, [Line(" ", HEADER), *show_lines(self.network)])])
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {', '.join(self.changes) or 'the start'}>"
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+def describe_step(step: str, overrides: Sequence[str], against: str | None) -> StepDescription:
+    """Describe a step, at the paper's size unless overrides say otherwise; see `roadmap.describe`."""
+    run = load_step(step, overrides)
+    base = against or find_base(step.partition(",")[0], run.config.step.index)
+    if "," in step and against is None:  # a variant is compared with its step
+        base = step.partition(",")[0]
+    if base is None:
+        return _describe(run, None, ())
+    other = load_step(base, overrides)
+    changes = find_changes(other.config, run.config)
+    return _describe(run, _describe(other, None, ()), tuple(change.removeprefix("model.") for change in changes))
+
+
+def _describe(run: PlannedRun, before: StepDescription | None, changes: tuple[str, ...]) -> StepDescription:
+    network = describe_network(_plan(run.config), run.config.data.image_size)
+    label = run.config.step.label
+    return StepDescription(run.name, label, changes, before, network)
+
+
+def load_step(step: str, overrides: Sequence[str]) -> PlannedRun:
+    """Compose the step at the paper's size, or at the one given by the overrides."""
+    setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
+    (run,) = plan_runs([*setting, f"+roadmap={quote(step)}", *overrides], is_sweep=False)
+    if run.config.reference is not None:
+        raise ConfigError(f"reference={run.config.reference}: only steps of a roadmap have a plan to show")
+    return run
+
+
+def find_base(name: str, index: int | None) -> str | None:
+    """Return the step on which a step's file is based; the first step is compared with the original recipe."""
+    file = find_config(f"roadmap/{name}")
+    assert file is not None  # it was composed
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    if bases:
+        folder = name.rpartition("/")[0]
+        is_absolute = bases[0].startswith("/") or not folder
+        return bases[0].removeprefix("/roadmap/") if is_absolute else f"{folder}/{bases[0]}"
+    return load_roadmap().original if index == 0 else None
+
+
+def find_changes(before: Config, after: Config) -> list[str]:
+    """Return the differences, such as "model.block bottleneck -> inverted"; for the recipe only its name."""
+    changes = describe_changes(before.model, after.model)
+    if before.recipe.name != after.recipe.name:
+        own = [change for change in changes if not change.startswith(FROM_RECIPE)]
+        changes = [f"recipe {before.recipe.name} -> {after.recipe.name}", *own]
+    return changes + describe_sizes(_plan(before), _plan(after))
+
+
+def _plan(config: Config) -> NetworkPlan:
+    return plan_network(config.model, config.regime)
