@@ -45,10 +45,10 @@ from roadmap.data.sources import ArrayDataset
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.training.device import pick_device, seed_everything
+from roadmap.training.measure.work import CountedBatches, Work
 from roadmap.training.recipe import learning_rate
 from roadmap.training.state import build_train_state
 from roadmap.training.step import evaluate, train_step
-from roadmap.training.work import CountedBatches, Work
 
 STEPS = ("step0_resnet", "step12_downsample")
 SIZE, CLASSES = 32, 10  # CIFAR-10's, unless another size is given

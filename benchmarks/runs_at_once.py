@@ -24,7 +24,7 @@ from roadmap.cli.mps import share_gpus
 from roadmap.cli.script import positive
 from roadmap.config import Config
 from roadmap.training.device import pick_device
-from roadmap.training.work import Work
+from roadmap.training.measure.work import Work
 
 STEP = "step12_downsample"
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from roadmap.config import Config
 from roadmap.data.sources import ArrayDataset
 from roadmap.system.machine import count_cores
+from roadmap.training.measure.work import Work
 from roadmap.training.spec import Precision
 from roadmap.training.step import DTYPES
-from roadmap.training.work import Work
 
 
 class TimmImages(torch.utils.data.Dataset[tuple[Any, int]]):

@@ -35,10 +35,10 @@ from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import import_weights
 from roadmap.training.device import pick_device, seed_everything
+from roadmap.training.measure.work import CountedBatches, Work, compute_bound
 from roadmap.training.spec import HardwareSpec, Precision
 from roadmap.training.state import build_train_state
 from roadmap.training.step import train_step
-from roadmap.training.work import CountedBatches, Work, compute_bound
 
 CLASSES = 1000
 TOLERANCE = 1e-4  # of logits, relative to the largest

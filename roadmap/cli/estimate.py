@@ -12,15 +12,16 @@ from typing import Any
 from roadmap.cli.folders import open_run_dir
 from roadmap.cli.run import collect_facts
 from roadmap.config import Config, Mode, PlannedRun, list_length_warnings, list_warnings
-from roadmap.data.loaders import LoaderSpec
-from roadmap.errors import ConfigError, DamagedError
+from roadmap.errors import ConfigError, DamagedError, MeasurementError
 from roadmap.model.build import build
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir
 from roadmap.training.device import pick_device
-from roadmap.training.forecast import Forecast, OpenData, forecast, open_data
-from roadmap.training.profile import Workload, find_largest_batch, measure_peak_memory
-from roadmap.training.spec import plan_accumulation
+from roadmap.training.measure.images import OpenData, open_shared
+from roadmap.training.measure.memory import measure_limits
+from roadmap.training.measure.speed import time_run
+from roadmap.training.measure.workload import Measured, Workload, take_turns
+from roadmap.training.spec import TrainingSpec, plan_accumulation
 
 HOUR = 3600  # seconds
 
@@ -33,6 +34,21 @@ class RunGroup:
 
     planned: PlannedRun
     epochs: list[int]  # left in each run
+
+
+def make_workload(run: PlannedRun, batch: int | None = None) -> Workload:
+    """Return a run's network, with updates as in the run, or of one micro-batch of `batch` images."""
+    config = run.config
+    recipe, hardware = config.recipe, config.hardware
+    batch_size, accumulation = plan_accumulation(recipe.total_batch, hardware.per_device_batch)
+    return Workload(
+        name=run.name,
+        build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
+        spec=TrainingSpec(config.data, recipe, hardware, config.seed),
+        device=pick_device(hardware),
+        batch_size=batch or batch_size,
+        accumulation=1 if batch else accumulation,
+    )
 
 
 def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[RunGroup], list[str]]:
@@ -68,27 +84,34 @@ def _count_epochs_left(run: PlannedRun, folder: RunDir) -> int:
     return max(run.config.recipe.epochs - finished, 1)
 
 
-def write_bill(groups: Sequence[RunGroup], rounds: int, report: Callable[[str], None]) -> list[Row]:
-    """Measure each group's cost in `rounds` rounds, and call `report` after each of `count_reports` pieces of work.
+def estimate(groups: Sequence[RunGroup], rounds: int, report: Callable[[str], None]) -> list[Row]:
+    """Measure each group's cost in `rounds` rounds of speed and one of memory; `report` gets each name beforehand.
 
     Raises:
         ConfigError: the batch size or device is unusable.
         DataError: the images are not as configured, or are missing and their number is unknown.
+        MeasurementError: a run needs more memory than the device has, or did not do its work.
     """
     opened: dict[Any, OpenData] = {}
-    workloads = [(make_workload(found.planned), open_shared(found.planned.config, opened)) for found in groups]
+    workloads = [make_workload(found.planned) for found in groups]
+    for workload in workloads:  # before the first measurement, which a missing image should not cost
+        open_shared(workload, opened)
     folder = _find_existing(Path(groups[0].planned.config.output_dir)) if groups else Path()
-    forecasts = forecast(workloads, folder, rounds, report)
-    rows = []
-    for found, (workload, data), measured in zip(groups, workloads, forecasts, strict=True):
-        report(f"{workload.name}, memory")
-        rows.append(_make_row(found, workload, data, measured))
-    return rows
 
+    def time_parts(workload: Workload, result: Measured) -> None:
+        time_run(workload, open_shared(workload, opened), folder, result)
 
-def count_reports(groups: Sequence[RunGroup], rounds: int) -> int:
-    """Return how often `write_bill` reports."""
-    return len(groups) * (rounds + 1)
+    results = take_turns(workloads, [*rounds * [time_parts], measure_limits], report)
+    for workload, result in zip(workloads, results, strict=True):
+        if result.out_of_memory:
+            raise MeasurementError(
+                f"{workload.name}: {workload.batch_size} images at once do not fit into the memory of "
+                f"{workload.device}. Lower hardware.per_device_batch"
+            )
+    return [
+        _make_row(found, workload, open_shared(workload, opened), result)
+        for found, workload, result in zip(groups, workloads, results, strict=True)
+    ]
 
 
 def _find_existing(path: Path) -> Path:
@@ -96,38 +119,17 @@ def _find_existing(path: Path) -> Path:
     return next(place for place in (path, *path.absolute().parents) if place.is_dir())
 
 
-def make_workload(run: PlannedRun) -> Workload:
-    config = run.config
-    return Workload(
-        name=run.name,
-        build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
-        data=config.data,
-        recipe=config.recipe,
-        hardware=config.hardware,
-        device=pick_device(config.hardware),
-        batch_size=plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch)[0],
-    )
-
-
-def open_shared(config: Config, opened: dict[Any, OpenData]) -> OpenData:
-    """Return a run's data, opened once for all runs that use the same batches."""
-    hardware, device = config.hardware, pick_device(config.hardware)
-    batch_size, accumulation = plan_accumulation(config.recipe.total_batch, hardware.per_device_batch)
-    load = LoaderSpec(batch_size, accumulation, config.seed, device, hardware.workers, hardware.resident)
-    key = (config.data, config.recipe.augment, replace(load, seed=0))
-    if key not in opened:
-        opened[key] = open_data(config.data, config.recipe.augment, load)
-    return opened[key]
-
-
-def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Forecast) -> Row:
-    config = found.planned.config
+def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Measured) -> Row:
+    config, update = found.planned.config, median(measured.update)
+    passes = 1 if config.recipe.ema_decay is None else 2  # the moving average is evaluated, too
+    evaluation = passes * median(measured.evaluation)
+    checkpoint = median(measured.checkpoint)
     started = time.perf_counter()
     collect_facts(config, open_run_dir(found.planned).identity)
     start = median(measured.start) + data.seconds + time.perf_counter() - started
-    seconds = [start + epochs * measured.epoch_seconds() for epochs in found.epochs]
-    update = median(measured.update)
-    updates = config.recipe.epochs * measured.updates_per_epoch
+    epoch = data.updates_per_epoch * update + evaluation + checkpoint
+    seconds = [start + epochs * epoch for epochs in found.epochs]
+    updates = config.recipe.epochs * data.updates_per_epoch
     return {
         "run": workload.name,
         "regime": config.regime.name,
@@ -135,19 +137,19 @@ def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: For
         "recipe": config.recipe.name,
         "runs": len(found.epochs),
         "epochs": sum(found.epochs),
-        "updates_per_epoch": measured.updates_per_epoch,
+        "updates_per_epoch": data.updates_per_epoch,
         "total_batch": config.recipe.total_batch,
         "per_device_batch": workload.batch_size,
         "update_s": update,
         "update_spread": (max(measured.update) - min(measured.update)) / 2 / update,
         "images_per_s": config.recipe.total_batch / update,
-        "evaluation_s": measured.evaluations * median(measured.evaluation),
-        "checkpoint_s": median(measured.checkpoint),
+        "evaluation_s": evaluation,
+        "checkpoint_s": checkpoint,
         "start_s": start,
         "run_hours": [value / HOUR for value in seconds],
         "hours": sum(seconds) / HOUR,
-        "peak_memory_bytes": measure_peak_memory(workload),
-        "largest_batch": find_largest_batch(workload),
+        "peak_memory_bytes": measured.peak_memory,
+        "largest_batch": measured.largest_batch,
         "made_up_images": data.made_up,
         "warnings": list_warnings(config) + list_length_warnings(config, updates),
     }

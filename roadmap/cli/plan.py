@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -27,6 +27,9 @@ from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search
 from roadmap.errors import RoadmapError
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
+
+if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
+    from roadmap.training.measure.workload import Workload
 
 PIPE_WIDTH = 180  # columns if the output is no terminal
 CLOSING = "measured on this machine as busy as it is now; --help explains the columns"
@@ -131,16 +134,17 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
     """Return the bill by rows and in total, and the machine that it was measured on."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
     started = time.perf_counter()
-    from roadmap.cli.estimate import add_up, count_reports, group, write_bill
+    from roadmap.cli.estimate import add_up, estimate, group, make_workload
     from roadmap.cli.run import describe_device, find_versions
     from roadmap.training.device import pick_device
 
     start = time.perf_counter() - started  # each command of train.py has the same imports
     groups, left_out = group(runs, arguments.multirun)
     with counting_bar(console) as bar:
-        task = bar.add_task("", total=count_reports(groups, arguments.rounds), completed=-1)
-        rows = write_bill(groups, arguments.rounds, lambda name: bar.update(task, description=name, advance=1))
-        together = measure_at_once(groups, rows, arguments.at_once)
+        task = bar.add_task("", total=len(groups) * (arguments.rounds + 1), completed=-1)
+        rows = estimate(groups, arguments.rounds, lambda name: bar.update(task, description=name, advance=1))
+        workloads = [make_workload(found.planned) for found in groups]
+        together = measure_at_once(workloads, rows, arguments.at_once)
     total = add_up(rows, start, arguments.devices, arguments.price_per_hour, arguments.watts)
     total["left_out"] = dict(Counter(left_out))
     total["at_once"] = together
@@ -153,16 +157,16 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
     return rows, total, machine
 
 
-def measure_at_once(groups: Sequence[Any], rows: Sequence[Row], counts: Sequence[int]) -> Row | None:
+def measure_at_once(workloads: Sequence["Workload"], rows: Sequence[Row], counts: Sequence[int]) -> Row | None:
     """Measure each number of concurrent runs of the most expensive step, and find the fastest number."""
     if not rows or not counts:
         return None
-    from roadmap.cli.estimate_concurrent import find_best, measure_concurrent
     from roadmap.cli.mps import share_gpus
+    from roadmap.training.measure.concurrent import find_best, measure_concurrent
 
     place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])
     with share_gpus(max(counts), lambda text: print(f"warning: {text}", file=sys.stderr)):
-        measured = measure_concurrent(groups[place].planned, counts)
+        measured = measure_concurrent(workloads[place], counts)
     best = find_best(measured)
     return {
         "run": rows[place]["run"],

@@ -12,7 +12,6 @@ import csv
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
-    from roadmap.training.profile import Measurement, Workload
+    from roadmap.training.measure.workload import Measured, Workload
 
 PIPE_WIDTH = 160  # columns if the output is no terminal
 DESCRIPTION = """\
@@ -114,36 +113,21 @@ def plan(overrides: Sequence[str], steps: str | None) -> list[PlannedRun]:
 def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console: Console) -> list[Profile]:
     """Measure all runs, with a progress bar on a terminal."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler logs its start and stop to stderr
-    from roadmap.training.profile import measure
+    from roadmap.cli.estimate import make_workload
+    from roadmap.training.measure.memory import measure_memory
+    from roadmap.training.measure.speed import time_network
+    from roadmap.training.measure.workload import take_turns
 
     workloads = [make_workload(run, batch) for run in runs]
     costs = [count(run) for run in runs]
     with counting_bar(console) as bar:
         task = bar.add_task("", total=len(runs) * (rounds + 1), completed=-1)
-        measurements = measure(workloads, rounds, lambda name: bar.update(task, description=name, advance=1))
+        turns = [measure_memory, *rounds * [time_network]]
+        results = take_turns(workloads, turns, lambda name: bar.update(task, description=name, advance=1))
     return [
-        cost | describe(workload) | summarize(measurement)
-        for cost, workload, measurement in zip(costs, workloads, measurements, strict=True)
+        cost | describe(workload) | summarize(result, workload.batch_size)
+        for cost, workload, result in zip(costs, workloads, results, strict=True)
     ]
-
-
-def make_workload(run: PlannedRun, batch: int | None) -> "Workload":
-    from roadmap.model.build import build
-    from roadmap.training.device import pick_device
-    from roadmap.training.profile import Workload
-    from roadmap.training.spec import plan_accumulation
-
-    config = run.config
-    device = pick_device(config.hardware)
-    return Workload(
-        name=config.step.name,
-        build=partial(build, config.model, config.regime, config.reference, config.data.image_size),
-        data=config.data,
-        recipe=config.recipe,
-        hardware=config.hardware,
-        device=device,
-        batch_size=batch or plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch)[0],
-    )
 
 
 def count(run: PlannedRun) -> Profile:
@@ -172,21 +156,22 @@ def describe(workload: "Workload") -> Profile:
 
     return {
         "device": describe_device(workload.device),
-        "precision": str(workload.hardware.precision),
-        "image_size": workload.data.image_size,
+        "precision": str(workload.spec.hardware.precision),
+        "image_size": workload.spec.data.image_size,
         "batch": workload.batch_size,
     }
 
 
-def summarize(measurement: "Measurement") -> Profile:
+def summarize(measured: "Measured", batch_size: int) -> Profile:
     """Return median and quartiles of the rounds; None for what ran out of memory."""
     row: Profile = {}
-    for name, rates in (("forward", measurement.forward), ("update", measurement.update)):
-        is_known = rates and not measurement.out_of_memory
+    for name, seconds in (("forward", measured.forward), ("update", measured.update)):
+        is_known = seconds and not measured.out_of_memory
+        rates = np.divide(batch_size, seconds)
         low, median, high = np.percentile(rates, (25, 50, 75)).tolist() if is_known else (None, None, None)
         row |= {f"{name}_images_per_s": median, f"{name}_q1": low, f"{name}_q3": high}
-    row["peak_memory_bytes"] = measurement.peak_memory
-    row["error"] = "out of memory" if measurement.out_of_memory else ""
+    row["peak_memory_bytes"] = measured.peak_memory
+    row["error"] = "out of memory" if measured.out_of_memory else ""
     return row
 
 

@@ -7,23 +7,25 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import BrokenBarrierError
 from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
-from roadmap.cli import estimate as bill
+from roadmap.cli import estimate as cost
 from roadmap.cli import plan as script
 from roadmap.cli import run as jobs
-from roadmap.cli.estimate import add_up, group, make_workload, write_bill
-from roadmap.cli.estimate_concurrent import ConcurrentRate, combine, find_best, measure_concurrent
+from roadmap.cli.estimate import add_up, estimate, group, make_workload
 from roadmap.cli.folders import open_run_dir
 from roadmap.config import PlannedRun, plan_runs
-from roadmap.errors import ConfigError, DataError, RunError
-from roadmap.training import forecast, profile
-from roadmap.training.forecast import find_images
-from roadmap.training.profile import Workload, find_largest_batch, list_batches, measure_peak_memory
+from roadmap.errors import ConfigError, DataError, MeasurementError, RunError
+from roadmap.training.measure import images, memory, speed
+from roadmap.training.measure.concurrent import ConcurrentRate, combine, find_best, measure_concurrent
+from roadmap.training.measure.images import find_images
+from roadmap.training.measure.memory import find_largest_batch, list_batches, measure_peak_memory
+from roadmap.training.measure.workload import Workload
 
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
@@ -32,7 +34,7 @@ STEPS = "+roadmap=step0_resnet,step12_downsample"
 
 @pytest.fixture
 def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "MIN_SECONDS", 0.001)
+    monkeypatch.setattr(speed, "RUN_SECONDS", 0.001)
 
 
 def plan(tmp_path: Path, *words: str) -> list[PlannedRun]:
@@ -131,7 +133,7 @@ def test_each_device_takes_the_next_run_when_it_is_free() -> None:
 def test_micro_batches_share_the_total_batch(
     workload: Workload, total: int, mixup: float, sizes: list[int]
 ) -> None:
-    assert list_batches(replace(workload.recipe, total_batch=total, mixup=mixup)) == sizes
+    assert list_batches(replace(workload.spec.recipe, total_batch=total, mixup=mixup)) == sizes
 
 
 @pytest.mark.system
@@ -155,8 +157,8 @@ def test_a_gpu_is_tried(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return 1
 
-    monkeypatch.setattr(profile, "measure_peak_memory", run_out)
-    monkeypatch.setattr(profile, "_free_memory", lambda device: None)
+    monkeypatch.setattr(memory, "measure_peak_memory", run_out)
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: None)
     assert find_largest_batch(replace(workload, device=torch.device("cuda"), batch_size=16)) == largest
     assert tried[0] == 16
 
@@ -191,8 +193,8 @@ def test_made_up_photographs_go_through_the_recipes_augmentation(
     runs = plan(
         tmp_path, *words, "recipe.total_batch=4", "recipe.lr=1e-4", "hardware.workers=0", "recipe.ema_decay=0.9"
     )
-    monkeypatch.setattr(forecast, "IMAGENET", (4_000, 8, (500, 375)))
-    (row,) = write_bill(group(runs, is_sweep=True)[0], 1, lambda name: None)
+    monkeypatch.setattr(images, "IMAGENET", (4_000, 8, (500, 375)))
+    (row,) = estimate(group(runs, is_sweep=True)[0], 1, lambda name: None)
     assert "there is no data folder" in row["made_up_images"]
     assert (row["updates_per_epoch"], row["epochs"]) == (1_000, 300)
     assert 0 < row["evaluation_s"] < row["hours"] * 3600
@@ -228,7 +230,7 @@ def test_a_figure_that_cannot_be(capsys: pytest.CaptureFixture[str], option: lis
 @pytest.mark.system  # three separate processes: 20 s
 def test_runs_beside_each_other_are_timed_together(tmp_path: Path) -> None:
     words = ("+roadmap=step12_downsample", "regime.width.modern=8")
-    measured = measure_concurrent(plan(tmp_path, *words)[0], [1, 2], seconds=0.5)
+    measured = measure_concurrent(make_workload(plan(tmp_path, *words)[0]), [1, 2], seconds=0.5)
     rates = [one.images_per_s for one in measured]
     assert all(rate is not None and rate > 0 for rate in rates)
     best = find_best(measured)
@@ -246,8 +248,9 @@ def test_the_sum_of_runs_at_once_is_said_beside_one_runs() -> None:
 
 def test_runs_that_do_not_all_fit_say_why_and_not_that_they_waited() -> None:
     assert combine([100.0, 50.0]) == ConcurrentRate(2, 150.0)
-    assert combine([None, "out of memory", None]) == ConcurrentRate(3, None, "out of memory")
-    assert combine([100.0, None]) == ConcurrentRate(2, None, "not all are ready within 300 seconds")
+    other = BrokenBarrierError()
+    assert combine([other, MeasurementError("no memory"), other]) == ConcurrentRate(3, None, "no memory")
+    assert combine([100.0, other]) == ConcurrentRate(2, None, "not all are ready within 300 seconds")
 
 
 @pytest.mark.system  # a separate process: 10 s
@@ -255,10 +258,20 @@ def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path) -> None:
     (planned,) = plan(
         tmp_path, "+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2", "data.root=nowhere"
     )
-    (answer,) = measure_concurrent(planned, [1])
+    (answer,) = measure_concurrent(make_workload(planned), [1])
     assert answer.images_per_s is None
     assert "there is no data folder" in (answer.obstacle or "")
     assert find_best([answer]) is None
+
+
+def test_a_run_that_does_not_fit_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(cost, "time_run", run_out)
+    groups, _ = group(plan(tmp_path, "+roadmap=step0_resnet"), is_sweep=False)
+    with pytest.raises(MeasurementError, match=r"64 images at once do not fit .* Lower hardware.per_device_batch"):
+        estimate(groups, 1, lambda name: None)
 
 
 @pytest.mark.alone
@@ -270,12 +283,12 @@ def test_the_plan_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pairs gave 0.99 to 1.03, and five beside other tests, whose load changes, 1.02 to 1.41 (Intel Xeon, 2026-11-27).
     """
     clock = SimpleNamespace(perf_counter=time.process_time)
-    monkeypatch.setattr(forecast, "time", clock)
-    monkeypatch.setattr(bill, "time", clock)
+    for module in (images, speed, cost):
+        monkeypatch.setattr(module, "time", clock)
     ratios = []
     for number in range(5):
         (run,) = plan(tmp_path / str(number), "+roadmap=step12_downsample")
-        (before,) = write_bill(group([run], is_sweep=False)[0], 3, lambda name: None)
+        (before,) = estimate(group([run], is_sweep=False)[0], 3, lambda name: None)
         folder = open_run_dir(run)
         folder.claim()
         started = time.process_time()

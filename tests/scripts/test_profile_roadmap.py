@@ -11,24 +11,26 @@ from torch import nn
 
 import roadmap
 from roadmap.cli import profile as script
+from roadmap.cli.estimate import make_workload
 from roadmap.config import plan_runs
 from roadmap.model.cost import measure_cost
-from roadmap.training import profile
-from roadmap.training.profile import Workload, measure, measure_peak_memory
+from roadmap.training.measure import speed
+from roadmap.training.measure.memory import measure_memory, measure_peak_memory
+from roadmap.training.measure.speed import time_network
+from roadmap.training.measure.workload import Measured, Workload, take_turns
 
 STEPS = ("step0_resnet", "step12_downsample")
 
 
 @pytest.fixture(autouse=True)
 def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "MIN_SECONDS", 0.001)
+    monkeypatch.setattr(speed, "NETWORK_SECONDS", 0.001)
 
 
 @pytest.fixture
 def workload() -> Workload:
     (run,) = plan_runs(["+roadmap=step12_downsample", "hardware.device=cpu"], is_sweep=False)
-    made: Workload = script.make_workload(run, 4)
-    return made
+    return make_workload(run, 4)
 
 
 def test_the_file_has_costs_rates_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,14 +91,14 @@ def test_networks_take_turns_and_one_without_memory_stops_none(workload: Workloa
 
     turns: list[str] = []
     workloads = [replace(workload, name="fits"), replace(workload, name="large", build=build)]
-    fits, large = measure(workloads, rounds=2, report=turns.append)
+    fits, large = take_turns(workloads, [measure_memory, *2 * [time_network]], turns.append)
     assert turns == ["fits", "large"] * 3
     assert len(fits.forward) == len(fits.update) == 2
     assert (large.out_of_memory, large.update, large.peak_memory) == (True, [], None)
 
 
 def test_out_of_memory_is_said_in_the_row() -> None:
-    row = script.summarize(profile.Measurement(out_of_memory=True))
+    row = script.summarize(Measured(out_of_memory=True), 4)
     assert script.format_rate(row, "update") == "out of memory"
     assert row["update_q1"] is None
 
@@ -106,7 +108,7 @@ def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
-        measure([replace(workload, build=build)], rounds=1)
+        take_turns([replace(workload, build=build)], [measure_memory])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Combined speed of several runs on one device, to choose how many runs of a sweep to start at once.
+
+A small network leaves most of a GPU, or of several cores, idle; concurrent runs may use it. Each trains in its own
+process, as with hydra/launcher=processes, and all are timed over the same interval.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
+
+import torch
+
+from roadmap.errors import MeasurementError, first_line
+from roadmap.training.measure.images import open_shared
+from roadmap.training.measure.speed import run_updates
+from roadmap.training.measure.workload import Workload
+
+SECONDS = 5.0  # length of a timing
+WARM_UP = 3  # updates
+PATIENCE = 300.0  # seconds for all to be ready
+CONTEXT = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
+
+barrier: Barrier  # in a process of the pool: where its run waits for the others
+
+
+@dataclass(frozen=True)
+class ConcurrentRate:
+    """Measurement of several concurrent runs."""
+
+    runs: int
+    images_per_s: float | None  # sum over the runs; None if they do not fit
+    obstacle: str | None = None  # why they do not fit
+
+
+def measure_concurrent(workload: Workload, counts: Sequence[int], seconds: float = SECONDS) -> list[ConcurrentRate]:
+    """Measure each number of processes that train this network, with the processor's cores shared evenly."""
+    threads = torch.get_num_threads()
+    return [_measure(workload, count, max(1, threads // count), seconds) for count in counts]
+
+
+def find_best(measured: Sequence[ConcurrentRate]) -> ConcurrentRate | None:
+    """Return the fastest; None if nothing fits."""
+    fitting = [one for one in measured if one.images_per_s is not None]
+    return max(fitting, key=lambda one: one.images_per_s or 0.0, default=None)
+
+
+def _measure(workload: Workload, count: int, threads: int, seconds: float) -> ConcurrentRate:
+    """The runs wait for each other, so none ends before the pool has a process for each."""
+    begin = (CONTEXT.Barrier(count), threads)
+    with ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_begin, initargs=begin) as pool:
+        futures = [pool.submit(time_run_updates, workload, seconds) for _ in range(count)]
+        return combine([future.exception() or future.result() for future in futures])
+
+
+def _begin(shared: Barrier, threads: int) -> None:
+    global barrier
+    barrier = shared
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C goes to all processes; this one ends silently
+    torch.set_num_threads(threads)
+
+
+def time_run_updates(workload: Workload, seconds: float) -> float:
+    """Return the images per second of one run, in its own process.
+
+    Raises:
+        BrokenBarrierError: another run failed, or is not ready in time.
+        MeasurementError: this run failed, so that the others need not wait for it.
+    """
+    try:
+        data = open_shared(workload, {})
+        train_state = workload.start()
+        run_updates(workload, train_state, data.updates, WARM_UP)
+        barrier.wait(PATIENCE)
+        updates, taken = run_updates(workload, train_state, data.updates, 1, at_least=seconds)
+    except BrokenBarrierError:
+        raise
+    except Exception as error:  # out of memory has many types, and not all can be sent to another process
+        barrier.abort()
+        raise MeasurementError(first_line(error)) from None
+    return updates * workload.batch_size * workload.accumulation / taken
+
+
+def combine(answers: Sequence[float | BaseException]) -> ConcurrentRate:
+    """Combine each run's images per second or error; a broken barrier only says that another run failed."""
+    errors = [answer for answer in answers if isinstance(answer, BaseException)]
+    if not errors:
+        return ConcurrentRate(len(answers), sum(answer for answer in answers if isinstance(answer, float)))
+    own = [first_line(error) for error in errors if not isinstance(error, BrokenBarrierError)]
+    late = f"not all are ready within {PATIENCE:.0f} seconds"
+    return ConcurrentRate(len(answers), None, next(iter(own), late))

@@ -1,0 +1,126 @@
+"""Batches of a run to be measured: of its own images, or of noise if these are missing."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from roadmap.data.image_io import Pixels
+from roadmap.data.loaders import EvalLoader, LoaderSpec, open_eval_loader, open_train_loader
+from roadmap.data.sampler import Batch, MicroBatches
+from roadmap.data.sources import LabeledDataset, open_images
+from roadmap.data.spec import DataSpec, Source
+from roadmap.errors import ConfigError, DataError, first_line
+from roadmap.training.measure.workload import SEED, Workload
+
+POOL = 64  # different synthetic images; the rest repeat them
+# Training and validation images of sets whose files may be missing, and their size in pixels (width, height).
+KNOWN_SETS = {
+    Source.cifar10: (50_000, 10_000, (32, 32)),
+    Source.cifar100: (50_000, 10_000, (32, 32)),
+}
+IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size; the mean is near it
+
+
+class SyntheticDataset:
+    """Noise in place of missing images, with the same number and size: already decoded, so reading is free."""
+
+    def __init__(self, count: int, size: tuple[int, int], num_classes: int):
+        width, height = size
+        self.pool = np.random.default_rng(SEED).integers(256, size=(POOL, height, width, 3), dtype=np.uint8)
+        self.count = count
+        self.num_classes = num_classes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.pool[index % POOL], index % self.num_classes
+
+
+@dataclass
+class OpenData:
+    """Batches of one data set under one recipe, shared by all runs that use them."""
+
+    updates_per_epoch: int
+    val_images: int
+    updates: Iterator[MicroBatches]  # endless
+    val_batches: Iterator[Batch]  # endless
+    prefetch_factor: int  # micro-batches that dataloader workers may have prefetched
+    seconds: float  # to open it, in each run
+    made_up: str | None  # why the images are noise; None for real ones
+
+
+def open_shared(workload: Workload, opened: dict[Any, OpenData]) -> OpenData:
+    """Return a run's data, opened once for all runs that use the same batches.
+
+    Raises:
+        ConfigError: there are fewer images than an update needs.
+        DataError: as find_images.
+    """
+    spec, hardware = workload.spec, workload.spec.hardware
+    load = LoaderSpec(
+        workload.batch_size,
+        workload.accumulation,
+        spec.seed,
+        workload.device,
+        hardware.workers,
+        hardware.resident,
+    )
+    key = (spec.data, spec.recipe.augment, replace(load, seed=0))
+    if key not in opened:
+        opened[key] = _open(workload, load)
+    return opened[key]
+
+
+def _open(workload: Workload, load: LoaderSpec) -> OpenData:
+    data, augment = workload.spec.data, workload.spec.recipe.augment
+    started = time.perf_counter()
+    train_images, val_images, made_up = find_images(data)
+    train = open_train_loader(train_images, data, augment, load)
+    val = open_eval_loader(val_images, data, augment, load)
+    if train.updates < 1:
+        raise ConfigError(
+            f"an update of {load.batch_size * load.accumulation} images is more than the {len(train_images)} "
+            "training images. Lower recipe.total_batch"
+        )
+    epochs = (train.epoch(epoch) for epoch in itertools.count())
+    return OpenData(
+        updates_per_epoch=train.updates,
+        val_images=len(val_images),
+        updates=itertools.chain.from_iterable(epochs),
+        val_batches=_repeat(val),
+        prefetch_factor=train.prefetch_factor,
+        seconds=time.perf_counter() - started,
+        made_up=made_up,
+    )
+
+
+def find_images(data: DataSpec) -> tuple[LabeledDataset, LabeledDataset, str | None]:
+    """Return training and validation images, and why they are synthetic, if they are. CIFAR is not downloaded.
+
+    Raises:
+        DataError: the images are missing, and their number is unknown.
+    """
+    try:
+        train_images, val_images = open_images(data, download=False)
+        return train_images, val_images, None
+    except DataError as error:
+        counts = IMAGENET if data.name == "imagenet" else KNOWN_SETS.get(data.source)
+        if counts is None:
+            raise
+        train, val, size = counts
+        if data.holdout:
+            train, val = train - data.holdout, data.holdout
+        noise = [SyntheticDataset(count, size, data.num_classes) for count in (train, val)]
+        return noise[0], noise[1], first_line(error)
+
+
+def _repeat(batches: EvalLoader) -> Iterator[Batch]:
+    while True:
+        yield from batches

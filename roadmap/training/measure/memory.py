@@ -1,0 +1,137 @@
+"""Memory that a training needs on this device, and the largest batch that fits."""
+
+import gc
+import json
+import tempfile
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity
+
+from roadmap.errors import MeasurementError
+from roadmap.system.machine import count_memory
+from roadmap.training.measure.speed import make_batch
+from roadmap.training.measure.workload import NO_LR, Measured, Workload, runs_out_of_memory
+from roadmap.training.spec import RecipeSpec, find_rule, list_micro_batches
+from roadmap.training.step import train_step
+
+
+def measure_memory(workload: Workload, result: Measured) -> None:
+    result.peak_memory = measure_peak_memory(workload)
+
+
+def measure_limits(workload: Workload, result: Measured) -> None:
+    """Measure the memory, and the largest batch that fits."""
+    measure_memory(workload, result)
+    result.largest_batch = find_largest_batch(workload)
+
+
+def measure_peak_memory(workload: Workload) -> int | None:
+    """Return the peak of bytes in tensors during training, as counted by torch's allocator.
+
+    That is weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither
+    the process itself nor what libraries allocate past torch. CUDA's allocator keeps the peak; for the CPU
+    it is read from the profiler's record of every allocation; Apple's GPU tells no peak.
+
+    Raises:
+        MeasurementError: there are fewer bytes than weights and gradients take, so no update was made.
+    """
+    device = workload.device
+    if device.type == "cpu":
+        peak, least = _peak_of_profile(lambda: _update_twice(workload))
+    elif device.type != "cuda":
+        _update_twice(workload)
+        return None
+    else:
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        least = _update_twice(workload)
+        peak = torch.cuda.max_memory_allocated(device) - before
+    if peak < least:
+        raise MeasurementError(
+            f"{workload.name}: a peak of {peak:,} bytes, but weights and gradients alone take {least:,}: no update "
+            "was made"
+        )
+    return peak
+
+
+def _update_twice(workload: Workload) -> int:
+    """From building to the second update: the first one only creates the optimizer's state.
+
+    Returns the bytes of weights and gradients, which it takes at least.
+    """
+    train_state = workload.start()
+    batch = make_batch(workload, train_state)
+    for _ in range(2):
+        train_step(train_state, [batch], NO_LR)
+    trained = [weights for weights in train_state.model.parameters() if weights.requires_grad]
+    return 2 * sum(weights.numel() * weights.element_size() for weights in trained)
+
+
+def _peak_of_profile(run: Callable[[], int]) -> tuple[int, int]:
+    """The peak in bytes, and what `run` returns."""
+    activities = [ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
+        result = run()
+        gc.collect()  # the profiler has to see that all is freed
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    records = [event["args"] for event in events if event["name"] == "[memory]"]
+    # What earlier profiles left behind does not count.
+    start = records[0]["Total Allocated"] - records[0]["Bytes"] if records else 0
+    return max((record["Total Allocated"] for record in records), default=0) - start, result
+
+
+def find_largest_batch(workload: Workload, limit: int | None = None) -> int | None:
+    """Return the most images at once that fit into memory and divide the recipe's total batch evenly.
+
+    On a GPU, sizes are tried in steps of about a factor of two, from the run's own size upwards until one runs out
+    of memory. On a CPU that would kill the process. So the machine's memory, or `limit` in bytes, is compared with
+    a straight line through the peaks of two small sizes; the process's memory outside tensors is not included.
+
+    Returns:
+        None if not even the smallest size fits, or if the device does not report its memory.
+    """
+    sizes = list_batches(workload.spec.recipe)
+    if workload.device.type == "cpu":
+        return _find_by_line(workload, sizes, count_memory() if limit is None else limit)
+    if workload.device.type != "cuda":
+        return None
+    own = max(bisect_right(sizes, workload.batch_size) - 1, 0)
+    fitting = list(takewhile(lambda size: _fits(workload, size), sizes[own:]))
+    if fitting:
+        return fitting[-1]
+    return next((size for size in reversed(sizes[:own]) if _fits(workload, size)), None)
+
+
+def _fits(workload: Workload, batch_size: int) -> bool:
+    trial = replace(workload, batch_size=batch_size)
+    return not runs_out_of_memory(trial.device, lambda: measure_peak_memory(trial))
+
+
+def _find_by_line(workload: Workload, sizes: list[int], limit: int) -> int | None:
+    small, large = (max(sizes[0], 8), max(2 * sizes[0], 16))
+    low, high = (measure_peak_memory(replace(workload, batch_size=size)) for size in (small, large))
+    assert low is not None  # a CPU reports its memory
+    assert high is not None
+    an_image = max((high - low) / (large - small), 0.0)
+    fitting = [size for size in sizes if low + an_image * (size - small) <= limit]
+    return fitting[-1] if fitting else None
+
+
+def list_batches(recipe: RecipeSpec) -> list[int]:
+    """Return micro-batch sizes that divide the total batch evenly, each at least twice the one before; last, all.
+
+    Excludes single images, which BatchNorm cannot process, and odd sizes if Mixup or CutMix pair images.
+    """
+    sizes = [recipe.total_batch]
+    for size in reversed(list_micro_batches(recipe.total_batch, find_rule(recipe, no_single=True))):
+        if 2 * size <= sizes[0]:
+            sizes.insert(0, size)
+    return sizes
