@@ -7,16 +7,7 @@ python train.py --help
 
 import sys
 
-import hydra
-from omegaconf import DictConfig
-
-from roadmap.cli import train as command
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def run(cfg: DictConfig) -> None:
-    command.run_job(cfg)
-
+from roadmap.cli.train import main
 
 if __name__ == "__main__":
-    sys.exit(command.main(run))
+    sys.exit(main())

@@ -1,51 +1,7 @@
-"""Draw an experiment's roadmap and print its table.
+"""`convnet-roadmap plot`, from a checkout."""
 
-    python scripts/plot_roadmap.py [EXPERIMENT] [--output-dir outputs] [--best]
-
-Writes into EXPERIMENT/figures/. An error prints one message and exits with status 1.
-"""
-
-import argparse
-import logging
-import sys
-
-from roadmap.analysis.draw import draw_curve
-from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
-from roadmap.analysis.table import next_commands, terminal_table
-from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import print_lines, print_table, run_script
-from roadmap.errors import RoadmapError
-from roadmap.system.console import Console
-
-PIPE_WIDTH = 160  # columns if the output is no terminal
-
-
-def main() -> int:
-    arguments = read_arguments()
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        curve = draw_curve(experiment_dir, arguments.best)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    table, lines = terminal_table(curve.rows, console.width, arguments.best)
-    print_table(console, table)
-    print_lines(console, [*lines, *closing_lines(curve.paths, next_commands(curve.rows, experiment_dir))])
-    return 0
-
-
-def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Draw an experiment's roadmap and print its table.")
-    add_experiment_arguments(parser)
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="draw and print the accuracy of the best epoch, picked on the validation set, not of the last",
-    )
-    return parser.parse_args()
-
+from roadmap.cli.plot import main
+from roadmap.cli.script import run_script
 
 if __name__ == "__main__":
     run_script(main)

@@ -1,63 +1,7 @@
-"""Write one HTML file with the results of an experiment.
+"""`convnet-roadmap report`, from a checkout."""
 
-    python scripts/report.py [EXPERIMENT] [--output-dir outputs] [--best] [--axes A,B] [--to FILE]
-
-The file is EXPERIMENT/figures/report.html; it needs no network and no server. A running sweep can be reported, with
-missing results shown as missing. An error prints one message and exits with status 1.
-"""
-
-import argparse
-import logging
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-from roadmap.analysis.factorial import add_factorial_arguments
-from roadmap.analysis.read_runs import (
-    FIGURE_FOLDER,
-    add_experiment_arguments,
-    choose_experiment,
-    make_figure_folder,
-)
-from roadmap.analysis.report.report import Commands, write_report
+from roadmap.cli.report import main
 from roadmap.cli.script import run_script
-from roadmap.errors import RoadmapError
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        name = f"report{'-best' if arguments.best else ''}.html"
-        path = arguments.to or experiment_dir / FIGURE_FOLDER / name
-        if arguments.to:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif experiment_dir.is_dir():
-            make_figure_folder(experiment_dir)
-        factorial = ["--axes", ",".join(arguments.axes)] if arguments.axes else []
-        factorial += ["--step", arguments.step] if arguments.axes and arguments.step else []
-        commands = Commands.on(experiment_dir, arguments.best, factorial)
-        write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0
-
-
-def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write one HTML file with the results of an experiment.")
-    add_experiment_arguments(parser)
-    parser.add_argument("--to", type=Path, help="the file to write; default: EXPERIMENT/figures/report.html")
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="show the accuracy of the best epoch, picked on the validation set, not of the last",
-    )
-    add_factorial_arguments(parser)
-    return parser.parse_args(words)
-
 
 if __name__ == "__main__":
     run_script(main)

@@ -29,6 +29,7 @@ from roadmap.analysis.stats import ALPHA, Difference, PooledStd
 from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import Roadmap
+from roadmap.system.commands import mentioned
 
 MOST_PAIRS = 5  # most interactions to report
 ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
@@ -123,7 +124,7 @@ def terminal_effects(ablation: Ablation, width: int) -> tuple[list[Table], list[
         columns = _terminal_columns(ablation, *make(ablation))
         if table_width(columns) > width:
             columns = _terminal_columns(ablation, *make(ablation, with_intervals=False))
-            lines = ["Intervals need a wider terminal; scripts/report.py shows them too."]
+            lines = [f"Intervals need a wider terminal; {mentioned('report')} shows them too."]
         table, left_out = draw_table(columns, width)
         drawn.append(table)
         lines += left_out

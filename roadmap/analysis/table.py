@@ -22,6 +22,7 @@ from roadmap.analysis.significance import (
 from roadmap.analysis.stats import ALPHA, Difference, Estimate
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.runs.naming import network_name
+from roadmap.system.commands import mentioned, printed
 
 BEST_EPOCH = "best epoch, picked on the validation set"
 OF_BEST = "of the epoch that was best on the validation set"
@@ -155,7 +156,8 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     hidden = len(rows) - len(drawn_rows(rows))
     if hidden:
         found.append(
-            f"{hidden} ablations are not in the figure of the roadmap; scripts/attribute.py prints their effects."
+            f"{hidden} ablations are not in the figure of the roadmap; "
+            f"{mentioned('attribute')} prints their effects."
         )
     devices = sorted({device for row in rows for device in row.devices})
     if any(row.paper for row in rows) and not all(row.on_imagenet for row in rows):
@@ -233,8 +235,8 @@ def summary(rows: Sequence[Row], best: bool = False) -> list[str]:
 
 def next_commands(rows: Sequence[Row], experiment_dir: Path) -> list[list[str]]:
     """Return the commands that show more of an experiment than its table."""
-    scripts = ["attribute", "report"] if any(map(is_ablation, rows)) else ["report"]
-    return [["python", f"scripts/{script}.py", str(experiment_dir)] for script in scripts]
+    names = ["attribute", "report"] if any(map(is_ablation, rows)) else ["report"]
+    return [printed(name, str(experiment_dir)) for name in names]
 
 
 def _in_unit(rows: Sequence[Row], column: Column) -> Column:

@@ -20,6 +20,7 @@ from roadmap.cli.script import print_lines, print_table
 from roadmap.errors import RoadmapError, first_line
 from roadmap.runs.run_dir import RunDir
 from roadmap.system import console as system_console
+from roadmap.system.commands import printed
 from roadmap.system.console import Console, forget_warnings
 from roadmap.system.rank import get_dist_info_or_single
 
@@ -157,7 +158,7 @@ def _draw(rows: Sequence[Row], experiment: Path) -> list[Path]:
         return draw_rows(rows, experiment)
     except Exception as error:  # matplotlib's, of the disk, or a defect: the runs are done
         reason = str(error) if isinstance(error, RoadmapError) else f"{type(error).__name__}: {first_line(error)}"
-        again = shlex.join(["python", "scripts/plot_roadmap.py", str(experiment)])
+        again = shlex.join(printed("plot", str(experiment)))
         warn(f"no figures of {experiment}: {reason}. The results are complete; {again} draws them again")
         return []
 

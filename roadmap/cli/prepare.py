@@ -34,6 +34,7 @@ from roadmap.errors import RoadmapError
 from roadmap.runs.atomic import check_room, make_folder
 from roadmap.runs.conflicts import check_places, describe_damage, describe_other_settings
 from roadmap.runs.run_dir import RunDir
+from roadmap.system.commands import printed
 
 NO_STEP = "resnet"  # the name that conf/config.yaml gives a network without +roadmap or +reference
 LOCAL = (BASIC, "joblib", LAUNCHER)  # launchers whose runs see the folders that are here
@@ -139,11 +140,9 @@ def _say_cost(sweep: Sweep, overrides: Sequence[str], folders: Sequence[RunDir])
     done = sum(map(is_done, folders))
     print_line(f"{len(folders):,} runs: {done:,} done already, {len(folders) - done:,} to train")
     if done < len(folders):
-        print_line(f"  hours: {shlex.join(['python', 'scripts/plan_roadmap.py', '-m', *overrides])}")
+        print_line(f"  hours: {shlex.join(printed('plan', '-m', *overrides))}")
     for experiment in sorted({str(folder.path.parents[1]) for folder in folders}):
-        print_line(
-            f"  effects: {shlex.join(['python', 'scripts/attribute.py', experiment, *sweep.spec.options()])}"
-        )
+        print_line(f"  effects: {shlex.join(printed('attribute', experiment, *sweep.spec.options()))}")
 
 
 def _mark_pending(folders: Sequence[RunDir]) -> None:
@@ -159,5 +158,6 @@ def _say_where(launcher: str, folders: Sequence[RunDir]) -> None:
         experiment = folders[0].path.parents[1]
         runs = "1 run is" if len(folders) == 1 else f"{len(folders)} runs are"
         print_line(
-            f"{runs} with hydra/launcher={launcher}; python scripts/status.py {experiment} --watch shows them"
+            f"{runs} with hydra/launcher={launcher}; {shlex.join(printed('status', str(experiment)))} "
+            "--watch shows them"
         )

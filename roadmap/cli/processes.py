@@ -22,12 +22,13 @@ from types import FrameType
 
 from omegaconf import OmegaConf
 
-from roadmap.config import CONF_DIR, Config, PlannedRun
+from roadmap.config import Config, PlannedRun
 from roadmap.errors import RunError
 from roadmap.model.plan import needs_two_images
 from roadmap.runs.atomic import replace_file
 from roadmap.runs.record import State
 from roadmap.runs.run_dir import RunDir
+from roadmap.system.commands import started
 from roadmap.system.lock import Lock
 from roadmap.system.machine import CRASHES, SHARING, MemoryKills, name_signal
 from roadmap.training.signals import StopSignals
@@ -37,7 +38,6 @@ LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
 HANDED = "CONVNET_ROADMAP_RUN"  # the run for which a process is started, as JSON
 SWEEP = "CONVNET_ROADMAP_SWEEP"  # process ID of the sweep's command
 STOP = "CONVNET_ROADMAP_STOP"  # a file that exists once the sweep must stop
-PROGRAM = CONF_DIR.parent / "train.py"
 KILLED_FOR_MEMORY = "its process was ended by the system for lack of memory"
 LESS_MEMORY = (
     "A smaller hardware.per_device_batch, fewer hardware.workers or fewer runs at once (hydra.launcher.n_jobs) "
@@ -105,7 +105,7 @@ def _run_process(planned: PlannedRun) -> int:
     """Return the exit status of a `train.py`."""
     with assign_gpu() as gpu:
         seen = [planned.name, f"seed={planned.config.seed}"]  # shown in a list of processes
-        command = [sys.executable, str(PROGRAM), *seen]
+        command = started("train", *seen)
         environment = {**os.environ, **gpu, HANDED: json.dumps(planned.values())}
         with subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent) as process:
             return process.wait()

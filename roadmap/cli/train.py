@@ -1,4 +1,4 @@
-"""`train.py`: from the words of a command to its exit status.
+"""`train.py` and `convnet-roadmap train`: from the words of a command to its exit status.
 
 A run's error is printed and recorded in its folder, but not raised, so that a sweep continues.
 """
@@ -6,11 +6,12 @@ A run's error is printed and recorded in its folder, but not raised, so that a s
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
+import hydra
 from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
 
 from roadmap.cli import console
 from roadmap.cli.console import ERR, is_done, report_sweep, show_defect, show_error
@@ -23,13 +24,20 @@ from roadmap.cli.mps import share_gpus
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
 from roadmap.cli.script import print_anything
-from roadmap.config import PlannedRun, read_search_path, use
+from roadmap.config import CONF_DIR, PlannedRun, read_search_path, use
+from roadmap.config.search_path import PRIMARY
 from roadmap.errors import Interrupted, RoadmapError
 from roadmap.runs.record import State
 from roadmap.system.rank import get_dist_info
 
 
-def main(hydra_app: Callable[[], Any]) -> int:
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=PRIMARY)
+def hydra_app(cfg: DictConfig) -> None:
+    """Hydra's own entry, which answers flags such as --help and --cfg."""
+    run_job(cfg)
+
+
+def main() -> int:
     """Run the command line in `sys.argv`; the exit status is 0 only if all of its runs are done."""
     console.forget()
     print_anything()

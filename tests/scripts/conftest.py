@@ -1,7 +1,8 @@
-"""Fixtures: scripts as modules, so that commands need no process each; run folders without training."""
+"""Fixtures: commands as modules, so that commands need no process each; run folders without training."""
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,7 @@ def load_script() -> Callable[[str], ModuleType]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module
+        return sys.modules.get(module.main.__module__, module)  # of roadmap/cli, whose command the script starts
 
     return load
 

@@ -76,7 +76,7 @@ def run_series(
     module = load_script("run_series")
     (series / "train.py").write_text(TRAIN)
     for name, value in (
-        ("TRAIN", series / "train.py"),
+        ("started", lambda _, *words: [sys.executable, str(series / "train.py"), *words]),
         ("GRACE_S", 1.5),
         ("ARCHIVE_S", 0.5),
         ("RECORDS_EVERY_S", 0.2),
@@ -133,8 +133,9 @@ def test_records_are_archived_while_runs_go_on(series: Path) -> None:
     (series / "train.py").write_text(TRAIN)
     (series / "plan").write_text("go on")
     program = (
-        "import runpy, sys; from pathlib import Path; main = runpy.run_path(sys.argv.pop(1))['main']\n"
-        "main.__globals__.update(TRAIN=Path(sys.argv.pop(1)), RECORDS_EVERY_S=0.2); main()"
+        "import runpy, sys; main, train = runpy.run_path(sys.argv.pop(1))['main'], sys.argv.pop(1)\n"
+        "main.__globals__.update(started=lambda _, *words: [sys.executable, train, *words], RECORDS_EVERY_S=0.2)\n"
+        "main()"
     )
     words = ["series.yaml", "--seconds", "60", "--records", "records.tgz", "--output-dir", "outputs"]
     command = [sys.executable, "-c", program, str(ROOT / "scripts/run_series.py"), str(series / "train.py"), *words]

@@ -36,10 +36,8 @@ def photographs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shrink_folder(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    module = load_script("shrink_images")
-    monkeypatch.setitem(sys.modules, "shrink_images", module)  # processes look up its functions by this name
-    return module.shrink_folder
+def shrink_folder(load_script: Callable[[str], ModuleType]) -> Callable[..., Any]:
+    return load_script("shrink_images").shrink_folder
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import quote
 from roadmap.config.steps import add_one_in, leave_one_out
 from roadmap.runs.record import Run
+from roadmap.system.commands import printed
 
 STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs
 STEPS = load_roadmap()
@@ -88,7 +89,7 @@ def _set(command: Command, key: str, values: tuple[str, ...], new_key: str | Non
 def _write(command: Command) -> str:
     words = [f"{key}={','.join(values)}" if values else key for key, values in command]
     is_sweep = any(len(values) > 1 or key in SWEEPS for key, values in command)
-    return " ".join(["python", "train.py", *(["-m"] if is_sweep else []), *map(_quote, words)])
+    return " ".join([*printed("train"), *(["-m"] if is_sweep else []), *map(_quote, words)])
 
 
 def _quote(word: str) -> str:

@@ -55,6 +55,7 @@ from roadmap.analysis.significance import (
 )
 from roadmap.analysis.table import notes, step_name
 from roadmap.runs.record import Run, State
+from roadmap.system.commands import printed
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -92,15 +93,13 @@ class Commands:
     def on(cls, folder: Path, best: bool = False, factorial: Sequence[str] = ()) -> Self:
         """Return the commands for this folder; `factorial` are the options that name a factorial's axes."""
 
-        def command(script: str, *options: str) -> str:
-            return shlex.join(
-                ["python", f"scripts/{script}.py", str(folder), *(["--best"] if best else []), *options]
-            )
+        def command(name: str, *options: str) -> str:
+            return shlex.join(printed(name, str(folder), *(["--best"] if best else []), *options))
 
         return cls(
             report=command("report", *factorial),
-            figures=command("plot_roadmap"),
-            check=command("check_paper"),
+            figures=command("plot"),
+            check=command("check"),
             attribute=command("attribute"),
             factorial=command("attribute", *factorial),
         )

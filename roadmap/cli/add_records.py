@@ -1,0 +1,139 @@
+"""Add the records of a series (`convnet-roadmap series`) to results/: a comparison of its ends, and its steps.
+
+    convnet-roadmap add-records records.tgz [--to results] [--commit HASH]
+
+    results/NAME-ends/    comparison.csv, comparison.md and transfer.*: the ends at each stride and rate
+    results/NAME-steps/   the output of `publish` for the thirteen steps
+
+NAME is the series' own. Text that you add at the end of a page is kept. --commit is for runs of a machine without
+git. An error prints one message and exits with status 1.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from roadmap.analysis.read_runs import find_experiments, read_runs
+from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.archive import unpack_records
+from roadmap.runs.atomic import write_json
+from roadmap.runs.naming import seed_folders
+from roadmap.runs.read_files import read_json
+from roadmap.runs.record import SUMMARY, Run, State
+from roadmap.system.commands import printed, started
+
+STATE_ENDING = "-series.json"
+YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            output_dir = Path(folder)
+            unpack_records(arguments.records, output_dir)
+            for path in add_records(arguments.records, output_dir, arguments.to, arguments.commit):
+                print(path)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Adds the records of a series to a folder of results.")
+    parser.add_argument("records", type=Path, help="the archive that the series wrote")
+    parser.add_argument("--to", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--commit", help="of the code that trained the runs, if they do not record one")
+    return parser.parse_args(words)
+
+
+def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -> list[Path]:
+    """Add the records, and return the written pages.
+
+    Raises:
+        RunError: the archive is not of a series, no run in it is done, or a run has no commit.
+    """
+    states = list(output_dir.glob(f"*{STATE_ENDING}"))
+    if len(states) != 1:
+        raise RunError(f"{archive}: holds {len(states)} files *{STATE_ENDING}, where a series' records have one")
+    name, state = states[0].name.removesuffix(STATE_ENDING), read_json(states[0]) or {}
+    record_commit(archive, output_dir, commit)
+    done = {folder.name: runs for folder in find_experiments(output_dir) if (runs := finished(folder))}
+    ends = [experiment for experiment in done if experiment.startswith(f"{name}-ends-")]
+    pages = []
+    if ends:
+        target = to / f"{name}-ends"
+        call("compare", *ends, "--output-dir", str(output_dir), "--transfer", "--to", str(target))
+        pages.append(write_page(target, describe_ends(target, state, [run for one in ends for run in done[one]])))
+    if f"{name}-steps" in done:
+        target = to / f"{name}-steps"
+        call("publish", f"{name}-steps", "--output-dir", str(output_dir), "--to", str(target))
+        page = target / "README.md"
+        text = page.read_text(encoding="utf-8")
+        if text.endswith(YOURS):
+            page.write_text(f"{text}\n{describe_machine(state, done[f'{name}-steps'])}\n", encoding="utf-8")
+        pages.append(page)
+    if not pages:
+        raise RunError(f"{archive}: no run of {name}-ends or {name}-steps is done")
+    return pages
+
+
+def finished(experiment_dir: Path) -> list[Run]:
+    return [run for run in read_runs(experiment_dir) if run.state is State.done]
+
+
+def record_commit(archive: Path, output_dir: Path, commit: str | None) -> None:
+    """Write `commit` into the summaries that have none."""
+    for experiment in find_experiments(output_dir):
+        for summary in (run / SUMMARY for run in seed_folders(experiment)):
+            content = read_json(summary)
+            if content and not content.get("commit"):
+                if commit is None:
+                    raise RunError(f"{archive}: its runs record no commit; name it by --commit")
+                write_json(summary, content | {"commit": commit})
+
+
+def call(name: str, *words: str) -> None:
+    """Run another command. Raises RunError with its message if it fails."""
+    result = subprocess.run(started(name, *words), capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RunError(result.stderr.strip().removeprefix("error: "))
+
+
+def describe_ends(target: Path, state: Mapping[str, Any], runs: Sequence[Run]) -> str:
+    """Return the comparison's page, without the user's text below it."""
+    table = (target / "comparison.md").read_text(encoding="utf-8").strip()
+    figure = "![transfer](transfer.svg)\n\n" if (target / "transfer.svg").exists() else ""
+    chosen = state.get("choice", {}).get("reason")
+    said = f"All steps were then trained at {chosen}.\n\n" if chosen else ""
+    return (
+        f"# {target.name}\n\n{figure}{table}\n\n{said}{describe_machine(state, runs)}\n\n"
+        f"```bash\n{describe_command(state, 'ends')}\n```\n\n`comparison.csv` has a row for each run.\n"
+    )
+
+
+def describe_command(state: Mapping[str, Any], phase: str) -> str:
+    return shlex.join(printed("train", "-m", *state["sweeps"][phase]))
+
+
+def describe_machine(state: Mapping[str, Any], runs: Sequence[Run]) -> str:
+    """Describe the machine, the number of concurrent runs, and the note in the series' file."""
+    devices = " and ".join(sorted({run.device for run in runs if run.device}))
+    return (
+        f"Trained on {devices} with {state['cores']} cores, {state['jobs']} runs at a time, until a deadline. "
+        f"{state.get('note', '')}".strip()
+    )
+
+
+def write_page(target: Path, text: str) -> Path:
+    """Replace the page, except for the text below the line that marks the user's part."""
+    page = target / "README.md"
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    page.write_text(f"{text}\n{YOURS}{before.partition(YOURS)[2]}", encoding="utf-8")
+    return page

@@ -1,0 +1,101 @@
+"""Report the effect of each choice of the roadmap, from the runs of an experiment.
+
+    convnet-roadmap attribute [EXPERIMENT] [--best]
+    convnet-roadmap attribute [EXPERIMENT] --axes kernel_size,norm
+
+The runs are those of `train -m +sweep=roadmap`, leave_one_out, add_one_in, shapley or groups; with --axes those of
++sweep=factorial. An error prints one message and exits with status 1.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from roadmap.analysis.ablation_table import MOST_PAIRS, Ablation, find_ablation, group_table, show, terminal_effects
+from roadmap.analysis.factorial import (
+    Grid,
+    MainEffect,
+    add_factorial_arguments,
+    find_axis_interactions,
+    find_main_effects,
+    read_grid,
+)
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
+from roadmap.analysis.results import aggregate
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import print_lines, print_table
+from roadmap.errors import RoadmapError
+from roadmap.system.commands import printed
+from roadmap.system.console import Console
+
+PIPE_WIDTH = 160  # columns if the output is no terminal
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    try:
+        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+        rows = aggregate(read_finished_runs(experiment_dir))
+        if arguments.axes:
+            print_factorial(console, read_grid(rows, arguments.axes, arguments.step, arguments.best))
+        else:
+            print_effects(console, find_ablation(rows, arguments.best, arguments.order_seed), experiment_dir)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Print the effect of each choice of the roadmap.")
+    add_experiment_arguments(parser)
+    parser.add_argument("--best", action="store_true", help="of the best epoch, picked on the validation set")
+    parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
+    add_factorial_arguments(parser)
+    return parser.parse_args(words)
+
+
+def print_effects(console: Console, ablation: Ablation, experiment_dir: Path) -> None:
+    if not ablation.effects and not group_table(ablation)[1]:
+        console.print(f"{len(ablation.results)} networks have a result, and no two of them differ in one choice.")
+        return
+    tables, lines = terminal_effects(ablation, console.width)
+    for table in tables:
+        print_table(console, table)
+    report = printed("report", str(experiment_dir))
+    print_lines(console, [*lines, *closing_lines([], [report])])
+
+
+def print_factorial(console: Console, grid: Grid) -> None:
+    print_table(console, draw_levels(find_main_effects(grid)))
+    interactions = find_axis_interactions(grid)
+    lines = [
+        f"Effect: top-1 with the choice minus top-1 with ResNet's, in points, on {grid.step}: the mean over all n "
+        f"pairs of runs that differ in it alone, with its 95% interval. Seeds: {len(grid.seeds)}."
+    ]
+    if any(pair.largest_of > 1 for pair in interactions):
+        lines.append(
+            "An interaction is the largest of its two axes; its interval is corrected for this (Bonferroni)."
+        )
+    for pair in interactions[:MOST_PAIRS]:
+        one, other = pair.choices
+        largest = f", the largest of {pair.largest_of}" if pair.largest_of > 1 else ""
+        lines.append(f"Interaction of {one} and {other}: {show(pair.effect)} (n = {pair.effect.n[0]}{largest})")
+    print_lines(console, lines)
+
+
+def draw_levels(effects: Sequence[MainEffect]) -> Table:
+    table = Table("axis", "choice", box=None, padding=(0, 2, 0, 0))
+    table.add_column("top-1", justify="right")
+    table.add_column("n", justify="right")
+    table.add_column("effect")
+    for one in effects:
+        n, effect = ("", "ResNet's") if one.effect is None else (str(one.effect.n[0]), show(one.effect))
+        table.add_row(one.axis, one.level, f"{one.top1:.2f}", n, effect)
+    return table

@@ -1,0 +1,146 @@
+"""Check an experiment against tables 10 and 11 of the paper.
+
+    convnet-roadmap check [EXPERIMENT] [--tolerance 0.3] [--output-dir outputs] [--best]
+
+A row that ran on ImageNet, at the paper's size and with all of its settings, claims a reproduction: it passes if
+its mean top-1 is within the tolerance. With other data or settings, such as recipe.epochs=100, accuracies are not
+comparable, and only the order of the steps is compared.
+
+Exit status: 0 if no claim fails or there is none; 1 if one fails; 2 if nothing can be read.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from roadmap.analysis.configurations import read_yaml_values
+from roadmap.analysis.curves import runs_of
+from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, setting_text
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
+from roadmap.analysis.reproduction import (
+    TOLERANCE,
+    RowCheck,
+    agreement_text,
+    check_rows,
+    claims_reproduction,
+    find_agreement,
+    is_called_paper,
+)
+from roadmap.analysis.results import Row, aggregate
+from roadmap.analysis.table import step_name
+from roadmap.config import compose, read_config
+from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.config_hash import describe_setting_differences, hash_setting
+from roadmap.runs.record import CONFIG, Run
+from roadmap.system.console import Console
+
+FAILED, UNREADABLE = 1, 2
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNREADABLE
+    rows = aggregate(runs)
+    papers = compose_papers(rows)
+    settings = {key: hash_setting(values) for key, values in papers.items()}
+    checks = check_rows(rows, settings, arguments.tolerance, arguments.best)
+    console.print(f"{rows[0].experiment}: {setting_text(rows)}", markup=False)
+    console.print(BEST_EPOCH if arguments.best else LAST_EPOCH)
+    for agreement in find_agreement(rows, arguments.best):
+        console.print(agreement_text(agreement))
+    others = [row for row in rows if row.seeds and is_called_paper(row) and not claims_reproduction(row, settings)]
+    for reason, names in explain_others(others, runs, papers).items():
+        console.print(f"can't be compared with the paper, {reason}: {', '.join(names)}", markup=False)
+    if not checks:
+        console.print(
+            "No run has the paper's data, size and settings: accuracies can't be compared with the paper's."
+        )
+        return 0
+    console.print(draw_table(checks))
+    failed = [check for check in checks if not check.passed]
+    unfinished = [step_name(row) for row in rows if not row.seeds]
+    if unfinished:
+        console.print(f"not checked, no finished run: {', '.join(unfinished)}", markup=False)
+    console.print(f"{len(checks) - len(failed)} of {len(checks)} rows within {arguments.tolerance:g} points")
+    return FAILED if failed else 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Checks an experiment against tables 10 and 11 of the paper. On data other than ImageNet only "
+        "the order of the steps is compared.",
+        epilog="exit status: 0 no claimed reproduction fails, 1 one fails, 2 nothing can be read",
+    )
+    add_experiment_arguments(parser)
+    parser.add_argument(
+        "--tolerance", type=read_tolerance, default=TOLERANCE, help=f"points of top-1; default: {TOLERANCE}"
+    )
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="check the accuracy of the best epoch, picked on the validation set, not of the last",
+    )
+    return parser.parse_args(words)
+
+
+def read_tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 100:
+        raise argparse.ArgumentTypeError(f"{text}: points of top-1, from 0 to 100")
+    return value
+
+
+def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
+    claimed = dict.fromkeys((row.regime, row.recipe) for row in rows if is_called_paper(row))
+    return {
+        (regime, recipe): asdict(read_config(compose("setting=paper", f"regime={regime}", f"recipe={recipe}")))
+        for regime, recipe in claimed
+    }
+
+
+def explain_others(
+    rows: Sequence[Row], runs: Sequence[Run], papers: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """Return why rows with the paper's names are not reproductions of it, and the rows' names."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reason = "other settings" if row.setting_hashes else "its runs don't tell their settings"
+        paper = papers[row.regime, row.recipe]
+        for run in runs_of(row, runs):
+            with suppress(RunError, OSError):  # published, or damaged
+                if differences := describe_setting_differences(paper, read_yaml_values(run.path / CONFIG)):
+                    reason = f"other settings ({'; '.join(differences)})"
+                    break
+        reasons.setdefault(reason, []).append(step_name(row))
+    return reasons
+
+
+def draw_table(checks: Sequence[RowCheck]) -> Table:
+    table = Table("step", box=None, padding=(0, 2, 0, 0))
+    for heading in ("n", "top-1", "paper", "difference"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for check in checks:
+        table.add_row(
+            Text(step_name(check.row)),
+            str(len(check.row.seeds)),
+            f"{check.top1:.2f}",
+            f"{check.paper_top1:.2f}",
+            f"{check.difference:+z.2f}",
+            Text("pass", style="green") if check.passed else Text("FAIL", style="bold red"),
+        )
+    return table

@@ -1,0 +1,148 @@
+"""Compare experiments: the settings that differ, and each step's accuracy under them.
+
+    convnet-roadmap compare EXPERIMENT ... [--along recipe.lr] [--transfer] [--output-dir outputs] [--to FOLDER]
+    convnet-roadmap compare EXPERIMENT ... --gap step1_stage_ratio step12_downsample
+
+To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
+validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a row
+per run); with --along, a figure of each step against one setting, from the experiments that differ only in it; with
+--transfer, a figure of each change in the paper beside those of the experiments (transfer.*); with --gap, the
+gap of two networks in each experiment, and how far it differs from that of the first experiment (gaps.md).
+An error prints one message and exits with status 1.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from roadmap.analysis.comparison import (
+    Candidate,
+    along,
+    make_candidate,
+    make_table,
+    terminal_comparison,
+    to_markdown,
+    write_candidates,
+)
+from roadmap.analysis.configurations import find_recipe, show_values
+from roadmap.analysis.figures.hyperparameter import draw_setting
+from roadmap.analysis.figures.transfer import draw_transfer
+from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
+from roadmap.analysis.read_runs import choose_experiment, count_states, read_runs
+from roadmap.analysis.results import aggregate
+from roadmap.analysis.stats import PooledStd
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import positive, print_lines, print_table
+from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.record import State
+from roadmap.system.console import Console
+
+logger = logging.getLogger(__name__)
+
+PIPE_WIDTH = 1000  # columns if the output is no terminal: nothing is folded
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    try:
+        folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
+        candidates = read_finished(folders)
+        drawn, lines = terminal_comparison(candidates, console.width)
+        print_table(console, drawn)
+        print_lines(console, lines)
+        paths = write(candidates, arguments.to, arguments.along)
+        if arguments.transfer:
+            paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
+        if arguments.gap:
+            paths += report_gaps(console, candidates, arguments)
+        print_lines(console, closing_lines(paths, []))
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Compare experiments: the settings that differ, and each step's accuracy."
+    )
+    parser.add_argument(
+        "experiments", nargs="+", metavar="EXPERIMENT", help="names under the output folder, or paths"
+    )
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")
+    parser.add_argument("--transfer", action="store_true", help="draw each change beside the paper's")
+    parser.add_argument("--gap", nargs=2, metavar=("FIRST", "LAST"), help="top-1 of LAST minus that of FIRST")
+    parser.add_argument(
+        "--std", type=float, help="standard deviation of a run for --gap; default: pooled over all runs"
+    )
+    parser.add_argument("--dof", type=positive, default=52, help="degrees of freedom of --std; default: 52")
+    parser.add_argument("--to", type=Path, help="the folder to write into; needed with --along and --transfer")
+    arguments = parser.parse_args(words)
+    for option, value in (("--along", arguments.along), ("--transfer", arguments.transfer)):
+        if value and not arguments.to:
+            parser.error(f"{option} draws a figure; name its folder by --to")
+    return arguments
+
+
+def read_finished(folders: Sequence[Path]) -> list[Candidate]:
+    """Return the experiments with a finished run; warn of the others.
+
+    Raises:
+        RunError: there is none, or a folder cannot be read.
+    """
+    candidates = []
+    for folder in folders:
+        runs = read_runs(folder)
+        if any(run.state is State.done for run in runs):
+            candidates.append(make_candidate(folder.name, show_values(find_recipe(runs)), runs))
+        else:
+            logger.warning("left out: %s has no finished run (%s)", folder, count_states(runs))
+    if not candidates:
+        raise RunError("none of these experiments has a finished run")
+    return candidates
+
+
+def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: argparse.Namespace) -> list[Path]:
+    """Print the gaps, and write them into the folder given by --to."""
+    first, last = arguments.gap
+    given = arguments.std is not None
+    pooled_std = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
+    table = gap_table(find_gaps(candidates, first, last, pooled_std))
+    notes = gap_notes(first, last, pooled_std)
+    print_table(console, show(table))
+    print_lines(console, [notes])
+    if arguments.to is None:
+        return []
+    path = arguments.to / "gaps.md"
+    path.write_text(f"{to_markdown(table)}\n\n{notes}\n", encoding="utf-8")
+    return [path]
+
+
+def show(table: Sequence[Sequence[str]]) -> Table:
+    printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in table[0]:
+        printed.add_column(heading, overflow="fold")
+    for cells in table[1:]:
+        printed.add_row(*(Text(cell) for cell in cells))
+    return printed
+
+
+def write(candidates: Sequence[Candidate], folder: Path | None, key: str | None) -> list[Path]:
+    if folder is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "comparison.csv", folder / "comparison.md"]
+    write_candidates(candidates, paths[0])
+    paths[1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
+    if key is not None:
+        paths += draw_setting(along(candidates, key), key, folder / key)
+    return paths

@@ -1,0 +1,187 @@
+"""Write the publishable part of an experiment into a folder of a repository: results without checkpoints.
+
+    convnet-roadmap publish [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT] [--anew]
+
+    runs.csv      a row per run: step, variant, seed, accuracies, cost, speed, commit, hash, overrides
+    epochs.csv    a row per epoch of a run: its metrics
+    recipe.yaml   every setting shared by all runs
+    configs.jsonl the other values of each run: its design, and settings that not all share
+    figures/      the table and the figures
+    report.html   the report, with training curves and networks
+    README.md     the table, which changes are significant, and the commands; text that you add below is kept
+
+All else is made from the first four files, so commands that read an experiment also read such a folder:
+`plot results/EXPERIMENT` draws the same figures, and `publish results/EXPERIMENT` writes all of them again, such as
+after an update of this project. Previously published runs that are not on this machine are kept if their settings
+are the same; --anew drops them. An error prints one message and exits with status 1.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from roadmap.analysis.ablation_table import find_ablation, markdown_effects
+from roadmap.analysis.configurations import OWN_VALUES, RECIPE, Values, find_recipe, show_values
+from roadmap.analysis.curves import runs_of
+from roadmap.analysis.draw import draw_curve
+from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
+from roadmap.analysis.publish import PublishedResults, find_kept, join, read_results
+from roadmap.analysis.read_runs import (
+    FIGURE_FOLDER,
+    RUN_TABLE,
+    add_experiment_arguments,
+    choose_experiment,
+    make_figure_folder,
+    read_finished_runs,
+)
+from roadmap.analysis.report.commands import training_commands
+from roadmap.analysis.report.report import Commands, write_report
+from roadmap.analysis.results import Row
+from roadmap.analysis.table import markdown_notes, markdown_table
+from roadmap.errors import RoadmapError, RunError
+from roadmap.runs.config_hash import is_outside
+from roadmap.runs.read_files import read_text
+from roadmap.runs.record import Run, State
+from roadmap.system.commands import printed
+
+logger = logging.getLogger(__name__)
+
+YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    logger.setLevel(logging.INFO)
+    try:
+        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+        is_published = (experiment_dir / RUN_TABLE).exists()
+        target = arguments.to or (experiment_dir if is_published else Path("results") / experiment_dir.name)
+        if is_published and target.resolve() == experiment_dir.resolve():
+            paths = write_derived(target)
+        else:
+            paths = publish(experiment_dir, target, arguments.anew)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path in paths:
+        print(path)
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    description = "Write the publishable part of an experiment into a folder of a repository."
+    parser = argparse.ArgumentParser(description=description)
+    add_experiment_arguments(parser)
+    parser.add_argument("--to", type=Path, help="the folder to write; default: results/EXPERIMENT")
+    parser.add_argument("--anew", action="store_true", help="leave out what was published before and is not here")
+    return parser.parse_args(words)
+
+
+def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path]:
+    """Write the files into `target` and return their paths.
+
+    Raises:
+        RunError: the experiment does not exist, has no finished run or is a published one, or what was published
+            before has other settings.
+    """
+    runs = read_finished_runs(experiment_dir)
+    if (experiment_dir / RUN_TABLE).exists():
+        raise RunError(
+            f"{experiment_dir} is a published experiment, which can only be written again in its own folder: "
+            "leave out --to, or name the experiment that was trained"
+        )
+    results = PublishedResults(runs, read_records(experiment_dir, runs))
+    if not anew and (target / RUN_TABLE).exists():
+        results = add_published(results, target)
+    make_figure_folder(target)
+    results.write(target)
+    return [*(target / name for name in (RUN_TABLE, EPOCH_TABLE, RECIPE, OWN_VALUES)), *write_derived(target)]
+
+
+def write_derived(target: Path) -> list[Path]:
+    """Write a published experiment's README, report and figures from its tables; return their paths."""
+    curve = draw_curve(target)
+    shown = show_folder(target)
+    write_report(target, target / "report.html", Commands.on(shown))
+    page = target / "README.md"
+    page.write_text(
+        describe(read_finished_runs(target), curve.rows, target, shown) + read_own_text(page), encoding="utf-8"
+    )
+    return [page, target / "report.html", *curve.paths]
+
+
+def add_published(results: PublishedResults, target: Path) -> PublishedResults:
+    """Add published runs that are not here.
+
+    Raises:
+        RunError: they were trained with other settings.
+    """
+    published = read_results(target)
+    kept = find_kept(published.runs, results.runs)
+    if not kept:
+        return results
+    differing = find_differing(find_recipe(published.runs), find_recipe(results.runs))
+    if differing:
+        raise RunError(
+            f"{target}: {len(kept)} runs were published with other settings: {'; '.join(differing)}. Leave them "
+            "out with --anew, or name another folder with --to"
+        )
+    logger.info("%d runs stay as they were published in %s; --anew leaves them out", len(kept), target)
+    return join(kept, published, results)
+
+
+def find_differing(old: Values, new: Values) -> list[str]:
+    """Return the settings that both results have and that differ, such as "recipe.lr 0.008 there, 0.004 here"."""
+    before, after = show_values(old), show_values(new)
+    return [
+        f"{key} {before[key]} there, {after[key]} here"
+        for key in before
+        if key in after and before[key] != after[key] and not is_outside(key)
+    ]
+
+
+def read_own_text(page: Path) -> str:
+    """Return the text that a user added below the generated part, with the line that marks its beginning."""
+    before = read_text(page) if page.exists() else ""
+    return "\n" + YOURS + before.partition(YOURS)[2]
+
+
+def show_folder(target: Path) -> Path:
+    """The folder as a reader's commands name it: from here, or where it would be by default."""
+    folder, here = target.resolve(), Path.cwd().resolve()
+    return folder.relative_to(here) if folder.is_relative_to(here) else Path("results") / folder.name
+
+
+def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path) -> str:
+    """The folder's README: commands, figures and the table with its notes."""
+    done = [run for run in runs if run.state is State.done]
+    figures = [
+        f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
+        for name in ("roadmap", "transfer", "kernels", "effects")
+        if (target / FIGURE_FOLDER / f"{name}.svg").exists()
+    ]
+    ablation = find_ablation(rows)
+    effects = [f"## Effect of each choice\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
+    commands, note = training_commands(run for row in rows for run in runs_of(row, done))
+    places = "`data.root` where the images lie"
+    if any("--config-dir" in command for command in commands):
+        places += " and `--config-dir` where the configs lie"
+    block = "\n".join(["```bash", *commands, "```"])
+    by = f"Trained by these commands, with {places}:\n\n{block}"
+    return "\n\n".join(
+        [
+            f"# {rows[0].experiment}",
+            *figures,
+            markdown_table(rows),
+            markdown_notes(rows),
+            *effects,
+            *([by] if commands else []),
+            *([note] if note else []),
+            "`runs.csv` has a row for each run, `recipe.yaml` every setting that all share, `configs.jsonl` "
+            "the other values, `report.html` (open it from disk) curves and networks. "
+            f"`{' '.join(printed('plot'))} {shown}` draws the figures again.\n",
+        ]
+    )

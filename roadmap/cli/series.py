@@ -1,0 +1,224 @@
+"""Train a series on one device until a deadline: the ends of the roadmap, then all steps at the best setting.
+
+    convnet-roadmap series scripts/gpu_series.yaml --seconds 540 --images cifar10.tar.xz --records records.tgz
+
+The runs of a phase are one sweep of train.py, each in a separate process (hydra/launcher=processes), in order of
+value. Every minute their records, without checkpoints, replace one archive; `add-records` adds it to
+results/. The same command continues where it stopped. Additional overrides for every run go at the end of the
+command. An error prints one message and exits with status 1.
+"""
+
+import argparse
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from roadmap.analysis.series import choose_setting, read_ends
+from roadmap.cli.script import positive
+from roadmap.config.series import SeriesSpec, read_series
+from roadmap.errors import DataError, RoadmapError, RunError, first_line
+from roadmap.runs.archive import write_records
+from roadmap.runs.atomic import write_json
+from roadmap.runs.read_files import read_json
+from roadmap.system.commands import printed, started
+
+RECORDS_EVERY_S = 60
+GRACE_S = 15  # before the deadline, for runs to save
+ARCHIVE_S = 5  # of these, for the archive
+STOPPED = 128 + signal.SIGTERM
+EPILOG = """\
+On a machine without Hydra, such as a rented GPU with torch, torchvision and timm, bring a folder of wheels:
+  pip wheel -w wheels --no-deps -c constraints.txt hydra-core omegaconf antlr4-python3-runtime \\
+      hydra-joblib-launcher joblib rich pygments
+and install it there, from the root of this repository:
+  pip install --no-index --no-deps --target /tmp/site wheels/*.whl
+  PYTHONPATH=/tmp/site:. python scripts/run_series.py ..."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Series:
+    """A running series. Its state is kept in OUTPUT_DIR/NAME-series.json."""
+
+    spec: SeriesSpec
+    output_dir: Path
+    records: Path
+    overrides: list[str]  # for this machine
+    jobs: int
+    deadline: float  # of time.monotonic()
+    state: dict[str, Any] = field(default_factory=dict)
+    stopped: bool = False
+
+    @property
+    def left(self) -> float:
+        """Seconds left for training."""
+        return self.deadline - GRACE_S - time.monotonic()
+
+    def save(self) -> None:
+        write_json(self.output_dir / f"{self.spec.name}-series.json", self.state)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    deadline = time.monotonic()
+    arguments = read_arguments(words)
+    deadline += arguments.seconds
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
+    try:
+        spec = read_series(arguments.series)
+        output_dir = arguments.output_dir
+        output_dir.mkdir(parents=True, exist_ok=True)
+        overrides = [*arguments.overrides, f"output_dir={output_dir}", *device_overrides(arguments.device)]
+        if arguments.images is not None:
+            overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
+        state = read_json(output_dir / f"{spec.name}-series.json") or {}
+        jobs = arguments.jobs or spec.jobs
+        return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Trains a series on one device until a deadline; the same command goes on.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("series", type=Path, help="a YAML file, such as scripts/gpu_series.yaml")
+    parser.add_argument("overrides", nargs="*", help="of train.py, for every run")
+    parser.add_argument("--seconds", type=positive, required=True, help="from now until all has ended")
+    parser.add_argument("--images", type=Path, help="a tar archive of an image folder, unpacked once")
+    parser.add_argument("--records", type=Path, required=True, help="the archive to write, such as records.tgz")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
+    parser.add_argument("--jobs", type=positive, help="runs at a time; default: the series' own number")
+    parser.add_argument("--device", help="hardware.device of every run; cpu also takes fp32")
+    return parser.parse_args(words)
+
+
+def device_overrides(device: str | None) -> list[str]:
+    if device is None:
+        return []
+    return [f"hardware.device={device}", *(["hardware.precision=fp32"] if device == "cpu" else [])]
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Return the folder that contains train/; `archive` is unpacked into `folder` unless that exists.
+
+    Raises:
+        DataError: it is no archive, or has no train/ at its top or in a single folder.
+    """
+    if not folder.exists():
+        beside = folder.with_name(folder.name + ".new")
+        try:
+            with tarfile.open(archive) as file:
+                file.extractall(beside, filter="data")
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise DataError(f"{archive}: can't be unpacked ({first_line(error)})") from error
+        os.replace(beside, folder)
+    found = [path for path in (folder, *sorted(folder.iterdir())) if (path / "train").is_dir()]
+    if not found:
+        raise DataError(f"{archive}: holds no train/, neither at its top nor in a folder there")
+    return found[0].resolve()
+
+
+def train(series: Series) -> int:
+    """Run both phases. The exit status is 0 if the last run or the deadline ended them."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        series.stopped = True
+
+    outer = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        train_phases(series)
+    finally:
+        for number, handler in outer.items():
+            signal.signal(number, handler)
+    return STOPPED if series.stopped else 0
+
+
+def train_phases(series: Series) -> None:
+    """Train the ends, unless a setting is already chosen, and then all steps."""
+    spec, state = series.spec, series.state
+    if "choice" not in state:
+        started, spent = time.monotonic(), state.get("ends_seconds", 0.0)
+        run_phase(series, "ends", spec.ends_overrides(), 60 * spec.ends.minutes - spent)
+        state["ends_seconds"] = spent + time.monotonic() - started
+        if not series.stopped and series.left > 0:
+            state["choice"] = choose(series)
+        series.save()
+    if "choice" in state:
+        logger.info("all steps at %s", state["choice"]["reason"])
+        chosen = {key: value for key, value in state["choice"].items() if key != "reason"}
+        run_phase(series, "steps", spec.steps_overrides(**chosen), series.left)
+
+
+def choose(series: Series) -> dict[str, Any]:
+    """Choose the setting and the epochs of all steps, and return them with the reason; see `choose_setting`."""
+    spec = series.spec
+    settings = [(stride, lr) for stride in spec.ends.stem_strides for lr in spec.ends.rates]
+    folders = {setting: series.output_dir / spec.ends_experiment(*setting) for setting in settings}
+    ends = read_ends(folders, spec.ends.first, spec.ends.last)
+    if not ends:
+        setting, epochs = settings[0], spec.steps.least_epochs
+        reason = "the first setting of the series and the fewest epochs (at no setting both ends were done)"
+    else:
+        setting = choose_setting(ends)
+        epochs = spec.steps.count_epochs(series.left, series.jobs, ends[setting].epoch_seconds)
+        reason = (
+            f"stem stride {setting[0]} and rate {setting[1]} for {epochs} epochs (gap {ends[setting].gap:+.2f} "
+            f"points, the largest over stem strides, each at the rate with the best mean of both ends)"
+        )
+    return {"stem_stride": setting[0], "lr": setting[1], "epochs": epochs, "reason": reason}
+
+
+def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: float) -> None:
+    """Run one sweep of train.py, stopped after `seconds` or at the deadline, and archive its records."""
+    seconds = min(seconds, series.left)
+    if seconds <= 0 or series.stopped:
+        return
+    series.state.setdefault("sweeps", {})[name] = list(overrides)
+    series.state |= {"jobs": series.jobs, "cores": os.cpu_count(), "note": series.spec.note}
+    series.save()
+    launcher = ["hydra/launcher=processes", f"hydra.launcher.n_jobs={series.jobs}"]
+    words = ["-m", *overrides, *series.overrides, *launcher]
+    logger.info("%s, %.0f s: %s", name, seconds, shlex.join(printed("train", *words)))
+    # In its own session, so that only this process gets a terminal's Ctrl-C.
+    command, environment = started("train", *words), os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+        ended = wait(series, process, time.monotonic() + seconds)
+    runs = write_records(series.output_dir, series.records)
+    logger.info("%s: records of %d runs", series.records, runs)
+    if ended and not runs:
+        raise RunError("train.py began no run; its message is above")
+
+
+def wait(series: Series, process: subprocess.Popen[bytes], until: float) -> bool:
+    """Wait for the sweep and return True; at `until`, or if stopped, let its runs save and return False."""
+    archived = time.monotonic()
+    while process.poll() is None and time.monotonic() < until and not series.stopped:
+        time.sleep(0.2)
+        if time.monotonic() - archived >= RECORDS_EVERY_S:
+            write_records(series.output_dir, series.records)
+            archived = time.monotonic()
+    if process.poll() is not None:
+        if process.returncode:
+            logger.warning("train.py ended with status %d: a run failed, or it was refused", process.returncode)
+        return True
+    process.terminate()
+    try:
+        process.wait(GRACE_S - ARCHIVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    return False

@@ -1,0 +1,254 @@
+"""Print the layers of a step as text, or the differences between two steps; or draw blocks into a file.
+
+    convnet-roadmap show
+    convnet-roadmap show step5_inverted
+    convnet-roadmap show step5_inverted step6_move_up --stage 2
+    convnet-roadmap show step7_kernel regime=resnet200 model/kernel_size=9
+    convnet-roadmap show step5_inverted step6_move_up --svg blocks.svg
+
+An error prints one message and exits with status 1.
+"""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from rich.text import Text
+
+from roadmap.analysis.figures.block_files import Panel, arrange, write_png, write_svg
+from roadmap.analysis.terminal import closing_lines
+from roadmap.cli.script import add_config_dir, print_lines
+from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
+from roadmap.config.paper import PaperRow
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Roadmap
+from roadmap.config.search_path import find_config
+from roadmap.errors import ConfigError, RoadmapError
+from roadmap.model.describe import (
+    HEADER,
+    Line,
+    Section,
+    compare_lines,
+    describe_changes,
+    describe_network,
+    describe_sizes,
+    show_lines,
+)
+from roadmap.model.plan import NetworkPlan, plan_network
+from roadmap.system.console import Console
+
+WIDTH = 100  # columns, for a projector
+ORIGINAL = "original"  # the network of step 0 with another recipe
+FIGURES = {3: ("step4_width", "step5_inverted", "step6_move_up"), 4: ("step0_resnet", "step12_downsample")}
+PAPER_SETTING = "setting=paper"  # so that the paper's numbers are shown
+FROM_RECIPE = (
+    "model.layer_scale_init",
+    "model.drop_path",
+    "model.init",
+)  # fields of the model that the recipe sets
+DESCRIPTION = """\
+Print the layers of a step of the roadmap as text; with two steps, what differs between them;
+without a step, all steps and what each changes. With --svg or --png draw their blocks into a file.
+
+Sizes are the paper's, ResNet-50 to ConvNeXt-T on 224 pixels (setting=paper), unless overrides say
+otherwise."""
+EPILOG = """\
+examples:
+  convnet-roadmap show step5_inverted                           figure 3b of the paper
+  convnet-roadmap show step5_inverted step6_move_up --stage 2   from figure 3b to 3c
+  convnet-roadmap show step7_kernel model/kernel_size=9         an override as in train.py
+  convnet-roadmap show step12_downsample regime=micro data=digits
+  convnet-roadmap show step5_inverted step6_move_up --svg blocks.svg   as a drawing, for a slide
+  convnet-roadmap show --figure 3 --svg figure3.svg             figure 3 of the paper; 4 as well
+  convnet-roadmap show --png steps.png                          all steps in one picture
+
+how to read it:
+  d7x7            a depthwise 7 x 7 convolution: each channel has a filter of its own
+  followed by     norms, activations and LayerScale behind the convolution, in their order
+  + shortcut      what is added to the block's branch
+  - and +         only in the first, only in the second of two steps"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    overrides = [word for word in arguments.words if is_override(word)]
+    steps = [word for word in arguments.words if not is_override(word)]
+    console = Console(width=WIDTH, highlight=False, soft_wrap=True)
+    try:
+        with use(read_search_path(overrides, arguments.config_dir)):
+            if paths := [path for path in (arguments.svg, arguments.png) if path]:
+                draw(steps, overrides, arguments)
+                print_lines(console, closing_lines(paths, []))
+            elif arguments.figure:
+                raise ConfigError(f"--figure {arguments.figure}: name a file for it, by --svg or --png")
+            elif not steps:
+                list_steps(console, overrides)
+            elif len(steps) <= 2:
+                show(console, [load(step, overrides) for step in steps], arguments.stage)
+            else:
+                raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "words", nargs="*", metavar="STEP|KEY=VALUE", help="up to two steps, and overrides for both as in train.py"
+    )
+    add_config_dir(parser)
+    parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), help="only this stage")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a block of each step into this file")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="the same as an image")
+    parser.add_argument("--figure", type=int, choices=FIGURES, help="draw the steps of this figure of the paper")
+    return parser.parse_intermixed_args(words)
+
+
+def is_override(word: str) -> bool:
+    return "=" in word or word.startswith("~")
+
+
+def load(step: str, overrides: Sequence[str]) -> PlannedRun:
+    """Compose the step at the paper's size, or at the one given by the overrides."""
+    setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
+    words = [*setting, f"+roadmap={quote(step)}", *overrides]
+    (run,) = plan_runs(words, is_sweep=False)
+    if run.config.reference is not None:
+        raise ConfigError(f"reference={run.config.reference}: only steps of the roadmap have a plan to show")
+    return run
+
+
+def plan(config: Config) -> NetworkPlan:
+    return plan_network(config.model, config.regime)
+
+
+def list_steps(console: Console, overrides: Sequence[str]) -> None:
+    """Print one line per step, as soon as it is composed."""
+    names = list_choices("roadmap")
+    loaded: dict[str, Config] = {}
+    for name in names:
+        config = loaded[name] = load(name, overrides).config
+        base = find_base(name, config.step.index)
+        if base is not None and base not in loaded:
+            loaded[base] = load(base, overrides).config
+        changes = find_changes(loaded[base], config) if base else ["the start"]
+        start = f"{name:<{max(map(len, names))}}  {config.step.label:<22}  "
+        changed = ", ".join(change.removeprefix("model.") for change in changes)
+        console.print(textwrap.fill(start + changed, WIDTH, subsequent_indent=" " * len(start)), markup=False)
+
+
+def find_base(name: str, index: int | None) -> str | None:
+    """Return the step on which a step's file is based; the first step is compared with the original recipe."""
+    file = find_config(f"roadmap/{name}")
+    assert file is not None
+    values = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(values, dict)
+    bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    if bases:
+        folder = name.rpartition("/")[0]
+        return (
+            bases[0].removeprefix("/roadmap/") if bases[0].startswith("/") or not folder else f"{folder}/{bases[0]}"
+        )
+    return "original" if index == 0 else None
+
+
+def find_changes(before: Config, after: Config) -> list[str]:
+    """Return the differences, such as "model.block bottleneck -> inverted"; for the recipe only its name."""
+    changes = describe_changes(before.model, after.model)
+    if before.recipe.name != after.recipe.name:
+        own = [change for change in changes if not change.startswith(FROM_RECIPE)]
+        changes = [f"recipe {before.recipe.name} -> {after.recipe.name}", *own]
+    return changes + describe_sizes(plan(before), plan(after))
+
+
+def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> None:
+    """Print the description of one step, or the comparison of two."""
+    configs = [run.config for run in runs]
+    chosen = [describe(config, stage) for config in configs]
+    lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
+    for run in runs:
+        console.print(Text(f"{run.config.step.name}: {run.config.step.label}", style="bold"))
+        console.print(describe_paper(find_printed(run), load_roadmap(run.config.step.roadmap)), markup=False)
+    data, recipe = configs[0].data, configs[-1].recipe
+    console.print(
+        f"regime={configs[0].regime.name} data={data.name} ({data.image_size} pixels) recipe={recipe.name}"
+    )
+    if len(configs) == 2:
+        for change in find_changes(*configs):
+            console.print(Text(f"changed: {change}", style="bold yellow"))
+    console.print()
+    for line in [Line(" ", HEADER), *lines]:
+        console.print(color(line))
+
+
+def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Write a block of each step into the files: of the given steps, of one of the paper's figures, or of all.
+
+    A step is marked against the one before it in the picture, or if all are drawn against the step that it is based
+    on. The paper's figures have no marks.
+    """
+    names = list(FIGURES.get(arguments.figure, steps)) or [
+        name for name in list_choices("roadmap") if name != ORIGINAL
+    ]
+    configs = {name: load(name, overrides).config for name in names}
+    panels = []
+    for place, (name, config) in enumerate(configs.items()):
+        before = None
+        if not arguments.figure and place:
+            base = names[place - 1] if steps else find_base(name, config.step.index)
+            before = configs.get(base or "")
+        changes = [change.removeprefix("model.") for change in find_changes(before, config)] if before else []
+        lines = (config.step.label, *([", ".join(changes)] if changes else []))
+        pair = [None if one is None else describe(one, arguments.stage) for one in (config, before)]
+        assert pair[0] is not None
+        panels.append(Panel(name, lines, pair[0], pair[1]))
+    picture = arrange(panels)
+    if arguments.svg:
+        write_svg(picture, arguments.svg)
+    if arguments.png:
+        write_png(picture, arguments.png)
+
+
+def describe(config: Config, stage: int | None) -> tuple[Section, ...]:
+    return tuple(pick(describe_network(plan(config), config.data.image_size), stage))
+
+
+def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:
+    return [section for section in sections if stage is None or section.name == f"stage {stage}"]
+
+
+def find_printed(run: PlannedRun) -> PaperRow | None:
+    """Return the paper's row for a step, if its size is the paper's."""
+    config = run.config
+    sizes = config.data.image_size, config.data.num_classes, config.model.stem_stride
+    roadmap = load_roadmap(config.step.roadmap)
+    if sizes != (224, 1000, 4) or config.regime.name not in roadmap.regimes:
+        return None
+    return roadmap.find_published(config.regime.name, config.step.name, run.variant)
+
+
+def describe_paper(row: PaperRow | None, roadmap: Roadmap) -> str:
+    if row is None:
+        return "  paper: no such row"
+    table = dict(roadmap.tables).get(row.regime, row.regime)
+    spread = f" ± {row.top1_std:.2f}" if row.top1_std is not None else ""
+    counted = f"; these layers count {row.gmacs:.3f} GMACs" if row.gmacs is not None else ""
+    return f"  paper, {table}: {row.top1:.2f}{spread} top-1 at {row.gflops:.2f} GFLOPs{counted}"
+
+
+def color(line: Line) -> Text:
+    style = {"-": "red", "+": "green"}.get(line.mark, "bold" if line.is_title else "")
+    text = Text(f"{line.mark} ", style=style)
+    for cell, is_changed in line.cells():
+        bare = cell.rstrip()
+        text.append(bare, style="bold underline" if is_changed else "")
+        text.append(" " * (len(cell) - len(bare)))
+    text.rstrip()
+    return text

@@ -1,0 +1,73 @@
+"""Print the status of an experiment's runs: state, epoch, top-1, time left, last error.
+
+    convnet-roadmap status [EXPERIMENT] [--watch [SECONDS]] [--output-dir outputs]
+
+The exit status is 0 if every run is done, 1 if any is not, 2 if there is no experiment.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.live import Live
+
+from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
+from roadmap.cli.script import print_table
+from roadmap.errors import RoadmapError
+from roadmap.runs.record import State
+from roadmap.runs.status import RunStatus, read_statuses, status_table
+from roadmap.system.console import Console
+
+PIPE_WIDTH = 160  # columns if the output is no terminal
+
+
+def main() -> int:
+    arguments = read_arguments()
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    try:
+        experiment = choose_experiment(arguments.experiment, arguments.output_dir)
+        statuses = read_statuses(experiment)
+        if arguments.watch is None:
+            print_table(console, status_table(statuses, str(experiment)))
+        else:
+            statuses = watch(experiment, arguments.watch, console)
+    except (RoadmapError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if all(status.state == State.done for status in statuses) else 1
+
+
+def watch(experiment: Path, seconds: float, console: Console) -> list[RunStatus]:
+    """Refresh the table until no run is running or pending, or until Ctrl-C."""
+    statuses = read_statuses(experiment)
+    with Live(status_table(statuses, str(experiment)), console=console, auto_refresh=False) as live:
+        try:
+            while any(status.state in (State.running, State.pending) for status in statuses):
+                time.sleep(seconds)
+                statuses = read_statuses(experiment)
+                live.update(status_table(statuses, str(experiment)), refresh=True)
+        except KeyboardInterrupt:
+            pass
+    return statuses
+
+
+def seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no number of seconds; an experiment comes before --watch"
+        ) from None
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Shows how the runs of an experiment stand.",
+        epilog="Exit status: 0 if every run is done, 1 if any is not, 2 where there is no experiment.",
+    )
+    add_experiment_arguments(parser)
+    parser.add_argument(
+        "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
+    )
+    return parser.parse_args()
