@@ -19,7 +19,10 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from roadmap.config.file_source import register_source
 from roadmap.errors import ConfigError
 
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+_PACKAGED = (
+    Path(__file__).resolve().parents[1] / "conf"
+)  # of a wheel (setup.py); a checkout's is beside the package
+CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 PRIMARY = "config"  # the config that a command starts from, unless --config-name names another
 SEARCH_PATH = "hydra.searchpath"
 # A string that Hydra reads unquoted, and not as a number, boolean or null; a leading digit is quoted.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from roadmap import __version__
 from roadmap.runs import commit as module
 from roadmap.runs.commit import find_commit
 
@@ -28,3 +29,28 @@ def test_the_commit_is_marked_where_what_a_result_hangs_on_was_changed(
     assert re.fullmatch("[0-9a-f]{40}", find())
     (tmp_path / "train.py").write_text("changed")
     assert re.fullmatch("[0-9a-f]{40}-changed", find())
+
+
+def test_a_package_inside_another_repository_is_not_that_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-qm", "first", "--allow-empty"], check=True)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "copy/roadmap/runs/commit.py"))
+    (tmp_path / "copy").mkdir()
+    assert find_commit.__wrapped__() == f"version {__version__}"  # as of a wheel: no checkout around it
+    (tmp_path / "copy/train.py").write_text("")
+    assert find_commit.__wrapped__() is None
+
+
+def test_a_refusal_of_git_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "roadmap/runs/commit.py"))
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to test this
+    assert find_commit.__wrapped__() is None
+    assert "git does not read" in (said := capsys.readouterr().err)
+    assert "dubious ownership" in said
