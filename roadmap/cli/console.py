@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import shlex
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,9 +79,10 @@ class Terminal(Console):
 # A launcher's process shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
 QUIET = not get_dist_info_or_single().is_main_process
-# A notebook gets the lines of a pipe: rich would make a block of HTML of each.
-OUT = Terminal(force_terminal=None if IS_MAIN else False, force_jupyter=False, quiet=QUIET)
-ERR = Terminal(stderr=True, force_jupyter=False, quiet=QUIET)
+# A notebook gets the lines of a pipe: rich would make a block of HTML of each, and ipykernel asks for colours.
+IS_NOTEBOOK = "ipykernel" in sys.modules
+OUT = Terminal(force_terminal=None if IS_MAIN and not IS_NOTEBOOK else False, force_jupyter=False, quiet=QUIET)
+ERR = Terminal(stderr=True, force_terminal=False if IS_NOTEBOOK else None, force_jupyter=False, quiet=QUIET)
 
 errors: list[str] = []  # printed by this process
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from roadmap.analysis.figures.block_files import Panel, arrange, svg_text, write_png, write_svg
-from roadmap.config import Config, PlannedRun, plan_runs, quote
+from roadmap.config import Config, PlannedRun, plan_runs, quote, read_search_path, use
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import find_config
 from roadmap.errors import ConfigError
@@ -82,15 +82,15 @@ class StepDescription:
 
 def describe_step(step: str, overrides: Sequence[str], against: str | None) -> StepDescription:
     """Describe a step, at the paper's size unless overrides say otherwise; see `roadmap.describe`."""
-    run = load_step(step, overrides)
-    base = against or find_base(step.partition(",")[0], run.config.step.index)
-    if "," in step and against is None:  # a variant is compared with its step
-        base = step.partition(",")[0]
-    if base is None:
-        return _describe(run, None, ())
-    other = load_step(base, overrides)
-    changes = find_changes(other.config, run.config)
-    return _describe(run, _describe(other, None, ()), tuple(change.removeprefix("model.") for change in changes))
+    with use(read_search_path(overrides)):
+        run = load_step(step, overrides)
+        own = step.partition(",")[0]
+        base = against or (own if own != step else find_base(step, run.config.step.index))
+        if base is None:
+            return _describe(run, None, ())
+        other = load_step(base, overrides)
+        changes = find_changes(other.config, run.config)
+        return _describe(run, _describe(other, None, ()), tuple(one.removeprefix("model.") for one in changes))
 
 
 def _describe(run: PlannedRun, before: StepDescription | None, changes: tuple[str, ...]) -> StepDescription:

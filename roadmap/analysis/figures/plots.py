@@ -20,7 +20,7 @@ from roadmap.analysis.results import drawn_rows, natural
 from roadmap.config.convert import suggest
 from roadmap.errors import RunError
 
-CURVE_HEIGHT = 3.4  # inches
+CURVE_HEIGHT, LEGEND_LINE = 3.4, 0.135  # inches
 MOST_MARKERS = 20  # epochs; more would hide the line
 
 
@@ -42,7 +42,9 @@ def plot_effects(results: pd.DataFrame, ax: Axes | None = None, best: bool = Fal
         )
 
     def draw_into(axes: Axes) -> None:
-        axes.legend(handles=draw_marks(axes, ablation, best), fontsize=7, frameon=False)
+        entries = draw_marks(axes, ablation, best)
+        below = (0.5, -0.12)
+        axes.legend(handles=entries, loc="upper center", bbox_to_anchor=below, ncols=2, fontsize=7, frameon=False)
 
     return _draw(ax, lambda: effects_figure(rows, ablation, best), draw_into)
 
@@ -54,7 +56,8 @@ def plot_curves(epochs: pd.DataFrame, metric: str = "top1", ax: Axes | None = No
         raise RunError(f"metric={metric}: not measured.{suggest(metric, known)} Allowed: {', '.join(known)}")
 
     def draw_alone() -> Figure:
-        figure = ShownFigure(figsize=(WIDTH, CURVE_HEIGHT), layout="constrained")
+        height = max(CURVE_HEIGHT, LEGEND_LINE * epochs.network.nunique() + 0.3)
+        figure = ShownFigure(figsize=(WIDTH, height), layout="constrained")
         _draw_curves(figure.add_subplot(), epochs, metric)
         figure.legend(loc="outside right upper", fontsize=6.5, frameon=False)
         return figure
