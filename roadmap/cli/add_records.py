@@ -12,14 +12,14 @@ git. An error prints one message and exits with status 1.
 import argparse
 import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from roadmap.analysis.read_runs import find_experiments, read_runs
-from roadmap.errors import RoadmapError, RunError
+from roadmap.cli.script import report_errors
+from roadmap.errors import RunError
 from roadmap.runs.archive import unpack_records
 from roadmap.runs.atomic import write_json
 from roadmap.runs.naming import seed_folders
@@ -31,17 +31,14 @@ STATE_ENDING = "-series.json"
 YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            output_dir = Path(folder)
-            unpack_records(arguments.records, output_dir)
-            for path in add_records(arguments.records, output_dir, arguments.to, arguments.commit):
-                print(path)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        output_dir = Path(folder)
+        unpack_records(arguments.records, output_dir)
+        for path in add_records(arguments.records, output_dir, arguments.to, arguments.commit):
+            print(path)
     return 0
 
 

@@ -9,7 +9,6 @@ The runs are those of `train -m +sweep=roadmap`, leave_one_out, add_one_in, shap
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,28 +26,22 @@ from roadmap.analysis.factorial import (
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import print_lines, print_table
-from roadmap.errors import RoadmapError
+from roadmap.cli.script import open_console, print_lines, print_table, report_errors
 from roadmap.system.commands import printed
 from roadmap.system.console import Console
 
-PIPE_WIDTH = 160  # columns if the output is no terminal
 
-
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        rows = aggregate(read_finished_runs(experiment_dir))
-        if arguments.axes:
-            print_factorial(console, read_grid(rows, arguments.axes, arguments.step, arguments.best))
-        else:
-            print_effects(console, find_ablation(rows, arguments.best, arguments.order_seed), experiment_dir)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    console = open_console(highlight=False)
+    experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+    rows = aggregate(read_finished_runs(experiment_dir))
+    if arguments.axes:
+        print_factorial(console, read_grid(rows, arguments.axes, arguments.step, arguments.best))
+    else:
+        print_effects(console, find_ablation(rows, arguments.best, arguments.order_seed), experiment_dir)
     return 0
 
 

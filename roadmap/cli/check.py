@@ -11,7 +11,6 @@ Exit status: 0 if no claim fails or there is none; 1 if one fails; 2 if nothing 
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -35,8 +34,9 @@ from roadmap.analysis.reproduction import (
 )
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import step_name
+from roadmap.cli.script import report_errors
 from roadmap.config import compose, read_config
-from roadmap.errors import RoadmapError, RunError
+from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_setting_differences, hash_setting
 from roadmap.runs.record import CONFIG, Run
 from roadmap.system.console import Console
@@ -44,15 +44,12 @@ from roadmap.system.console import Console
 FAILED, UNREADABLE = 1, 2
 
 
+@report_errors(status=UNREADABLE)
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     console = Console(highlight=False, soft_wrap=True)
-    try:
-        runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return UNREADABLE
+    runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
     rows = aggregate(runs)
     papers = compose_papers(rows)
     settings = {key: hash_setting(values) for key, values in papers.items()}

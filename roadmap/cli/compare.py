@@ -13,7 +13,6 @@ An error prints one message and exits with status 1.
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,35 +37,30 @@ from roadmap.analysis.read_runs import choose_experiment, count_states, read_run
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import positive, print_lines, print_table
-from roadmap.errors import RoadmapError, RunError
+from roadmap.cli.script import open_console, positive, print_lines, print_table, report_errors
+from roadmap.errors import RunError
 from roadmap.runs.record import State
 from roadmap.system.console import Console
 
 logger = logging.getLogger(__name__)
 
-PIPE_WIDTH = 1000  # columns if the output is no terminal: nothing is folded
 
-
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    try:
-        folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
-        candidates = read_finished(folders)
-        drawn, lines = terminal_comparison(candidates, console.width)
-        print_table(console, drawn)
-        print_lines(console, lines)
-        paths = write(candidates, arguments.to, arguments.along)
-        if arguments.transfer:
-            paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
-        if arguments.gap:
-            paths += report_gaps(console, candidates, arguments)
-        print_lines(console, closing_lines(paths, []))
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    console = open_console(1000)
+    folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
+    candidates = read_finished(folders)
+    drawn, lines = terminal_comparison(candidates, console.width)
+    print_table(console, drawn)
+    print_lines(console, lines)
+    paths = write(candidates, arguments.to, arguments.along)
+    if arguments.transfer:
+        paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
+    if arguments.gap:
+        paths += report_gaps(console, candidates, arguments)
+    print_lines(console, closing_lines(paths, []))
     return 0
 
 

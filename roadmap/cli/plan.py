@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from roadmap.cli.script import add_config_dir, positive, print_table
+from roadmap.cli.script import add_config_dir, open_console, positive, print_table, report_errors
 from roadmap.cli.sweep import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
-from roadmap.errors import RoadmapError
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
     from roadmap.training.measure.workload import Workload
 
-PIPE_WIDTH = 180  # columns if the output is no terminal
 CLOSING = "measured on this machine as busy as it is now; --help explains the columns"
 DESCRIPTION = """\
 Predicts what `python train.py ...` costs on this device. Give it the words of that command, -m included. Every
@@ -64,26 +62,23 @@ examples:
 Row = dict[str, Any]
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    try:
-        search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
-        with use(search_path):
-            overrides = prepare_overrides(arguments.overrides)
-            sweep = read_sweep(overrides, arguments.multirun)
-            runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
-        for path in filter(None, (arguments.csv, arguments.json)):
-            path.touch()  # an unwritable path should not cost a measurement
-        rows, total, machine = plan(runs, arguments, console)
-        if arguments.csv is not None:
-            write_csv(arguments.csv, rows)
-        if arguments.json is not None:
-            content = {"command": arguments.overrides, "runs": rows, "total": total, **machine}
-            arguments.json.write_text(json.dumps(content, indent=2) + "\n")
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    console = open_console(180, highlight=False)
+    search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
+    with use(search_path):
+        overrides = prepare_overrides(arguments.overrides)
+        sweep = read_sweep(overrides, arguments.multirun)
+        runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
+    for path in filter(None, (arguments.csv, arguments.json)):
+        path.touch()  # an unwritable path should not cost a measurement
+    rows, total, machine = plan(runs, arguments, console)
+    if arguments.csv is not None:
+        write_csv(arguments.csv, rows)
+    if arguments.json is not None:
+        content = {"command": arguments.overrides, "runs": rows, "total": total, **machine}
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
     if rows:
         print_table(console, make_table(rows))
     for line in describe(rows, total):

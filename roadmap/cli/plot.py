@@ -7,29 +7,21 @@ Writes into EXPERIMENT/figures/. An error prints one message and exits with stat
 
 import argparse
 import logging
-import sys
 
 from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import next_commands, terminal_table
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import print_lines, print_table
-from roadmap.errors import RoadmapError
-from roadmap.system.console import Console
-
-PIPE_WIDTH = 160  # columns if the output is no terminal
+from roadmap.cli.script import open_console, print_lines, print_table, report_errors
 
 
+@report_errors()
 def main() -> int:
     arguments = read_arguments()
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        curve = draw_curve(experiment_dir, arguments.best)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    console = open_console()
+    experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+    curve = draw_curve(experiment_dir, arguments.best)
     table, lines = terminal_table(curve.rows, console.width, arguments.best)
     print_table(console, table)
     print_lines(console, [*lines, *closing_lines(curve.paths, next_commands(curve.rows, experiment_dir))])

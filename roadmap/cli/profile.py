@@ -10,7 +10,6 @@ An error prints one message and exits with status 1.
 import argparse
 import csv
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,15 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from roadmap.cli.script import add_config_dir, positive, print_table
+from roadmap.cli.script import add_config_dir, open_console, positive, print_table, report_errors
 from roadmap.config import PlannedRun, plan_runs, read_search_path, use
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.errors import RoadmapError
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
     from roadmap.training.measure.workload import Measured, Workload
 
-PIPE_WIDTH = 160  # columns if the output is no terminal
 DESCRIPTION = """\
 Prints cost, speed and memory of every step of the roadmap on this device, at the size that the overrides
 name (default: setting=laptop, the micro network on digits). Images are synthetic; none is read."""
@@ -58,20 +55,17 @@ examples:
 Profile = dict[str, Any]  # a row of the CSV file
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    try:
-        with use(read_search_path(arguments.overrides, arguments.config_dir)):
-            runs = plan(arguments.overrides, arguments.steps)
-        if arguments.csv is not None:
-            arguments.csv.touch()  # an unwritable path should not cost a measurement
-        rows = profile(runs, arguments.batch, arguments.rounds, console)
-        if arguments.csv is not None:
-            write_csv(arguments.csv, rows)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    console = open_console(highlight=False)
+    with use(read_search_path(arguments.overrides, arguments.config_dir)):
+        runs = plan(arguments.overrides, arguments.steps)
+    if arguments.csv is not None:
+        arguments.csv.touch()  # an unwritable path should not cost a measurement
+    rows = profile(runs, arguments.batch, arguments.rounds, console)
+    if arguments.csv is not None:
+        write_csv(arguments.csv, rows)
     print_table(console, make_table(rows))
     console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
     return 0

@@ -18,7 +18,6 @@ are the same; --anew drops them. An error prints one message and exits with stat
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,8 @@ from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.report.report import Commands, write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
-from roadmap.errors import RoadmapError, RunError
+from roadmap.cli.script import report_errors
+from roadmap.errors import RunError
 from roadmap.runs.config_hash import is_outside
 from roadmap.runs.read_files import read_text
 from roadmap.runs.record import Run, State
@@ -51,21 +51,18 @@ logger = logging.getLogger(__name__)
 YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logger.setLevel(logging.INFO)
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        is_published = (experiment_dir / RUN_TABLE).exists()
-        target = arguments.to or (experiment_dir if is_published else Path("results") / experiment_dir.name)
-        if is_published and target.resolve() == experiment_dir.resolve():
-            paths = write_derived(target)
-        else:
-            paths = publish(experiment_dir, target, arguments.anew)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+    is_published = (experiment_dir / RUN_TABLE).exists()
+    target = arguments.to or (experiment_dir if is_published else Path("results") / experiment_dir.name)
+    if is_published and target.resolve() == experiment_dir.resolve():
+        paths = write_derived(target)
+    else:
+        paths = publish(experiment_dir, target, arguments.anew)
     for path in paths:
         print(path)
     return 0

@@ -8,7 +8,6 @@ missing results shown as missing. An error prints one message and exits with sta
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,27 +19,24 @@ from roadmap.analysis.read_runs import (
     make_figure_folder,
 )
 from roadmap.analysis.report.report import Commands, write_report
-from roadmap.errors import RoadmapError
+from roadmap.cli.script import report_errors
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        name = f"report{'-best' if arguments.best else ''}.html"
-        path = arguments.to or experiment_dir / FIGURE_FOLDER / name
-        if arguments.to:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif experiment_dir.is_dir():
-            make_figure_folder(experiment_dir)
-        factorial = ["--axes", ",".join(arguments.axes)] if arguments.axes else []
-        factorial += ["--step", arguments.step] if arguments.axes and arguments.step else []
-        commands = Commands.on(experiment_dir, arguments.best, factorial)
-        write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+    name = f"report{'-best' if arguments.best else ''}.html"
+    path = arguments.to or experiment_dir / FIGURE_FOLDER / name
+    if arguments.to:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif experiment_dir.is_dir():
+        make_figure_folder(experiment_dir)
+    factorial = ["--axes", ",".join(arguments.axes)] if arguments.axes else []
+    factorial += ["--step", arguments.step] if arguments.axes and arguments.step else []
+    commands = Commands.on(experiment_dir, arguments.best, factorial)
+    write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -5,14 +5,20 @@ import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NoReturn
+from functools import wraps
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
+
+from roadmap.errors import RoadmapError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from roadmap.system.console import Console
 
+P = ParamSpec("P")
+
 WIDEST = 1000  # columns
+PIPE_WIDTH = 160  # columns if the output is no terminal
 ASCII = {"±": "+/-", "…": "...", "–": "-", "—": "-", "×": "x", "−": "-", "→": "->", "≥": ">=", "≤": "<="}
 
 
@@ -28,6 +34,30 @@ def run_script(main: Callable[[], int]) -> NoReturn:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def report_errors(status: int = 1) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Let a command print an error that the user can fix in one line, and return `status`."""
+
+    def wrap(main: Callable[P, int]) -> Callable[P, int]:
+        @wraps(main)
+        def run(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                return main(*args, **kwargs)
+            except (RoadmapError, OSError) as error:
+                print(f"error: {error}", file=sys.stderr)
+                return status
+
+        return run
+
+    return wrap
+
+
+def open_console(pipe_width: int = PIPE_WIDTH, highlight: bool = True) -> "Console":
+    """Return a command's console, of `pipe_width` columns if the output is no terminal."""
+    from roadmap.system.console import Console  # not all scripts need rich
+
+    return Console(width=None if sys.stdout.isatty() else pipe_width, highlight=highlight)
 
 
 def add_config_dir(parser: ArgumentParser) -> None:

@@ -14,7 +14,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Sequence
@@ -24,9 +23,9 @@ from types import FrameType
 from typing import Any
 
 from roadmap.analysis.series import choose_setting, read_ends
-from roadmap.cli.script import positive
+from roadmap.cli.script import positive, report_errors
 from roadmap.config.series import SeriesSpec, read_series
-from roadmap.errors import DataError, RoadmapError, RunError, first_line
+from roadmap.errors import DataError, RunError, first_line
 from roadmap.runs.archive import write_records
 from roadmap.runs.atomic import write_json
 from roadmap.runs.read_files import read_json
@@ -69,25 +68,22 @@ class Series:
         write_json(self.output_dir / f"{self.spec.name}-series.json", self.state)
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     deadline = time.monotonic()
     arguments = read_arguments(words)
     deadline += arguments.seconds
     logging.basicConfig(format="%(message)s")
     logger.setLevel(logging.INFO)
-    try:
-        spec = read_series(arguments.series)
-        output_dir = arguments.output_dir
-        output_dir.mkdir(parents=True, exist_ok=True)
-        overrides = [*arguments.overrides, f"output_dir={output_dir}", *device_overrides(arguments.device)]
-        if arguments.images is not None:
-            overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
-        state = read_json(output_dir / f"{spec.name}-series.json") or {}
-        jobs = arguments.jobs or spec.jobs
-        return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    spec = read_series(arguments.series)
+    output_dir = arguments.output_dir
+    output_dir.mkdir(parents=True, exist_ok=True)
+    overrides = [*arguments.overrides, f"output_dir={output_dir}", *device_overrides(arguments.device)]
+    if arguments.images is not None:
+        overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
+    state = read_json(output_dir / f"{spec.name}-series.json") or {}
+    jobs = arguments.jobs or spec.jobs
+    return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -10,7 +10,6 @@ An error prints one message and exits with status 1.
 """
 
 import argparse
-import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +19,13 @@ from rich.text import Text
 
 from roadmap.analysis.figures.block_files import Panel, arrange, write_png, write_svg
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import add_config_dir, print_lines
+from roadmap.cli.script import add_config_dir, print_lines, report_errors
 from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.config.search_path import find_config
-from roadmap.errors import ConfigError, RoadmapError
+from roadmap.errors import ConfigError
 from roadmap.model.describe import (
     HEADER,
     Line,
@@ -72,27 +71,24 @@ how to read it:
   - and +         only in the first, only in the second of two steps"""
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     overrides = [word for word in arguments.words if is_override(word)]
     steps = [word for word in arguments.words if not is_override(word)]
     console = Console(width=WIDTH, highlight=False, soft_wrap=True)
-    try:
-        with use(read_search_path(overrides, arguments.config_dir)):
-            if paths := [path for path in (arguments.svg, arguments.png) if path]:
-                draw(steps, overrides, arguments)
-                print_lines(console, closing_lines(paths, []))
-            elif arguments.figure:
-                raise ConfigError(f"--figure {arguments.figure}: name a file for it, by --svg or --png")
-            elif not steps:
-                list_steps(console, overrides)
-            elif len(steps) <= 2:
-                show(console, [load(step, overrides) for step in steps], arguments.stage)
-            else:
-                raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with use(read_search_path(overrides, arguments.config_dir)):
+        if paths := [path for path in (arguments.svg, arguments.png) if path]:
+            draw(steps, overrides, arguments)
+            print_lines(console, closing_lines(paths, []))
+        elif arguments.figure:
+            raise ConfigError(f"--figure {arguments.figure}: name a file for it, by --svg or --png")
+        elif not steps:
+            list_steps(console, overrides)
+        elif len(steps) <= 2:
+            show(console, [load(step, overrides) for step in steps], arguments.stage)
+        else:
+            raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
     return 0
 
 

@@ -6,35 +6,28 @@ The exit status is 0 if every run is done, 1 if any is not, 2 if there is no exp
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from rich.live import Live
 
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
-from roadmap.cli.script import print_table
-from roadmap.errors import RoadmapError
+from roadmap.cli.script import open_console, print_table, report_errors
 from roadmap.runs.record import State
 from roadmap.runs.status import RunStatus, read_statuses, status_table
 from roadmap.system.console import Console
 
-PIPE_WIDTH = 160  # columns if the output is no terminal
 
-
+@report_errors(status=2)
 def main() -> int:
     arguments = read_arguments()
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    try:
-        experiment = choose_experiment(arguments.experiment, arguments.output_dir)
-        statuses = read_statuses(experiment)
-        if arguments.watch is None:
-            print_table(console, status_table(statuses, str(experiment)))
-        else:
-            statuses = watch(experiment, arguments.watch, console)
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    console = open_console()
+    experiment = choose_experiment(arguments.experiment, arguments.output_dir)
+    statuses = read_statuses(experiment)
+    if arguments.watch is None:
+        print_table(console, status_table(statuses, str(experiment)))
+    else:
+        statuses = watch(experiment, arguments.watch, console)
     return 0 if all(status.state == State.done for status in statuses) else 1
 
 

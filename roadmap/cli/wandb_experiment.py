@@ -13,7 +13,6 @@ import logging
 import re
 import shlex
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +24,9 @@ from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, 
 from roadmap.analysis.report.report import Commands, write_report
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
+from roadmap.cli.script import report_errors
 from roadmap.config import CONF_DIR
-from roadmap.errors import RoadmapError, RunError
+from roadmap.errors import RunError
 from roadmap.runs.loggers import describe_error
 from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
 from roadmap.runs.record import CONFIG, Run
@@ -36,26 +36,23 @@ JOB_TYPE = "aggregate"
 TABLE = "roadmap"
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-        curve = draw_curve(experiment_dir)
-        report = experiment_dir / FIGURE_FOLDER / "report.html"
-        write_report(experiment_dir, report, Commands.on(experiment_dir))
-        project, entity = find_project(read_runs(experiment_dir))
-        run = log_aggregate(
-            experiment_dir,
-            curve,
-            report,
-            project=arguments.project or project,
-            entity=arguments.entity or entity,
-            online=arguments.online,
-        )
-    except (RoadmapError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
+    curve = draw_curve(experiment_dir)
+    report = experiment_dir / FIGURE_FOLDER / "report.html"
+    write_report(experiment_dir, report, Commands.on(experiment_dir))
+    project, entity = find_project(read_runs(experiment_dir))
+    run = log_aggregate(
+        experiment_dir,
+        curve,
+        report,
+        project=arguments.project or project,
+        entity=arguments.entity or entity,
+        online=arguments.online,
+    )
     if run.url:
         print(run.url)
     else:

@@ -134,7 +134,8 @@ def test_records_are_archived_while_runs_go_on(series: Path) -> None:
     (series / "plan").write_text("go on")
     program = (
         "import runpy, sys; main, train = runpy.run_path(sys.argv.pop(1))['main'], sys.argv.pop(1)\n"
-        "main.__globals__.update(started=lambda _, *words: [sys.executable, train, *words], RECORDS_EVERY_S=0.2)\n"
+        "start = lambda _, *words: [sys.executable, train, *words]\n"
+        "main.__wrapped__.__globals__.update(started=start, RECORDS_EVERY_S=0.2)\n"
         "main()"
     )
     words = ["series.yaml", "--seconds", "60", "--records", "records.tgz", "--output-dir", "outputs"]
