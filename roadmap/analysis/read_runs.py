@@ -9,12 +9,13 @@ import logging
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from roadmap.analysis.run_table import read_run_table
-from roadmap.errors import RunError
+from roadmap.errors import DamagedError, RunError
 from roadmap.runs.naming import seed_folders
-from roadmap.runs.record import CONFIG, METRICS, SUMMARY, Run, State, read_run
+from roadmap.runs.record import CONFIG, METRICS, SUMMARY, Run, State, is_gone, read_run, read_state
 
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
 RUN_TABLE = "runs.csv"  # replaces the run folders of a published experiment
@@ -45,12 +46,15 @@ def add_experiment_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
 
 
-def choose_experiment(name: str | None, output_dir: Path) -> Path:
+def choose_experiment(name: str | None, output_dir: Path, for_status: bool = False) -> Path:
     """Return an experiment's folder, by name or path; without one, that of the last changed, whose name is printed.
 
-    An experiment with a result takes precedence over one without, such as that of a mistyped path.
+    Args:
+        for_status: one that is running takes precedence. Otherwise one with a result does over one without, such as
+            that of a mistyped path.
 
-    RunError: no experiment is named and none is found.
+    Raises:
+        RunError: no experiment is named and none is found.
     """
     if name is not None:
         named = output_dir / name
@@ -58,13 +62,28 @@ def choose_experiment(name: str | None, output_dir: Path) -> Path:
     found = find_experiments(output_dir)
     if not found:
         raise RunError(f"{output_dir.absolute()}: no experiment; name another folder with --output-dir")
-    finished = [folder for folder in found if any((run / SUMMARY).exists() for run in seed_folders(folder))]
-    candidates = finished or found
+    candidates = [folder for folder in found if (_is_running if for_status else _has_result)(folder)] or found
     latest = max(candidates, key=last_change)
     which = "the last changed" if len(candidates) > 1 else "the only"
-    which += " experiment with a result" if len(found) > len(candidates) else " experiment"
+    which += " running" if for_status and _is_running(latest) else ""
+    which += " experiment"
+    if not for_status and len(found) > len(candidates):
+        which += " with a result"
     print(f"{latest.name}: {which} in {output_dir}")
     return latest
+
+
+def _has_result(experiment_dir: Path) -> bool:
+    return any((run / SUMMARY).exists() for run in seed_folders(experiment_dir))
+
+
+def _is_running(experiment_dir: Path) -> bool:
+    for folder in seed_folders(experiment_dir):
+        with suppress(DamagedError):
+            run = read_state(folder)
+            if run is not None and run.state is State.running and not is_gone(run):
+                return True
+    return False
 
 
 def make_figure_folder(experiment_dir: Path) -> Path:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from rich.table import Table
 from rich.text import Text
 
 from roadmap.analysis.read_runs import read_finished_runs
@@ -84,6 +83,9 @@ IS_NOTEBOOK = "ipykernel" in sys.modules
 OUT = Terminal(force_terminal=None if IS_MAIN and not IS_NOTEBOOK else False, force_jupyter=False, quiet=QUIET)
 ERR = Terminal(stderr=True, force_terminal=False if IS_NOTEBOOK else None, force_jupyter=False, quiet=QUIET)
 
+LOADING = "loading PyTorch ..."  # which takes seconds
+LIVE_TABLE = "CONVNET_ROADMAP_LIVE_TABLE"  # set if a sweep's table shows what its processes need not print
+
 errors: list[str] = []  # printed by this process
 
 
@@ -117,7 +119,9 @@ def show_defect(error: Exception) -> str:
 
 
 def show_summary(summary: dict[str, Any], folder: RunDir) -> None:
-    """Print one line about a finished run."""
+    """Print one line about a finished run, unless a live table shows it."""
+    if LIVE_TABLE in os.environ:
+        return
     print_line(
         f"{folder.identity.name} seed {folder.identity.seed}: top-1 {summary['top1']:.2f} "
         f"(best {summary['best_top1']:.2f} in epoch {summary['best_epoch']})  "
@@ -142,10 +146,8 @@ def report_sweep(folders: Sequence[RunDir], notes: set[str | None]) -> None:
             show_error(error)
     unfinished = [folder for folder in folders if not is_done(folder)]
     if unfinished:
-        table = Table("run", "state", "error", title=f"{len(unfinished)} of {len(folders)} runs are not done")
-        for folder in unfinished:
-            table.add_row(f"{folder.identity.name} seed {folder.identity.seed}", *_describe_state(folder))
-        OUT.print(table)
+        OUT.print(f"{len(unfinished)} of {len(folders)} runs are not done:", highlight=False)
+        print_lines(OUT, _describe_unfinished(unfinished))
     for note in sorted(note for note in notes if note):
         OUT.print(note, markup=False, highlight=False)
 
@@ -173,11 +175,15 @@ def is_done(folder: RunDir) -> bool:
         return False
 
 
-def _describe_state(folder: RunDir) -> tuple[str, Text]:
-    """Return the state of an unfinished run, and its error; "refused" if its folder holds something else."""
-    try:
-        folder.is_done()
-        record = folder.state()
-    except RoadmapError as error:
-        return "refused", Text(" ".join(str(error).split()))
-    return ("not begun", Text("")) if record is None else (record.state, Text(record.error or ""))
+def _describe_unfinished(folders: Sequence[RunDir]) -> list[str]:
+    """Return a line per state and error of unfinished runs; "refused" if the folder holds something else."""
+    named: dict[str, list[str]] = {}
+    for folder in folders:
+        try:
+            folder.is_done()
+            record = folder.state()
+            reason = "not begun" if record is None else ": ".join(filter(None, (record.state, record.error)))
+        except RoadmapError as error:
+            reason = f"refused: {' '.join(str(error).split())}"
+        named.setdefault(reason, []).append(f"{folder.identity.name} seed {folder.identity.seed}")
+    return [f"  {', '.join(names)}: {reason}" for reason, names in named.items()]

@@ -13,7 +13,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from roadmap.cli import console
-from roadmap.cli.console import OUT, is_done, print_line, show_defect, show_error, show_summary, warn
+from roadmap.cli.console import (
+    LOADING,
+    OUT,
+    Terminal,
+    is_done,
+    print_line,
+    show_defect,
+    show_error,
+    show_summary,
+    warn,
+)
 from roadmap.cli.folders import open_run_dir
 from roadmap.cli.launch import planned_of
 from roadmap.cli.main_process import DIST_INFO, decide_on_main_process, record_failure, share
@@ -23,6 +33,7 @@ from roadmap.cli.processes import (
     describe_stop,
     is_launcher_worker,
     is_stopping,
+    is_watched,
     run_in_subprocess,
 )
 from roadmap.cli.script import print_anything
@@ -99,13 +110,14 @@ def train_planned(planned: PlannedRun, folder: RunDir, retries: bool) -> None:
         print_line(reason + _describe_result(folder))
     else:
         with recorded_end(folder):
-            load_run().train(planned.config, folder, OUT, warn)
+            # A sweep's command shows the progress of all of its runs.
+            load_run().train(planned.config, folder, Terminal(quiet=True) if is_watched() else OUT, warn)
 
 
 def load_run() -> ModuleType:
-    """Import what trains, and say so, since it takes seconds; one line for a sweep's processes together."""
-    if "torch" not in sys.modules and not is_launcher_worker():
-        print_line("loading PyTorch ...")
+    """Import what trains, and say so, since it takes seconds; a sweep's command says it for its processes."""
+    if "torch" not in sys.modules and not is_watched():
+        print_line(LOADING)
     from roadmap.cli import run
 
     if is_stopping():  # meanwhile

@@ -164,6 +164,11 @@ def is_launcher_worker() -> bool:
     return _watch_sweep() is not None
 
 
+def is_watched() -> bool:
+    """Return True if the sweep's command shows the progress of this process's run."""
+    return SWEEP in os.environ
+
+
 @cache
 def _watch_sweep() -> int | None:
     """Return the sweep's process, if it is this one's parent; a cluster's jobs outlive the submitting command.

@@ -2,6 +2,7 @@
 
     convnet-roadmap status [EXPERIMENT] [--watch [SECONDS]] [--output-dir outputs]
 
+Without EXPERIMENT it is the one that is running, or else the last changed.
 The exit status is 0 if every run is done, 1 if any is not, 2 if there is no experiment.
 """
 
@@ -12,9 +13,10 @@ from pathlib import Path
 from rich.live import Live
 
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
-from roadmap.cli.script import open_console, print_table, report_errors
+from roadmap.cli.script import open_console, report_errors
+from roadmap.cli.status_table import draw_statuses
 from roadmap.runs.record import State
-from roadmap.runs.status import RunStatus, read_statuses, status_table
+from roadmap.runs.status import RunStatus, read_statuses
 from roadmap.system.console import Console
 
 
@@ -22,10 +24,10 @@ from roadmap.system.console import Console
 def main() -> int:
     arguments = read_arguments()
     console = open_console()
-    experiment = choose_experiment(arguments.experiment, arguments.output_dir)
+    experiment = choose_experiment(arguments.experiment, arguments.output_dir, for_status=True)
     statuses = read_statuses(experiment)
     if arguments.watch is None:
-        print_table(console, status_table(statuses, str(experiment)))
+        console.print(str(experiment), draw_statuses(statuses, console.width), sep="\n", markup=False)
     else:
         statuses = watch(experiment, arguments.watch, console)
     return 0 if all(status.state == State.done for status in statuses) else 1
@@ -34,12 +36,14 @@ def main() -> int:
 def watch(experiment: Path, seconds: float, console: Console) -> list[RunStatus]:
     """Refresh the table until no run is running or pending, or until Ctrl-C."""
     statuses = read_statuses(experiment)
-    with Live(status_table(statuses, str(experiment)), console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False) as live:
         try:
-            while any(status.state in (State.running, State.pending) for status in statuses):
+            while True:
+                live.update(draw_statuses(statuses, *console.size), refresh=True)
+                if not any(status.state in (State.running, State.pending) for status in statuses):
+                    break
                 time.sleep(seconds)
                 statuses = read_statuses(experiment)
-                live.update(status_table(statuses, str(experiment)), refresh=True)
         except KeyboardInterrupt:
             pass
     return statuses

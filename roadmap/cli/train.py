@@ -24,6 +24,7 @@ from roadmap.cli.mps import share_gpus
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
 from roadmap.cli.script import print_anything
+from roadmap.cli.watch import watched
 from roadmap.config import CONF_DIR, PlannedRun, read_search_path, use
 from roadmap.config.search_path import PRIMARY
 from roadmap.errors import Interrupted, RoadmapError
@@ -82,6 +83,7 @@ def stop_signals(plan: Plan) -> Iterator[None]:
                 noted = stack.enter_context(forward_stop_signals(lambda: say_what_is_saved(plan)))
                 at_once = min(int(plan.command.cfg.hydra.launcher.n_jobs), len(plan.runs))
                 stack.enter_context(share_gpus(at_once, console.warn))
+                stack.enter_context(watched(plan.trained))
             try:
                 yield
             except Exception:  # a launcher's, whose processes were stopped

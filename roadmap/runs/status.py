@@ -1,19 +1,15 @@
 """States of an experiment's runs, from their own files."""
 
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.table import Table
-from rich.text import Text
 
 from roadmap.errors import RunError
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.record import Run, State, read_run
-
-COLORS = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "damaged": "red"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +20,7 @@ class RunStatus:
     epoch: int = 0  # finished epochs
     top1: float | None = None  # percent, after the last finished epoch
     epoch_seconds: float | None = None  # mean so far
+    images_per_s: float | None = None  # of training, in the last finished epoch
 
     @property
     def state(self) -> State:
@@ -42,11 +39,9 @@ class RunStatus:
 
     @property
     def remark(self) -> str:
-        """Its error, where it runs, or what it lacks."""
+        """Its error, or what it lacks."""
         if self.run.error:
             return self.run.error.partition("\n")[0]
-        if self.state is State.running:
-            return f"{self.run.host} {self.run.pid}"
         return f"without {', '.join(self.run.missing)}" if self.run.missing else ""
 
 
@@ -60,10 +55,11 @@ def read_statuses(experiment: Path) -> list[RunStatus]:
     if not runs:
         raise RunError(f"{experiment}: no run is there")
     runs.sort(key=lambda run: (run.step_index is None, run.step_index, run.name, run.seed))
-    return [_read_status(run) for run in runs]
+    return [read_status(run) for run in runs]
 
 
-def _read_status(run: Run) -> RunStatus:
+def read_status(run: Run) -> RunStatus:
+    """Return the progress of a run, from its metrics."""
     metrics = read_metrics(run.path)
     seconds = [line["seconds"] for line in metrics if "seconds" in line]
     return RunStatus(
@@ -71,6 +67,7 @@ def _read_status(run: Run) -> RunStatus:
         epoch=len(metrics),
         top1=metrics[-1].get("top1") if metrics else run.top1,
         epoch_seconds=statistics.fmean(seconds) if seconds else None,
+        images_per_s=metrics[-1].get("images_per_s") if metrics else run.images_per_s,
     )
 
 
@@ -93,31 +90,10 @@ def estimate_rest(statuses: Sequence[RunStatus]) -> float | None:
     return max(sum(seconds) / at_once, *seconds)
 
 
-def status_table(statuses: Sequence[RunStatus], title: str) -> Table:
-    """Return a table with a row per run, and below it the count of each state and the remaining time."""
-    counts = {state: sum(status.state == state for status in statuses) for state in State}
-    caption = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    rest = estimate_rest(statuses)
-    if rest is not None:
-        caption += f"; about {format_duration(rest)} left with {counts[State.running]} at once"
-    table = Table(
-        title=title,
-        caption=f"{len(statuses)} run{'s' if len(statuses) > 1 else ''}: {caption}",
-        caption_justify="left",
-    )
-    for heading in ("step", "seed", "state", "epoch", "top-1", "time left", "where or error"):
-        table.add_column(heading, justify="right" if heading in ("seed", "epoch", "top-1", "time left") else "left")
-    for status in statuses:
-        table.add_row(
-            Text(status.run.name),
-            str(status.run.seed),
-            Text(status.state, style=COLORS.get(status.state, "")),
-            f"{status.epoch}/{status.run.epochs or 0}",
-            "" if status.top1 is None else f"{status.top1:.2f}",
-            "" if status.seconds_left is None else format_duration(status.seconds_left),
-            Text(status.remark),
-        )
-    return table
+def count_states(statuses: Iterable[RunStatus]) -> str:
+    """Count the states of runs in words, such as `2 done, 1 running`."""
+    counts = Counter(status.state for status in statuses)
+    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
 
 
 def format_duration(seconds: float) -> str:

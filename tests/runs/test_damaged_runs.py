@@ -15,6 +15,7 @@ from rich.console import Console
 
 from roadmap.analysis.read_runs import read_finished_runs, read_runs
 from roadmap.cli.folders import open_run_dir
+from roadmap.cli.status_table import draw_statuses
 from roadmap.config import plan_runs
 from roadmap.errors import RunError
 from roadmap.runs.conflicts import describe_damage, find_runs
@@ -22,7 +23,7 @@ from roadmap.runs.metrics import read_metrics
 from roadmap.runs.read_files import LARGEST
 from roadmap.runs.record import State, read_run, read_state
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.status import read_statuses, status_table
+from roadmap.runs.status import read_statuses
 
 RESULTS = {"top1": 20.0, "best_top1": 20.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 EPOCH = {"epoch": 1, "top1": 20.0, "seconds": 1.0}
@@ -193,7 +194,7 @@ def check_neighbours(run: RunDir, error: str) -> None:
     assert describe_damage([run]) == [f"{error}. Until then the run is left out, and the others go on"]
     statuses = read_statuses(experiment)
     assert [status.state for status in statuses] == [State.damaged, State.done]
-    Console(file=io.StringIO()).print(status_table(statuses, ""))
+    Console(file=io.StringIO()).print(draw_statuses(statuses, 80))
     assert [other.seed for other in read_finished_runs(experiment) if other.state is State.done] == [2]
     assert [(name, state) for name, _, state in find_runs(experiment)] == [("step0_resnet", State.done)]
     assert not run.is_done()

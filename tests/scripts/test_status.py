@@ -92,7 +92,7 @@ def test_the_table_and_the_exit_status(
     assert "step1_stage_ratio" in table
     assert "4/10" in table
     assert "3 min" in table
-    assert "the loss is not finite: nan in epoch 5 " in table
+    assert "failed: step2_patchify seed 0: the loss is not finite: nan in epoch 5\n" in table
     assert "7 runs: 1 pending, 1 running, 1 done, 1 failed, 2 interrupted, 1 damaged; about 8 min" in table
 
     monkeypatch.setattr(sys, "argv", ["status.py", "nothing", "--output-dir", str(experiment.parent)])
@@ -117,6 +117,21 @@ def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
     assert estimate_rest([done, running, status("step2", "pending")]) == 700  # at the mean of 30 and 50
     slow = status("step1", "running", 0, 100.0)
     assert estimate_rest([running, slow]) == 1000  # two at once; the longer one determines the time
+
+
+def test_without_a_name_the_running_experiment_is_shown(
+    tmp_path: Path,
+    load_script: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = open_run(tmp_path, "step0_resnet")
+    run.claim()
+    shutil.copytree(run.path, tmp_path / "done/step0_resnet/seed0")
+    (tmp_path / "done/step0_resnet/seed0/state.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["status.py", "--output-dir", str(tmp_path)])
+    assert load_script("status").main() == 1
+    assert capsys.readouterr().out.startswith(f"micro-digits: the only running experiment in {tmp_path}\n")
 
 
 def test_a_watch_ends_when_nothing_runs_or_waits(
