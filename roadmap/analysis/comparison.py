@@ -11,10 +11,11 @@ from statistics import fmean
 import rich.table
 
 from roadmap.analysis.publish import hide_machine
-from roadmap.analysis.results import natural, std
+from roadmap.analysis.results import std
 from roadmap.analysis.run_table import read_run_settings, write_run_table
 from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
 from roadmap.errors import RunError
+from roadmap.runs.naming import natural_key
 from roadmap.runs.record import Run, State
 
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
@@ -52,7 +53,7 @@ def find_differing(candidates: Sequence[Candidate]) -> list[str]:
 def find_steps(candidates: Sequence[Candidate]) -> list[str]:
     """Return every step that any experiment ran, in the roadmap's order."""
     runs = [run for one in candidates for run in one.runs]
-    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, natural(run.name)))
+    ordered = sorted(runs, key=lambda run: (run.step_index is None, run.step_index or 0, natural_key(run.name)))
     return list(dict.fromkeys(run.name for run in ordered))
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from roadmap.analysis.read_runs import find_experiments, last_change, read_runs
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
-from roadmap.runs.naming import network_name
+from roadmap.runs.naming import natural_key, network_name
 from roadmap.runs.record import Run, State
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
@@ -239,12 +238,7 @@ def _order(row: Row) -> tuple[object, ...]:
         band = 2 if row.step_index is None else 1
     value = curve_value(row)
     changed = (value is None and bool(row.variant), value or 0, bool(row.variant))
-    return band, row.step_index or 0, natural(row.step), changed, natural(str(row.variant)), row.setting
-
-
-def natural(text: str) -> list[tuple[int, str]]:
-    """Return a sort key that puts 9 before 11."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+    return band, row.step_index or 0, natural_key(row.step), changed, natural_key(str(row.variant)), row.setting
 
 
 def step_before(row: Row, rows: Sequence[Row]) -> Row | None:

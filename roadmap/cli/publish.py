@@ -35,8 +35,8 @@ from roadmap.analysis.read_runs import (
     make_figure_folder,
     read_finished_runs,
 )
-from roadmap.analysis.report.commands import training_commands
-from roadmap.analysis.report.report import Commands, write_report
+from roadmap.analysis.report.commands import Commands, training_commands
+from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.cli.script import report_errors

@@ -18,7 +18,8 @@ from roadmap.analysis.read_runs import (
     choose_experiment,
     make_figure_folder,
 )
-from roadmap.analysis.report.report import Commands, write_report
+from roadmap.analysis.report.commands import Commands
+from roadmap.analysis.report.report import write_report
 from roadmap.cli.script import report_errors
 
 

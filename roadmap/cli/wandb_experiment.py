@@ -21,7 +21,8 @@ import wandb
 from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.draw import ExperimentFigures, draw_curve
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
-from roadmap.analysis.report.report import Commands, write_report
+from roadmap.analysis.report.commands import Commands
+from roadmap.analysis.report.report import write_report
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
 from roadmap.cli.script import report_errors

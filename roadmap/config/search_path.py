@@ -18,6 +18,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from roadmap.config.file_source import register_source
 from roadmap.errors import ConfigError
+from roadmap.runs.naming import natural_key
 
 _PACKAGED = (
     Path(__file__).resolve().parents[1] / "conf"
@@ -159,12 +160,8 @@ def list_groups() -> list[str]:
 
 def list_choices(group: str) -> list[str]:
     """Return the configs of a group, with step2 before step10."""
-
-    def by_number(name: str) -> list[Any]:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
     names = {file.stem for place in current().places() for file in (place / group).glob("*.yaml")}
-    return sorted(names, key=by_number)
+    return sorted(names, key=natural_key)
 
 
 def quote(name: str) -> str:

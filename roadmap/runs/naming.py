@@ -7,6 +7,11 @@ from pathlib import Path
 SEED_FOLDER = re.compile(r"seed[0-9]+")
 
 
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts step9 before step11."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def network_name(step: str, variant: Mapping[str, str]) -> str:
     """Return the step and what differs from it: step7_kernel,kernel_size=9."""
     return ",".join([step, *(f"{key}={value}" for key, value in variant.items())])

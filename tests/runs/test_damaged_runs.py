@@ -130,12 +130,13 @@ IN_CONFIG: dict[str, tuple[Damage, str]] = {
     "date": (text("a: 2026-01-01"), "it has a date"),
     "no keys": (text("- 1"), "no keys"),
 }
+# The files have one reader of bytes and one of JSON, so each kind of damage to them is tried in one file.
 DAMAGES = {
     f"{file}: {name}": (file, *damage)
     for file, kinds in {
         "state.json": IN_ANY_FILE | IN_JSON | IN_STATE,
-        "summary.json": IN_ANY_FILE | IN_JSON | IN_SUMMARY,
-        "config.yaml": IN_ANY_FILE | IN_CONFIG,
+        "summary.json": {name: (IN_ANY_FILE | IN_JSON)[name] for name in ("folder", "cut")} | IN_SUMMARY,
+        "config.yaml": {name: IN_ANY_FILE[name] for name in ("folder", "huge")} | IN_CONFIG,
     }.items()
     for name, damage in kinds.items()
 }

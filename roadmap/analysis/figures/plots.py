@@ -16,9 +16,10 @@ from roadmap.analysis.figures import style
 from roadmap.analysis.figures.ablation import draw_marks, effects_figure
 from roadmap.analysis.figures.roadmap import WIDTH, draw_bars, roadmap_figure
 from roadmap.analysis.frames import rows_of
-from roadmap.analysis.results import drawn_rows, natural
+from roadmap.analysis.results import drawn_rows
 from roadmap.config.convert import suggest
 from roadmap.errors import RunError
+from roadmap.runs.naming import natural_key
 
 CURVE_HEIGHT, LEGEND_LINE = 3.4, 0.135  # inches
 MOST_MARKERS = 20  # epochs; more would hide the line
@@ -81,7 +82,7 @@ def _draw(ax: Axes | None, draw_alone: Callable[[], Figure], draw_into: Callable
 def _draw_curves(axes: Axes, epochs: pd.DataFrame, metric: str) -> None:
     """Draw a line per network: the mean over its runs, in a band from the lowest to the highest."""
     groups = dict(list(epochs.dropna(subset=[metric]).groupby("network")))
-    for number, name in enumerate(sorted(groups, key=natural)):
+    for number, name in enumerate(sorted(groups, key=natural_key)):
         runs = groups[name]
         weights = runs.seeds.str.split().str.len()  # a published row is the mean of several seeds
         sums = (runs[metric] * weights).groupby(runs.epoch).sum()

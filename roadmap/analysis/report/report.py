@@ -7,13 +7,12 @@ values. The template escapes all text from configurations and errors.
 import base64
 import gzip
 import logging
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -37,7 +36,7 @@ from roadmap.analysis.figures.layout import (
 from roadmap.analysis.read_runs import count_states, read_finished_runs
 from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
 from roadmap.analysis.report.charts import kernel_chart, roadmap_chart, waterfall_chart
-from roadmap.analysis.report.commands import recipe_lines, training_commands
+from roadmap.analysis.report.commands import Commands, recipe_lines, training_commands
 from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.diagrams import draw_network
 from roadmap.analysis.reproduction import agreement_text, find_agreement
@@ -55,7 +54,6 @@ from roadmap.analysis.significance import (
 )
 from roadmap.analysis.table import notes, step_name
 from roadmap.runs.record import Run, State
-from roadmap.system.commands import printed
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -77,32 +75,6 @@ CONTENTS = {
     "problems": "Failures and warnings",
     "commands": "Commands",
 }
-
-
-@dataclass(frozen=True)
-class Commands:
-    """Commands that reproduce what the page shows."""
-
-    report: str  # writes the page
-    figures: str  # writes the static figures and the tables
-    check: str  # compares with the paper
-    attribute: str  # prints the effect of each choice
-    factorial: str  # prints the effects of a factorial
-
-    @classmethod
-    def on(cls, folder: Path, best: bool = False, factorial: Sequence[str] = ()) -> Self:
-        """Return the commands for this folder; `factorial` are the options that name a factorial's axes."""
-
-        def command(name: str, *options: str) -> str:
-            return shlex.join(printed(name, str(folder), *(["--best"] if best else []), *options))
-
-        return cls(
-            report=command("report", *factorial),
-            figures=command("plot"),
-            check=command("check"),
-            attribute=command("attribute"),
-            factorial=command("attribute", *factorial),
-        )
 
 
 def write_report(
@@ -151,11 +123,7 @@ def write_report(
         "warnings": warnings,
         "training": training,
         "training_note": training_note,
-        "report_command": commands.report,
-        "figures_command": commands.figures,
-        "check_command": commands.check,
-        "attribute_command": commands.attribute,
-        "factorial_command": commands.factorial,
+        **{f"{name}_command": command for name, command in asdict(commands).items()},
     }
     path.write_text(_render(context), encoding="utf-8")
 
