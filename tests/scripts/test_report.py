@@ -245,6 +245,18 @@ def test_200_runs_are_reported_in_less_than_10_seconds(
     assert len(page) < 4e6
 
 
+def test_the_walk_says_what_each_step_changes_and_costs(
+    tmp_path: Path, report: Callable[..., str], write_run: Write
+) -> None:
+    for seed in range(2):
+        write_run(tmp_path / "trial", "step6_move_up", seed=seed, top1=90.0 + seed / 10)
+        write_run(tmp_path / "trial", "step7_kernel", seed=seed, top1=95.0 + seed / 10)
+    text = visible(without_library(report(tmp_path / "trial")))
+    assert "what changes kernel_size 3 → 7" in text
+    assert re.search(r"top-1 95\.05 \(n = 2\), change \+5\.00", text)
+    assert re.search(r"M parameters \S+, change [+-]", text)
+
+
 PROBE = """<script>
 const errors = [];
 window.addEventListener("error", (event) => errors.push(event.message));
@@ -279,6 +291,12 @@ const waiting = setInterval(async () => {
   seen.hidden = headings.filter((one) => one.hidden).map((one) => one.textContent);
   document.querySelector("#columns input").click();
   seen.unticked = headings[0].hidden;
+  const shown = () => document.querySelector(".network:not([hidden])").dataset.file;
+  seen.walk = [shown()];
+  document.getElementById("next").click();
+  seen.walk.push(shown(), document.querySelectorAll(".network:not([hidden])").length);
+  URL.createObjectURL = (blob) => { seen.saved = blob.size; return "#"; };
+  document.getElementById("save-block").click();
   const ink = getComputedStyle(document.body).color;
   document.getElementById("theme").click();
   seen.themed = ink !== getComputedStyle(document.body).color;
@@ -320,5 +338,7 @@ def test_a_browser_draws_the_charts_and_answers_the_reader(
     assert {"label", "verdict", "95% interval"} <= set(seen["hidden"])
     assert not {"MMACs", "GMACs", "M parameters", "images/s", "paper (ImageNet)"} & set(seen["hidden"])
     assert seen["unticked"]
+    assert seen["walk"] == [STEPS[5], STEPS[6], 1]
+    assert seen["saved"] > 1000
     assert not any("cloud" in (name or "").lower() or "share" in (name or "").lower() for name in seen["buttons"])
     assert [line for line in result.stderr.splitlines() if ":CONSOLE:" in line] == []

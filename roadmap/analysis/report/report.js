@@ -6,6 +6,8 @@ const narrow = () => window.innerWidth < 600;
 const isDark = () => color("--page") !== "#ffffff";
 const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
+const SLIDE = { width: 1280, height: 720 };  // pixels of a saved figure
+
 async function loadPlotly() {
   const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -41,6 +43,7 @@ function applyTheme(print = false) {
 function draw(place, data, layout) {
   // The buttons are named, since plotly's own choice has one that sends the data to a server.
   const config = { responsive: true, displaylogo: false, plotlyServerURL: "",
+    toImageButtonOptions: { format: "svg", ...SLIDE, filename: place.id },
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   return Plotly.newPlot(place, data, layout, config).then(() => place.classList.add("drawn"));
 }
@@ -113,6 +116,61 @@ function answerTable() {
   }));
 }
 
+// The walk: one network at a time, by buttons, menu or arrow keys. Without this script, and on paper, all are shown.
+function answerWalk() {
+  const networks = [...document.querySelectorAll(".network")];
+  if (!networks.length) return;
+  const walk = document.getElementById("walk"), menu = walk.querySelector("select");
+  const previous = document.getElementById("previous"), next = document.getElementById("next");
+  const show = (index) => {
+    networks.forEach((network, place) => { network.hidden = place !== index; });
+    menu.selectedIndex = index;
+    previous.disabled = index === 0;
+    next.disabled = index === networks.length - 1;
+  };
+  const move = (by) => show(Math.min(Math.max(menu.selectedIndex + by, 0), networks.length - 1));
+  previous.addEventListener("click", () => move(-1));
+  next.addEventListener("click", () => move(1));
+  menu.addEventListener("change", () => show(menu.selectedIndex));
+  walk.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by && event.target !== menu) move(by);
+  });
+  document.getElementById("save-block").addEventListener("click", () => saveBlock(networks[menu.selectedIndex]));
+  walk.hidden = false;
+  show(0);
+}
+
+// A diagram as a file of its own: the page's style as attributes, in the middle of a slide.
+function blockFile(svg) {
+  const copy = svg.cloneNode(true), own = [...svg.querySelectorAll("*")];
+  [...copy.querySelectorAll("*")].forEach((part, index) => {
+    const style = getComputedStyle(own[index]);
+    for (const name of ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-weight", "text-decoration-line"]) {
+      part.setAttribute(name.replace("-line", ""), style.getPropertyValue(name));
+    }
+  });
+  const { width, height } = svg.viewBox.baseVal, aspect = SLIDE.width / SLIDE.height;
+  const [w, h] = [Math.max(width, height * aspect), Math.max(height, width / aspect)].map((side) => side * 1.05);
+  const box = [(width - w) / 2, (height - h) / 2, w, h];
+  copy.setAttribute("viewBox", box.join(" "));
+  for (const [name, value] of Object.entries({ xmlns: "http://www.w3.org/2000/svg", ...SLIDE, "font-size": 13,
+    "font-family": "Helvetica, Arial, sans-serif" })) copy.setAttribute(name, value);
+  const page = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  ["x", "y", "width", "height"].forEach((name, index) => page.setAttribute(name, box[index]));
+  page.setAttribute("fill", color("--page"));
+  copy.prepend(page);
+  return new XMLSerializer().serializeToString(copy);
+}
+
+function saveBlock(network) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([blockFile(network.querySelector("svg"))], { type: "image/svg+xml" }));
+  link.download = `${network.dataset.file}.svg`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
 // Training curves: a line and a band for each step that is ticked, of the chosen metric.
 function curveTraces(curves, metric, chosen) {
   return curves.rows.flatMap((row, index) => {
@@ -153,8 +211,9 @@ function drawCurves(curves) {
 }
 
 async function main() {
-  await loadPlotly();
+  answerWalk();
   answerTable();
+  await loadPlotly();
   const charts = read("chart-values");
   const curves = read("curve-values");
   await Promise.all(charts.map((chart) => {

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from roadmap.analysis.ablation_table import effect_notes, effect_table, find_ablation
-from roadmap.analysis.configurations import Setup, read_setup
+from roadmap.analysis.configurations import read_setup
 from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
@@ -38,9 +38,9 @@ from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
 from roadmap.analysis.report.charts import kernel_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.report.commands import Commands, recipe_lines, training_commands
 from roadmap.analysis.report.cost_chart import cost_chart
-from roadmap.analysis.report.diagrams import draw_network
+from roadmap.analysis.report.walk import draw_walk
 from roadmap.analysis.reproduction import agreement_text, find_agreement
-from roadmap.analysis.results import Row, aggregate, drawn_rows, std, step_before
+from roadmap.analysis.results import Row, aggregate, drawn_rows, std
 from roadmap.analysis.significance import (
     RowStats,
     compute_row_stats,
@@ -69,7 +69,7 @@ CONTENTS = {
     "effects": "Effect of each choice",
     "factorial": "Factorial",
     "paper": "The paper",
-    "blocks": "Networks",
+    "blocks": "Step by step",
     "table": "Table",
     "recipe": "Recipe",
     "problems": "Failures and warnings",
@@ -112,7 +112,7 @@ def write_report(
         **_describe_experiment(row_stats, runs, best),
         **_draw_charts(row_stats, best, grid),
         "curves": curve_payload(row_stats, curves, [len(some) for some in members]),
-        "networks": _draw_networks(row_stats, setups),
+        "networks": draw_walk(row_stats, setups),
         **_fill_table(row_stats, best),
         "recipe": recipe_lines([one.row for one in row_stats], setups),
         "failed": [
@@ -213,29 +213,6 @@ def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -
     if any(one.row.on_imagenet for one in row_stats):
         caption += " A diamond is the paper's."
     return {"charts": {chart.name: asdict(chart) for chart in drawn if chart}, "roadmap_caption": caption}
-
-
-def _draw_networks(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
-    """Draw each row that has a plan, marked against the step before; a variant is marked against its step."""
-    rows = [one.row for one in row_stats]
-    networks = {id(row): setup.network for row, setup in zip(rows, setups, strict=True) if setup and setup.network}
-    drawn = []
-    for row in rows:
-        if id(row) not in networks:
-            continue
-        steps = [other for other in rows if row.variant and other.step == row.step and not other.variant]
-        before = steps[0] if steps else step_before(row, rows)
-        base = networks.get(id(before)) if before is not None else None
-        drawn.append(
-            {
-                "name": f"{row.label} ({step_name(row)})",
-                "against": f"Against {before.label} ({step_name(before)})."
-                if base and before
-                else "Nothing before it.",
-                "drawing": Markup(draw_network(networks[id(row)], base)),
-            }
-        )
-    return drawn
 
 
 def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:

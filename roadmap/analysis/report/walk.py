@@ -1,0 +1,73 @@
+"""The walk through the roadmap in the report: of each network its diagram, what it changes, accuracy and cost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from roadmap.analysis.configurations import Setup
+from roadmap.analysis.figures.layout import cost_text, cost_unit, missing_text
+from roadmap.analysis.report.diagrams import draw_network
+from roadmap.analysis.results import Row, step_before
+from roadmap.analysis.significance import RowStats, interval_text
+from roadmap.analysis.table import step_name
+
+
+def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
+    """Return each row that has a plan, marked against the step before; a variant is marked against its step."""
+    rows = [one.row for one in row_stats]
+    networks = {id(row): setup.network for row, setup in zip(rows, setups, strict=True) if setup and setup.network}
+    unit, scale = cost_unit(rows)
+    drawn = []
+    for one in row_stats:
+        row = one.row
+        if id(row) not in networks:
+            continue
+        steps = [other for other in rows if row.variant and other.step == row.step and not other.variant]
+        before = steps[0] if steps else step_before(row, rows)
+        base = networks.get(id(before)) if before is not None else None
+        drawn.append(
+            {
+                "name": f"{row.label} ({step_name(row)})",
+                "file": step_name(row).replace(" ", "_"),
+                "against": f"Against {before.label} ({step_name(before)})."
+                if base and before
+                else "Nothing before it.",
+                "facts": {
+                    "what changes": _describe_choice(row),
+                    "top-1": _describe_accuracy(one),
+                    unit: _describe_cost(row.gmacs, before.gmacs if before else None, scale),
+                    "M parameters": _describe_cost(row.parameters, before.parameters if before else None, 1e-6),
+                },
+                "drawing": Markup(draw_network(networks[id(row)], base)),
+            }
+        )
+    return drawn
+
+
+def _describe_choice(row: Row) -> str:
+    if row.variant:
+        return ", ".join(f"{axis} {value}" for axis, value in row.variant.items())
+    choice = row.roadmap.choice_of(row.step)
+    if choice is None:
+        return row.label
+    pairs = zip(choice.starts, choice.ends, strict=True)
+    return ", ".join(f"{axis} {start} → {end}" for (axis, start), (_, end) in pairs)
+
+
+def _describe_accuracy(one: RowStats) -> str:
+    if one.estimate is None:
+        return missing_text(one.row)
+    text = f"{one.estimate.mean:.2f} (n = {len(one.row.seeds)})"
+    if one.change is None:
+        return text
+    difference = one.change.difference
+    interval = interval_text(difference.interval, signed=True)
+    return f"{text}, change {difference.mean:+z.2f}{f' ({interval})' if interval else ''}: {one.change.verdict}"
+
+
+def _describe_cost(value: float | None, before: float | None, scale: float) -> str:
+    if value is None:
+        return "not measured"
+    text = cost_text(value * scale)
+    return text if not before else f"{text}, change {value / before - 1:+.1%}"
