@@ -14,40 +14,31 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from rich.text import Text
 
 from roadmap.analysis.figures.block_files import Panel, arrange, write_png, write_svg
 from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.script import add_config_dir, print_lines, report_errors
-from roadmap.config import Config, PlannedRun, list_choices, plan_runs, quote, read_search_path, use
+from roadmap.cli.step_description import find_base, find_changes, load_step
+from roadmap.config import Config, PlannedRun, list_choices, read_search_path, use
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import Roadmap
-from roadmap.config.search_path import find_config
 from roadmap.errors import ConfigError
 from roadmap.model.describe import (
     HEADER,
     Line,
     Section,
     compare_lines,
-    describe_changes,
     describe_network,
-    describe_sizes,
     show_lines,
 )
-from roadmap.model.plan import NetworkPlan, plan_network
+from roadmap.model.plan import plan_network
 from roadmap.system.console import Console
 
 WIDTH = 100  # columns, for a projector
 ORIGINAL = "original"  # the network of step 0 with another recipe
 FIGURES = {3: ("step4_width", "step5_inverted", "step6_move_up"), 4: ("step0_resnet", "step12_downsample")}
-PAPER_SETTING = "setting=paper"  # so that the paper's numbers are shown
-FROM_RECIPE = (
-    "model.layer_scale_init",
-    "model.drop_path",
-    "model.init",
-)  # fields of the model that the recipe sets
 DESCRIPTION = """\
 Print the layers of a step of the roadmap as text; with two steps, what differs between them;
 without a step, all steps and what each changes. With --svg or --png draw their blocks into a file.
@@ -86,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
         elif not steps:
             list_steps(console, overrides)
         elif len(steps) <= 2:
-            show(console, [load(step, overrides) for step in steps], arguments.stage)
+            show(console, [load_step(step, overrides) for step in steps], arguments.stage)
         else:
             raise ConfigError(f"{' '.join(steps)}: one step to show, or two to compare")
     return 0
@@ -111,57 +102,19 @@ def is_override(word: str) -> bool:
     return "=" in word or word.startswith("~")
 
 
-def load(step: str, overrides: Sequence[str]) -> PlannedRun:
-    """Compose the step at the paper's size, or at the one given by the overrides."""
-    setting = [] if any(word.startswith("setting=") for word in overrides) else [PAPER_SETTING]
-    words = [*setting, f"+roadmap={quote(step)}", *overrides]
-    (run,) = plan_runs(words, is_sweep=False)
-    if run.config.reference is not None:
-        raise ConfigError(f"reference={run.config.reference}: only steps of the roadmap have a plan to show")
-    return run
-
-
-def plan(config: Config) -> NetworkPlan:
-    return plan_network(config.model, config.regime)
-
-
 def list_steps(console: Console, overrides: Sequence[str]) -> None:
     """Print one line per step, as soon as it is composed."""
     names = list_choices("roadmap")
     loaded: dict[str, Config] = {}
     for name in names:
-        config = loaded[name] = load(name, overrides).config
+        config = loaded[name] = load_step(name, overrides).config
         base = find_base(name, config.step.index)
         if base is not None and base not in loaded:
-            loaded[base] = load(base, overrides).config
+            loaded[base] = load_step(base, overrides).config
         changes = find_changes(loaded[base], config) if base else ["the start"]
         start = f"{name:<{max(map(len, names))}}  {config.step.label:<22}  "
         changed = ", ".join(change.removeprefix("model.") for change in changes)
         console.print(textwrap.fill(start + changed, WIDTH, subsequent_indent=" " * len(start)), markup=False)
-
-
-def find_base(name: str, index: int | None) -> str | None:
-    """Return the step on which a step's file is based; the first step is compared with the original recipe."""
-    file = find_config(f"roadmap/{name}")
-    assert file is not None
-    values = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(values, dict)
-    bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    if bases:
-        folder = name.rpartition("/")[0]
-        return (
-            bases[0].removeprefix("/roadmap/") if bases[0].startswith("/") or not folder else f"{folder}/{bases[0]}"
-        )
-    return "original" if index == 0 else None
-
-
-def find_changes(before: Config, after: Config) -> list[str]:
-    """Return the differences, such as "model.block bottleneck -> inverted"; for the recipe only its name."""
-    changes = describe_changes(before.model, after.model)
-    if before.recipe.name != after.recipe.name:
-        own = [change for change in changes if not change.startswith(FROM_RECIPE)]
-        changes = [f"recipe {before.recipe.name} -> {after.recipe.name}", *own]
-    return changes + describe_sizes(plan(before), plan(after))
 
 
 def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> None:
@@ -193,7 +146,7 @@ def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Nam
     names = list(FIGURES.get(arguments.figure, steps)) or [
         name for name in list_choices("roadmap") if name != ORIGINAL
     ]
-    configs = {name: load(name, overrides).config for name in names}
+    configs = {name: load_step(name, overrides).config for name in names}
     panels = []
     for place, (name, config) in enumerate(configs.items()):
         before = None
@@ -213,7 +166,7 @@ def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Nam
 
 
 def describe(config: Config, stage: int | None) -> tuple[Section, ...]:
-    return tuple(pick(describe_network(plan(config), config.data.image_size), stage))
+    return tuple(pick(describe_network(plan_network(config.model, config.regime), config.data.image_size), stage))
 
 
 def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:

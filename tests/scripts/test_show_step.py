@@ -157,7 +157,7 @@ def test_all_steps_are_listed_with_what_they_change(show: Show) -> None:
         (["step5"], "Allowed: original, step0_resnet, step1_stage_ratio, step2_patchify, "),
         (["step5_inverted", "model.kernel_size=4"], "model.kernel_size=4: must be odd"),
         (["step12_downsample", "data=digits", "data.stem_stride=4"], "would see 4, 2, 1, 0 pixels"),
-        (["step5_inverted", "+reference=swin_tiny"], "only steps of the roadmap"),
+        (["step5_inverted", "+reference=swin_tiny"], "only steps of a roadmap"),
         (["step1_stage_ratio", "step2_patchify", "step3_depthwise"], "one step to show, or two to compare"),
     ],
 )
