@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "effects",
     "evaluate",
+    "from_pretrained",
     "list_axes",
     "list_roadmaps",
     "list_steps",
@@ -41,6 +42,8 @@ __all__ = [
     "plot_curves",
     "plot_effects",
     "plot_roadmap",
+    "push_to_hub",
+    "save_pretrained",
     "sweep",
     "train",
 ]
@@ -236,6 +239,57 @@ def evaluate(*overrides: str, progress: bool = True, **values: Any) -> float:
     from roadmap.config.keywords import to_words
 
     return evaluate_run(to_words(overrides, values), progress)
+
+
+def save_pretrained(run: str | Path, folder: str | Path, weights: str = "raw") -> None:
+    """Write a finished run as a folder that the Hugging Face Hub shows: safetensors, config and a model card.
+
+    Places on this machine (data, outputs) are left out.
+
+    Args:
+        run: its folder, such as `roadmap.train(...).path`.
+        weights: "raw", or "ema" for the averaged ones.
+
+    >>> where = {"experiment": "example", "output_dir": folder, "progress": False}
+    >>> run = roadmap.train(roadmap="step12_downsample", recipe={"epochs": 1}, **where)
+    >>> roadmap.save_pretrained(run.path, f"{folder}/published")
+    >>> network = roadmap.from_pretrained(f"{folder}/published")
+
+    Raises:
+        roadmap.errors.RoadmapError: the run is not done, or has no such weights.
+    """
+    from roadmap.cli.hub import save_pretrained
+
+    save_pretrained(Path(run), Path(folder), weights)
+
+
+def push_to_hub(run: str | Path, repo_id: str, private: bool = False, weights: str = "raw") -> str:
+    """Send what `save_pretrained` writes to a repository of the Hugging Face Hub; return its address.
+
+    Uses the credentials of `hf auth login` or HF_TOKEN.
+
+    >>> roadmap.push_to_hub("outputs/cifar10/step12_downsample/seed0", "me/step12-cifar10")  # doctest: +SKIP
+
+    Raises:
+        roadmap.errors.RoadmapError: as save_pretrained.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refused it.
+    """
+    from roadmap.cli.hub import push_to_hub
+
+    return push_to_hub(Path(run), repo_id, private, weights)
+
+
+def from_pretrained(name: str | Path) -> "nn.Module":
+    """Return the network of a folder of `save_pretrained`, or of a repository of the Hub, in evaluation mode.
+
+    >>> network = roadmap.from_pretrained("me/step12-cifar10")  # doctest: +SKIP
+
+    Raises:
+        roadmap.errors.WeightsError: no such folder or repository, or it is of something else.
+    """
+    from roadmap.cli.hub import from_pretrained
+
+    return from_pretrained(str(name))
 
 
 def load_results(experiment: str | Path, output_dir: Path = OUTPUTS) -> "pd.DataFrame":

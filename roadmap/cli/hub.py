@@ -1,0 +1,122 @@
+"""A run as a folder for the Hugging Face Hub: safetensors, config and a model card; written, sent, read back."""
+
+import shlex
+import tempfile
+from pathlib import Path
+
+import safetensors.torch
+from huggingface_hub import HfApi, snapshot_download
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+import roadmap
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import aggregate
+from roadmap.analysis.significance import compute_row_stats, interval_text
+from roadmap.errors import RunError, WeightsError, first_line
+from roadmap.model.weight_files import Kind, read_weights
+from roadmap.model.weights import load_weights
+from roadmap.runs.overrides import read_overrides
+from roadmap.runs.read_files import read_yaml
+from roadmap.runs.record import CHECKPOINT, CONFIG, Run, State, read_run
+
+WEIGHTS, CARD, DIAGRAM = "model.safetensors", "README.md", "block.png"
+# Values that name places on the machine that trained, and users of a service.
+PRIVATE = ("data.root", "data.cache", "output_dir", "init_from", "logger", "hydra.searchpath", "hydra")
+DEFAULT_PLACES = {"output_dir": "outputs", "init_from": None}
+
+
+def save_pretrained(run_folder: Path, folder: Path, weights: str, name: str | None = None) -> None:
+    """Write weights, config and card of a finished run; see `roadmap.save_pretrained`.
+
+    Args:
+        name: what the card tells readers to load; by default the folder.
+    """
+    run = read_run(run_folder)
+    if run is None or run.state is not State.done:
+        raise RunError(f"{run_folder}: {'no run' if run is None else f'the run is {run.state}, not done'}")
+    states = read_weights(run_folder / CHECKPOINT)
+    if weights not in states:
+        raise WeightsError(f"weights={weights}: {run_folder} has {', '.join(states)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.contiguous() for name, tensor in states[Kind(weights)].items()}
+    safetensors.torch.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    cfg = OmegaConf.create(read_yaml(run_folder / CONFIG) | DEFAULT_PLACES)
+    for key in ("data.root", "data.cache", "logger.entity"):
+        OmegaConf.update(cfg, key, None)
+    OmegaConf.save(cfg, folder / CONFIG)
+    (folder / CARD).write_text(_write_card(run, cfg, folder, name or folder.name), encoding="utf-8")
+
+
+def push_to_hub(run_folder: Path, repo_id: str, private: bool, weights: str) -> str:
+    """Send a finished run to a repository of the Hub; see `roadmap.push_to_hub`."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(run_folder, Path(folder), weights, repo_id)
+        api = HfApi()
+        url = api.create_repo(repo_id, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=f"Upload {run_folder.parent.name}")
+    return str(url)
+
+
+def from_pretrained(name: str) -> nn.Module:
+    """Return the network in a folder or a repository of the Hub; see `roadmap.from_pretrained`."""
+    folder = Path(name)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
+        except Exception as error:  # the hub's and its transport's have no common base
+            raise WeightsError(f"{name} is no folder, and not read from the Hub: {first_line(error)}") from error
+    if not (folder / CONFIG).is_file():
+        raise WeightsError(f"{folder} has no {CONFIG}: roadmap.save_pretrained writes such a folder")
+    cfg = OmegaConf.create(read_yaml(folder / CONFIG))
+    assert isinstance(cfg, DictConfig)
+    network = roadmap.build_model(cfg)
+    load_weights(network, str(folder / WEIGHTS))
+    return network.eval()
+
+
+def _write_card(run: Run, cfg: DictConfig, folder: Path, name: str) -> str:
+    """Return the model card, and draw the block beside it if the network is a step."""
+    facts = {
+        "network": run.name,
+        "size": run.regime,
+        "data": f"{run.data}, {cfg.data.image_size} pixels",
+        "recipe": f"{run.recipe}, {run.epochs} epochs",
+        "top-1 of this run": f"{run.top1:.2f}% on the validation images, last epoch",
+        "top-1 over seeds": _describe_seeds(run),
+        "parameters": f"{run.parameters:,.0f}",
+        "GMACs": f"{run.gmacs:.3f}",
+        "code": run.commit or "unknown",
+    }
+    table = "\n".join(f"| {fact} | {text} |" for fact, text in facts.items())
+    words = [word for word in read_overrides(run.path) or () if not _is_private(word)]
+    picture = ""
+    if run.reference is None:
+        step = f"{run.step},{','.join(f'{key}={value}' for key, value in run.variant.items())}".rstrip(",")
+        prefix = "" if cfg.step.roadmap == "convnext" else f"{cfg.step.roadmap}/"
+        roadmap.describe(prefix + step, regime=run.regime).save(folder / DIAGRAM)
+        picture = f"![The block of {run.step}]({DIAGRAM})\n\n"
+    return (
+        "---\nlibrary_name: convnet-roadmap\npipeline_tag: image-classification\ntags: [pytorch]\n---\n"
+        f"# {run.name}\n\n{run.label}: a step of the roadmap from ResNet to ConvNeXt.\n\n"
+        f"| | |\n|---|---|\n{table}\n\n{picture}"
+        f'```python\nimport roadmap\n\nnetwork = roadmap.from_pretrained("{name}")\n```\n\n'
+        f"Trained by `{shlex.join(['python', 'train.py', *words])}`, without the places of its data and outputs.\n"
+    )
+
+
+def _is_private(word: str) -> bool:
+    return word.lstrip("+~").partition("=")[0].startswith(PRIVATE)
+
+
+def _describe_seeds(run: Run) -> str:
+    """Return mean, interval and number of the finished runs of the same network and setting."""
+    for one in compute_row_stats(aggregate(read_runs(run.path.parents[1]))):
+        row = one.row
+        if (row.step, row.variant, row.setting) == (run.step, run.variant, (run.regime, run.data, run.recipe)):
+            assert one.estimate is not None  # this run is done
+            interval = interval_text(one.estimate.interval)
+            return f"{one.estimate.mean:.2f}%, n = {one.estimate.n}" + (
+                f", 95% interval {interval}" if interval else ""
+            )
+    raise AssertionError
