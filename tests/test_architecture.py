@@ -10,7 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "roadmap"
 # A package imports from those after it only. `config` uses the spec of `training`, which needs no torch.
-LAYERS = (("cli", "timm"), "analysis", "config", "training", ("data", "model", "runs"), "system", "errors")
+LAYERS = (
+    ("cli", "extend", "timm"),
+    "analysis",
+    "config",
+    "training",
+    ("data", "model", "runs"),
+    "system",
+    "errors",
+)
 LEVEL = {
     name: level for level, names in enumerate(LAYERS) for name in ([names] if isinstance(names, str) else names)
 }
@@ -55,7 +63,7 @@ def test_config_uses_nothing_of_training_that_needs_torch() -> None:
 def test_the_top_of_the_package_is_a_list_of_rooms() -> None:
     top = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     assert top == {
-        "__init__.py", "errors.py", "py.typed", "timm.py",
+        "__init__.py", "errors.py", "extend.py", "py.typed", "timm.py",
         "analysis", "cli", "config", "data", "model", "runs", "system", "training",
     }  # fmt: skip
 

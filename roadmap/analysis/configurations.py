@@ -22,7 +22,7 @@ from roadmap.runs.record import CONFIG, Run, State
 
 RECIPE = "recipe.yaml"  # of a published experiment: every setting shared by its finished runs
 OWN_VALUES = "configs.jsonl"  # of a published experiment: the other values of each run
-OF_RUN = ("seed", "experiment", "output_dir", "logger", "step", "reference", "retry_failed", "mode")
+OF_RUN = ("seed", "experiment", "output_dir", "logger", "step", "reference", "retry_failed", "mode", "modules")
 OF_NETWORK = ("model", "init_from")
 PLACES = ("root", "cache")  # of the data, on the machine that trained
 

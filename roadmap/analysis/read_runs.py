@@ -13,10 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from roadmap.analysis.run_table import read_run_table
-from roadmap.errors import DamagedError, RunError
+from roadmap.config.search_path import MODULES, SEARCH_PATH, SearchPath, adopt, current, read_search_path
+from roadmap.errors import ConfigError, DamagedError, RunError
 from roadmap.runs.naming import seed_folders
+from roadmap.runs.overrides import read_overrides
 from roadmap.runs.record import CONFIG, METRICS, SUMMARY, Run, State, is_gone, read_run, read_state
 
+OWN_CONFIGS = ("--config-dir=", "--config-name=", f"{SEARCH_PATH}=", f"{MODULES}=")  # recorded with a run
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
 RUN_TABLE = "runs.csv"  # replaces the run folders of a published experiment
 
@@ -107,6 +110,7 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     """
     if (experiment_dir / RUN_TABLE).exists():
         return read_run_table(experiment_dir / RUN_TABLE)
+    _use_own_configs(experiment_dir)
     found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
     _warn_of_damage(found)
     runs = [run for run in found if run.regime]  # of others only the folder's name is known
@@ -116,6 +120,21 @@ def read_runs(experiment_dir: Path) -> list[Run]:
         known = ", ".join(others) if others else "none"
         raise RunError(f"{experiment_dir}: {reason}; experiments in {experiment_dir.parent}: {known}")
     return runs
+
+
+def _use_own_configs(experiment_dir: Path) -> None:
+    """Use the user's folders and modules of the runs, unless others are in use; without them, if one is gone."""
+    for folder in seed_folders(experiment_dir) if current() == SearchPath() else ():
+        with suppress(DamagedError):  # reported where it is needed
+            words = [word for word in read_overrides(folder) or () if word.startswith(OWN_CONFIGS)]
+            if not words:
+                continue
+            flags = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("--")}
+            try:
+                adopt(read_search_path(words, flags.get("--config-dir"), flags.get("--config-name")))
+            except ConfigError as error:
+                log.warning("%s. Without it, steps and axes of your own are shown by their names alone", error)
+            return
 
 
 def read_finished_runs(experiment_dir: Path) -> list[Run]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from roadmap.cli.console import show_error, warn
 from roadmap.config import Job, PlannedRun
+from roadmap.config.schema import recorded_values
 from roadmap.errors import DamagedError, RunError
 from roadmap.runs.record import Run, State, read_state
 from roadmap.runs.run_dir import Identity, RunDir
@@ -29,7 +29,7 @@ def open_run_dir(planned: PlannedRun) -> RunDir:
         data=config.data.name,
         recipe=config.recipe.name,
     )
-    return RunDir(Path(config.output_dir), identity, asdict(config), planned.folders, planned.overrides)
+    return RunDir(Path(config.output_dir), identity, recorded_values(config), planned.folders, planned.overrides)
 
 
 def count_evaluations(folders: Sequence[RunDir]) -> int:

@@ -37,7 +37,7 @@ from roadmap.cli.processes import (
     run_in_subprocess,
 )
 from roadmap.cli.script import print_anything
-from roadmap.config import Mode, PlannedRun, SearchPath, plan_job, use
+from roadmap.config import Mode, PlannedRun, plan_job, use
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.runs.run_dir import RunDir
 
@@ -57,7 +57,10 @@ def run_job(cfg: DictConfig) -> float | None:
     is_asked = planned is None  # by a sweeper that waits for the result
     try:
         planned = share(plan_job(cfg) if planned is None else planned)
-        with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
+        with (
+            use(planned.search_path),
+            closing(open_run_dir(planned)) as folder,
+        ):
             if planned.config.mode is Mode.eval:
                 return evaluate(planned, folder)
             if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
@@ -87,7 +90,10 @@ def run_handed(planned: PlannedRun) -> int:
     if is_stopping():  # from here on it looks for the sweep's end
         return 0
     try:
-        with use(SearchPath(planned.folders)), closing(open_run_dir(planned)) as folder:
+        with (
+            use(planned.search_path),
+            closing(open_run_dir(planned)) as folder,
+        ):
             train_planned(planned, folder, retries=True)
     except RoadmapError as error:
         show_error(error)

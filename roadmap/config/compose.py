@@ -46,7 +46,8 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         hydra.errors.HydraException: a group, choice or key does not exist.
     """
-    cfg = compose_overrides(SearchPath(current().folders), prepare_overrides(overrides))
+    search_path = SearchPath(current().folders, modules=current().modules)
+    cfg = compose_overrides(search_path, prepare_overrides(overrides))
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

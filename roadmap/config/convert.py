@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from roadmap.errors import ConfigError
+from roadmap.model.own import extended
 
 WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
@@ -50,6 +51,7 @@ def _convert_plain(kind: Any, value: Any, key: str) -> Any:
 
 
 def _convert_dataclass(kind: Any, value: Any, key: str) -> Any:
+    kind = extended(kind)
     if not isinstance(value, dict):
         raise ConfigError(f"{key}={value}: must be a group of keys: {', '.join(f.name for f in fields(kind))}")
     prefix = f"{key}." if key else ""

@@ -27,6 +27,7 @@ from roadmap.config.compose import (
 )
 from roadmap.config.convert import convert, suggest
 from roadmap.config.hydra_errors import explain_hydra_error
+from roadmap.config.modules import import_modules
 from roadmap.config.resolvers import find_counted
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.schema import Config, Mode, read_config
@@ -75,6 +76,11 @@ class PlannedRun:
         """The step with its variant, such as step7_kernel,kernel_size=9."""
         return network_name(self.config.step.name, self.variant)
 
+    @property
+    def search_path(self) -> SearchPath:
+        """The search path of its configs and modules."""
+        return SearchPath(self.folders, modules=self.config.modules)
+
     def values(self) -> dict[str, Any]:
         """Return plain values, to send between processes."""
         return asdict(self)
@@ -82,6 +88,7 @@ class PlannedRun:
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> "PlannedRun":
         """Restore a run from the result of `values`."""
+        import_modules(values["config"].get("modules", ()), values["folders"])
         config, overrides = convert(Config, values["config"]), values["overrides"]
         words = None if overrides is None else tuple(overrides)
         return cls(config, dict(values["variant"]), tuple(values["folders"]), words)
@@ -216,7 +223,7 @@ def plan_job(cfg: DictConfig) -> PlannedRun:
     sources = HydraConfig.get().runtime.config_sources
     own = [source for source in sources if source.provider not in HYDRAS_OWN]
     folders = tuple(f"pkg://{source.path}" if source.schema == "pkg" else source.path for source in own)
-    search_path = SearchPath(folders, HydraConfig.get().job.config_name or PRIMARY)
+    search_path = SearchPath(folders, HydraConfig.get().job.config_name or PRIMARY, tuple(cfg.get("modules", ())))
     with use(search_path):
         planned = plan_run(cfg)
         return replace(planned, overrides=find_words(HydraConfig.get().overrides.task, planned.config, search_path))

@@ -9,13 +9,19 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 
 from roadmap.config.copies import copier
+from roadmap.config.places import CONF_DIR
+from roadmap.model.own import AXES
 
 
 class FileConfigSource(HydrasFileSource):
     """Returns a fresh copy of a file's parsed content, and parses again if the file has changed.
 
+    To the defaults of `conf/config.yaml` it adds the neutral choices of the user's own axes.
+
     It has the name of Hydra's class: a launcher's process registers Hydra's again, and the registry compares names.
     """
+
+    extended = CONF_DIR / "config"
 
     def load_config(self, config_path: str) -> ConfigResult:
         try:
@@ -23,7 +29,11 @@ class FileConfigSource(HydrasFileSource):
         except OSError:
             return super().load_config(config_path)  # reports what is wrong
         version = stat.st_mtime_ns, stat.st_size, stat.st_ino
-        return _parse(self.provider, self.path, config_path, version)()
+        result = _parse(self.provider, self.path, config_path, version)()
+        if Path(self.path, config_path) == self.extended:
+            own = [{f"model/{axis.name}": axis.neutral} for axis in AXES.values()]
+            result.config["defaults"] = [*own, *result.config["defaults"]]
+        return result
 
 
 @cache

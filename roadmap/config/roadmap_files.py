@@ -25,6 +25,7 @@ from roadmap.config.roadmaps import (
 )
 from roadmap.config.search_path import SearchPath, current, find_config, use
 from roadmap.errors import ConfigError
+from roadmap.model.own import AXES
 
 ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
 ABOUT = "roadmap.toml"
@@ -278,7 +279,8 @@ def _default_axes() -> Design:
     assert path is not None
     entries = yaml.load(path.read_text(encoding="utf-8"), YAML)["defaults"]
     pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    return {key.removeprefix(AXIS_GROUP): str(value) for key, value in pairs if key.startswith(AXIS_GROUP)}
+    own = {axis.name: axis.neutral for axis in AXES.values()}
+    return own | {key.removeprefix(AXIS_GROUP): str(value) for key, value in pairs if key.startswith(AXIS_GROUP)}
 
 
 def _read_anchors(

@@ -1,6 +1,6 @@
 """The whole configuration as one typed object, read from its YAML."""
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any, get_type_hints
@@ -12,6 +12,7 @@ from roadmap.config.convert import convert, explain_unknown_key
 from roadmap.config.roadmaps import DEFAULT
 from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError
+from roadmap.model.own import AXES
 from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.runs.spec import LoggerSpec
 from roadmap.training.spec import HardwareSpec, RecipeSpec
@@ -55,6 +56,7 @@ class Config:
     recipe: RecipeSpec
     hardware: HardwareSpec
     logger: LoggerSpec
+    modules: tuple[str, ...] = ()  # of the user's own Python code, which register axes (docs/extend.md)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -92,6 +94,18 @@ def read_config(cfg: DictConfig) -> Config:
     config = convert(Config, values)
     assert isinstance(config, Config)
     return config
+
+
+def recorded_values(config: Config) -> dict[str, Any]:
+    """Return the plain values to record with a run, without own axes at their neutral choice.
+
+    So a run that a module has not changed is read without that module.
+    """
+    values = asdict(config)
+    for axis in AXES.values():
+        if values["model"].get(axis.name) == axis.neutral:
+            del values["model"][axis.name]
+    return values
 
 
 def _own_keys(cfg: DictConfig) -> list[str]:

@@ -11,21 +11,23 @@ from typing import Any
 
 import yaml
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from roadmap.config.file_source import register_source
+from roadmap.config.modules import import_modules
+from roadmap.config.places import CONF_DIR
 from roadmap.errors import ConfigError
+from roadmap.model.own import AXES
 from roadmap.runs.naming import natural_key
 
-_PACKAGED = (
-    Path(__file__).resolve().parents[1] / "conf"
-)  # of a wheel (setup.py); a checkout's is beside the package
-CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"
 PRIMARY = "config"  # the config that a command starts from, unless --config-name names another
 SEARCH_PATH = "hydra.searchpath"
+MODULES = "modules"
+AXIS = "model/"  # group of an axis
 # A string that Hydra reads unquoted, and not as a number, boolean or null; a leading digit is quoted.
 PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
 
@@ -36,6 +38,7 @@ class SearchPath:
 
     folders: tuple[str, ...] = ()  # after conf/, in Hydra's order: a path, file://PATH or pkg://PACKAGE
     config_name: str = PRIMARY
+    modules: tuple[str, ...] = ()  # of the user's own Python code
 
     def places(self) -> list[Path]:
         """Return the folders, conf/ first; a package's only if it is in one."""
@@ -50,15 +53,40 @@ def current() -> SearchPath:
     return _current
 
 
+def adopt(search_path: SearchPath) -> None:
+    """Use a search path for every composition from here on.
+
+    Raises:
+        ConfigError: one of its modules can't be imported.
+    """
+    global _current
+    import_modules(search_path.modules, search_path.folders)
+    add_own_groups()
+    _current = search_path
+
+
 @contextmanager
 def use(search_path: SearchPath) -> Iterator[None]:
-    """Use a search path for every composition in the block."""
+    """Use a search path for every composition in the block.
+
+    Raises:
+        ConfigError: one of its modules can't be imported.
+    """
     global _current
-    outer, _current = _current, search_path
+    outer = _current
+    adopt(search_path)
     try:
         yield
     finally:
         _current = outer
+
+
+def add_own_groups() -> None:
+    """Give Hydra the choices of the user's own axes, which have no files."""
+    for axis in AXES.values():
+        for choice in axis.choices:
+            node, group = {axis.name: choice}, f"{AXIS}{axis.name}"
+            ConfigStore.instance().store(name=choice, node=node, group=group, package="model")
 
 
 class OwnFolders(SearchPathPlugin):
@@ -94,27 +122,31 @@ def read_search_path(
         places = " or ".join(map(str, SearchPath(tuple(folders)).places()))
         raise ConfigError(f"--config-name {name}: there is no {name}.yaml in {places}")
     typed = [word for word in overrides if word.startswith(f"{SEARCH_PATH}=")]
-    more = _read_typed(typed[0]) if typed else _read_primary(primary)
+    more = _read_typed(typed[0]) if typed else _read_list(primary, SEARCH_PATH)
     folders += [folder if folder.startswith("pkg://") else _absolute(folder) for folder in more]
     for folder in folders:
         if _locate(folder) is None:
             raise ConfigError(f"{SEARCH_PATH}: there is no {folder}; a folder is written file:///PATH")
-    return SearchPath(tuple(folders), name)
+    named = [word for word in overrides if word.startswith(f"{MODULES}=")]
+    modules = _read_typed(named[-1]) if named else _read_list(primary, MODULES)
+    return SearchPath(tuple(folders), name, tuple(modules))
 
 
 def _read_typed(word: str) -> list[str]:
     value = parse_word(word).value()
     if not isinstance(value, list) or not all(isinstance(folder, str) for folder in value):
-        raise ConfigError(f"{word}: must be a list of folders, as in '{SEARCH_PATH}=[file:///PATH]'")
+        example = f"{MODULES}=[mine]" if word.startswith(f"{MODULES}=") else f"{SEARCH_PATH}=[file:///PATH]"
+        raise ConfigError(f"{word}: must be a list, as in '{example}'")
     return [str(folder) for folder in value]
 
 
-def _read_primary(path: Path) -> list[str]:
-    """Return the primary config's search path; empty if it is unreadable, which its composition reports."""
+def _read_list(path: Path, key: str) -> list[str]:
+    """Return a list of the primary config; empty if it is unreadable, which its composition reports."""
+    group, _, name = key.rpartition(".")
     try:
         text = path.read_text(encoding="utf-8")
-        content: Any = yaml.safe_load(text) if "searchpath" in text else {}
-        found = content.get(SEARCH_PATH) or content.get("hydra", {}).get("searchpath", [])
+        content: Any = yaml.safe_load(text) if name in text else {}
+        found = content.get(key) or (content.get(group, {}).get(name, []) if group else [])
     except (ValueError, yaml.YAMLError, AttributeError):
         return []
     return [str(folder) for folder in found] if isinstance(found, list) else []
@@ -144,7 +176,12 @@ def find_config(name: str, search_path: SearchPath | None = None) -> Path | None
 
 def is_group(name: str) -> bool:
     """Return True if a name is a group of configs, such as model/norm, and not a key."""
-    return any((place / name).is_dir() for place in current().places())
+    return _own_choices(name) is not None or any((place / name).is_dir() for place in current().places())
+
+
+def _own_choices(group: str) -> list[str] | None:
+    axis = AXES.get(group.removeprefix(AXIS)) if group.startswith(AXIS) else None
+    return None if axis is None else list(axis.choices)
 
 
 def list_groups() -> list[str]:
@@ -155,11 +192,13 @@ def list_groups() -> list[str]:
         for file in place.rglob("*/*.yaml")
         if not any(part.startswith(".") for part in file.relative_to(place).parts)
     }
-    return sorted(found)
+    return sorted(found | {f"{AXIS}{name}" for name in AXES})
 
 
 def list_choices(group: str) -> list[str]:
     """Return the configs of a group, with step2 before step10."""
+    if (own := _own_choices(group)) is not None:
+        return own
     names = {file.stem for place in current().places() for file in (place / group).glob("*.yaml")}
     return sorted(names, key=natural_key)
 

@@ -10,6 +10,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from roadmap.config.convert import suggest
 from roadmap.config.search_path import CONF_DIR, current, find_config, is_group, list_choices, parse_word
 from roadmap.errors import ConfigError
+from roadmap.model.own import AXES
 
 GLOBAL = ("roadmap", "reference", "setting")  # groups whose files set keys of the whole configuration
 PACKAGE = "# @package _global_"
@@ -26,6 +27,9 @@ def find_defect(overrides: Sequence[str]) -> str | None:
         if defect := next(_find_defects(name, seen), None):
             return defect
     return None
+
+
+UNKNOWN_GROUP = " No file has its group, and no module in use registers this axis: name yours, by modules=[NAME]"
 
 
 def check_chosen(overrides: Sequence[str]) -> None:
@@ -163,16 +167,20 @@ def _has_choice(group: str) -> bool:
     """Return True if `conf/config.yaml` chooses one."""
     path = find_config("config")
     entries = yaml.load(path.read_text(encoding="utf-8"), YAML)["defaults"] if path else []
-    return any(isinstance(entry, dict) and group in entry for entry in entries)
+    return group.removeprefix("model/") in AXES or any(
+        isinstance(entry, dict) and group in entry for entry in entries
+    )
 
 
 def _find_missing(path: Path, node: Node, name: str, seen: set[Path]) -> Iterator[str]:
     group, _, choice = name.rpartition("/")
     if name.startswith("hydra/"):
         return
+    known = list_choices(group)
     if find_config(name) is None:
-        known = list_choices(group)
-        yield f"{_place(path, node)}: there is no {name}.{suggest(choice, known)} Allowed: {', '.join(known)}"
+        if choice not in known:  # those of a module have no file
+            allowed = f"{suggest(choice, known)} Allowed: {', '.join(known)}" if known else UNKNOWN_GROUP
+            yield f"{_place(path, node)}: there is no {name}.{allowed}"
         return
     yield from _find_defects(name, seen)
 

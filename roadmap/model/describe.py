@@ -9,7 +9,19 @@ from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 
-from roadmap.model.plan import Act, AvgPool, BlockPlan, Conv, Grn, Layer, MaxPool, NetworkPlan, Norm, Scale
+from roadmap.model.plan import (
+    Act,
+    AvgPool,
+    BlockPlan,
+    Conv,
+    Grn,
+    Layer,
+    MaxPool,
+    NetworkPlan,
+    Norm,
+    OwnLayer,
+    Scale,
+)
 from roadmap.model.spec import Activation, ModelSpec, NormKind
 
 NORMS = {NormKind.batchnorm: "BN", NormKind.layernorm: "LN"}
@@ -217,6 +229,8 @@ def _name(layer: Layer) -> str:
             return "GRN"
         case Scale():
             return "LayerScale"
+        case OwnLayer():
+            return layer.label
         case _:
             return layer.name
 

@@ -23,7 +23,7 @@ from roadmap.errors import ConfigError
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.layer_norm import LayerNorm, LayerNorm2d
 from roadmap.model.ops.patchify import PatchConv2d
-from roadmap.model.plan import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, Scale
+from roadmap.model.plan import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
 LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5
@@ -105,6 +105,9 @@ def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution
             return nn.AvgPool2d(kernel_size=2, stride=2, ceil_mode=True, count_include_pad=False)
         case Grn():
             return GlobalResponseNorm(layer.channels, channels_last=is_channels_last)
+        case OwnLayer():
+            module: nn.Module = layer.build(layer.channels)
+            return module
     raise ConfigError(f"{layer}: roadmap/model/layers.py has no module for it yet")
 
 
@@ -118,5 +121,5 @@ def _wants_channels_last(layer: Layer, is_channels_last: bool, form: Form) -> bo
             return layer.kind is NormKind.layernorm
         case Act() | Grn() | Scale():
             return is_channels_last  # works in either format
-        case MaxPool() | AvgPool():
+        case MaxPool() | AvgPool() | OwnLayer():
             return False

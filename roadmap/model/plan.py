@@ -5,11 +5,13 @@
 channels out, `k` the kernel size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from roadmap.errors import ConfigError
+from roadmap.model.own import edit
 from roadmap.model.spec import (
     Activation,
     BlockShape,
@@ -109,7 +111,17 @@ class Scale:
     init: float
 
 
-Layer = Conv | Norm | Act | MaxPool | AvgPool | Grn | Scale
+@dataclass(frozen=True)
+class OwnLayer:
+    """A layer of a user's own module: `build(channels)` is its module, from (N, C, H, W) to the same shape."""
+
+    name: str  # in the state dict
+    label: str  # in diagrams
+    channels: int
+    build: Callable[[int], Any]
+
+
+Layer = Conv | Norm | Act | MaxPool | AvgPool | Grn | Scale | OwnLayer
 
 
 @dataclass(frozen=True)
@@ -244,7 +256,7 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
         layers.append(MaxPool("pool"))
     if model.downsample is Downsample.separate:
         layers.append(Norm("out_norm", model.norm, width))
-    return _settle_biases(layers)
+    return _settle_biases(edit(layers, model, "stem"))
 
 
 def _plan_downsample(model: ModelSpec, channels: int, out: int) -> tuple[Layer, ...]:
@@ -271,6 +283,7 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
     if model.layer_scale_init is not None:
         branch.append(Scale("layer_scale", o, model.layer_scale_init))
     after = (Act("act", model.activation),) if model.activation_count is Count.all else ()
+    branch = edit(branch, model, "branch")
     return BlockPlan(_settle_biases(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
 
 

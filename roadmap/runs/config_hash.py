@@ -9,6 +9,7 @@ from typing import Any
 # Paths, dashboards and hardware change only where and how fast a run is; names and notes only describe it.
 OUTSIDE = {
     "mode",
+    "modules",  # what they add to the network is named by its axes
     "experiment",
     "output_dir",
     "retry_failed",

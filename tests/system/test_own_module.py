@@ -1,0 +1,75 @@
+"""The walk-through of docs/extend.md, from its own text: an axis from a folder outside."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/extend.md").read_text()
+SHORT = ["recipe.epochs=1", "recipe.warmup_epochs=0"]
+
+
+def run(folder: Path, *words: str, status: int = 0) -> str:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "roadmap.cli", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the files of the walk-through."""
+    for language in ("python", "yaml"):
+        (text,) = re.findall(rf"```{language}\n(# mine/.*?)```", PAGE, flags=re.DOTALL)
+        path = tmp_path / text.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.partition("\n")[2])
+    return tmp_path
+
+
+def test_the_axis_takes_two_files_and_forty_lines(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert sum(len(path.read_text().splitlines()) for path in files) < 40
+
+
+@pytest.mark.system  # seven short trainings: a minute
+def test_the_walk_through_ends_with_the_axis_in_figure_and_report(folder: Path) -> None:
+    run(folder, "train", "+roadmap=step12_downsample", *SHORT)  # before the axis exists
+    (block,) = re.findall(r"```bash\n(convnet-roadmap train -m.*?)```", PAGE, flags=re.DOTALL)
+    outputs = []
+    for line in block.splitlines():
+        words = shlex.split(line)[1:]
+        outputs.append(run(folder, *words, *(SHORT if words[0] == "train" else [])))
+    assert "seed0: done already" in outputs[0]  # the axis has orphaned no run
+    experiment = folder / "outputs/micro-digits"
+    assert {path.name for path in experiment.iterdir()} >= {"step12_downsample,squeeze=se", "step13_se"}
+    assert "squeeze-excite" in (experiment / "figures/roadmap.svg").read_text()
+    assert re.search(r"squeeze +se +\d", outputs[3])
+    report = (experiment / "figures/report.html").read_text()
+    assert ", SE" in report
+    assert "no diagram" not in report
+    # Without the module, what it has not changed is read as before.
+    assert "step12_downsample" in run(folder, "train", "+roadmap=step12_downsample", *SHORT)
+    (folder / "mine/squeeze.py").unlink()
+    assert "squeeze can't be imported" in run(folder, "plot")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["modules=[sqeeze]"], "modules: sqeeze can't be imported (ModuleNotFoundError: No module named 'sqeeze')"),
+        (["modules=squeeze"], "modules=squeeze: must be a list, as in 'modules=[mine]'"),
+        (["+roadmap=step13_se"], "there is no model/squeeze/se. No file has its group, and no module in use"),
+        (["modules=[squeeze]", "model/squeeze=sea"], "there is no such choice. Did you mean se? Allowed: none, se"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_way_out(folder: Path, words: list[str], message: str) -> None:
+    (line,) = run(folder, "train", "--config-dir", "mine", *words, status=1).splitlines()
+    assert message in line
