@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.util import Finalize
+from typing import Any
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -68,6 +70,7 @@ class WorkerTrainLoader:
         self._loader = _build_loader(
             BatchDataset(images, transform, True), self._plans, workers, normalize_erase.device
         )
+        _end_workers_with(self, self._loader)
         self.prefetch_factor = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
@@ -97,9 +100,12 @@ class WorkerEvalLoader:
         self._loader = _build_loader(
             BatchDataset(images, transform, False), self._plans, workers, normalize_erase.device
         )
+        _end_workers_with(self, self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for batch in _deliver(self._loader, self._plans, self.normalize_erase) if len(batch.labels))
+        for batch in _deliver(self._loader, self._plans, self.normalize_erase):
+            if len(batch.labels):
+                yield batch
 
 
 @contextmanager
@@ -149,6 +155,21 @@ def _build_loader(
     )
     watch_workers(loader)
     return loader
+
+
+def _end_workers_with(owner: object, loader: DataLoader[Any]) -> None:
+    """End the loader's workers once `owner` is gone.
+
+    torch does so when the garbage collector finds an iterator, by queues that may be closed before: then it waits
+    for 10 s for each worker. An error's traceback makes such a cycle.
+    """
+    finalize(owner, _end_workers, loader).atexit = False  # torch ends them at the exit
+
+
+def _end_workers(loader: DataLoader[Any]) -> None:
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
 
 
 def _tell_the_end() -> Tensor:

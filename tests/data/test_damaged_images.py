@@ -1,8 +1,11 @@
 """Unreadable images: named in errors, and under data.on_error=skip left out and counted."""
 
 import faulthandler
+import gc
+import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +90,11 @@ def test_a_worker_tells_it_in_the_same_words(spec: DataSpec, damaged: Path) -> N
         read_epoch(train_batches(images, spec, workers=1))
     assert str(caught.value).startswith(f"{damaged} can't be read: ")
     assert "Traceback" not in str(caught.value)
+    start = time.monotonic()
+    del caught
+    gc.collect()
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - start < 5  # the time that torch waits for a worker that was not told to end
 
 
 @pytest.mark.parametrize("workers", [0, 2])
