@@ -34,6 +34,7 @@ def loaded_by(module: str) -> set[str]:
     return {name.partition(".")[0] for name in printed.split()}
 
 
+@pytest.mark.system  # three programs: 8 s
 def test_drawing_loads_no_torch_and_reading_not_even_a_drawing_library() -> None:
     heavy = {"torch", "torchvision", "timm", "hydra", "matplotlib", "numpy", "rich"}
     assert loaded_by("roadmap.analysis.results") & heavy == set()

@@ -61,6 +61,7 @@ def test_letters_that_the_font_lacks_are_told_once(
     assert "卷积 network" in svg
 
 
+@pytest.mark.system  # three programs: 6 s each
 @pytest.mark.parametrize(
     ("backend", "rc"),
     [

@@ -58,6 +58,7 @@ multiprocessing.get_context("fork").Process(target=exec, args=({KEPT!r}, {{}})).
 """
 
 
+@pytest.mark.system  # two programs: 8 s each
 @pytest.mark.parametrize("program", [KEPT, KEPT_BY_A_PROCESS])
 def test_a_program_that_keeps_its_workers_ends(program: str) -> None:
     """Workers ignore the signal that multiprocessing then sends, unless they know that the program is ending."""

@@ -63,6 +63,7 @@ def test_an_operation_as_torch_asks_for(on_kernels: torch.device) -> None:
     torch.library.opcheck(_layer_norm, (*arguments, EPS, torch.bfloat16), test_utils=checks)
 
 
+@pytest.mark.system  # compiles: 6 s
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from imports of torch's compiler
 def test_a_compiler_copies_nothing(on_kernels: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the input nor the output of an operation, forward and backward; a copy costs as much as the norm.

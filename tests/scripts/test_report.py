@@ -233,6 +233,7 @@ def write_many(folder: Path, epochs: int, write_run: Write) -> None:
                     (run / file).write_text(own.replace('"top1": 90.0', f'"top1": {90 + seed / 10 + size / 50}'))
 
 
+@pytest.mark.system  # 200 runs: 5 s
 def test_200_runs_are_reported_in_less_than_10_seconds(
     tmp_path: Path, report: Callable[..., str], write_run: Write
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_walk_through_ends_with_the_axis_in_figure_and_report(folder: Path) 
     assert "squeeze can't be imported" in run(folder, "plot")
 
 
+@pytest.mark.system  # a program each
 @pytest.mark.parametrize(
     ("words", "message"),
     [

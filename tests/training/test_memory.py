@@ -167,6 +167,7 @@ print(counts[-1] - counts[0])
 """
 
 
+@pytest.mark.system  # a program: 5 s
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc's allocator")
 def test_the_memory_of_freed_tensors_is_used_again() -> None:
     """Otherwise each update has a page fault per 4 KiB: 650,000 here, unless glibc adapts by itself, as it may."""

@@ -65,6 +65,7 @@ def make_images(count: int) -> ArrayDataset:
     return ArrayDataset(rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8), rng.integers(10, size=count))
 
 
+@pytest.mark.system  # six epochs on the meta device: 30 s
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("step", ["step0_resnet", "step12_downsample"])
 def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:

@@ -77,6 +77,7 @@ def test_gradients_are_shared_after_the_last_micro_batch() -> None:
         dist.destroy_process_group()
 
 
+@pytest.mark.system  # compiles: 15 s
 def test_each_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiler stops after some variants of a function (eight, unless timm raises it); a step needs three."""
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 5)
