@@ -8,7 +8,7 @@ from pathlib import Path
 from roadmap.analysis.read_runs import read_runs
 from roadmap.cli import console
 from roadmap.cli.folders import open_run_dir
-from roadmap.cli.job import evaluate, run_job, train_planned
+from roadmap.cli.job import claimed, evaluate, load_run, run_job, terminal
 from roadmap.cli.launch import launch
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.train import settled_folders, stop_signals
@@ -23,8 +23,9 @@ def train_run(overrides: Sequence[str], show_progress: bool) -> Run:
         planned = plan.runs[0]
         if planned.config.mode is not Mode.train:
             raise ConfigError("mode=eval: roadmap.evaluate evaluates weights, roadmap.train trains")
-        with settled_folders(plan):
-            train_planned(planned, plan.folders[0], retries=True)
+        with settled_folders(plan), claimed(planned, plan.folders[0], retries=True) as is_mine:
+            if is_mine:
+                load_run().train(planned.config, plan.folders[0], terminal(), console.warn)
     return _read(plan.folders[0].path)
 
 

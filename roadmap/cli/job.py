@@ -66,7 +66,9 @@ def run_job(cfg: DictConfig) -> float | None:
             if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():
                 _isolate(planned, folder)
             else:
-                train_planned(planned, folder, _retries(planned))
+                with claimed(planned, folder, _retries(planned)) as is_mine:
+                    if is_mine:
+                        load_run().train(planned.config, folder, terminal(), warn)
             if DIST_INFO.is_main_process and is_done(folder):
                 return folder.summary().get("top1")
             if is_asked:
@@ -93,8 +95,10 @@ def run_handed(planned: PlannedRun) -> int:
         with (
             use(planned.search_path),
             closing(open_run_dir(planned)) as folder,
+            claimed(planned, folder, retries=True) as is_mine,
         ):
-            train_planned(planned, folder, retries=True)
+            if is_mine:
+                load_run().train(planned.config, folder, terminal(), warn)
     except RoadmapError as error:
         show_error(error)
     except KeyboardInterrupt as interrupt:
@@ -102,11 +106,15 @@ def run_handed(planned: PlannedRun) -> int:
     return 1 if console.errors else 0
 
 
-def train_planned(planned: PlannedRun, folder: RunDir, retries: bool) -> None:
-    """Claim a run's folder, and train or resume the run; print why if there is nothing to do.
+@contextmanager
+def claimed(planned: PlannedRun, folder: RunDir, retries: bool) -> Iterator[bool]:
+    """Claim a run's folder and record how the run ends in this context.
 
     Args:
         retries: True to train a failed run again.
+
+    Yields:
+        True if the run is to be trained or resumed; False if there is nothing to do, which is printed.
 
     Raises:
         RoadmapError: the folder cannot be used, or the run failed for a cause that a user can fix.
@@ -114,10 +122,15 @@ def train_planned(planned: PlannedRun, folder: RunDir, retries: bool) -> None:
     """
     if reason := decide_on_main_process(lambda: _claim(planned, folder, retries)):
         print_line(reason + _describe_result(folder))
+        yield False
     else:
         with recorded_end(folder):
-            # A sweep's command shows the progress of all of its runs.
-            load_run().train(planned.config, folder, Terminal(quiet=True) if is_watched() else OUT, warn)
+            yield True
+
+
+def terminal() -> Terminal:
+    """Return where a run prints its progress: nowhere if its sweep's command shows that of all runs."""
+    return Terminal(quiet=True) if is_watched() else OUT
 
 
 def load_run() -> ModuleType:

@@ -135,8 +135,11 @@ def read_search_path(
 def _read_typed(word: str) -> list[str]:
     value = parse_word(word).value()
     if not isinstance(value, list) or not all(isinstance(folder, str) for folder in value):
-        example = f"{MODULES}=[mine]" if word.startswith(f"{MODULES}=") else f"{SEARCH_PATH}=[file:///PATH]"
-        raise ConfigError(f"{word}: must be a list, as in '{example}'")
+        modules = word.startswith(f"{MODULES}=")
+        expected = (
+            f"modules, as in '{MODULES}=[mine]'" if modules else f"folders, as in '{SEARCH_PATH}=[file:///PATH]'"
+        )
+        raise ConfigError(f"{word}: must be a list of {expected}")
     return [str(folder) for folder in value]
 
 

@@ -104,7 +104,7 @@ def test_one_that_can_not_be_used_is_ended_and_warned_of(
 def test_a_sweeps_runs_have_it_if_several_are_on_one_gpu(log: Path, runs: int, has_service: bool) -> None:
     hydra = SimpleNamespace(launcher=SimpleNamespace(n_jobs=12))
     command = SimpleNamespace(has_processes=True, cfg=SimpleNamespace(hydra=hydra))
-    with stop_signals(SimpleNamespace(command=command, runs=[None] * runs)):
+    with stop_signals(SimpleNamespace(command=command, runs=[None] * runs, trained=[])):
         assert (PIPES in os.environ) == has_service
     assert PIPES not in os.environ
     assert log.exists() == has_service

@@ -230,7 +230,7 @@ def test_a_defect_is_shown_with_its_trace_and_the_sweep_goes_on(
     assert outcome.status == 1
     assert outcome.err.count("Traceback") == 2
     assert "RuntimeError: [bold] weather" in outcome.err
-    assert outcome.out.count("RuntimeError: [bold] weather") == 2
+    assert "step0_resnet seed 0, step0_resnet seed 1: failed: RuntimeError: [bold] weather" in outcome.out
     assert states(tmp_path / "micro-digits") == {"step0_resnet seed0": "failed", "step0_resnet seed1": "failed"}
     state = json.loads((tmp_path / DIST_INFO / "state.json").read_text())
     assert state["error"] == "RuntimeError: [bold] weather"

@@ -23,11 +23,12 @@ from roadmap.runs.config_hash import (
 )
 
 KEYS = list_keys(Config)
-# A run's location, name, loggers and hardware.
+# A run's location, name, loggers and hardware, and modules, whose axes are in it.
 OUTSIDE = {
     "mode",
     "experiment",
     "output_dir",
+    "modules",
     "retry_failed",
     "data.root",
     "data.note",

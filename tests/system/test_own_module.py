@@ -66,7 +66,7 @@ def test_the_walk_through_ends_with_the_axis_in_figure_and_report(folder: Path) 
     ("words", "message"),
     [
         (["modules=[sqeeze]"], "modules: sqeeze can't be imported (ModuleNotFoundError: No module named 'sqeeze')"),
-        (["modules=squeeze"], "modules=squeeze: must be a list, as in 'modules=[mine]'"),
+        (["modules=squeeze"], "modules=squeeze: must be a list of modules, as in 'modules=[mine]'"),
         (["+roadmap=step13_se"], "there is no model/squeeze/se. No file has its group, and no module in use"),
         (["modules=[squeeze]", "model/squeeze=sea"], "there is no such choice. Did you mean se? Allowed: none, se"),
     ],
