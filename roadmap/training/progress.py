@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 REFRESHES_PER_SECOND = 2
 
 
+WIDE = 120  # columns of a terminal from which on the bar is long and the elapsed time is shown
+WIDE_AROUND = 20 + len("0:00:00 left 0:00:00") + 5  # columns of a wide line beside its title and status, with gaps
+NARROW_AROUND = 10 + len("left 0:00:00") + 4
+DROPPED = ("lr", "rate", "loss", "top1")  # parts of a narrow line, the first to go first
+
+
 class ProgressDisplay:
     """Use as a context. `update` may be called after every update; it reads the loss only if it is shown."""
 
@@ -28,11 +34,13 @@ class ProgressDisplay:
         self.epochs = epochs
         self.updates_per_epoch = updates_per_epoch
         self.console = console or Console()
+        is_wide = self.console.width >= WIDE
+        self._around = len(title) + (WIDE_AROUND if is_wide else NARROW_AROUND)
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=20 if is_wide else 10),
             TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(),
+            *([TimeElapsedColumn()] if is_wide else []),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
@@ -41,7 +49,7 @@ class ProgressDisplay:
             disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task(title, total=epochs * updates_per_epoch, status="")
-        self._last_metrics = ""
+        self._last_metrics: dict[str, str] = {}
         self._shown_at = 0.0
 
     def __enter__(self) -> Self:
@@ -58,19 +66,38 @@ class ProgressDisplay:
             return
         self._shown_at = now
         epoch = min((done - 1) // self.updates_per_epoch + 1, self.epochs)
-        status = f"epoch {epoch}/{self.epochs}  loss {loss.item():.3f}  lr {lr:.1e}  {self._last_metrics}"
+        parts = {
+            "epoch": f"epoch {epoch}/{self.epochs}",
+            "loss": f"loss {loss.item():.3f}",
+            "lr": f"lr {lr:.1e}",
+            **self._last_metrics,
+        }
+        status = fit_parts(parts, self.console.width - self._around)
         self.bar.update(self.task, completed=done, status=status)
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
         """Show the metrics of an evaluated epoch."""
-        self._last_metrics = f"top-1 {metrics['top1']:.2f}  {metrics['images_per_s']:,.0f} images/s"
+        self._last_metrics = {
+            "top1": f"top-1 {metrics['top1']:.2f}",
+            "rate": f"{metrics['images_per_s']:,.0f} images/s",
+        }
         if not self.console.is_terminal:
             self.console.print(
                 f"{self.title}  epoch {metrics['epoch']}/{self.epochs}  loss {metrics['train_loss']:.3f}  "
-                f"lr {metrics['lr']:.1e}  {self._last_metrics}",
+                f"lr {metrics['lr']:.1e}  {'  '.join(self._last_metrics.values())}",
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def fit_parts(parts: Mapping[str, str], width: int) -> str:
+    """Return a line's parts, without those of least importance if they do not fit into `width`."""
+    kept = dict(parts)
+    for name in DROPPED:
+        if len("  ".join(kept.values())) <= width:
+            break
+        kept.pop(name, None)
+    return "  ".join(kept.values())
 
 
 def counting_bar(console: Console) -> Progress:
