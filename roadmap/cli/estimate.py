@@ -84,8 +84,27 @@ def _count_epochs_left(run: PlannedRun, folder: RunDir) -> int:
     return max(run.config.recipe.epochs - finished, 1)
 
 
-def estimate(groups: Sequence[RunGroup], rounds: int, report: Callable[[str], None]) -> list[Row]:
-    """Measure each group's cost in `rounds` rounds of speed and one of memory; `report` gets each name beforehand.
+@dataclass(frozen=True)
+class RoughEstimate:
+    """What the first round of measurements says about a group, and so far about all."""
+
+    name: str
+    update_s: float
+    hours: float  # of the group's runs
+    total_hours: float  # of all groups, if those not measured yet take as long per epoch as the mean of the others
+
+
+def estimate(
+    groups: Sequence[RunGroup],
+    rounds: int,
+    report: Callable[[str], None],
+    report_rough: Callable[[RoughEstimate], None] = lambda rough: None,
+) -> list[Row]:
+    """Measure each group's cost in `rounds` rounds of speed and one of memory.
+
+    Args:
+        report: gets the name of each group before it is measured.
+        report_rough: gets a rough estimate after each group's first round.
 
     Raises:
         ConfigError: the batch size or device is unusable.
@@ -98,8 +117,16 @@ def estimate(groups: Sequence[RunGroup], rounds: int, report: Callable[[str], No
         open_shared(workload, opened)
     folder = _find_existing(Path(groups[0].planned.config.output_dir)) if groups else Path()
 
+    group_of = {id(workload): found for workload, found in zip(workloads, groups, strict=True)}
+    known: list[tuple[RunGroup, float]] = []  # with hours, after the first round
+
     def time_parts(workload: Workload, result: Measured) -> None:
         time_run(workload, open_shared(workload, opened), folder, result)
+        if len(known) < len(groups) and result.update:
+            found = group_of[id(workload)]
+            known.append((found, sum(_run_seconds(found, open_shared(workload, opened), result)) / HOUR))
+            total = _extrapolate(known, groups)
+            report_rough(RoughEstimate(workload.name, median(result.update), known[-1][1], total))
 
     results = take_turns(workloads, [*rounds * [time_parts], measure_limits], report)
     for workload, result in zip(workloads, results, strict=True):
@@ -121,14 +148,10 @@ def _find_existing(path: Path) -> Path:
 
 def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Measured) -> Row:
     config, update = found.planned.config, median(measured.update)
-    passes = 1 if config.recipe.ema_decay is None else 2  # the moving average is evaluated, too
-    evaluation = passes * median(measured.evaluation)
-    checkpoint = median(measured.checkpoint)
     started = time.perf_counter()
     collect_facts(config, open_run_dir(found.planned).identity)
-    start = median(measured.start) + data.seconds + time.perf_counter() - started
-    epoch = data.updates_per_epoch * update + evaluation + checkpoint
-    seconds = [start + epochs * epoch for epochs in found.epochs]
+    facts = time.perf_counter() - started
+    seconds = [facts + run for run in _run_seconds(found, data, measured)]
     updates = config.recipe.epochs * data.updates_per_epoch
     return {
         "run": workload.name,
@@ -143,9 +166,9 @@ def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Mea
         "update_s": update,
         "update_spread": (max(measured.update) - min(measured.update)) / 2 / update,
         "images_per_s": config.recipe.total_batch / update,
-        "evaluation_s": evaluation,
-        "checkpoint_s": checkpoint,
-        "start_s": start,
+        "evaluation_s": _evaluation_seconds(config, measured),
+        "checkpoint_s": median(measured.checkpoint),
+        "start_s": median(measured.start) + data.seconds + facts,
         "run_hours": [value / HOUR for value in seconds],
         "hours": sum(seconds) / HOUR,
         "peak_memory_bytes": measured.peak_memory,
@@ -153,6 +176,25 @@ def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Mea
         "made_up_images": data.made_up,
         "warnings": list_warnings(config) + list_length_warnings(config, updates),
     }
+
+
+def _evaluation_seconds(config: Config, measured: Measured) -> float:
+    passes = 1 if config.recipe.ema_decay is None else 2  # the moving average is evaluated, too
+    return passes * median(measured.evaluation)
+
+
+def _run_seconds(found: RunGroup, data: OpenData, measured: Measured) -> list[float]:
+    """Return the seconds of each run of a group."""
+    evaluation = _evaluation_seconds(found.planned.config, measured)
+    epoch = data.updates_per_epoch * median(measured.update) + evaluation + median(measured.checkpoint)
+    return [median(measured.start) + data.seconds + epochs * epoch for epochs in found.epochs]
+
+
+def _extrapolate(known: Sequence[tuple[RunGroup, float]], groups: Sequence[RunGroup]) -> float:
+    """Return the hours of all groups from those of some, at their mean per epoch."""
+    hours = sum(one for _, one in known)
+    per_epoch = hours / sum(sum(found.epochs) for found, _ in known)
+    return per_epoch * sum(sum(found.epochs) for found in groups)
 
 
 def add_up(rows: Sequence[Row], start: float, devices: int, price: float | None, watts: float | None) -> Row:

@@ -18,16 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from roadmap.cli.script import add_config_dir, open_console, positive, print_table, report_errors
+from roadmap.analysis.terminal import TerminalColumn, draw_table
+from roadmap.cli.script import add_config_dir, open_console, positive, print_lines, print_table, report_errors
 from roadmap.cli.sweep import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
 if TYPE_CHECKING:  # torch takes seconds to import; the message for a typo should not wait for it
+    from roadmap.cli.estimate import RoughEstimate
     from roadmap.training.measure.workload import Workload
 
 CLOSING = "measured on this machine as busy as it is now; --help explains the columns"
@@ -80,7 +81,9 @@ def main(words: Sequence[str] | None = None) -> int:
         content = {"command": arguments.overrides, "runs": rows, "total": total, **machine}
         arguments.json.write_text(json.dumps(content, indent=2) + "\n")
     if rows:
-        print_table(console, make_table(rows))
+        table, left_out = draw_rows(rows, console.width)
+        print_table(console, table)
+        print_lines(console, left_out)
     for line in describe(rows, total):
         console.print(line, soft_wrap=True, markup=False)
     return 0
@@ -137,7 +140,13 @@ def plan(runs: Sequence[PlannedRun], arguments: argparse.Namespace, console: Con
     groups, left_out = group(runs, arguments.multirun)
     with counting_bar(console) as bar:
         task = bar.add_task("", total=len(groups) * (arguments.rounds + 1), completed=-1)
-        rows = estimate(groups, arguments.rounds, lambda name: bar.update(task, description=name, advance=1))
+        rough = RoughPrinter(console, len(groups))
+        rows = estimate(
+            groups,
+            arguments.rounds,
+            lambda name: bar.update(task, description=f"{name}{rough.total}", advance=1),
+            rough.print,
+        )
         workloads = [make_workload(found.planned) for found in groups]
         together = measure_at_once(workloads, rows, arguments.at_once)
     total = add_up(rows, start, arguments.devices, arguments.price_per_hour, arguments.watts)
@@ -179,26 +188,45 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
-def make_table(rows: Sequence[Row]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("run", no_wrap=True)
-    for heading in ("runs", "epochs", "update", "images/s", "evaluation", "start", "time", "MiB", "largest"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        memory, largest = row["peak_memory_bytes"], row["largest_batch"]
-        table.add_row(
-            row["run"],
-            str(row["runs"]),
-            str(row["epochs"]),
-            f"{row['update_s']:.3g} s ±{row['update_spread']:.0%}",
-            f"{row['images_per_s']:,.0f}",
-            f"{row['evaluation_s']:.3g} s",
-            f"{row['start_s']:.2g} s",
-            format_time(row["hours"]),
-            "" if memory is None else f"{memory / 2**20:,.0f}",
-            "" if largest is None else f"{largest:,}",
-        )
-    return table
+class RoughPrinter:
+    """Shows what is known before all rounds are done: without a terminal a line per network."""
+
+    def __init__(self, console: Console, count: int):
+        self.console, self.count = console, count
+        self.printed = 0
+        self.total = ""  # for the bar on a terminal
+
+    def print(self, rough: "RoughEstimate") -> None:
+        self.printed += 1
+        self.total = f", all: about {format_time(rough.total_hours)}"
+        if not self.console.is_terminal:
+            self.console.print(
+                f"{self.printed} of {self.count}: {rough.name} {rough.update_s:.3g} s an update, "
+                f"{format_time(rough.hours)}{self.total}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def draw_rows(rows: Sequence[Row], width: int) -> tuple[Table, list[str]]:
+    """Return the table, and a line about the columns that do not fit."""
+    columns = [
+        TerminalColumn("run", [row["run"] for row in rows], is_number=False),
+        TerminalColumn("runs", [str(row["runs"]) for row in rows], 3),
+        TerminalColumn("epochs", [str(row["epochs"]) for row in rows], 5),
+        TerminalColumn("update", [f"{row['update_s']:.3g} s ±{row['update_spread']:.0%}" for row in rows], 4),
+        TerminalColumn("images/s", [f"{row['images_per_s']:,.0f}" for row in rows], 1),
+        TerminalColumn("evaluation", [f"{row['evaluation_s']:.3g} s" for row in rows], 7),
+        TerminalColumn("start", [f"{row['start_s']:.2g} s" for row in rows], 8),
+        TerminalColumn("time", [format_time(row["hours"]) for row in rows]),
+        TerminalColumn("MiB", [format_mebibytes(row["peak_memory_bytes"]) for row in rows], 2),
+        TerminalColumn("largest", ["" if (n := row["largest_batch"]) is None else f"{n:,}" for row in rows], 6),
+    ]
+    return draw_table(columns, width)
+
+
+def format_mebibytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 2**20:,.0f}"
 
 
 def format_time(hours: float) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from roadmap.cli.script import add_config_dir, open_console, positive, print_table, report_errors
+from roadmap.analysis.terminal import TerminalColumn, draw_table
+from roadmap.cli.script import add_config_dir, open_console, positive, print_lines, print_table, report_errors
 from roadmap.config import PlannedRun, plan_runs, read_search_path, use
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.system.console import Console
@@ -66,7 +66,9 @@ def main(words: Sequence[str] | None = None) -> int:
     rows = profile(runs, arguments.batch, arguments.rounds, console)
     if arguments.csv is not None:
         write_csv(arguments.csv, rows)
-    print_table(console, make_table(rows))
+    table, left_out = draw_rows(rows, console.width)
+    print_table(console, table)
+    print_lines(console, left_out)
     console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
     return 0
 
@@ -176,24 +178,21 @@ def write_csv(path: Path, rows: Sequence[Profile]) -> None:
         writer.writerows(rows)
 
 
-def make_table(rows: Sequence[Profile]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("step", no_wrap=True)
-    for heading in ("GMACs", "paper", "M params", "M acts", "forward/s", "update/s", "MiB"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        memory = row["peak_memory_bytes"]
-        table.add_row(
-            row["step"],
-            f"{row['gmacs']:.4g}",
-            "" if row["paper_gflops"] is None else f"{row['paper_gflops']:.2f}",
-            f"{row['parameters'] / 1e6:.4g}",
-            f"{row['activations'] / 1e6:.3g}",
-            format_rate(row, "forward"),
-            format_rate(row, "update"),
-            "" if memory is None else f"{memory / 2**20:,.0f}",
-        )
-    return table
+def draw_rows(rows: Sequence[Profile], width: int) -> tuple[Table, list[str]]:
+    """Return the table, and a line about the columns that do not fit."""
+    papers = ["" if (flops := row["paper_gflops"]) is None else f"{flops:.2f}" for row in rows]
+    memory = ["" if (size := row["peak_memory_bytes"]) is None else f"{size / 2**20:,.0f}" for row in rows]
+    columns = [
+        TerminalColumn("step", [row["step"] for row in rows], is_number=False),
+        TerminalColumn("GMACs", [f"{row['gmacs']:.4g}" for row in rows], 1),
+        TerminalColumn("paper", papers, 4),
+        TerminalColumn("M params", [f"{row['parameters'] / 1e6:.4g}" for row in rows], 3),
+        TerminalColumn("M acts", [f"{row['activations'] / 1e6:.3g}" for row in rows], 5),
+        TerminalColumn("forward/s", [format_rate(row, "forward") for row in rows], 2),
+        TerminalColumn("update/s", [format_rate(row, "update") for row in rows]),
+        TerminalColumn("MiB", memory, 3),
+    ]
+    return draw_table(columns, width)
 
 
 def format_rate(row: Profile, name: str) -> str:
