@@ -13,10 +13,10 @@ from roadmap.runs.record import Run, State
 CONVNEXT = load_roadmap()
 
 
-def run(seed: int, words: Sequence[str] | None) -> Run:
+def run(seed: int, words: Sequence[str] | None, step: str = "step6_move_up") -> Run:
     overrides = None if words is None else shlex.join(words)
     setting = ("micro", "digits", "short", Path("none"))
-    return Run("step6", None, "step6", {}, None, "x", seed, *setting, State.done, overrides=overrides)
+    return Run(step, None, step, {}, None, "x", seed, *setting, State.done, overrides=overrides)
 
 
 def commands(*runs: tuple[Sequence[str], Sequence[int]]) -> list[str]:
@@ -60,6 +60,12 @@ def test_a_run_without_a_recorded_command_is_counted_and_gets_none() -> None:
         ["python train.py +roadmap=step6 seed=0"],
         "1 of 2 runs recorded no command: an earlier version trained them.",
     )
+
+
+def test_a_step_whose_file_is_gone_is_named() -> None:
+    (command,), note = training_commands([run(0, ["+roadmap=step13_own"], "step13_own")])
+    assert command == "python train.py +roadmap=step13_own seed=0"
+    assert note.startswith("No file of step13_own is in conf/roadmap")
 
 
 def test_a_sweep_that_ran_whole_is_one_command() -> None:

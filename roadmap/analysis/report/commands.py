@@ -9,7 +9,7 @@ from typing import Self
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.search_path import quote
+from roadmap.config.search_path import CONF_DIR, quote
 from roadmap.config.steps import add_one_in, leave_one_out
 from roadmap.runs.record import Run
 from roadmap.system.commands import printed
@@ -54,7 +54,7 @@ class Commands:
 
 
 def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:
-    """Return the fewest commands that train these runs and nothing else, and a note on runs that recorded none.
+    """Return the fewest commands that train these runs and nothing else, and a note on what they lack.
 
     The path's steps may have more seeds than a sweep of the ablation; the roadmap's command trains them.
     """
@@ -65,8 +65,29 @@ def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:
         commands = _join(commands, key)
     commands = _name_sweeps(commands)
     count = sum(words is None for _, words in recorded)
-    note = f"{count} of {len(recorded)} runs recorded no command: an earlier version trained them." if count else ""
-    return [_write(command) for command in commands], note
+    notes = (
+        [f"{count} of {len(recorded)} runs recorded no command: an earlier version trained them."] if count else []
+    )
+    if lost := _find_lost_steps(recorded):
+        notes.append(
+            f"No file of {', '.join(lost)} is in conf/roadmap or in the folders of the run's command any more: the "
+            "commands need it."
+        )
+    return [_write(command) for command in commands], " ".join(notes)
+
+
+def _find_lost_steps(recorded: Sequence[tuple[Run, Sequence[str] | None]]) -> list[str]:
+    """Return the steps that commands name and whose file is gone."""
+    named = {
+        (run.step, run.config_folders)
+        for run, words in recorded
+        if words is not None and any(word.startswith(f"{STEP}=") for word in words)
+    }
+    return sorted(
+        step
+        for step, folders in named
+        if not any(any(Path(folder, "roadmap").rglob(f"{step}.yaml")) for folder in (str(CONF_DIR), *folders))
+    )
 
 
 def _parse(words: Sequence[str], seed: int) -> Command:
