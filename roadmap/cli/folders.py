@@ -1,4 +1,4 @@
-"""Folders of a command's planned runs: opened, counted, and judged after a launcher lost a process."""
+"""Folders of a command's planned runs: opened, counted, and checked after a launcher lost a process."""
 
 from collections.abc import Sequence
 from contextlib import suppress

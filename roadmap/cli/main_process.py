@@ -1,4 +1,4 @@
-"""Decisions and records that a process group makes as one: rank 0 acts for all ranks."""
+"""Decisions of a process group: rank 0 decides and records, and the other ranks follow."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""A sweep's networks, under the names that their runs already have, so that none is trained twice."""
+"""Reuse of finished runs by a sweep: a network keeps the name that its runs already have."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

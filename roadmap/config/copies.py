@@ -1,4 +1,4 @@
-"""Quick copies of configurations, in memory: a composition is copied for each run."""
+"""Copies of composed configurations, faster than `copy.deepcopy`: a composition is copied for each run."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Conflicts between neighbouring runs: a shared folder, or settings that are not comparable."""
+"""Conflicts between the runs of an experiment: a shared folder, or settings that are not comparable."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress

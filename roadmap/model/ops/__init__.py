@@ -1,1 +1,1 @@
-"""Layers that are computed in another way than torch's where that is faster."""
+"""Kernels of layers for which torch's own are slower: depthwise convolution, LayerNorm, patches."""

@@ -1,4 +1,4 @@
-"""A network to measure, with everything that its update needs, and the turns that several take."""
+"""A network to measure, with all that its update needs; several are measured in alternation."""
 
 import gc
 from collections.abc import Callable, Sequence
