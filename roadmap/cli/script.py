@@ -28,12 +28,17 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     A `main` that writes to other processes or to a network restores SIGPIPE: there a broken pipe is an error.
     """
     print_anything()
-    if hasattr(signal, "SIGPIPE"):  # Windows has none
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    has_pipes = hasattr(signal, "SIGPIPE")  # Windows has none
+    outer = signal.signal(signal.SIGPIPE, signal.SIG_DFL) if has_pipes else None
     try:
-        sys.exit(main())
+        status = main()
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        status = 128 + signal.SIGINT
+    finally:
+        sys.stdout.flush()  # while a closed pipe still ends the process
+        if has_pipes:
+            signal.signal(signal.SIGPIPE, outer)
+    sys.exit(status)
 
 
 def report_errors(status: int = 1) -> Callable[[Callable[P, int]], Callable[P, int]]:
