@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from roadmap.cli.console import show_error
 from roadmap.config import PlannedRun
 from roadmap.errors import Interrupted, ResumableError, RoadmapError
 from roadmap.runs.run_dir import RunDir
@@ -70,6 +71,7 @@ def record_failure(folder: RunDir, error: Exception, text: str) -> None:
     if not group.is_peer_failure(error):
         _record(folder, error, text)
     elif cause := group.peer_error():
+        show_error(cause)  # first: a launcher ends this process soon after the other one
         _record(folder, cause, str(cause))
         raise cause from error
     else:
