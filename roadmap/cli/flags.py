@@ -1,7 +1,6 @@
 """Flags of `train.py`, which are Hydra's: those that exclude each other, and those that Hydra answers by itself."""
 
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from roadmap.cli.script import ended_by_reader
 from roadmap.cli.step_list import step_lines
 from roadmap.config import prepare_overrides
 from roadmap.config.hydra_errors import explain_hydra_error
@@ -45,22 +45,20 @@ def wants_answer(arguments: Namespace) -> bool:
 
 def answer(arguments: Namespace, hydra_app: Callable[[], Any]) -> int:
     """Let Hydra answer, and return the exit status; its help comes after a list of the steps."""
-    outer = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `train.py --help | head`
     register()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     wants_traces = os.environ.get(RAISES)
     os.environ[RAISES] = "1"
     try:
-        if arguments.help:
-            print("\n".join(step_lines()))
-        hydra_app()
-        sys.stdout.flush()  # while a closed pipe still ends the process
+        with ended_by_reader():  # for `train.py --help | head`
+            if arguments.help:
+                print("\n".join(step_lines()))
+            hydra_app()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if wants_traces == "1":
             raise
         raise ConfigError(explain_hydra_error(error, get_args_parser().parse_args().overrides)) from None
     finally:
-        signal.signal(signal.SIGPIPE, outer)
         del os.environ[RAISES]
         if wants_traces is not None:
             os.environ[RAISES] = wants_traces

@@ -4,7 +4,8 @@ import codecs
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, NoReturn, ParamSpec
 
@@ -28,17 +29,25 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     A `main` that writes to other processes or to a network restores SIGPIPE: there a broken pipe is an error.
     """
     print_anything()
+    with ended_by_reader():
+        try:
+            status = main()
+        except KeyboardInterrupt:
+            status = 128 + signal.SIGINT
+    sys.exit(status)
+
+
+@contextmanager
+def ended_by_reader() -> Iterator[None]:
+    """In this context, a reader such as head that closes the pipe ends this process without a traceback."""
     has_pipes = hasattr(signal, "SIGPIPE")  # Windows has none
     outer = signal.signal(signal.SIGPIPE, signal.SIG_DFL) if has_pipes else None
     try:
-        status = main()
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
+        yield
     finally:
         sys.stdout.flush()  # while a closed pipe still ends the process
         if has_pipes:
             signal.signal(signal.SIGPIPE, outer)
-    sys.exit(status)
 
 
 def report_errors(status: int = 1) -> Callable[[Callable[P, int]], Callable[P, int]]:

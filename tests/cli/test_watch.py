@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import threading
 from collections.abc import Iterator
 from io import StringIO
@@ -89,6 +90,7 @@ def test_lines_of_processes_stay_whole_above_the_table(table: tuple[LiveTable, i
     live, writer, other = table
     shown = ""
     while NAME not in shown:
+        assert select.select([other], [], [], 30)[0], f"no table within 30 s, but {shown!r}"
         shown += os.read(other, 2**16).decode()
     os.write(writer, b"one line\nerror: it fai")
     os.write(writer, b"led\nno end")
