@@ -67,10 +67,12 @@ def _lines(runs: Runs) -> Iterator[None]:
     ended = threading.Event()
 
     def print_lines() -> None:
-        if any(status.state is not State.done for status in runs.read()):
-            print_line(LOADING)
+        with suppress(RoadmapError, OSError):  # a file that cannot be read now, as in a live table
+            if any(status.state is not State.done for status in runs.read()):
+                print_line(LOADING)
         while not ended.wait(LINE_EVERY_S):
-            print_line(describe_progress(runs.read()))
+            with suppress(RoadmapError, OSError):
+                print_line(describe_progress(runs.read()))
 
     thread = threading.Thread(target=print_lines, daemon=True)
     thread.start()

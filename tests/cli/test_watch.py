@@ -16,6 +16,7 @@ from roadmap.cli import watch
 from roadmap.cli.console import Terminal
 from roadmap.cli.status_table import choose_rows, draw_statuses
 from roadmap.cli.watch import LiveTable, Runs, describe_progress
+from roadmap.errors import RunError
 from roadmap.runs.record import Run, State
 from roadmap.runs.status import RunStatus
 
@@ -112,3 +113,22 @@ def test_a_closed_terminal_does_not_hold_up_processes(table: tuple[LiveTable, in
     assert not written.is_alive()
     os.close(writer)
     live.stop()
+
+
+def test_a_run_that_cannot_be_read_for_a_moment_ends_no_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([RunError("damaged"), RunError("damaged")])
+    is_read = threading.Event()
+
+    def read(_: Runs) -> list[RunStatus]:
+        if error := next(answers, None):
+            raise error
+        is_read.set()
+        return [status(State.running)]
+
+    monkeypatch.setattr(Runs, "read", read)
+    monkeypatch.setattr(watch, "LINE_EVERY_S", 0.01)
+    with watch._lines(Runs([])):
+        assert is_read.wait(10)
+    assert f"{NAME} seed 0 epoch 200/300 top-1 81.97" in capsys.readouterr().out
