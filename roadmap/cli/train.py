@@ -98,10 +98,11 @@ def stop_signals(plan: Plan) -> Iterator[None]:
 
 
 def say_what_is_saved(plan: Plan) -> None:
-    """Answer Ctrl-C at once, though processes that save need a moment."""
+    """Answer Ctrl-C at once, though processes that save need a moment, if they have not saved already."""
     records = [read_written_state(folder) for folder in plan.trained]
     running = sum(record is not None and record.state is State.running for record in records)
-    ERR.print(f"saving {running} run{'' if running == 1 else 's'} ... (Ctrl-C again ends them without)")
+    action = f"saving {running} run{'' if running == 1 else 's'}" if running else "stopping"
+    ERR.print(f"{action} ... (Ctrl-C again ends them without)")
 
 
 @contextmanager
