@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import roadmap
-from roadmap.cli.script import positive
+from roadmap.cli.arguments import positive
 from roadmap.config import read_config
 from roadmap.data.augment.per_image import build_timms_transform
-from roadmap.data.checked import CheckedDataset
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.device_loader import DeviceDataset, DeviceTrainLoader
 from roadmap.data.sampler import EpochSampler
 from roadmap.data.sources import ArrayDataset

@@ -37,17 +37,17 @@ from torch import nn
 from training_step import find_update_bound
 
 import roadmap
-from roadmap.cli.script import positive
+from roadmap.cli.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.data.loaders import LoaderSpec, TrainLoader, open_eval_loader, open_train_loader
 from roadmap.data.sampler import MicroBatches
 from roadmap.data.sources import ArrayDataset
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
+from roadmap.training.build_state import build_train_state
 from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.measure.work import CountedBatches, Work
 from roadmap.training.recipe import learning_rate
-from roadmap.training.state import build_train_state
 from roadmap.training.step import evaluate, train_step
 
 STEPS = ("step0_resnet", "step12_downsample")

@@ -26,7 +26,7 @@ from timm.data import ImageDataset, create_loader
 from torch import Tensor
 
 import roadmap
-from roadmap.cli.script import positive
+from roadmap.cli.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.data.loaders import LoaderSpec, open_train_loader
 from roadmap.data.sources import open_images

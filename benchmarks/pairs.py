@@ -32,8 +32,9 @@ from rich.box import SIMPLE_HEAD
 from rich.status import Status
 from rich.table import Table
 
+from roadmap.cli.arguments import whole_number
+from roadmap.cli.printing import print_anything
 from roadmap.cli.run import describe_device
-from roadmap.cli.script import print_anything, whole_number
 from roadmap.errors import RoadmapError
 from roadmap.runs.commit import find_commit
 from roadmap.system.console import Console

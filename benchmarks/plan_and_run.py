@@ -20,7 +20,8 @@ import numpy as np
 from pairs import FEWEST_REPEATS, describe_machine
 from PIL import Image
 
-from roadmap.cli.script import positive, run_script, whole_number
+from roadmap.cli.arguments import positive, whole_number
+from roadmap.cli.exit_status import run_script
 from roadmap.errors import MeasurementError, RoadmapError
 
 ROOT = Path(__file__).resolve().parents[1]

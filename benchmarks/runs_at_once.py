@@ -20,8 +20,8 @@ from epoch import OurEpoch, compose_epoch, make_ours
 from pairs import InOwnProcess, Pair, Report, make_parser, run_benchmark
 from training_step import find_update_bound
 
+from roadmap.cli.arguments import positive
 from roadmap.cli.mps import share_gpus
-from roadmap.cli.script import positive
 from roadmap.config import Config
 from roadmap.training.device import pick_device
 from roadmap.training.measure.work import Work

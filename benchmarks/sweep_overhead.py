@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from roadmap.cli.script import positive
+from roadmap.cli.arguments import positive
 from roadmap.config.roadmap_files import load_roadmap
 
 ROOT = Path(__file__).parents[1]

@@ -28,16 +28,16 @@ from pairs import Pair, Report, make_parser, run_benchmark
 from torch import nn
 
 import roadmap
-from roadmap.cli.script import positive
+from roadmap.cli.arguments import positive
 from roadmap.config import Config, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.model.cost import measure_cost
 from roadmap.model.weights import import_weights
+from roadmap.training.build_state import build_train_state
 from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.measure.work import CountedBatches, Work, compute_bound
 from roadmap.training.spec import HardwareSpec, Precision
-from roadmap.training.state import build_train_state
 from roadmap.training.step import train_step
 
 CLASSES = 1000

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from roadmap.cli.step_description import StepDescription
     from roadmap.model.cost import Cost
-    from roadmap.runs.record import Run
+    from roadmap.runs.read_run import Run
 
 __all__ = [
     "__version__",
@@ -385,7 +385,7 @@ def plot_roadmap(results: "pd.DataFrame", ax: "Axes | None" = None, best: bool =
     Raises:
         roadmap.errors.RunError: no run has finished.
     """
-    from roadmap.analysis.figures.plots import plot_roadmap
+    from roadmap.analysis.figures.dataframe_plots import plot_roadmap
 
     return plot_roadmap(results, ax, best)
 
@@ -398,7 +398,7 @@ def plot_effects(results: "pd.DataFrame", ax: "Axes | None" = None, best: bool =
     Raises:
         roadmap.errors.RunError: no two networks differ in one choice.
     """
-    from roadmap.analysis.figures.plots import plot_effects
+    from roadmap.analysis.figures.dataframe_plots import plot_effects
 
     return plot_effects(results, ax, best)
 
@@ -416,6 +416,6 @@ def plot_curves(epochs: "pd.DataFrame", metric: str = "top1", ax: "Axes | None" 
     Raises:
         roadmap.errors.RunError: the metric was not measured.
     """
-    from roadmap.analysis.figures.plots import plot_curves
+    from roadmap.analysis.figures.dataframe_plots import plot_curves
 
     return plot_curves(epochs, metric, ax)

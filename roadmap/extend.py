@@ -3,7 +3,7 @@
 See docs/extend.md for a module that adds squeeze-and-excitation.
 """
 
-from roadmap.model.own import register_axis
-from roadmap.model.plan import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
+from roadmap.model.custom_axes import register_axis
+from roadmap.model.planned_layers import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
 
 __all__ = ["Act", "AvgPool", "Conv", "Grn", "Layer", "MaxPool", "Norm", "OwnLayer", "Scale", "register_axis"]

@@ -24,8 +24,9 @@ from torch.utils.checkpoint import checkpoint_sequential
 from roadmap.config import compose, read_config
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import list_choices
+from roadmap.model.layer_plan import plan_network
 from roadmap.model.network import Network, Stage
-from roadmap.model.plan import Conv, NetworkPlan, StagePlan, plan_network
+from roadmap.model.planned_layers import Conv, NetworkPlan, StagePlan
 
 __all__ = ["TimmNetwork", "register"]
 

@@ -1,6 +1,6 @@
 """`convnet-roadmap status`, from a checkout."""
 
-from roadmap.cli.script import run_script
+from roadmap.cli.exit_status import run_script
 from roadmap.cli.status import main
 
 if __name__ == "__main__":

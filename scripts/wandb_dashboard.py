@@ -1,6 +1,6 @@
 """`convnet-roadmap wandb-dashboard`, from a checkout."""
 
-from roadmap.cli.script import run_script
+from roadmap.cli.exit_status import run_script
 from roadmap.cli.wandb_dashboard import main
 
 if __name__ == "__main__":

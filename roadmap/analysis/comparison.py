@@ -16,7 +16,7 @@ from roadmap.analysis.run_table import read_run_settings, write_run_table
 from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
 from roadmap.errors import RunError
 from roadmap.runs.naming import natural_key
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
 Table = list[list[str]]  # a heading, then a line per experiment

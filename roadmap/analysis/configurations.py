@@ -13,12 +13,12 @@ from roadmap.config.convert import convert
 from roadmap.config.variant import NO_DESIGN
 from roadmap.errors import ConfigError, DamagedError, RunError, first_line
 from roadmap.model.describe import Section, describe_network
-from roadmap.model.plan import plan_network
+from roadmap.model.layer_plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
 from roadmap.runs.config_hash import fill_neutral, flatten
 from roadmap.runs.overrides import read_overrides
 from roadmap.runs.read_files import LARGEST_LINES, parse_json, read_text, read_yaml
-from roadmap.runs.record import CONFIG, Run, State
+from roadmap.runs.read_run import CONFIG, Run, State
 
 RECIPE = "recipe.yaml"  # of a published experiment: every setting shared by its finished runs
 OWN_VALUES = "configs.jsonl"  # of a published experiment: the other values of each run

@@ -13,7 +13,7 @@ from roadmap.analysis.report.charts import SHORTEST_PLOT, axis, base_layout, tex
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import RowStats
 from roadmap.runs.metrics import read_metrics
-from roadmap.runs.record import Run
+from roadmap.runs.read_run import Run
 
 METRICS = {  # keys of metrics.jsonl, and their names in a chart
     "top1": "top-1 accuracy (%) on the validation set",

@@ -9,7 +9,7 @@ from roadmap.analysis.results import Row
 from roadmap.analysis.run_table import read_table
 from roadmap.errors import RunError
 from roadmap.runs.naming import network_name
-from roadmap.runs.record import Run
+from roadmap.runs.read_run import Run
 
 EPOCH_TABLE = "epochs.csv"  # of a published experiment
 ROW = ("network", "regime", "data", "recipe", "seeds")

@@ -1,6 +1,6 @@
 """Results as pandas DataFrames: a row per run, per epoch, per change and per effect.
 
-Columns of runs are the fields of `roadmap.runs.record.Run` that are published, with their units; top-1 is in
+Columns of runs are the fields of `roadmap.runs.read_run.Run` that are published, with their units; top-1 is in
 percent, changes and effects are in points.
 """
 
@@ -18,7 +18,7 @@ from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.stats import Difference
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 COLUMNS = ["path", *TABLE_COLUMNS]
 

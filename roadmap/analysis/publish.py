@@ -29,7 +29,7 @@ from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records, write_epoch_
 from roadmap.analysis.read_runs import RUN_TABLE, read_runs
 from roadmap.analysis.run_table import write_run_table
 from roadmap.errors import RunError
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 # Of a path that begins at a root, a home or a drive: all but its last part. Not of a URL.
 FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s'":,;()\[\]/\\]+[/\\])+""")

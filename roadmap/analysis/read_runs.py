@@ -17,7 +17,7 @@ from roadmap.config.search_path import MODULES, SEARCH_PATH, SearchPath, adopt, 
 from roadmap.errors import ConfigError, DamagedError, RunError
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.overrides import read_overrides
-from roadmap.runs.record import CONFIG, METRICS, SUMMARY, Run, State, is_gone, read_run, read_state
+from roadmap.runs.read_run import CONFIG, METRICS, SUMMARY, Run, State, is_gone, read_run, read_state
 
 OWN_CONFIGS = ("--config-dir=", "--config-name=", f"{SEARCH_PATH}=", f"{MODULES}=")  # recorded with a run
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures

@@ -12,7 +12,7 @@ from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.runs.naming import natural_key, network_name
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from roadmap.errors import RunError
 from roadmap.runs.read_files import read_text
-from roadmap.runs.record import KINDS, Run
+from roadmap.runs.read_run import KINDS, Run
 
 FORMER = "settings"  # column of tables that were written before `overrides`
 COLUMNS = (

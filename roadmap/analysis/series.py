@@ -6,7 +6,7 @@ from pathlib import Path
 
 from roadmap.analysis.read_runs import read_runs
 from roadmap.errors import RunError
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 
 Setting = tuple[int, float]  # stem stride and learning rate
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.analysis.read_runs import find_experiments, read_runs
-from roadmap.cli.script import report_errors
+from roadmap.cli.exit_status import report_errors
 from roadmap.errors import RunError
 from roadmap.runs.archive import unpack_records
 from roadmap.runs.atomic import write_json
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.read_files import read_json
-from roadmap.runs.record import SUMMARY, Run, State
+from roadmap.runs.read_run import SUMMARY, Run, State
 from roadmap.system.commands import printed, started
 
 STATE_ENDING = "-series.json"

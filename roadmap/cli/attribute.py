@@ -26,7 +26,8 @@ from roadmap.analysis.factorial import (
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import open_console, print_lines, print_table, report_errors
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.system.commands import printed
 from roadmap.system.console import Console
 

@@ -34,11 +34,11 @@ from roadmap.analysis.reproduction import (
 )
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import step_name
-from roadmap.cli.script import report_errors
+from roadmap.cli.exit_status import report_errors
 from roadmap.config import compose, read_config
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_setting_differences, hash_setting
-from roadmap.runs.record import CONFIG, Run
+from roadmap.runs.read_run import CONFIG, Run
 from roadmap.system.console import Console
 
 FAILED, UNREADABLE = 1, 2

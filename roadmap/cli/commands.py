@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from roadmap.cli.script import run_script
+from roadmap.cli.exit_status import run_script
 from roadmap.config.convert import suggest
 from roadmap.system.commands import CONSOLE
 

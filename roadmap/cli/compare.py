@@ -37,9 +37,11 @@ from roadmap.analysis.read_runs import choose_experiment, count_states, read_run
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import open_console, positive, print_lines, print_table, report_errors
+from roadmap.cli.arguments import positive
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.errors import RunError
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 from roadmap.system.console import Console
 
 logger = logging.getLogger(__name__)

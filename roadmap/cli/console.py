@@ -16,7 +16,7 @@ from roadmap.analysis.read_runs import read_finished_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import next_commands, terminal_table
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import print_lines, print_table
+from roadmap.cli.printing import print_lines, print_table
 from roadmap.errors import RoadmapError, first_line
 from roadmap.runs.run_dir import RunDir
 from roadmap.system import console as system_console
@@ -155,7 +155,7 @@ def report_sweep(folders: Sequence[RunDir], notes: set[str | None]) -> None:
 def _draw(rows: Sequence[Row], experiment: Path) -> list[Path]:
     """The files that were drawn; none, with a warning, after an error of any kind."""
     try:
-        from roadmap.analysis.draw import (
+        from roadmap.analysis.tables_and_figures import (
             draw_rows,  # takes half a second, for which a mistyped command need not wait
         )
 

@@ -10,7 +10,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from roadmap.cli.script import ended_by_reader
+from roadmap.cli.exit_status import ended_by_reader
 from roadmap.cli.step_list import step_lines
 from roadmap.config import prepare_overrides
 from roadmap.config.hydra_errors import explain_hydra_error

@@ -8,7 +8,7 @@ from roadmap.cli.console import show_error, warn
 from roadmap.config import Job, PlannedRun
 from roadmap.config.schema import recorded_values
 from roadmap.errors import DamagedError, RunError
-from roadmap.runs.record import Run, State, read_state
+from roadmap.runs.read_run import Run, State, read_state
 from roadmap.runs.run_dir import Identity, RunDir
 
 SWEEP_FOLDER = ".sweep"  # Hydra's, in the folder of an experiment

@@ -18,7 +18,7 @@ from roadmap.model.weight_files import Kind, read_weights
 from roadmap.model.weights import load_weights
 from roadmap.runs.overrides import read_overrides
 from roadmap.runs.read_files import read_yaml
-from roadmap.runs.record import CHECKPOINT, CONFIG, Run, State, read_run
+from roadmap.runs.read_run import CHECKPOINT, CONFIG, Run, State, read_run
 
 WEIGHTS, CARD, DIAGRAM = "model.safetensors", "README.md", "block.png"
 # Values that name places on the machine that trained, and users of a service.

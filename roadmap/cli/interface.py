@@ -14,7 +14,7 @@ from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.train import settled_folders, stop_signals
 from roadmap.config import Mode, read_search_path, use
 from roadmap.errors import ConfigError, RunError
-from roadmap.runs.record import Run, State, read_run
+from roadmap.runs.read_run import Run, State, read_run
 
 
 def train_run(overrides: Sequence[str], show_progress: bool) -> Run:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
-from roadmap.cli.script import add_config_dir, open_console, positive, print_lines, print_table, report_errors
+from roadmap.cli.arguments import add_config_dir, positive
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.cli.sweep import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
 from roadmap.system.console import Console

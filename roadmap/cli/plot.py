@@ -8,11 +8,12 @@ Writes into EXPERIMENT/figures/. An error prints one message and exits with stat
 import argparse
 import logging
 
-from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
 from roadmap.analysis.table import next_commands, terminal_table
+from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import open_console, print_lines, print_table, report_errors
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console, print_lines, print_table
 
 
 @report_errors()

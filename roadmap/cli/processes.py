@@ -24,9 +24,9 @@ from omegaconf import OmegaConf
 
 from roadmap.config import Config, PlannedRun
 from roadmap.errors import RunError
-from roadmap.model.plan import needs_two_images
+from roadmap.model.layer_plan import needs_two_images
 from roadmap.runs.atomic import replace_file
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.commands import started
 from roadmap.system.lock import Lock

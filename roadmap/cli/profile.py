@@ -18,7 +18,9 @@ import numpy as np
 from rich.table import Table
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
-from roadmap.cli.script import add_config_dir, open_console, positive, print_lines, print_table, report_errors
+from roadmap.cli.arguments import add_config_dir, positive
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.config import PlannedRun, plan_runs, read_search_path, use
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.system.console import Console

@@ -24,7 +24,6 @@ from pathlib import Path
 from roadmap.analysis.ablation_table import find_ablation, markdown_effects
 from roadmap.analysis.configurations import OWN_VALUES, RECIPE, Values, find_recipe, show_values
 from roadmap.analysis.curves import runs_of
-from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
 from roadmap.analysis.publish import PublishedResults, find_kept, join, read_results
 from roadmap.analysis.read_runs import (
@@ -39,11 +38,12 @@ from roadmap.analysis.report.commands import Commands, training_commands
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
-from roadmap.cli.script import report_errors
+from roadmap.analysis.tables_and_figures import draw_curve
+from roadmap.cli.exit_status import report_errors
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import is_outside
 from roadmap.runs.read_files import read_text
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 from roadmap.system.commands import printed
 
 logger = logging.getLogger(__name__)

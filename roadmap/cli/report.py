@@ -20,7 +20,7 @@ from roadmap.analysis.read_runs import (
 )
 from roadmap.analysis.report.commands import Commands
 from roadmap.analysis.report.report import write_report
-from roadmap.cli.script import report_errors
+from roadmap.cli.exit_status import report_errors
 
 
 @report_errors()

@@ -27,13 +27,13 @@ from roadmap.runs.loggers import finished_on_error, open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.runs.run_dir import Identity, RunDir
 from roadmap.system.console import Console
+from roadmap.training.build_state import build_train_state
 from roadmap.training.checkpoint import read_classes
 from roadmap.training.device import pick_device, seed_everything
 from roadmap.training.distributed import ProcessGroup, join_group
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.signals import StopSignals
 from roadmap.training.spec import TrainingSpec
-from roadmap.training.state import build_train_state
 from roadmap.training.step import Evaluation, evaluate
 from roadmap.training.trainer import Trainer
 

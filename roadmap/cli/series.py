@@ -23,7 +23,8 @@ from types import FrameType
 from typing import Any
 
 from roadmap.analysis.series import choose_setting, read_ends
-from roadmap.cli.script import positive, report_errors
+from roadmap.cli.arguments import positive
+from roadmap.cli.exit_status import report_errors
 from roadmap.config.series import SeriesSpec, read_series
 from roadmap.errors import DataError, RunError, first_line
 from roadmap.runs.archive import write_records

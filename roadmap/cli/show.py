@@ -18,7 +18,9 @@ from rich.text import Text
 
 from roadmap.analysis.figures.block_files import Panel, arrange, write_png, write_svg
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.script import add_config_dir, print_lines, report_errors
+from roadmap.cli.arguments import add_config_dir
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import print_lines
 from roadmap.cli.step_description import find_base, find_changes, load_step
 from roadmap.config import Config, PlannedRun, list_choices, read_search_path, use
 from roadmap.config.paper import PaperRow
@@ -33,7 +35,7 @@ from roadmap.model.describe import (
     describe_network,
     show_lines,
 )
-from roadmap.model.plan import plan_network
+from roadmap.model.layer_plan import plan_network
 from roadmap.system.console import Console
 
 WIDTH = 100  # columns, for a projector

@@ -26,9 +26,9 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from roadmap.cli.script import positive, whole_number
+from roadmap.cli.arguments import positive, whole_number
 from roadmap.data.image_files import ENDINGS, describe_left_out, walk_images
-from roadmap.data.modes import as_rgb
+from roadmap.data.image_modes import as_rgb
 from roadmap.errors import DataError, RoadmapError, first_line, in_one_line, visible
 from roadmap.runs.atomic import FULL
 from roadmap.system.console import Console, warn

@@ -13,9 +13,10 @@ from pathlib import Path
 from rich.live import Live
 
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment
-from roadmap.cli.script import open_console, report_errors
+from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console
 from roadmap.cli.status_table import draw_statuses
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 from roadmap.runs.status import RunStatus, read_statuses
 from roadmap.system.console import Console
 

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 from roadmap.runs.status import RunStatus, count_states, estimate_rest, format_duration
 
 STYLES = {

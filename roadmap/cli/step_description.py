@@ -21,7 +21,8 @@ from roadmap.model.describe import (
     describe_sizes,
     show_lines,
 )
-from roadmap.model.plan import NetworkPlan, plan_network
+from roadmap.model.layer_plan import plan_network
+from roadmap.model.planned_layers import NetworkPlan
 
 PAPER_SETTING = "setting=paper"
 # Fields of the model that the recipe sets.

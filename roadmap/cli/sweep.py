@@ -8,7 +8,7 @@ from roadmap.cli.console import print_line
 from roadmap.config import Kind, Sweep, plan_runs
 from roadmap.runs.config_hash import hash_config
 from roadmap.runs.conflicts import find_runs
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 
 Held = tuple[str, bool]  # the name of a run's network, and True if it is done
 

@@ -22,13 +22,13 @@ from roadmap.cli.launch import launch
 from roadmap.cli.main_process import DIST_INFO, leave_group
 from roadmap.cli.mps import share_gpus
 from roadmap.cli.prepare import Plan, prepare
+from roadmap.cli.printing import print_anything
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
-from roadmap.cli.script import print_anything
 from roadmap.cli.watch import watched
 from roadmap.config import CONF_DIR, PlannedRun, read_search_path, use
 from roadmap.config.search_path import PRIMARY
 from roadmap.errors import Interrupted, RoadmapError
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 from roadmap.system.rank import get_dist_info
 
 

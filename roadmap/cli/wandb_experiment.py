@@ -19,18 +19,18 @@ from pathlib import Path
 import wandb
 
 from roadmap.analysis.configurations import read_yaml_values
-from roadmap.analysis.draw import ExperimentFigures, draw_curve
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
 from roadmap.analysis.report.commands import Commands
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
-from roadmap.cli.script import report_errors
+from roadmap.analysis.tables_and_figures import ExperimentFigures, draw_curve
+from roadmap.cli.exit_status import report_errors
 from roadmap.config import CONF_DIR
 from roadmap.errors import RunError
 from roadmap.runs.loggers import describe_error
 from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
-from roadmap.runs.record import CONFIG, Run
+from roadmap.runs.read_run import CONFIG, Run
 from roadmap.runs.spec import WandbMode
 
 JOB_TYPE = "aggregate"

@@ -17,7 +17,7 @@ from rich.text import Text
 from roadmap.cli.console import LIVE_TABLE, LOADING, OUT, Terminal, print_line
 from roadmap.cli.status_table import describe_counts, draw_statuses
 from roadmap.errors import RoadmapError
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.status import RunStatus, read_status
 from roadmap.system.console import Console

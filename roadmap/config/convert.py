@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from roadmap.errors import ConfigError
-from roadmap.model.own import extended
+from roadmap.model.custom_axes import extended
 
 WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 

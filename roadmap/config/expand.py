@@ -44,7 +44,7 @@ from roadmap.config.search_path import (
 from roadmap.config.variant import find_variant
 from roadmap.config.yaml_errors import check_chosen, find_defect
 from roadmap.errors import ConfigError, RoadmapError
-from roadmap.model.plan import check_image_size, needs_two_images
+from roadmap.model.layer_plan import check_image_size, needs_two_images
 from roadmap.runs.naming import network_name
 from roadmap.system.rank import get_dist_info
 from roadmap.training.spec import find_rule, plan_accumulation

@@ -8,9 +8,9 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource as 
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 
+from roadmap.config.conf_dir import CONF_DIR
 from roadmap.config.copies import copier
-from roadmap.config.places import CONF_DIR
-from roadmap.model.own import AXES
+from roadmap.model.custom_axes import AXES
 
 
 class FileConfigSource(HydrasFileSource):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.errors import ConfigError, first_line
-from roadmap.model.own import AXES
+from roadmap.model.custom_axes import AXES
 from roadmap.runs.config_hash import NEUTRAL_VALUES
 
 

@@ -25,7 +25,7 @@ from roadmap.config.roadmaps import (
 )
 from roadmap.config.search_path import SearchPath, current, find_config, use
 from roadmap.errors import ConfigError
-from roadmap.model.own import AXES
+from roadmap.model.custom_axes import AXES
 
 ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
 ABOUT = "roadmap.toml"

@@ -12,7 +12,7 @@ from roadmap.config.convert import convert, explain_unknown_key
 from roadmap.config.roadmaps import DEFAULT
 from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError
-from roadmap.model.own import AXES
+from roadmap.model.custom_axes import AXES
 from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.runs.spec import LoggerSpec
 from roadmap.training.spec import HardwareSpec, RecipeSpec

@@ -17,11 +17,11 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+from roadmap.config.conf_dir import CONF_DIR
 from roadmap.config.file_source import register_source
 from roadmap.config.modules import import_modules
-from roadmap.config.places import CONF_DIR
 from roadmap.errors import ConfigError
-from roadmap.model.own import AXES
+from roadmap.model.custom_axes import AXES
 from roadmap.runs.naming import natural_key
 
 PRIMARY = "config"  # the config that a command starts from, unless --config-name names another

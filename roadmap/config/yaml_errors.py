@@ -10,7 +10,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from roadmap.config.convert import suggest
 from roadmap.config.search_path import CONF_DIR, current, find_config, is_group, list_choices, parse_word
 from roadmap.errors import ConfigError
-from roadmap.model.own import AXES
+from roadmap.model.custom_axes import AXES
 
 GLOBAL = ("roadmap", "reference", "setting")  # groups whose files set keys of the whole configuration
 PACKAGE = "# @package _global_"

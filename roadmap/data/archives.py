@@ -13,11 +13,11 @@ from typing import Any
 
 from timm.data.readers import create_reader
 
+from roadmap.data.archive_samples import key_of, list_samples
 from roadmap.data.image_files import class_name, describe_left_out
 from roadmap.data.image_io import Pixels, check_length, decode_image
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
-from roadmap.data.parts import note_choice
-from roadmap.data.samples import key_of, list_samples
+from roadmap.data.splits import note_choice
 from roadmap.errors import DataError, first_line
 from roadmap.system.console import warn
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from roadmap.data.checked import LabeledDataset, origin_of
+from roadmap.data.checked_dataset import LabeledDataset, origin_of
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.system.lock import Lock

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from roadmap.data.checked import NamedImages
+from roadmap.data.checked_dataset import NamedImages
 from roadmap.data.image_files import list_names
 from roadmap.errors import DataError
 from roadmap.system.console import warn

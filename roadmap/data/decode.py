@@ -11,7 +11,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.archives import TarDataset
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
-from roadmap.data.checked import CheckedDataset, name_of
+from roadmap.data.checked_dataset import CheckedDataset, name_of
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
 from roadmap.data.sources import Subset

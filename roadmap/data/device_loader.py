@@ -11,7 +11,7 @@ from torch import Tensor
 from roadmap.data.augment.crop_erase import to_device
 from roadmap.data.augment.pipeline import BatchAugment, BatchDraws
 from roadmap.data.augment.rand_policy import RandPolicy
-from roadmap.data.checked import CheckedDataset
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.decode import decode
 from roadmap.data.prefetch import Prefetcher
 from roadmap.data.sampler import Batch, BatchPlan, EpochSampler, MicroBatches, Shard, plan_evaluation

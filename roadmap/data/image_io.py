@@ -11,7 +11,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from roadmap.data.modes import as_rgb
+from roadmap.data.image_modes import as_rgb
 
 LARGEST_FILE = 1 << 31  # bytes; Pillow's limit of pixels takes half of them, uncompressed in 16 bits
 MOST_ELONGATED = 4096  # if evaluation resizes the short side to 256 pixels, such an image has 268 million

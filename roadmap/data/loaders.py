@@ -8,7 +8,7 @@ import torch
 
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform, build_train_transform
-from roadmap.data.checked import CheckedDataset, LabeledDataset, checked
+from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, checked
 from roadmap.data.decode import SizesDifferError
 from roadmap.data.device_loader import (
     BUDGET,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from roadmap.data.checked import CheckedDataset, NamedImages
+from roadmap.data.checked_dataset import CheckedDataset, NamedImages
 from roadmap.data.classes import list_names
 
 SAMPLED = 256  # files whose sizes are checked: a damaged one may be replaced, but not a set by its shrunk copy

@@ -12,7 +12,7 @@ import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from roadmap.data.archives import HubDataset, TarDataset
-from roadmap.data.checked import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
+from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
 from roadmap.data.classes import (
     ClassedImages,
     Classes,
@@ -25,8 +25,8 @@ from roadmap.data.classes import (
 from roadmap.data.folder_facts import HUB, check_class_count, check_root
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
-from roadmap.data.parts import TRAINING_NAMES, VALIDATION_NAMES, find_part
 from roadmap.data.spec import DataSpec, Source
+from roadmap.data.splits import TRAINING_NAMES, VALIDATION_NAMES, find_part
 from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import Transform
-from roadmap.data.checked import CheckedDataset
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.sampler import UNSHARDED, Batch, BatchPlan, EpochSampler, MicroBatches, Shard, plan_evaluation
 from roadmap.data.shared_memory import IN_ADVANCE, SharedMemoryBatches
 from roadmap.data.worker_ends import explain_worker_ends, watch_workers

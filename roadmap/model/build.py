@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from roadmap.model.layer_plan import check_image_size, needs_two_images
 from roadmap.model.network import build_network
-from roadmap.model.plan import check_image_size, needs_two_images
 from roadmap.model.reference import build_reference
 from roadmap.model.spec import ModelSpec, RegimeSpec
 

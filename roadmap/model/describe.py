@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 
-from roadmap.model.plan import (
+from roadmap.model.planned_layers import (
     Act,
     AvgPool,
     BlockPlan,

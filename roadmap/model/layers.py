@@ -23,7 +23,7 @@ from roadmap.errors import ConfigError
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.layer_norm import LayerNorm, LayerNorm2d
 from roadmap.model.ops.patchify import PatchConv2d
-from roadmap.model.plan import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
+from roadmap.model.planned_layers import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
 LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5

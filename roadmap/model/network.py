@@ -14,8 +14,9 @@ from functools import partial
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from roadmap.model.layer_plan import plan_network
 from roadmap.model.layers import build_layers
-from roadmap.model.plan import BlockPlan, NetworkPlan, StagePlan, plan_network
+from roadmap.model.planned_layers import BlockPlan, NetworkPlan, StagePlan
 from roadmap.model.spec import Form, Init, ModelSpec, RegimeSpec
 
 

@@ -9,7 +9,7 @@ from roadmap.errors import RunError, first_line
 from roadmap.runs.atomic import explain_writing, make_folder
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.overrides import OVERRIDES
-from roadmap.runs.record import CONFIG, METRICS, STATE, SUMMARY
+from roadmap.runs.read_run import CONFIG, METRICS, STATE, SUMMARY
 
 RECORDS = (CONFIG, OVERRIDES, STATE, METRICS, SUMMARY)
 MOST_BYTES = 2**30  # maximum in an archive to read; the records of a thousand long runs need a tenth of it

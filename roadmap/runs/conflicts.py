@@ -8,7 +8,7 @@ from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_differences, describe_setting_differences
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.read_files import read_yaml
-from roadmap.runs.record import CONFIG, Run, State, read_run
+from roadmap.runs.read_run import CONFIG, Run, State, read_run
 from roadmap.runs.run_dir import RunDir
 
 NAMES = ("regime", "data", "recipe")  # names that distinguish the rows of a table

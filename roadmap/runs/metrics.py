@@ -6,7 +6,7 @@ from typing import Any
 
 from roadmap.errors import DamagedError
 from roadmap.runs.read_files import LARGEST_LINES, is_finite, parse_json, read_text
-from roadmap.runs.record import METRICS
+from roadmap.runs.read_run import METRICS
 
 
 def read_metrics(folder: Path, warn: Callable[[str], object] = lambda text: None) -> list[dict[str, Any]]:

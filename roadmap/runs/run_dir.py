@@ -29,7 +29,7 @@ from roadmap.runs.config_hash import describe_differences, hash_config, hash_set
 from roadmap.runs.overrides import OVERRIDES, write_overrides
 from roadmap.runs.process import describe_process
 from roadmap.runs.read_files import LARGEST_LINES, read_json, read_text, read_yaml
-from roadmap.runs.record import (
+from roadmap.runs.read_run import (
     CHECKPOINT,
     CONFIG,
     METRICS,

@@ -9,7 +9,7 @@ from pathlib import Path
 from roadmap.errors import RunError
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.naming import seed_folders
-from roadmap.runs.record import Run, State, read_run
+from roadmap.runs.read_run import Run, State, read_run
 
 
 @dataclass(frozen=True)

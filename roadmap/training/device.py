@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from roadmap.errors import ConfigError
-from roadmap.model.ops.dispatch import allow_kernels
+from roadmap.model.ops.triton_availability import allow_kernels
 from roadmap.system.machine import keep_freed_memory
 from roadmap.training.spec import HardwareSpec, Precision
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from roadmap.data.checked import LabeledDataset
+from roadmap.data.checked_dataset import LabeledDataset
 from roadmap.data.classes import Classes
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.record import DataRecord, describe_changes, describe_replaced, record_data
@@ -18,6 +18,7 @@ from roadmap.data.worker_ends import explain_worker_ends
 from roadmap.errors import ChangedDataError, ConfigError, DataError, TrainingError
 from roadmap.runs.loggers import RunLogger
 from roadmap.runs.run_dir import RunDir
+from roadmap.training.build_state import build_train_state
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
 from roadmap.training.distributed import ALONE, ProcessGroup
 from roadmap.training.progress import ProgressDisplay
@@ -25,7 +26,6 @@ from roadmap.training.recipe import learning_rate
 from roadmap.training.resume import EpochClock, Progress, collect, find_misfit, restore
 from roadmap.training.signals import StopSignals
 from roadmap.training.spec import RecipeSpec, TrainingSpec, plan_accumulation
-from roadmap.training.state import build_train_state
 from roadmap.training.step import evaluate, train_step
 
 FINITE_CHECK_EVERY = 100  # updates; each check waits for the device

@@ -38,7 +38,7 @@ def loaded_by(module: str) -> set[str]:
 def test_drawing_loads_no_torch_and_reading_not_even_a_drawing_library() -> None:
     heavy = {"torch", "torchvision", "timm", "hydra", "matplotlib", "numpy", "rich"}
     assert loaded_by("roadmap.analysis.results") & heavy == set()
-    assert loaded_by("roadmap.analysis.draw") & heavy == {"matplotlib", "numpy", "rich"}
+    assert loaded_by("roadmap.analysis.tables_and_figures") & heavy == {"matplotlib", "numpy", "rich"}
     assert (
         loaded_by("roadmap.analysis.report.report") & {"torch", "torchvision", "timm", "hydra", "matplotlib"}
         == set()
@@ -69,13 +69,13 @@ def test_analysis_imports_no_other_room(file: Path) -> None:
         "roadmap.errors",
         "roadmap.runs.naming",
         "roadmap.model.describe",
-        "roadmap.model.plan",
+        "roadmap.model.layer_plan",
         "roadmap.model.spec",
         "roadmap.runs.config_hash",
         "roadmap.runs.metrics",
         "roadmap.runs.overrides",
         "roadmap.runs.read_files",
-        "roadmap.runs.record",
+        "roadmap.runs.read_run",
         "roadmap.system.commands",
     )
     strangers = [name for name in names if name.partition(".")[0] not in allowed and not name.startswith(rooms)]

@@ -16,7 +16,7 @@ from roadmap.analysis.comparison import (
 )
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.errors import RunError
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 RUN = Run("step0_resnet", 0, "ResNet", {}, None, "x", 0, "micro", "digits", "short", Path("x"), State.done)
 

@@ -7,7 +7,7 @@ import pytest
 from roadmap.analysis.report.diagrams import Sections, draw_network
 from roadmap.config import plan_runs
 from roadmap.model.describe import describe_network
-from roadmap.model.plan import plan_network
+from roadmap.model.layer_plan import plan_network
 
 
 def network(step: str, *words: str) -> Sections:

@@ -12,8 +12,8 @@ from typing import Any
 import matplotlib
 import pytest
 
-from roadmap.analysis import draw as curve
-from roadmap.analysis.draw import draw_curve
+from roadmap.analysis import tables_and_figures
+from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.cli import console as terminal
 from roadmap.errors import RunError
 
@@ -108,7 +108,7 @@ def test_a_drawing_error_of_any_kind_is_a_warning(
         def fail(*args: object) -> None:
             raise kind("latex was not found\nand a long log")
 
-        monkeypatch.setattr(curve, "draw_roadmap", fail)
+        monkeypatch.setattr(tables_and_figures, "draw_roadmap", fail)
     monkeypatch.setattr(terminal.ERR, "width", 400)
     terminal.forget()
     terminal.report_sweep([SimpleNamespace(path=run, is_done=lambda: True)], set())  # type: ignore[list-item]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, kernel_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_kernels, draw_roadmap
 from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.errors import RunError
 
 ROOT = Path(__file__).parents[2]

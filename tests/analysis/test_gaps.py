@@ -9,7 +9,7 @@ from roadmap.analysis.comparison import Candidate, make_candidate
 from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
 from roadmap.analysis.stats import PooledStd, critical_value
 from roadmap.errors import RunError
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 FIRST, LAST = "step1_stage_ratio", "step12_downsample"
 

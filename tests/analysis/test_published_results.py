@@ -22,7 +22,7 @@ from roadmap.analysis.stats import Difference
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 from roadmap.config import plan_runs
 from roadmap.runs.config_hash import NEUTRAL_VALUES, hash_config
-from roadmap.runs.record import State
+from roadmap.runs.read_run import State
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"

@@ -8,7 +8,7 @@ from roadmap.analysis.report.commands import training_commands
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import quote
 from roadmap.config.steps import leave_one_out
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 CONVNEXT = load_roadmap()
 

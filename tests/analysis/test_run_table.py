@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from roadmap.analysis.curves import Record
-from roadmap.analysis.draw import draw_curve
 from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
 from roadmap.analysis.publish import find_kept
 from roadmap.analysis.read_runs import find_experiments, read_runs
 from roadmap.analysis.run_table import write_run_table
+from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.errors import RunError
-from roadmap.runs.record import Run
+from roadmap.runs.read_run import Run
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 

@@ -10,7 +10,7 @@ import pytest
 
 from roadmap.analysis.results import Row, aggregate, read_runs
 from roadmap.analysis.table import terminal_table, write_csv, write_markdown
-from roadmap.cli.script import print_table
+from roadmap.cli.printing import print_table
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.system.console import Console
 

@@ -17,7 +17,7 @@ from roadmap.cli.console import Terminal
 from roadmap.cli.status_table import choose_rows, draw_statuses
 from roadmap.cli.watch import LiveTable, Runs, describe_progress
 from roadmap.errors import RunError
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 from roadmap.runs.status import RunStatus
 
 NAME = "step12_downsample,norm=batchnorm"

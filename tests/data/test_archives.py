@@ -20,12 +20,12 @@ from roadmap.data.archives import HubDataset, TarDataset
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform
 from roadmap.data.cache import fingerprint
-from roadmap.data.checked import CheckedDataset, LabeledDataset
+from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset
 from roadmap.data.decode import decode
-from roadmap.data.parts import find_part
 from roadmap.data.sampler import EpochSampler
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, OnError
+from roadmap.data.splits import find_part
 from roadmap.data.worker_loader import WorkerTrainLoader
 from roadmap.errors import DataError
 

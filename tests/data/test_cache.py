@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roadmap.data import cache
-from roadmap.data import checked as reading
+from roadmap.data import cache, checked_dataset
 from roadmap.data.cache import HEADER, find_folder, load_or_make, read_cache
-from roadmap.data.checked import CheckedDataset, name_of
+from roadmap.data.checked_dataset import CheckedDataset, name_of
 from roadmap.data.decode import decode
 from roadmap.data.folders import FolderImages
 from roadmap.data.sources import open_images
@@ -33,7 +32,7 @@ class CountedImages(CheckedDataset):
         super().__init__(images.images, images.on_error)
         self.log = log
 
-    def read(self, index: int) -> reading.Sample | None:
+    def read(self, index: int) -> checked_dataset.Sample | None:
         with self.log.open("ab") as file:
             file.write(b".")
         return super().read(index)
@@ -232,7 +231,7 @@ def test_two_processes_at_once_decode_once(spec: DataSpec, images: CountedImages
 
 def test_a_process_that_is_killed_leaves_nothing_in_the_way(spec: DataSpec, images: CountedImages) -> None:
     class SlowImages(CountedImages):
-        def read(self, index: int) -> reading.Sample | None:
+        def read(self, index: int) -> checked_dataset.Sample | None:
             if index == 5:
                 time.sleep(60)
             return super().read(index)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform
-from roadmap.data.checked import CheckedDataset
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.decode import decode
 from roadmap.data.sampler import Batch, EpochSampler
 from roadmap.data.sources import open_images

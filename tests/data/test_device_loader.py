@@ -14,7 +14,7 @@ import torch
 
 import roadmap
 from roadmap.config import read_config
-from roadmap.data.checked import CheckedDataset
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.device_loader import DeviceDataset, DeviceTrainLoader, count_together
 from roadmap.data.sampler import Batch, EpochSampler
 from roadmap.data.sources import ArrayDataset

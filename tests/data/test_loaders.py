@@ -15,7 +15,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform, build_train_transform
-from roadmap.data.checked import CheckedDataset, checked
+from roadmap.data.checked_dataset import CheckedDataset, checked
 from roadmap.data.device_loader import (
     DeviceDataset,
     DeviceEvalLoader,

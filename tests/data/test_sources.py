@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from roadmap.data import sources
-from roadmap.data.checked import name_of
+from roadmap.data.checked_dataset import name_of
 from roadmap.data.decode import decode
 from roadmap.data.sources import DIGITS, open_images, open_validation
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source

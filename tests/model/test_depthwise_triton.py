@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from roadmap.model.ops import dispatch as kernels
+from roadmap.model.ops import triton_availability
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 
 FindError = Callable[[nn.Module, nn.Module, Tensor], float]  # see conftest.py
@@ -96,13 +96,13 @@ def test_taken_for_large_maps(
 @pytest.fixture
 def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """Mimic a CUDA device, as far as the code asks, with the CPU's tensors."""
-    monkeypatch.setattr(kernels, "_are_allowed", False)
+    monkeypatch.setattr(triton_availability, "_are_allowed", False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(kernels, "find_spec", lambda name: name)
+    monkeypatch.setattr(triton_availability, "find_spec", lambda name: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     ones = torch.ones
     monkeypatch.setattr(torch, "ones", lambda *sizes, device: ones(*sizes))
-    kernels._are_made.cache_clear()
+    triton_availability._are_made.cache_clear()
     return torch.device("cuda")
 
 
@@ -112,11 +112,11 @@ def test_of_gpus_that_can(
     capability: tuple[int, int], allowed: bool, as_on_cuda: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    kernels.allow_kernels(as_on_cuda)
-    assert kernels._are_allowed is allowed
-    assert not kernels.has_kernels(torch.zeros(1))
-    kernels.allow_kernels(torch.device("cpu"))
-    assert not kernels._are_allowed
+    triton_availability.allow_kernels(as_on_cuda)
+    assert triton_availability._are_allowed is allowed
+    assert not triton_availability.has_kernels(torch.zeros(1))
+    triton_availability.allow_kernels(torch.device("cpu"))
+    assert not triton_availability._are_allowed
 
 
 def test_torchs_own_where_triton_fails(as_on_cuda: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,5 +127,5 @@ def test_torchs_own_where_triton_fails(as_on_cuda: torch.device, monkeypatch: py
     with pytest.warns(
         UserWarning, match=r"no kernels here \(Failed to find C compiler.*variable\.\), so depth.*gcc"
     ):
-        kernels.allow_kernels(as_on_cuda)
-    assert not kernels._are_allowed
+        triton_availability.allow_kernels(as_on_cuda)
+    assert not triton_availability._are_allowed

@@ -17,7 +17,7 @@ from roadmap.config.convert import convert
 from roadmap.errors import ConfigError
 from roadmap.model.build import build as build_any
 from roadmap.model.layers import build_layer
-from roadmap.model.plan import Act, Layer, Norm
+from roadmap.model.planned_layers import Act, Layer, Norm
 from roadmap.model.spec import Form, ModelSpec, Widths
 
 Build = Callable[..., nn.Module]

@@ -7,7 +7,7 @@ import roadmap
 from roadmap.config import plan_run, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build, trains_on_one_image
-from roadmap.model.plan import needs_two_images
+from roadmap.model.layer_plan import needs_two_images
 
 STEPS = ("step0_resnet", "step2_patchify", "step7_kernel", "step10_fewer_norms", "step12_downsample")
 

@@ -13,7 +13,7 @@ import pytest
 
 from roadmap.errors import RunError
 from roadmap.runs import run_dir as folder
-from roadmap.runs.record import Run
+from roadmap.runs.read_run import Run
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.lock import Lock
 

@@ -21,7 +21,7 @@ from roadmap.errors import RunError
 from roadmap.runs.conflicts import describe_damage, find_runs
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.read_files import LARGEST
-from roadmap.runs.record import State, read_run, read_state
+from roadmap.runs.read_run import State, read_run, read_state
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.status import read_statuses
 

@@ -10,7 +10,7 @@ import pytest
 
 from roadmap.runs import process
 from roadmap.runs.process import describe_process, find_start, is_alive
-from roadmap.runs.record import GONE, State
+from roadmap.runs.read_run import GONE, State
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.status import read_statuses
 

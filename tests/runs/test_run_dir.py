@@ -15,7 +15,7 @@ from roadmap.errors import RunError, StorageError
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import NEUTRAL_VALUES
 from roadmap.runs.metrics import read_metrics
-from roadmap.runs.record import Run, identity_of
+from roadmap.runs.read_run import Run, identity_of
 from roadmap.runs.run_dir import RunDir
 
 OpenRun = Callable[..., RunDir]

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from roadmap.cli.script import print_table
+from roadmap.cli.printing import print_table
 
 ROOT = Path(__file__).parents[2]
-FEW_LINES = "from roadmap.cli.script import run_script; run_script(lambda: print('line\\n' * 100_000) or 3)"
+FEW_LINES = "from roadmap.cli.exit_status import run_script; run_script(lambda: print('line\\n' * 100_000) or 3)"
 
 
 def test_the_status_of_its_work_is_a_scripts() -> None:
@@ -28,9 +28,8 @@ def test_a_script_ends_where_its_reader_does() -> None:
 
 
 def test_ctrl_c_leaves_no_trace() -> None:
-    program = (
-        "import signal; from roadmap.cli.script import run_script; run_script(lambda: signal.raise_signal(2) or 0)"
-    )
+    main = "lambda: __import__('signal').raise_signal(2) or 0"
+    program = f"from roadmap.cli.exit_status import run_script; run_script({main})"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (process.returncode, process.stderr) == (128 + signal.SIGINT, "")
 
@@ -39,7 +38,7 @@ def test_ctrl_c_leaves_no_trace() -> None:
 def test_any_text_is_printed_whatever_the_output_takes(encoding: str) -> None:
     """Names that the encoding lacks by their number, signs of ours by what they stand for."""
     text = "80.57 ± 0.14 … 3 × 3 é 卷 \\udcff"
-    program = f"from roadmap.cli.script import run_script; run_script(lambda: print('{text}') or 0)"
+    program = f"from roadmap.cli.exit_status import run_script; run_script(lambda: print('{text}') or 0)"
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
     assert (process.returncode, process.stderr) == (0, b"")
@@ -99,7 +98,7 @@ def test_commands_end_well_where_the_output_is_ascii(tmp_path: Path, locale: dic
 @pytest.mark.parametrize(("text", "message"), [("0", "0 must be at least 1"), ("x", "invalid")])
 def test_numbers_of_the_command_line(text: str, message: str) -> None:
     program = (
-        "import argparse; from roadmap.cli.script import positive; parser = argparse.ArgumentParser(); "
+        "import argparse; from roadmap.cli.arguments import positive; parser = argparse.ArgumentParser(); "
         f"parser.add_argument('--n', type=positive); parser.parse_args(['--n', '{text}'])"
     )
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

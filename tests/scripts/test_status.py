@@ -13,7 +13,7 @@ import pytest
 
 from roadmap.cli.folders import open_run_dir
 from roadmap.config import plan_runs
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.status import RunStatus, estimate_rest, format_duration, read_statuses
 

@@ -27,11 +27,11 @@ from roadmap.data.sampler import Batch
 from roadmap.model.network import Network, build_network
 from roadmap.system.rank import DistInfo
 from roadmap.training import graphs
+from roadmap.training.build_state import build_train_state
 from roadmap.training.distributed import ProcessGroup
 from roadmap.training.graphs import GraphExecution, open_backend
 from roadmap.training.resume import METRICS, Progress, collect, find_misfit, restore
 from roadmap.training.spec import HardwareSpec
-from roadmap.training.state import build_train_state
 from roadmap.training.step import DirectExecution, Evaluation, TrainState, evaluate, train_step
 
 UPDATES = 50
@@ -114,7 +114,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         yield torch.device("cuda:0")
         torch.use_deterministic_algorithms(False)
         return
-    monkeypatch.setattr("roadmap.training.state.open_backend", open_recorded)
+    monkeypatch.setattr("roadmap.training.build_state.open_backend", open_recorded)
     yield torch.device("cpu")
 
 
@@ -353,7 +353,7 @@ def test_a_run_with_graphs_is_stopped_and_resumed_to_the_same_bits(
     monkeypatch.setattr("roadmap.training.trainer.train_step", train_step)
     broken, _ = run(tmp_path / "broken", *words)
     assert read_results(whole) == read_results(broken)
-    monkeypatch.setattr("roadmap.training.state.GraphExecution", lambda backend: DirectExecution())
+    monkeypatch.setattr("roadmap.training.build_state.GraphExecution", lambda backend: DirectExecution())
     direct, _ = run(tmp_path / "direct", *words)
     assert read_results(whole) == read_results(direct)
 

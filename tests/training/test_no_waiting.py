@@ -17,7 +17,7 @@ import roadmap
 from roadmap.config import Config, read_config
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sources import ArrayDataset
-from roadmap.training.state import build_train_state
+from roadmap.training.build_state import build_train_state
 from roadmap.training.step import TrainState, evaluate, train_step
 
 META = torch.device("meta")

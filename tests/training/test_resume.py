@@ -10,8 +10,8 @@ from torch import nn
 
 import roadmap
 from roadmap.config import read_config
+from roadmap.training.build_state import build_train_state
 from roadmap.training.resume import METRICS, Progress, collect, find_misfit, restore
-from roadmap.training.state import build_train_state
 from roadmap.training.step import TrainState, train_step
 
 Change = Callable[[dict[str, Any]], Any]

@@ -17,7 +17,7 @@ from roadmap.cli.folders import open_run_dir
 from roadmap.config import plan_run, read_config
 from roadmap.data.sampler import Batch
 from roadmap.errors import TrainingError
-from roadmap.training.state import build_train_state
+from roadmap.training.build_state import build_train_state
 from roadmap.training.step import TrainState, evaluate, train_step
 
 CPU = torch.device("cpu")

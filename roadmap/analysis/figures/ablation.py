@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadmap.analysis.figures.drawing import ShownFigure, drawing  # before matplotlib
+from roadmap.analysis.figures.matplotlib_settings import ShownFigure, drawing  # before matplotlib
 
 # isort: split
 from matplotlib.axes import Axes

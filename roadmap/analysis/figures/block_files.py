@@ -144,7 +144,7 @@ def _svg_label(label: Label, in_report: bool) -> str:
 
 def write_png(picture: Picture, path: Path) -> None:
     """Draw the picture with matplotlib."""
-    from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+    from roadmap.analysis.figures.matplotlib_settings import drawing  # before matplotlib
 
     # isort: split
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+from roadmap.analysis.figures.matplotlib_settings import drawing  # before matplotlib
 
 # isort: split
 from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.figures.drawing import ShownFigure, drawing  # before matplotlib
+from roadmap.analysis.figures.matplotlib_settings import ShownFigure, drawing  # before matplotlib
 
 # isort: split
 from matplotlib.artist import Artist

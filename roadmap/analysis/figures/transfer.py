@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from roadmap.analysis.figures.drawing import drawing  # before matplotlib
+from roadmap.analysis.figures.matplotlib_settings import drawing  # before matplotlib
 
 # isort: split
 from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from roadmap.analysis.results import Row
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import CONF_DIR, quote
 from roadmap.config.steps import add_one_in, leave_one_out
-from roadmap.runs.record import Run
+from roadmap.runs.read_run import Run
 from roadmap.system.commands import printed
 
 STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs

@@ -53,7 +53,7 @@ from roadmap.analysis.significance import (
     verdict_text,
 )
 from roadmap.analysis.table import notes, step_name
-from roadmap.runs.record import Run, State
+from roadmap.runs.read_run import Run, State
 
 ROOM = Path(__file__).parent
 POLICY = (

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from roadmap.model.ops.convolution import TunedConv2d
-from roadmap.model.ops.dispatch import LARGE, has_kernels
+from roadmap.model.ops.triton_availability import LARGE, has_kernels
 
 LARGEST = 16  # largest side in positions: the products of all pairs of positions take memory
 # Multiplications worth spending per multiplication of torch's. At a ratio of 7.1 (8 images of 7x7 k7) torch takes
@@ -47,7 +47,7 @@ class DepthwiseConv2d(TunedConv2d):
         return keeps_size and is_worth_it and has_format and has_kernels(x)
 
     def convolve_on_gpu(self, x: Tensor) -> Tensor:
-        from roadmap.model.ops.depthwise_triton import depthwise  # dispatch.py explains the late import
+        from roadmap.model.ops.depthwise_triton import depthwise  # triton_availability.py explains the late import
 
         if torch.is_autocast_enabled("cuda"):
             x = x.to(torch.get_autocast_dtype("cuda"))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from roadmap.model.ops.dispatch import LARGE, has_kernels
+from roadmap.model.ops.triton_availability import LARGE, has_kernels
 
 
 class LayerNorm(nn.LayerNorm):
@@ -21,7 +21,9 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.numel() < LARGE or not x.is_contiguous() or not has_kernels(x):
             return super().forward(x)
-        from roadmap.model.ops.layer_norm_triton import layer_norm  # dispatch.py explains the late import
+        from roadmap.model.ops.layer_norm_triton import (
+            layer_norm,  # triton_availability.py explains the late import
+        )
 
         dtype = x.dtype
         if torch.is_autocast_enabled("cuda"):

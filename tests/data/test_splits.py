@@ -15,9 +15,9 @@ from PIL import Image
 from roadmap.data.archives import TarDataset
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_files import ENDINGS
-from roadmap.data.parts import VALIDATION_NAMES, find_part
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, Source
+from roadmap.data.splits import VALIDATION_NAMES, find_part
 from roadmap.errors import DataError
 from roadmap.system import console
 
@@ -192,7 +192,7 @@ def test_links_to_nothing_are_counted(make_archive: MakeArchive, capfd: pytest.C
 
 
 def test_a_label_of_gigabytes_is_not_read(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roadmap.data.samples.LONGEST_LABEL", 100)
+    monkeypatch.setattr("roadmap.data.archive_samples.LONGEST_LABEL", 100)
     with pytest.raises(DataError, match=r"train\.tar: a\.json can't be read as a label: it has 110 bytes"):
         TarDataset([make_archive({"a.png": 1, "a.json": "1" * 110})], 2)
 

@@ -9,7 +9,7 @@ from roadmap.errors import ConfigError
 from roadmap.model.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from roadmap.model.plan import Layer  # it applies the edits
+    from roadmap.model.layer_plan import Layer  # it applies the edits
 
 Edit = Callable[["list[Layer]"], "list[Layer]"]
 

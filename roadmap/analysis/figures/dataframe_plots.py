@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from roadmap.analysis.figures.drawing import ShownFigure, drawing  # before matplotlib
+from roadmap.analysis.figures.matplotlib_settings import ShownFigure, drawing  # before matplotlib
 
 # isort: split
 from matplotlib.axes import Axes

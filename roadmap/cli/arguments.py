@@ -1,0 +1,25 @@
+"""Command-line arguments that several commands share, and their types."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+
+
+def add_config_dir(parser: ArgumentParser) -> None:
+    """Add train.py's flag, for scripts that compose its runs."""
+    parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own, as in train.py")
+
+
+def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type: an integer of at least `lowest` and at most `highest`."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < lowest or (highest is not None and value > highest):
+            allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+            raise ArgumentTypeError(f"{text} must be {allowed}")
+        return value
+
+    return number
+
+
+positive = whole_number(1)
