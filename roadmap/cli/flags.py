@@ -1,4 +1,4 @@
-"""Flags of `train.py`, which are Hydra's: those that exclude each other, and those that Hydra answers by itself."""
+"""Flags of `train.py`, which are Hydra's: those that exclude each other, and those that only ask for an answer."""
 
 import os
 import sys
@@ -11,10 +11,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.cli.exit_status import ended_by_reader
-from roadmap.cli.step_list import step_lines
-from roadmap.config import prepare_overrides
+from roadmap.cli.train_help import help_lines
+from roadmap.config import compose, prepare_overrides
 from roadmap.config.hydra_errors import explain_hydra_error
-from roadmap.config.search_path import register
+from roadmap.config.search_path import parse_word, register
 from roadmap.errors import ConfigError
 
 ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # train nothing
@@ -39,12 +39,12 @@ def check_flags(arguments: Namespace) -> None:
 
 
 def wants_answer(arguments: Namespace) -> bool:
-    """Return True if Hydra answers a command by itself, as for --help."""
+    """Return True if a command only asks for an answer, such as --help."""
     return any(getattr(arguments, name) for name in ANSWERS)
 
 
 def answer(arguments: Namespace, hydra_app: Callable[[], Any]) -> int:
-    """Let Hydra answer, and return the exit status; its help comes after a list of the steps."""
+    """Answer --help, let Hydra answer the other flags, and return the exit status."""
     register()
     sys.argv[1:] = prepare_overrides(sys.argv[1:])
     wants_traces = os.environ.get(RAISES)
@@ -52,8 +52,11 @@ def answer(arguments: Namespace, hydra_app: Callable[[], Any]) -> int:
     try:
         with ended_by_reader():  # for `train.py --help | head`
             if arguments.help:
-                print("\n".join(step_lines()))
-            hydra_app()
+                words = prepare_overrides(arguments.overrides)
+                common = [word for word in words if not parse_word(word).is_sweep_override()]
+                print("\n".join(help_lines(compose(*common))))
+            else:
+                hydra_app()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if wants_traces == "1":
             raise

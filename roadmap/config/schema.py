@@ -42,10 +42,10 @@ class StepSpec:
 class Config:
     """The configuration of one run. The YAML in `conf/` has the same structure."""
 
-    mode: Mode
+    mode: Mode  # eval measures the weights in init_from and trains nothing
     experiment: str  # folder of runs that are compared with each other
     output_dir: str  # folder of the experiments
-    seed: int  # of initialization, order, augmentation and mixing
+    seed: int  # random seed of initialization, order, augmentation and mixing
     init_from: str | None  # a torchvision or timm name, or a weights file; FILE:ema selects its averaged weights
     retry_failed: bool  # a sweep retries its failed runs; a single run is always retried
     reference: str | None  # a timm model to train instead of the roadmap's network
@@ -56,7 +56,7 @@ class Config:
     recipe: RecipeSpec
     hardware: HardwareSpec
     logger: LoggerSpec
-    modules: tuple[str, ...] = ()  # of the user's own Python code, which register axes (docs/extend.md)
+    modules: tuple[str, ...] = ()  # your own Python modules, which register axes (docs/extend.md)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

@@ -53,7 +53,7 @@ class SweepSpec:
     """The content of a file in `conf/sweep/`."""
 
     kind: Kind
-    roadmap: str = DEFAULT  # whose steps and choices are trained
+    roadmap: str = DEFAULT  # the roadmap whose steps and choices are trained
 
     @property
     def steps(self) -> Roadmap:
@@ -80,7 +80,7 @@ class SweepSpec:
 class OneChoiceSpec(SweepSpec):
     """Leave-one-out or add-one-in."""
 
-    choices: tuple[str, ...] | None  # of the roadmap, such as [stem,norm]; null is all
+    choices: tuple[str, ...] | None  # those to remove or add, such as [stem,norm]; None: all
 
     def __post_init__(self) -> None:
         if self.choices is not None:
@@ -99,8 +99,8 @@ class OneChoiceSpec(SweepSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ShapleySpec(SweepSpec):
-    pairs: int  # of sampled orders: each with its reverse
-    order_seed: int  # of the sampling; more pairs of one seed start with the same orders, so runs are kept
+    pairs: int  # number of sampled orders, each with its reverse
+    order_seed: int  # random seed of the sampling; more pairs of one seed start with the same orders
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
@@ -140,8 +140,8 @@ class GroupsSpec(SweepSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class FactorialSpec(SweepSpec):
-    axes: tuple[str, ...]  # every choice of each: of conf/model, or of another axis of the roadmap
-    step: str | None  # which sets the other axes; null is the last one
+    axes: tuple[str, ...]  # the axes whose choices are all combined, such as [kernel_size,norm]
+    step: str | None  # the step that sets the other axes; None: the last one
 
     def __post_init__(self) -> None:
         self.steps.check_axes("sweep.axes", self.axes)

@@ -39,17 +39,17 @@ class Crop(StrEnum):
 class DataSpec:
     """A data set: its images, classes and statistics. The network takes its input size and classes from here."""
 
-    name: str
-    source: Source
-    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/), or with archives (archives.py), or
+    name: str  # of the data set, in results and in the experiment's name
+    source: Source  # kind of the images' place
+    root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/), or with tar archives, or
     #   hfds/NAME of Hugging Face; None: the source's own place
-    num_classes: int
+    num_classes: int  # number of classes; counted for class folders
     mean: tuple[float, ...]  # per channel, of pixels in 0..1
     std: tuple[float, ...]  # per channel, of pixels in 0..1
     image_size: int  # height and width of the network's input, in pixels
     stem_stride: int  # total stride of the stem that suits this size
     crop_pct: float  # evaluation resizes the short side to image_size / crop_pct, then crops the center
-    interpolation: Interpolation
+    interpolation: Interpolation  # of resized images
     on_error: OnError  # if an image cannot be decoded
     cache: str | None  # folder of decoded images, for sets that stay on the device; "auto": the user's; None: none
     holdout: int  # training images, drawn once and for all, that are evaluated in place of the validation images:
@@ -75,9 +75,9 @@ class DataSpec:
 class AugmentSpec:
     """Augmentation of single training images; part of the recipe (table 5)."""
 
-    crop: Crop
-    scale: tuple[float, ...]  # smallest and largest part of the area in a resized crop
-    rand_augment: str | None  # in timm's notation, such as rand-m9-mstd0.5-inc1
+    crop: Crop  # of a training image: a random part that is resized, or shifted within a padding
+    scale: tuple[float, ...]  # smallest and largest part of the area that a resized crop takes
+    rand_augment: str | None  # policy in timm's notation, such as rand-m9-mstd0.5-inc1; None: off
     erasing: float  # probability of random erasing, per-pixel noise, after normalization
     flip: float  # probability of a horizontal flip, if data.mirror allows one
 

@@ -126,7 +126,7 @@ class ModelSpec:
     width: Width
     block: BlockShape
     position: Position
-    kernel_size: int  # of the spatial convolution; odd
+    kernel_size: int  # side of the spatial convolution's kernel, odd (section 2.5)
     activation: Activation
     activation_count: Count
     norm_count: Count

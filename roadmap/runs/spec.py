@@ -19,8 +19,8 @@ class LoggerSpec:
     """A dashboard that mirrors the run's files."""
 
     name: str  # none, or a module of roadmap/runs/loggers
-    mode: WandbMode
-    project: str
+    mode: WandbMode  # of W&B; `wandb sync` uploads what offline runs wrote
+    project: str  # on W&B
     entity: str | None  # the team on W&B; None: the user's default
 
     def __post_init__(self) -> None:

@@ -29,26 +29,27 @@ class Precision(StrEnum):
 class RecipeSpec:
     """Training settings that are the same for all steps (table 5). Every field affects results."""
 
-    name: str
-    epochs: int
+    name: str  # of the recipe, in results and figures
+    epochs: int  # passes over the training images
     total_batch: int  # images per update: devices x per-device batch x accumulation
-    optimizer: Optimizer
+    optimizer: Optimizer  # of the weights
     lr: float  # peak learning rate at this total batch; absolute, never scaled
     momentum: float  # SGD's momentum, AdamW's beta1
-    beta2: float  # AdamW's
-    weight_decay: float
+    beta2: float  # AdamW's; SGD has none
+    weight_decay: float  # decoupled in AdamW, as an L2 penalty in SGD
     decay_all: bool  # False: no decay of biases and 1-d parameters (norms, LayerScale)
-    schedule: Schedule
-    warmup_epochs: float  # linear from 0
-    min_lr: float  # at the end of the cosine
-    label_smoothing: float  # also applied to the mixed targets of Mixup and CutMix
+    schedule: Schedule  # of the learning rate after the warm-up; step divides it by 10 after each third
+    warmup_epochs: float  # in which the learning rate rises linearly from 0
+    min_lr: float  # learning rate at the end of the cosine
+    label_smoothing: float  # part of a target that all classes share, also of Mixup's and CutMix's targets
     mixup: float  # alpha of the Beta distribution; 0 is off
     cutmix: float  # alpha of the Beta distribution; 0 is off; if both are on, each is drawn with probability 1/2
-    drop_path: float  # stochastic depth of the last block
-    layer_scale_init: float | None
-    init: Init
-    ema_decay: float | None  # moving average of the weights; "severely hurts models with BatchNorm" (app. A.1)
-    clip_grad: float | None  # maximum norm of an update's gradient
+    drop_path: float  # stochastic depth: probability that the last block is skipped
+    layer_scale_init: float | None  # first value of LayerScale, the paper's is 1e-6; None: no LayerScale
+    init: Init  # distribution of the initial weights
+    ema_decay: float | None  # of the moving average of the weights; None: no average
+    #   It "severely hurts models with BatchNorm" (app. A.1).
+    clip_grad: float | None  # maximum norm of an update's gradient; None: any
     augment: AugmentSpec
 
     def __post_init__(self) -> None:
@@ -89,11 +90,11 @@ class HardwareSpec:
     per_device_batch: int  # maximum images at once per device; the accumulation follows from recipe.total_batch
     precision: Precision  # of the forward and backward pass; weights stay fp32
     channels_last: bool  # memory format of images and weights
-    compile: bool  # torch.compile; measured to be slower on CPU
+    compile: bool  # use torch.compile; measured to be slower on CPU
     workers: int | None  # dataloader workers; None: the number of cores minus one, and none if the data set is tiny
     resident: bool | None  # images stay on the device, augmented in batches; None: if they fit in 1/4 of it
     deterministic: bool  # the same command gives the same numbers on the same machine
-    checkpoint_minutes: float  # maximum time between checkpoints, also within an epoch
+    checkpoint_minutes: float  # maximum minutes between checkpoints, also within an epoch
     graphs: bool = False  # an update's kernels start together, as CUDA graphs; not measured yet
 
     def __post_init__(self) -> None:

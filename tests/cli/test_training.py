@@ -278,7 +278,7 @@ def test_the_import_of_torch_is_announced_where_it_takes_place(
 def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
     helped = train("--help")
     assert helped.status == 0
-    assert "roadmap: original, step0_resnet, " in helped.out
+    assert max(map(len, helped.out.splitlines())) <= 80
     steps = [line.split() for line in helped.out.splitlines() if re.match(r"step\d", line)]
     assert [words[0] for words in steps] == list(load_roadmap().steps)
     assert steps[5] == ["step5_inverted", "inverting", "dimensions", "80.64"]
