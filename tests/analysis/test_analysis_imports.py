@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OWN_LIBRARIES = {
     "frames": {"pandas"},
-    "figures/plots": {"matplotlib", "pandas"},
+    "figures/dataframe_plots": {"matplotlib", "pandas"},
     "publish": {"yaml"},
     "report/report": {"plotly", "jinja2", "markupsafe"},
     "report/walk": {"markupsafe"},
     **{
         f"figures/{name}": {"matplotlib"}
-        for name in ("ablation", "block_files", "drawing", "hyperparameter", "roadmap", "transfer")
+        for name in ("ablation", "block_files", "hyperparameter", "matplotlib_settings", "roadmap", "transfer")
     },
 }
 
