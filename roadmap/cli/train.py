@@ -14,7 +14,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from roadmap.cli import console
-from roadmap.cli.console import ERR, is_done, report_sweep, show_defect, show_error
+from roadmap.cli.console import ERR, is_done, show_defect, show_error
 from roadmap.cli.flags import answer, check_flags, wants_answer
 from roadmap.cli.folders import count_evaluations, read_written_state, remove_empty_folders
 from roadmap.cli.job import run_handed, run_job
@@ -24,7 +24,6 @@ from roadmap.cli.mps import share_gpus
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.printing import print_anything
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
-from roadmap.cli.watch import watched
 from roadmap.config import CONF_DIR, PlannedRun, read_search_path, use
 from roadmap.config.search_path import PRIMARY
 from roadmap.errors import Interrupted, RoadmapError
@@ -80,6 +79,8 @@ def stop_signals(plan: Plan) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             if plan.command.has_processes:
+                from roadmap.cli.watch import watched  # as in `report`
+
                 noted = stack.enter_context(forward_stop_signals(lambda: say_what_is_saved(plan)))
                 at_once = min(int(plan.command.cfg.hydra.launcher.n_jobs), len(plan.runs))
                 stack.enter_context(share_gpus(at_once, console.warn))
@@ -123,6 +124,8 @@ def report(plan: Plan, evaluations_before: int) -> int:
     if not DIST_INFO.is_main_process:
         return 1 if console.errors else 0
     if plan.command.is_sweep and plan.trained:
+        from roadmap.cli.sweep_report import report_sweep  # its tables cost a mistyped command 0.1 s
+
         report_sweep(plan.trained, {planned.config.data.note for planned in plan.runs})
     # Files cover every run; `console.errors` only those in this process, while a launcher may have others.
     evaluated = count_evaluations(plan.evaluated) - evaluations_before

@@ -15,6 +15,7 @@ import pytest
 from roadmap.analysis import tables_and_figures
 from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.cli import console as terminal
+from roadmap.cli.sweep_report import report_sweep
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
@@ -111,7 +112,7 @@ def test_a_drawing_error_of_any_kind_is_a_warning(
         monkeypatch.setattr(tables_and_figures, "draw_roadmap", fail)
     monkeypatch.setattr(terminal.ERR, "width", 400)
     terminal.forget()
-    terminal.report_sweep([SimpleNamespace(path=run, is_done=lambda: True)], set())  # type: ignore[list-item]
+    report_sweep([SimpleNamespace(path=run, is_done=lambda: True)], set())  # type: ignore[list-item]
     printed = capsys.readouterr()
     assert "87.65" in printed.out
     assert printed.err.startswith(f"warning: no figures of {tmp_path / 'trial'}: ")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.cli import train as command
+from roadmap.cli import sweep_report
 from roadmap.cli.folders import open_run_dir
 from roadmap.cli.sweep import expand
 from roadmap.config import plan_runs, read_sweep
@@ -20,7 +20,7 @@ SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample", *QUICK)
 
 @pytest.mark.system  # four runs, and three commands that compose thirteen networks: 30 s
 def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
+    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
     # Trains step 11's network under another name.
     assert train("+roadmap=step12_downsample", "model/downsample=block", *QUICK).status == 0
     first = train(*SWEEP)

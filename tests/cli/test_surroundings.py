@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from roadmap.cli import run as jobs
-from roadmap.cli import train as command
+from roadmap.cli import sweep_report
 from roadmap.config import Config, PlannedRun
 from roadmap.runs.overrides import read_overrides
 from roadmap.runs.run_dir import RunDir
@@ -47,7 +47,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
         folder.finish({**results, "parameters": 1, "gmacs": 1.0, "images_per_s": 1.0})
 
     monkeypatch.setattr(jobs, "train", train)
-    monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)
+    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)
     return runs
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from roadmap.cli import train as command
+from roadmap.cli import sweep_report
 
 Train = Callable[..., Any]  # see conftest.py
 QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
 
 
 def test_a_warning_is_printed_once_and_names_its_steps(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
+    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
     one_update = ("recipe.total_batch=1024", "recipe.lr=0.03", *QUICK)
     outcome = train(
         "-m", "+roadmap=step0_resnet,step12_downsample", "seed=0,1", *one_update, "recipe.ema_decay=0.999"
