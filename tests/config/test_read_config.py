@@ -72,7 +72,7 @@ def test_an_unknown_key(composed: DictConfig, change: dict[str, Any], parts: lis
         ({"model__stem": 4}, "model.stem=4: there is no such choice. Allowed: resnet, patchify"),
         ({"recipe__optimizer": "adam"}, "Did you mean adamw? Allowed: adamw, sgd"),
         ({"data__source": None}, "data.source=None: there is no such choice. Allowed: digits, cifar10, "),
-        ({"logger__name": "mlflow"}, "logger.name=mlflow: there is no such logger. Allowed: none, tensorboard"),
+        ({"logger__name": "neptune"}, "logger.name=neptune: there is no such logger. Allowed: mlflow, none, tens"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_no_choice(composed: DictConfig, change: dict[str, Any], message: str) -> None:

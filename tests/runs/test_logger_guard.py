@@ -58,7 +58,7 @@ def test_a_dashboard_that_does_not_open_is_left_out() -> None:
     assert len(warnings) == 1
 
 
-@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+@pytest.mark.parametrize("name", ["wandb", "tensorboard", "mlflow", "trackio"])
 def test_a_library_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [loaded for loaded in sys.modules if loaded.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, module)  # which also imports the library

@@ -7,8 +7,12 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from roadmap.errors import ConfigError, first_line
-from roadmap.runs.run_dir import RunDir
+from roadmap.runs.config_hash import defining_values
+from roadmap.runs.metrics import read_metrics
+from roadmap.runs.run_dir import RunDir, identity_values
 from roadmap.runs.spec import LoggerSpec
+
+SUMMARY_PREFIX = "summary/"  # separates a finished run's results from its curves, which have the plain names
 
 
 class RunLogger(Protocol):
@@ -63,6 +67,29 @@ def describe_error(error: Exception) -> str:
     """Kind and first line of a library's error; all lines of pydantic's, whose first only counts the errors."""
     text = " ".join(str(error).split()) if type(error).__name__ == "ValidationError" else first_line(error)
     return f"{type(error).__name__}: {text.rstrip('.')}"
+
+
+def missing_epochs(run: RunDir, logged: int, metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the metrics of the epochs that a dashboard lacks, up to the epoch of `metrics`, which are the last.
+
+    Args:
+        logged: the last epoch that the dashboard has, which an earlier process of this run may have logged.
+    """
+    epoch = metrics["epoch"]
+    earlier = [past for past in read_metrics(run.path) if logged < past["epoch"] < epoch]
+    return [*earlier, metrics] if logged < epoch else []
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values that a dashboard can plot."""
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def run_parameters(run: RunDir, facts: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Return name, identity, defining values and facts of a run, in types that every dashboard takes."""
+    identity = {**identity_values(run.identity), "name": run.identity.name}
+    values = {**defining_values(run.config), **identity, **facts}
+    return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 
 
 def open_logger(

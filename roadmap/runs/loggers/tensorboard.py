@@ -6,12 +6,11 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from roadmap.runs.config_hash import defining_values
-from roadmap.runs.run_dir import RunDir, identity_values
+from roadmap.runs.loggers import SUMMARY_PREFIX, numbers, run_parameters
+from roadmap.runs.run_dir import RunDir
 from roadmap.runs.spec import LoggerSpec
 
 EVENTS = "events.out.tfevents.*"
-SUMMARY_PREFIX = "summary/"  # separate from the curves, which have the plain names
 
 
 class Logger:
@@ -29,16 +28,16 @@ class Logger:
     def log(self, metrics: Mapping[str, Any]) -> None:
         epoch = metrics["epoch"]
         writer = self._open(epoch)
-        for name, value in _numbers(metrics).items():
+        for name, value in numbers(metrics).items():
             if name != "epoch":
                 writer.add_scalar(name, value, epoch)
         writer.flush()  # so that epochs are shown during training, and survive a kill
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
-            results = {f"{SUMMARY_PREFIX}{name}": value for name, value in _numbers(summary).items()}
+            results = {f"{SUMMARY_PREFIX}{name}": value for name, value in numbers(summary).items()}
             writer = self._open(summary["epochs"] + 1)
-            for part in hparams(self._asked(), results):
+            for part in hparams(run_parameters(self.run, self.facts), results):
                 writer._get_file_writer().add_summary(part)  # add_hparams would start a separate run
             for name, value in results.items():
                 writer.add_scalar(name, value, summary["epochs"])
@@ -50,15 +49,3 @@ class Logger:
         if self._writer is None:
             self._writer = SummaryWriter(str(self.run.path), purge_step=epoch, filename_suffix=self._suffix)
         return self._writer
-
-    def _asked(self) -> dict[str, Any]:
-        """Return name and defining values in TensorBoard's types, which have no lists."""
-        identity = identity_values(self.run.identity)
-        values = {**defining_values(self.run.config), **identity, "name": self.run.identity.name, **self.facts}
-        return {
-            key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()
-        }
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if isinstance(value, int | float)}

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import wandb
 
 from roadmap.errors import RunError
+from roadmap.runs.loggers import missing_epochs
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir, identity_values
 from roadmap.runs.spec import LoggerSpec, WandbMode
@@ -94,22 +95,20 @@ class Logger:
         self.run.summary.update({**identity_values(identity), **facts})
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        self._try(partial(self._log_to, metrics["epoch"], metrics))
+        self._try(partial(self._log_missing, metrics))
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
-            self._try(partial(self._log_to, summary["epochs"] + 1, None))
+            for last in read_metrics(self.folder.path)[-1:]:
+                self._try(partial(self._log_missing, last))
             self._try(lambda: self.run.summary.update(dict(summary)))
         self._try(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
 
-    def _log_to(self, epoch: int, metrics: Mapping[str, Any] | None) -> None:
-        """Log the earlier epochs that W&B lacks, from a previous process, and then this one."""
-        earlier = [past for past in read_metrics(self.folder.path) if past["epoch"] < epoch]
-        for values in [*earlier, *([metrics] if metrics is not None else [])]:
-            if values["epoch"] > self._logged:
-                # Without commit, W&B would wait for the next step, and the last epoch would overwrite the summary.
-                self.run.log(dict(values), step=values["epoch"], commit=True)
-                self._logged = values["epoch"]
+    def _log_missing(self, metrics: Mapping[str, Any]) -> None:
+        for values in missing_epochs(self.folder, self._logged, metrics):
+            # Without commit, W&B would wait for the next step, and the last epoch would overwrite the summary.
+            self.run.log(dict(values), step=values["epoch"], commit=True)
+            self._logged = values["epoch"]
 
     def _try(self, act: Callable[[], None]) -> None:
         """Drop a service that does not answer, since it would report errors at the end and in later runs."""

@@ -1,0 +1,93 @@
+"""MLflow: an MLflow experiment per experiment, in which a run is named by its step and seed.
+
+Without MLFLOW_TRACKING_URI, all runs write to `mlflow.db` in the output folder. A resumed run is found by its tag
+and goes on as the same run; MLflow keeps every value of a metric, so epochs that it has are not sent again.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read on import; else MLflow reports its use to a server
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
+from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
+
+from roadmap.runs.loggers import SUMMARY_PREFIX, missing_epochs, numbers, run_parameters
+from roadmap.runs.metrics import read_metrics
+from roadmap.runs.run_dir import RunDir
+from roadmap.runs.spec import LoggerSpec
+
+ID_TAG = "roadmap.id"  # MLflow chooses the ids of its runs; this is ours
+
+
+class Logger:
+    """Curves by epoch, the configuration and the facts as parameters, and at the end the summary's numbers.
+
+    Raises:
+        Exception: whatever MLflow raises if its database or server cannot be used.
+    """
+
+    def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
+        self.folder = run
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a line for each table that it creates
+        self._client = MlflowClient(tracking_uri=find_store(run))
+        experiment = self._open_experiment(f"{spec.project}/{run.identity.experiment}")
+        found = self._client.search_runs([experiment], f"tags.`{ID_TAG}` = '{run.dashboard_id()}'", max_results=1)
+        if found:
+            self.run = found[0]
+            self._client.update_run(self.run.info.run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+        else:
+            self.run = self._create(experiment, facts)
+        self._logged = int(self.run.data.metrics.get("epoch", 0))
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        for values in missing_epochs(self.folder, self._logged, metrics):
+            self._log(values, values["epoch"])
+            self._logged = values["epoch"]
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        if summary is not None:
+            for last in read_metrics(self.folder.path)[-1:]:
+                self.log(last)
+            self._log({f"{SUMMARY_PREFIX}{name}": value for name, value in summary.items()}, summary["epochs"])
+        status = RunStatus.FINISHED if summary is not None else RunStatus.FAILED
+        self._client.set_terminated(self.run.info.run_id, RunStatus.to_string(status))
+
+    def _open_experiment(self, name: str) -> str:
+        """Return the id of the experiment, which another process may create at the same moment."""
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except MlflowException:
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
+
+    def _create(self, experiment: str, facts: Mapping[str, Any]) -> Any:
+        identity = self.folder.identity
+        tags = {ID_TAG: self.folder.dashboard_id(), MLFLOW_SOURCE_NAME: str(self.folder.path)}
+        run = self._client.create_run(experiment, tags=tags, run_name=f"{identity.name}-seed{identity.seed}")
+        params = [Param(name, str(value)) for name, value in run_parameters(self.folder, facts).items()]
+        for start in range(0, len(params), MAX_PARAMS_TAGS_PER_BATCH):
+            self._client.log_batch(run.info.run_id, params=params[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+        return run
+
+    def _log(self, values: Mapping[str, Any], step: int) -> None:
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in numbers(values).items()]
+        self._client.log_batch(self.run.info.run_id, metrics=metrics)
+
+
+def find_store(run: RunDir) -> str:
+    """Return MLFLOW_TRACKING_URI, or the database in the output folder."""
+    database = Path(run.config["output_dir"]).resolve() / "mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
