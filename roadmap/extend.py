@@ -1,9 +1,14 @@
-"""Parts for a module of one's own, which the key `modules` names: an axis, and layers for its choices.
+"""Parts for a module of one's own, which the key `modules` names: axes, choices, data sets and loggers.
 
-See docs/extend.md for a module that adds squeeze-and-excitation.
+See docs/extend.md for such modules.
 """
 
-from roadmap.model.custom_axes import register_axis
+from roadmap.data.custom_sources import register_dataset
+from roadmap.model.custom_axes import register_axis, register_choice
 from roadmap.model.planned_layers import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
+from roadmap.runs.spec import register_logger
 
-__all__ = ["Act", "AvgPool", "Conv", "Grn", "Layer", "MaxPool", "Norm", "OwnLayer", "Scale", "register_axis"]
+__all__ = [
+    "Act", "AvgPool", "Conv", "Grn", "Layer", "MaxPool", "Norm", "OwnLayer", "Scale",
+    "register_axis", "register_choice", "register_dataset", "register_logger",
+]  # fmt: skip

@@ -8,8 +8,10 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from roadmap.data.custom_sources import SOURCES
+from roadmap.data.spec import Source
 from roadmap.errors import ConfigError
-from roadmap.model.custom_axes import extended
+from roadmap.model.custom_axes import CHOICES, extended
 
 WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
@@ -29,11 +31,19 @@ def convert(kind: Any, value: Any, key: str = "") -> Any:
             raise ConfigError(f"{key}={value}: must be a list, as in {key}=[...]")
         return tuple(convert(get_args(kind)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
     if issubclass(kind, StrEnum):
+        if str(value) in (own := own_values(kind, key)):
+            return value
         if value not in list(kind):
-            guess = suggest(str(value), list(kind))
-            raise ConfigError(f"{key}={value}: there is no such choice.{guess} Allowed: {', '.join(kind)}")
+            guess = suggest(str(value), [*kind, *own])
+            allowed = ", ".join([*kind, *own])
+            raise ConfigError(f"{key}={value}: there is no such choice.{guess} Allowed: {allowed}")
         return kind(value)
     return _convert_plain(kind, value, key)
+
+
+def own_values(kind: type[StrEnum], key: str) -> Sequence[str]:
+    """Return the values of a field that a user's modules have registered, beside the enumeration's."""
+    return list(SOURCES if kind is Source else CHOICES.get(key.rpartition(".")[2], ()))
 
 
 def _convert_plain(kind: Any, value: Any, key: str) -> Any:

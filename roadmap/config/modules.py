@@ -1,13 +1,16 @@
-"""Import of a user's own Python modules, which register design axes; they are named by the key `modules`."""
+"""Import of a user's own Python modules, which the key `modules` names, and the configs that they register."""
 
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from roadmap.data.custom_sources import SOURCES
 from roadmap.errors import ConfigError, first_line
-from roadmap.model.custom_axes import AXES
+from roadmap.model.custom_axes import AXES, CHOICES
 from roadmap.runs.config_hash import NEUTRAL_VALUES
+from roadmap.runs.spec import CUSTOM_LOGGERS, WandbMode
 
 
 def import_modules(names: Sequence[str], folders: Sequence[str]) -> None:
@@ -31,3 +34,19 @@ def import_modules(names: Sequence[str], folders: Sequence[str]) -> None:
                 f"for in {where}, and in the packages of {sys.executable}"
             ) from error
     NEUTRAL_VALUES.update({f"model.{axis.name}": axis.neutral for axis in AXES.values()})
+
+
+def registered_configs() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the content of each config that modules have registered, by group and name; they have no files."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {
+        f"model/{axis.name}": {choice: {axis.name: choice} for choice in axis.choices} for axis in AXES.values()
+    }
+    groups |= {f"model/{axis}": {choice: {axis: choice} for choice in own} for axis, own in CHOICES.items()}
+    groups["data"] = {name: source.values for name, source in SOURCES.items()}
+    settings = {
+        "mode": WandbMode.offline.value,
+        "project": "roadmap",
+        "entity": None,
+    }  # as in conf/logger/none.yaml
+    groups["logger"] = {name: {"name": name, **settings} for name in CUSTOM_LOGGERS}
+    return groups

@@ -19,15 +19,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from roadmap.config.conf_dir import CONF_DIR
 from roadmap.config.file_source import register_source
-from roadmap.config.modules import import_modules
+from roadmap.config.modules import import_modules, registered_configs
 from roadmap.errors import ConfigError
-from roadmap.model.custom_axes import AXES
 from roadmap.runs.naming import natural_key
 
 PRIMARY = "config"  # the config that a command starts from, unless --config-name names another
 SEARCH_PATH = "hydra.searchpath"
 MODULES = "modules"
-AXIS = "model/"  # group of an axis
 # A string that Hydra reads unquoted, and not as a number, boolean or null; a leading digit is quoted.
 PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)(?:[a-z_/]|\.+/)[\w./+-]*", re.IGNORECASE | re.ASCII)
 
@@ -82,11 +80,10 @@ def use(search_path: SearchPath) -> Iterator[None]:
 
 
 def add_own_groups() -> None:
-    """Give Hydra the choices of the user's own axes, which have no files."""
-    for axis in AXES.values():
-        for choice in axis.choices:
-            node, group = {axis.name: choice}, f"{AXIS}{axis.name}"
-            ConfigStore.instance().store(name=choice, node=node, group=group, package="model")
+    """Give Hydra the configs that the user's modules have registered, which have no files."""
+    for group, configs in registered_configs().items():
+        for name, node in configs.items():
+            ConfigStore.instance().store(name=name, node=node, group=group, package=group.partition("/")[0])
 
 
 class OwnFolders(SearchPathPlugin):
@@ -179,12 +176,7 @@ def find_config(name: str, search_path: SearchPath | None = None) -> Path | None
 
 def is_group(name: str) -> bool:
     """Return True if a name is a group of configs, such as model/norm, and not a key."""
-    return _own_choices(name) is not None or any((place / name).is_dir() for place in current().places())
-
-
-def _own_choices(group: str) -> list[str] | None:
-    axis = AXES.get(group.removeprefix(AXIS)) if group.startswith(AXIS) else None
-    return None if axis is None else list(axis.choices)
+    return name in registered_configs() or any((place / name).is_dir() for place in current().places())
 
 
 def list_groups() -> list[str]:
@@ -195,15 +187,14 @@ def list_groups() -> list[str]:
         for file in place.rglob("*/*.yaml")
         if not any(part.startswith(".") for part in file.relative_to(place).parts)
     }
-    return sorted(found | {f"{AXIS}{name}" for name in AXES})
+    return sorted(found | set(registered_configs()))
 
 
 def list_choices(group: str) -> list[str]:
-    """Return the configs of a group, with step2 before step10."""
-    if (own := _own_choices(group)) is not None:
-        return own
+    """Return the configs of a group, with step2 before step10, and an own axis' choices in its order."""
     names = {file.stem for place in current().places() for file in (place / group).glob("*.yaml")}
-    return sorted(names, key=natural_key)
+    registered = registered_configs().get(group, {})
+    return sorted(names | set(registered), key=natural_key) if names else list(registered)
 
 
 def quote(name: str) -> str:

@@ -1,17 +1,17 @@
-"""Sources of images: the embedded digits, CIFAR from torchvision, or files: folders, tar archives, Hugging Face's.
+"""Sources of images: the embedded digits, CIFAR from torchvision, a user's module, or folders, tar, Hugging Face's.
 
 `digits.npz` holds UCI's Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998; CC BY 4.0), the 1,797
 images of its test part with 0 to 16 in each pixel: scikit-learn's load_digits, which takes a second to import.
 """
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from roadmap.data.archives import HubDataset, TarDataset
+from roadmap.data.array_dataset import ArrayDataset, wrap_part
 from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
 from roadmap.data.classes import (
     ClassedImages,
@@ -22,6 +22,7 @@ from roadmap.data.classes import (
     match_recorded,
     warn_of_empty,
 )
+from roadmap.data.custom_sources import SOURCES
 from roadmap.data.folder_facts import HUB, check_class_count, check_root
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
@@ -33,36 +34,6 @@ DEFAULT_ROOT = Path("data")
 DIGITS = Path(__file__).with_name("digits.npz")
 HOLDOUT_SEED = 0  # the same images for every run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
-
-
-class ArrayDataset:
-    """Images in memory, uint8 (N, H, W, 3), with labels (N,) and class names."""
-
-    def __init__(
-        self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None, root: str = "memory"
-    ):
-        self.images = images
-        self.labels = labels
-        self.classes = list(classes or map(str, range(int(labels.max()) + 1)))
-        self.root = root
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        return self.images[index], int(self.labels[index])
-
-    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """See `classes.ClassedImages`."""
-        self.labels, self.classes = np.array(numbers)[self.labels], list(classes)
-
-    def entry_of(self, index: int) -> str:
-        """See `reading.NamedImages`."""
-        return f"{self.classes[self.labels[index]]}/{index}"
-
-    def size_of(self, index: int) -> int:
-        """See `reading.NamedImages`. A checksum of the pixels, since all have one size."""
-        return zlib.crc32(self.images[index].tobytes())
 
 
 class Subset:
@@ -129,6 +100,8 @@ def open_images(
 def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, ClassedImages]:
     if data.source is Source.digits:
         return _open_digits()
+    if data.source in SOURCES:
+        return _open_custom(data)
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
     kind = CIFAR10 if data.source is Source.cifar10 else CIFAR100
     if data.source is Source.folder or (root / "train").is_dir():
@@ -169,6 +142,17 @@ def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedD
         check_class_count(images.root, images.classes, data.num_classes)
     warn_of_empty(images)
     return CheckedDataset(images, data.on_error)
+
+
+def _open_custom(data: DataSpec) -> tuple[ArrayDataset, ArrayDataset]:
+    opened = SOURCES[data.source].open_parts(data)
+    if not isinstance(opened, tuple | list) or len(opened) != 2:
+        raise DataError(
+            f"data={data.source}: its function returned {type(opened).__name__}: must return the training and the "
+            "validation images"
+        )
+    train, val = (wrap_part(part, data.source, data.num_classes) for part in opened)
+    return train, val
 
 
 def _open_digits() -> tuple[ArrayDataset, ArrayDataset]:

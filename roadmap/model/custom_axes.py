@@ -1,17 +1,21 @@
-"""Design axes of a user's own Python module: each choice edits the layers of all branches, or of the stem."""
+"""Design axes, and choices of existing ones, of a user's own Python module: functions that edit lists of layers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, make_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
+from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from roadmap.errors import ConfigError
-from roadmap.model.spec import ModelSpec
+from roadmap.model.spec import Form, Init, ModelSpec
+from roadmap.system.registration import check_function, check_name
 
 if TYPE_CHECKING:
     from roadmap.model.layer_plan import Layer  # it applies the edits
 
 Edit = Callable[["list[Layer]"], "list[Layer]"]
+Part = Literal["stem", "downsample", "branch", "shortcut", "after", "head"]  # of a network's plan
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,25 @@ class OwnAxis:
         return tuple(choice for choice, _ in self.edits)
 
 
+@dataclass(frozen=True)
+class OwnChoice:
+    """A choice of an axis of the roadmap: the network with the choice `like`, whose layers are edited."""
+
+    axis: str
+    name: str
+    edit: Edit
+    like: StrEnum
+    part: Part | None  # the only one that is edited; None: all
+
+
 AXES: dict[str, OwnAxis] = {}
+CHOICES: dict[str, dict[str, OwnChoice]] = {}  # by axis and name
+# The axes whose choices are names: all but the kernel size, which is any odd number.
+NAMED_AXES: dict[str, type[StrEnum]] = {
+    name: kind
+    for name, kind in get_type_hints(ModelSpec).items()
+    if isinstance(kind, type) and issubclass(kind, StrEnum) and kind not in (Form, Init)
+}
 
 
 def register_axis(
@@ -46,18 +68,50 @@ def register_axis(
         part: which layers the functions receive: those of each block's branch, or of the stem.
 
     Raises:
-        ConfigError: the axis exists already, or a name is no identifier.
+        ConfigError: the axis exists already, a name is no identifier, or an edit is no function of the layers.
     """
-    axis = OwnAxis(name, ((neutral, None), *edits.items()), part)
-    known = {*ModelSpec.__dataclass_fields__, *AXES}
-    if name in known:
-        raise ConfigError(f"register_axis({name!r}): this axis exists already: name yours differently")
-    if not all(map(str.isidentifier, (name, *axis.choices))) or neutral in edits or not edits:
+    call = f"register_axis({name!r})"
+    check_name(call, name, {*(field.name for field in fields(ModelSpec)), *AXES})
+    if not isinstance(edits, Mapping) or not edits:
+        raise ConfigError(f"{call}: give at least one choice beside {neutral}, as in {{'{name}': FUNCTION}}")
+    _check_part(call, part, ("branch", "stem"))
+    for choice, function in edits.items():
+        check_name(call, choice, {neutral})
+        check_function(call, function, "layers")
+    AXES[name] = OwnAxis(name, ((neutral, None), *edits.items()), part)
+
+
+def register_choice(axis: str, name: str, edit: Edit, like: str, part: Part | None = None) -> None:
+    """Add a choice to an existing axis, such as a norm, an activation or a stem: `model/AXIS=NAME`.
+
+    Args:
+        axis: such as `norm`.
+        name: of the choice.
+        edit: a function from the layers of a part, planned with the choice `like`, to those with this choice.
+        like: a choice of the axis that exists already.
+        part: the only part whose layers the function receives; None: each part of the network in turn.
+
+    Raises:
+        ConfigError: there is no such axis, choice `like` or part, the name is taken, or the edit is no function of
+            the layers.
+    """
+    call = f"register_choice({axis!r}, {name!r})"
+    if axis not in NAMED_AXES:
         raise ConfigError(
-            f"register_axis({name!r}): choices {', '.join(axis.choices)}: an axis has a neutral choice and at "
-            "least one other, whose names are letters, digits and underscores"
+            f"{call}: there is no axis {axis} whose choices are names. Allowed: {', '.join(NAMED_AXES)}"
         )
-    AXES[name] = axis
+    known = list(NAMED_AXES[axis])
+    check_name(call, name, {*known, *CHOICES.get(axis, {})})
+    if like not in known:
+        raise ConfigError(f"{call}: like={like!r}: there is no such choice. Allowed: {', '.join(known)}")
+    _check_part(call, part, (None, *Part.__args__))  # type: ignore[attr-defined]
+    check_function(call, edit, "layers")
+    CHOICES.setdefault(axis, {})[name] = OwnChoice(axis, name, edit, NAMED_AXES[axis](like), part)
+
+
+def _check_part(call: str, part: str | None, allowed: tuple[str | None, ...]) -> None:
+    if part not in allowed:
+        raise ConfigError(f"{call}: part={part!r}: there is no such part. Allowed: {', '.join(map(repr, allowed))}")
 
 
 def extended(kind: type) -> type:
@@ -67,7 +121,7 @@ def extended(kind: type) -> type:
 
 @cache
 def _extend(axes: tuple[OwnAxis, ...]) -> type:
-    fields = [(axis.name, str, axis.neutral) for axis in axes]
+    added = [(axis.name, str, axis.neutral) for axis in axes]
 
     def check(self: Any) -> None:
         ModelSpec.__post_init__(self)
@@ -76,13 +130,51 @@ def _extend(axes: tuple[OwnAxis, ...]) -> type:
                 allowed = ", ".join(axis.choices)
                 raise ConfigError(f"model.{axis.name}={value}: there is no such choice. Allowed: {allowed}")
 
-    return make_dataclass("ModelSpec", fields, bases=(ModelSpec,), frozen=True, namespace={"__post_init__": check})
+    return make_dataclass("ModelSpec", added, bases=(ModelSpec,), frozen=True, namespace={"__post_init__": check})
 
 
-def edit(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
-    """Return the layers of a part with the own choices of a network."""
+def without_own_choices(model: ModelSpec) -> ModelSpec:
+    """Return the network whose layers the own choices edit: each replaced by the one that it is like."""
+    changes: dict[str, Any] = {choice.axis: choice.like for choice in _chosen(model)}
+    return replace(model, **changes)
+
+
+def edit_for_axes(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
+    """Return the layers of a part with the choices of the own axes."""
     for axis in AXES.values():
-        change = dict(axis.edits).get(getattr(model, axis.name, axis.neutral))
+        choice = getattr(model, axis.name, axis.neutral)
+        change = dict(axis.edits).get(choice)
         if change is not None and axis.part == part:
-            layers = list(change(list(layers)))
+            layers = _apply(change, layers, f"model.{axis.name}={choice}")
     return layers
+
+
+def edit_for_choices(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
+    """Return the layers of a part with the own choices of existing axes."""
+    for choice in _chosen(model):
+        if choice.part in (None, part):
+            layers = _apply(choice.edit, layers, f"model.{choice.axis}={choice.name}")
+    return layers
+
+
+def _chosen(model: ModelSpec) -> list[OwnChoice]:
+    found = ((own, getattr(model, axis)) for axis, own in CHOICES.items())
+    return [own[name] for own, name in found if name in own]
+
+
+def _apply(change: Edit, layers: "list[Layer]", word: str) -> "list[Layer]":
+    edited = change(list(layers))
+    name = getattr(change, "__name__", repr(change))
+    if not isinstance(edited, list | tuple) or not all(is_dataclass(layer) for layer in edited):
+        raise ConfigError(f"{word}: {name} returned {edited!r}: must return a list of layers of roadmap.extend")
+    if (before := _ends(layers)) != (after := _ends(edited)):
+        raise ConfigError(f"{word}: {name} returned layers with {after}, and must keep {before}")
+    return list(edited)
+
+
+def _ends(layers: "Sequence[Layer]") -> str:
+    """Return what the rest of the network depends on: channels into and out of a part, and its stride."""
+    convs: list[Any] = [layer for layer in layers if hasattr(layer, "out_channels")]
+    stride = prod(getattr(layer, "stride", 2 if type(layer).__name__.endswith("Pool") else 1) for layer in layers)
+    channels = f"{convs[0].in_channels} channels in, {convs[-1].out_channels} out" if convs else "no convolution"
+    return f"{channels}, stride {stride}"

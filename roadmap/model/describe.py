@@ -102,7 +102,7 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
 
 def describe_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
     """Return the design choices that differ, such as "model.block bottleneck -> inverted"."""
-    names = [field.name for field in fields(ModelSpec)]
+    names = [field.name for field in fields(after)]  # with the axes of the user's own modules
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
     return [f"model.{name} {_word(old)} -> {_word(new)}" for name, old, new in pairs if old != new]
 

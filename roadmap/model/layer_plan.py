@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from roadmap.errors import ConfigError
-from roadmap.model.custom_axes import edit
+from roadmap.model.custom_axes import edit_for_axes, edit_for_choices, without_own_choices
 from roadmap.model.planned_layers import (
     Act,
     AvgPool,
@@ -46,7 +46,18 @@ IMAGE_CHANNELS = 3
 
 
 def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
-    """Return all layers of the network with the choices of `model` at the size of `regime`."""
+    """Return all layers of the network with the choices of `model` at the size of `regime`.
+
+    Raises:
+        ConfigError: a function of the user's own module does not return layers, or changes the part's size.
+    """
+    base = without_own_choices(model)
+    plan = _plan_roadmap(base, regime)
+    return plan if base == model else _edit(plan, model)
+
+
+def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
+    """Plan a network with this project's choices, and the user's own axes."""
     depths = regime.depths.resnet if model.stage_ratio is StageRatio.resnet else regime.depths.modern
     width = _first_width(model, regime)
     rates = _drop_path_rates(model.drop_path, sum(depths))
@@ -67,6 +78,24 @@ def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
         stages.append(StagePlan(downsample, tuple(blocks)))
     head_norm = (Norm("norm", model.norm, channels),) if model.downsample is Downsample.separate else ()
     return NetworkPlan(_plan_stem(model, width), tuple(stages), head_norm, channels, model.num_classes)
+
+
+def _edit(plan: NetworkPlan, model: ModelSpec) -> NetworkPlan:
+    """Edit the layers of every part for the user's own choices of existing axes."""
+
+    def edit(layers: tuple[Layer, ...], part: str) -> tuple[Layer, ...]:
+        return _settle_biases(edit_for_choices(list(layers), model, part)) if layers else ()
+
+    def edit_block(block: BlockPlan) -> BlockPlan:
+        branch, shortcut = edit(block.branch, "branch"), edit(block.shortcut, "shortcut")
+        return BlockPlan(branch, shortcut, edit(block.after, "after"), block.drop_path)
+
+    stages = (
+        StagePlan(edit(stage.downsample, "downsample"), tuple(map(edit_block, stage.blocks)))
+        for stage in plan.stages
+    )
+    stem, head_norm = edit(plan.stem, "stem"), edit(plan.head_norm, "head")
+    return replace(plan, stem=stem, stages=tuple(stages), head_norm=head_norm)
 
 
 def check_image_size(model: ModelSpec, regime: RegimeSpec, image_size: int) -> None:
@@ -96,6 +125,7 @@ def needs_two_images(model: ModelSpec, regime: RegimeSpec, image_size: int) -> b
 
 def _stage_sizes(model: ModelSpec, regime: RegimeSpec, image_size: int) -> list[int]:
     """Height and width of each stage's map, in pixels."""
+    model = without_own_choices(model)
     sizes = [_stem_output(model, image_size)]
     for _ in regime.depths.resnet[1:]:
         sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
@@ -150,7 +180,7 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
         layers.append(MaxPool("pool"))
     if model.downsample is Downsample.separate:
         layers.append(Norm("out_norm", model.norm, width))
-    return _settle_biases(edit(layers, model, "stem"))
+    return _settle_biases(edit_for_axes(layers, model, "stem"))
 
 
 def _plan_downsample(model: ModelSpec, channels: int, out: int) -> tuple[Layer, ...]:
@@ -177,7 +207,7 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
     if model.layer_scale_init is not None:
         branch.append(Scale("layer_scale", o, model.layer_scale_init))
     after = (Act("act", model.activation),) if model.activation_count is Count.all else ()
-    branch = edit(branch, model, "branch")
+    branch = edit_for_axes(branch, model, "branch")
     return BlockPlan(_settle_biases(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
 
 

@@ -52,7 +52,8 @@ class Head(nn.Module):
 
     def __init__(self, plan: NetworkPlan):
         super().__init__()
-        self.norm = build_layers(plan.head_norm)[0] if plan.head_norm else nn.Identity()
+        norm = build_layers(plan.head_norm)
+        self.norm = norm[0] if len(norm) == 1 else norm
         self.linear = nn.Linear(plan.features, plan.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

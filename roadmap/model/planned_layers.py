@@ -119,6 +119,6 @@ class NetworkPlan:
 
     stem: tuple[Layer, ...]
     stages: tuple[StagePlan, ...]
-    head_norm: tuple[Norm, ...]
+    head_norm: tuple[Layer, ...]
     features: int  # channels into the classifier
     num_classes: int

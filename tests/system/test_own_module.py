@@ -1,4 +1,4 @@
-"""The walk-through of docs/extend.md, from its own text: an axis from a folder outside."""
+"""The walk-through of docs/extend.md, from its own text: parts of one's own from a folder outside."""
 
 import os
 import re
@@ -25,8 +25,7 @@ def run(folder: Path, *words: str, status: int = 0) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the files of the walk-through."""
-    for language in ("python", "yaml"):
-        (text,) = re.findall(rf"```{language}\n(# mine/.*?)```", PAGE, flags=re.DOTALL)
+    for text in re.findall(r"```(?:python|yaml)\n(# mine/.*?)```", PAGE, flags=re.DOTALL):
         path = tmp_path / text.splitlines()[0].removeprefix("# ")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.partition("\n")[2])
@@ -34,8 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_axis_takes_two_files_and_forty_lines(folder: Path) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(files) == 2
+    files = [folder / "mine/squeeze.py", folder / "mine/roadmap/step13_se.yaml"]
     assert sum(len(path.read_text().splitlines()) for path in files) < 40
 
 
@@ -59,6 +57,15 @@ def test_the_walk_through_ends_with_the_axis_in_figure_and_report(folder: Path) 
     assert "step12_downsample" in run(folder, "train", "+roadmap=step12_downsample", *SHORT)
     (folder / "mine/squeeze.py").unlink()
     assert "squeeze can't be imported" in run(folder, "plot")
+
+
+@pytest.mark.system  # a short training
+def test_a_choice_a_data_set_and_a_logger_of_ones_own_train_a_network(folder: Path) -> None:
+    (line,) = re.findall(r"```bash\nconvnet-roadmap (train --config-dir.*?)```", PAGE, flags=re.DOTALL)
+    run(folder, *shlex.split(line), *SHORT)
+    experiment = folder / "outputs/micro-stripes"
+    assert (experiment / "step12_downsample,norm=groupnorm/seed0/epochs.csv").read_text().startswith("1,")
+    assert "norm=groupnorm" in run(folder, "plot", "micro-stripes")  # which finds the module by itself
 
 
 @pytest.mark.system  # a program each

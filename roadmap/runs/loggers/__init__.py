@@ -10,7 +10,7 @@ from roadmap.errors import ConfigError, first_line
 from roadmap.runs.config_hash import defining_values
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir, identity_values
-from roadmap.runs.spec import LoggerSpec
+from roadmap.runs.spec import CUSTOM_LOGGERS, LoggerSpec
 
 SUMMARY_PREFIX = "summary/"  # separates a finished run's results from its curves, which have the plain names
 
@@ -107,6 +107,8 @@ def open_logger(
     Raises:
         ConfigError: its library is not installed, or too old.
     """
+    if spec.name in CUSTOM_LOGGERS:
+        return GuardedLogger(lambda: CUSTOM_LOGGERS[spec.name](spec, run, facts), spec.name, warn)
     try:
         module = import_module(f"{__name__}.{spec.name}")
     except ImportError as error:

@@ -1,0 +1,111 @@
+"""Images in memory, or read by index from a data set of the user's own."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from roadmap.data.folder_facts import check_class_count
+from roadmap.data.image_io import Pixels
+from roadmap.data.image_modes import as_rgb
+from roadmap.errors import DataError, first_line
+
+IMAGE = "an image of Pillow, or an array of uint8 (H, W, 3) or (H, W)"
+EXPECTED = "A part is a pair of arrays (images, class indices), or a data set of pairs (image, class index)"
+
+
+class ArrayDataset:
+    """Images in memory, uint8 (N, H, W, 3), with labels (N,) and class names."""
+
+    def __init__(
+        self,
+        images: "np.ndarray | ReadPixels",
+        labels: np.ndarray,
+        classes: Sequence[str] | None = None,
+        root: str = "memory",
+    ):
+        self.images = images
+        self.labels = labels
+        self.classes = list(classes or map(str, range(int(labels.max()) + 1)))
+        self.root = root
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+        return self.images[index], int(self.labels[index])
+
+    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
+        """See `classes.ClassedImages`."""
+        self.labels, self.classes = np.array(numbers)[self.labels], list(classes)
+
+    def entry_of(self, index: int) -> str:
+        """See `reading.NamedImages`."""
+        return f"{self.classes[self.labels[index]]}/{index}"
+
+    def size_of(self, index: int) -> int:
+        """See `reading.NamedImages`. A checksum of the pixels, since all have one size."""
+        return zlib.crc32(self.images[index].tobytes())
+
+
+class ReadPixels:
+    """The pixels of a data set whose items are pairs of an image and its class index."""
+
+    def __init__(self, part: Any):
+        self.part = part
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> Pixels:
+        return as_pixels(self.part[index][0])
+
+
+def as_pixels(image: Any) -> Pixels:
+    """Return an image of Pillow, or an array of uint8 (H, W, 3) or (H, W), as RGB pixels.
+
+    Raises:
+        TypeError: it is something else; names it.
+    """
+    if isinstance(image, Image.Image):
+        return np.asarray(as_rgb(image))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        if image.ndim == 2:
+            return np.repeat(image[..., None], 3, axis=-1)
+        if image.ndim == 3 and image.shape[-1] == 3:
+            return image
+    kind = f"{image.dtype} {tuple(image.shape)}" if hasattr(image, "dtype") else f"a {type(image).__name__}"
+    raise TypeError(f"{kind} in place of {IMAGE}")
+
+
+def wrap_part(part: Any, name: str, num_classes: int) -> ArrayDataset:
+    """Return the training or validation images of a user's module; see `register_dataset`.
+
+    Raises:
+        DataError: they are neither a pair of arrays nor images by index, there are none, or a class index is wrong.
+    """
+    is_pair = isinstance(part, tuple) and len(part) == 2
+    try:
+        images = np.stack([as_pixels(image) for image in part[0]]) if is_pair else ReadPixels(part)
+        labels = np.asarray(part[1] if is_pair else _labels_of(part))
+        fits = len(images) == len(labels) > 0 and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
+    except (TypeError, ValueError, IndexError, KeyError) as error:  # of an object that is something else
+        raise DataError(f"data={name}: {type(part).__name__}: {first_line(error)}. {EXPECTED}") from error
+    if not fits:
+        shape = f"{labels.dtype} {labels.shape}"
+        raise DataError(f"data={name}: {len(images)} images, and class indices of {shape}. {EXPECTED}")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(
+            f"data={name}: class indices from {labels.min()} to {labels.max()}: must be from 0 to "
+            f"{num_classes - 1}, with data.num_classes={num_classes}"
+        )
+    classes = [str(one) for one in getattr(part, "classes", range(num_classes))]
+    check_class_count(name, classes, num_classes)
+    return ArrayDataset(images, labels, classes, root=name)
+
+
+def _labels_of(part: Any) -> Any:
+    targets = getattr(part, "targets", None)  # as in torchvision
+    return [part[index][1] for index in range(len(part))] if targets is None else targets
