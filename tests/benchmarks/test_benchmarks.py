@@ -181,7 +181,7 @@ def test_a_case_that_does_not_exist(step: ModuleType) -> None:
         step.make_pairs(arguments)
 
 
-@pytest.mark.parametrize("option", [[], ["--no-prefetcher"], ["--size", "45"]], ids=" ".join)
+@pytest.mark.parametrize("option", [[], ["--no-prefetcher", "--size", "45"]], ids=" ".join)
 def test_an_epoch_trains_and_evaluates_on_both_sides(
     load_benchmark: Load, option: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

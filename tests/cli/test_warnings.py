@@ -15,7 +15,13 @@ QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
 
 def test_a_warning_is_printed_once_and_names_its_steps(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
-    one_update = ("recipe.total_batch=1024", "recipe.lr=0.03", *QUICK)
+    one_update = (
+        "recipe.total_batch=1024",
+        "recipe.lr=0.03",
+        "regime.width.resnet=8",
+        "regime.width.modern=8",
+        *QUICK,
+    )
     outcome = train(
         "-m", "+roadmap=step0_resnet,step12_downsample", "seed=0,1", *one_update, "recipe.ema_decay=0.999"
     )

@@ -200,8 +200,9 @@ def test_no_layers_change_nothing() -> None:
 
 
 def test_every_stretch_is_pillows() -> None:
-    """For all levels between any two."""
+    """For all levels between any two: all widths from either end, and a seventh of the others."""
     pairs = [(low, high) for low in range(256) for high in range(low + 1, 256)]
+    pairs = [pair for pair in pairs if pair[0] == 0 or pair[1] == 255 or sum(pair) % 7 == 0]
     levels = np.stack([np.resize(np.arange(low, high + 1), 256) for low, high in pairs]).astype(np.uint8)
     ours = auto_contrast(torch.from_numpy(levels).view(-1, 1, 16, 16).float(), torch.zeros(len(pairs)))
     theirs = [np.asarray(ImageOps.autocontrast(Image.fromarray(image.reshape(16, 16)))) for image in levels]

@@ -26,8 +26,10 @@ def make_images(n: int, channels: int, size: tuple[int, int], device: torch.devi
     return torch.randn(n, channels, *size, device=device).to(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("size", MAPS)
-@pytest.mark.parametrize(("kernel", "channels", "bias"), KINDS)
+@pytest.mark.parametrize(
+    ("size", "kernel", "channels", "bias"),
+    [(size, *kind) for size in MAPS for kind in KINDS if size in MAPS[2:] or kind == KINDS[0]],
+)
 def test_equal_to_convolution(
     size: tuple[int, int], kernel: int, channels: int, bias: bool, on_kernels: torch.device, find_error: FindError
 ) -> None:

@@ -17,7 +17,7 @@ STEPS = ("step0_resnet", "step2_patchify", "step7_kernel", "step10_fewer_norms",
 def test_the_plan_knows_what_torch_refuses(step: str, norm: str) -> None:
     config = read_config(roadmap.compose(f"+roadmap={step}", f"model/norm={norm}", "model.stem_stride=4"))
     refused = []
-    for size in (32, 33, 63, 64, 65):
+    for size in (32, 33, 64):
         with torch.device("meta"), torch.no_grad():
             network = build(config.model, config.regime, None, size).train()
             network(torch.empty(2, 3, size, size))

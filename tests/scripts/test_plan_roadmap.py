@@ -41,9 +41,9 @@ def plan(tmp_path: Path, *words: str) -> list[PlannedRun]:
     return plan_runs([*words, f"output_dir={tmp_path}", "hardware.device=cpu"], is_sweep=True)
 
 
-@pytest.fixture
-def workload(tmp_path: Path) -> Workload:
-    return make_workload(plan(tmp_path, "+roadmap=step12_downsample")[0])
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    return make_workload(plan(tmp_path_factory.mktemp("runs"), "+roadmap=step12_downsample")[0])
 
 
 @pytest.mark.system
@@ -185,6 +185,7 @@ def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
         find_images(folder.data)
 
 
+@pytest.mark.system  # decodes and augments photographs: 4 s
 @pytest.mark.usefixtures("_short_timings")
 def test_made_up_photographs_go_through_the_recipes_augmentation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

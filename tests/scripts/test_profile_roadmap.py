@@ -27,7 +27,7 @@ def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "NETWORK_SECONDS", 0.001)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workload() -> Workload:
     (run,) = plan_runs(["+roadmap=step12_downsample", "hardware.device=cpu"], is_sweep=False)
     return make_workload(run, 4)

@@ -38,6 +38,7 @@ def start(agent: wandb_agent.Agent, values: dict[str, Any], run_id: str = "run1"
     agent._command_run({"run_id": run_id, "program": SWEEP["program"], "args": arguments})
 
 
+@pytest.mark.system  # two trainings by an agent: 6 s
 def test_each_step_is_a_run(agent: wandb_agent.Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
     monkeypatch.setattr(wandb_agent, "AgentProcess", lambda command, **_: commands.append(command) or agent)
