@@ -155,7 +155,8 @@ def build_model(cfg: "DictConfig") -> "nn.Module":
     from roadmap.model.build import build
 
     config = read_config(cfg)
-    return build(config.model, config.regime, config.reference, config.data.image_size)
+    scale = config.recipe.head_init_scale
+    return build(config.model, config.regime, config.reference, config.data.image_size, scale)
 
 
 def count(cfg: "DictConfig") -> "Cost":

@@ -156,10 +156,6 @@ class TimmNetwork(Network):
             self.reset_classifier(0, "")
         return taken
 
-    def get_classifier(self) -> nn.Module:
-        """Return the linear classifier, or an identity without classes."""
-        return self.head.linear
-
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a new one; 0 classes for features, `global_pool=""` for maps.
 
@@ -182,11 +178,6 @@ class TimmNetwork(Network):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block's activations in the backward pass, which saves memory and costs time."""
         self.grad_checkpointing = enable
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return timm's patterns of parameter groups, for layer-wise learning rates."""
-        fine = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
-        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else fine}
 
 
 def register(name: str, *overrides: str) -> None:

@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -22,7 +21,7 @@ from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
 from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.model.weight_files import Kind
-from roadmap.model.weights import import_weights, load_weights, read_source, split_source
+from roadmap.model.weights import find_file, import_weights, load_weights, read_source, split_source
 from roadmap.runs.loggers import finished_on_error, open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.runs.run_dir import Identity, RunDir
@@ -123,14 +122,16 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
 def build_network(config: Config) -> nn.Module:
     """Build the network on the CPU, so that a seed gives the same weights on any device."""
     seed_everything(config.seed)
-    return build(config.model, config.regime, config.reference, config.data.image_size)
+    scale = config.recipe.head_init_scale
+    return build(config.model, config.regime, config.reference, config.data.image_size, scale)
 
 
 def find_classes(config: Config) -> Classes | None:
     """Return the classes that the weights of `init_from` were trained on, if our checkpoints record them."""
     if config.init_from is None:
         return None
-    names = read_classes(Path(split_source(config.init_from)[0]))
+    path = find_file(split_source(config.init_from)[0])
+    names = None if path is None else read_classes(path)
     return None if names is None else Classes(names, config.init_from)
 
 

@@ -45,7 +45,8 @@ def list_length_warnings(config: Config, updates: int) -> list[str]:
                 f"{updates:,}, so the average stays near the start: recipe.ema_decay={fitting:g} averages over "
                 "a tenth of the run, null is off"
             )
-    if config.reference is None and scale is not None and scale < TINY_SCALE and updates < LONG_RUN:
+    starts_anew = config.reference is None and config.init_from is None
+    if starts_anew and scale is not None and scale < TINY_SCALE and updates < LONG_RUN:
         warnings.append(
             f"recipe.layer_scale_init={scale:g} with {updates:,} updates: the blocks start switched off, and a "
             f"run below {LONG_RUN:,} updates is too short to grow them: recipe.layer_scale_init=null, or more "

@@ -9,16 +9,27 @@ from roadmap.model.reference import build_reference
 from roadmap.model.spec import ModelSpec, RegimeSpec
 
 
-def build(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> nn.Module:
+def build(
+    model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int, head_init_scale: float = 1.0
+) -> nn.Module:
     """Build a network from images (N, 3, image_size, image_size) to logits (N, classes), on torch's default device.
+
+    Args:
+        head_init_scale: factor on the classifier's initial weights, for fine-tuning.
 
     Raises:
         ConfigError: the strides reduce the image to nothing, or timm has no such reference.
     """
     if reference is not None:
-        return build_reference(reference, model, image_size)
-    check_image_size(model, regime, image_size)
-    return build_network(model, regime)
+        network = build_reference(reference, model, image_size)
+    else:
+        check_image_size(model, regime, image_size)
+        network = build_network(model, regime)
+    if head_init_scale != 1:
+        with torch.no_grad():
+            for weight in network.get_classifier().parameters():  # type: ignore[operator]
+                weight.mul_(head_init_scale)
+    return network
 
 
 def trains_on_one_image(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> bool:

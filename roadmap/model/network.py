@@ -10,6 +10,7 @@ Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScal
 """
 
 from functools import partial
+from typing import Any
 
 from timm.layers import DropPath
 from torch import Tensor, nn
@@ -74,6 +75,15 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.stages(self.stem(x)))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the linear classifier, as timm's models do; theirs may be an identity."""
+        return self.head.linear
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return timm's patterns of parameter groups, for layer-wise learning rates."""
+        fine = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else fine}
 
 
 def build_network(model: ModelSpec, regime: RegimeSpec) -> Network:

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import timm
 import torchvision
+from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 
 from roadmap.errors import WeightsError, first_line
 from roadmap.model.network import Network
 from roadmap.model.weight_files import Kind, StateDict, read_weights
 
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
+PLACES = ("timm:", "hub:")
+HUB_FILE = "model.safetensors"  # ours and timm's
+FILES_OF_A_FOLDER = ("checkpoint.pt", HUB_FILE)  # a run's, and what roadmap.save_pretrained writes
 BATCH_COUNT = ".num_batches_tracked"
 
 
@@ -130,15 +135,25 @@ def import_weights(model: nn.Module, state_dict: StateDict, source: str, new_hea
         shapes = [
             f"{names[k]} is {tuple(state_dict[names[k]].shape)}, expected {tuple(own[k].shape)}" for k in misfits
         ]
+        hint = _explain_layer_scale(missing, unexpected, misfits)
         shown = [f"missing {n}" for n in missing[:3]] + [f"unexpected {n}" for n in unexpected[:3]] + shapes[:3]
         total = len(missing) + len(unexpected) + len(misfits)
         raise WeightsError(
             f"{source} holds the weights of another architecture; {total} of its keys differ, among them: "
             + "; ".join(shown)
+            + hint
         )
     fitting = {key: state_dict[name].reshape(own[key].shape) for key, name in shared.items() if key not in misfits}
     model.load_state_dict({**own, **fitting})
     return f"{source} has {other_classes}: the classifier starts anew" if other_classes else None
+
+
+def _explain_layer_scale(missing: list[str], unexpected: list[str], misfits: list[str]) -> str:
+    """Return the way out if one network has LayerScale and the other has none; else nothing."""
+    differing = [*missing, *unexpected]
+    if misfits or (missing and unexpected) or any(".grn." in n or not n.endswith(".gamma") for n in differing):
+        return ""
+    return f". Only LayerScale differs: recipe.layer_scale_init={'null' if missing else '1e-6'} makes it fit"
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:
@@ -172,26 +187,42 @@ def load_weights(model: nn.Module, source: str, new_head: bool = False) -> str |
 
 
 def read_source(source: str) -> dict[Kind, StateDict]:
-    """Return the weights in a file, or those of a torchvision or timm name (downloaded).
+    """Return the weights in a file or folder, or downloaded ones.
 
-    A file may also hold averaged weights: FILE:ema chooses those, FILE:raw the others.
+    A file may also hold averaged weights: FILE:ema chooses those, FILE:raw the others. A folder is a run's, or one
+    that `roadmap.save_pretrained` wrote.
     Names: a torchvision ResNet (`resnet50`: the 76.13 of the paper's first row; `resnet50.IMAGENET1K_V2` for
-    other weights of it), else a timm name with or without a tag (`convnext_tiny.fb_in1k`).
+    other weights of it), else a timm name with or without a tag (`convnext_tiny.fb_in1k`). `timm:NAME` is always
+    timm's; `hub:OWNER/NAME` or `hub:OWNER/NAME@REVISION` is a repository of the Hugging Face Hub, ours or timm's.
 
     Raises:
         WeightsError: no such file, kind or name, or no network.
     """
     file, suffix = split_source(source)
-    if Path(file).suffix in (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar") or Path(file).exists():
-        states = read_weights(Path(file))
+    if (path := find_file(file)) is not None:
+        states = read_weights(path)
     elif suffix:
         raise WeightsError(f"{source}: there is no file {Path(file).absolute()}, and :{suffix} is of a file")
     else:
-        states = {Kind.raw: _download(source)}
+        states = _download(source)
     if suffix and suffix not in states:
         names = {Kind.raw: "weights beside their average", Kind.averaged: "averaged weights"}
         raise WeightsError(f"{Path(file).absolute()} holds no {names[Kind(suffix)]}: give it without :{suffix}")
     return {Kind(suffix): states[Kind(suffix)]} if suffix else states
+
+
+def find_file(source: str) -> Path | None:
+    """Return the weights file of a path, which may be a run's folder or a published one; None for other names.
+
+    Raises:
+        WeightsError: a folder without weights.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if found := [path / name for name in FILES_OF_A_FOLDER if (path / name).is_file()]:
+            return found[0]
+        raise WeightsError(f"{path.absolute()} holds no {' and no '.join(FILES_OF_A_FOLDER)}")
+    return path if path.suffix in SUFFIXES or path.exists() else None
 
 
 def split_source(source: str) -> tuple[str, str]:
@@ -200,21 +231,35 @@ def split_source(source: str) -> tuple[str, str]:
     return (source, "") if suffix not in list(Kind) or Path(source).exists() else (file, suffix)
 
 
-def _download(source: str) -> StateDict:
-    name, _, tag = source.partition(".")
-    is_torchvision = name in torchvision.models.list_models(torchvision.models) and name.startswith("resnet")
-    if is_torchvision and (not tag or tag.startswith("IMAGENET")):
-        choices = torchvision.models.get_model_weights(name).__members__
-        if (tag or "IMAGENET1K_V1") not in choices:
-            raise WeightsError(f"torchvision has no weights {source}; allowed for {name}: {', '.join(choices)}")
+def _download(source: str) -> dict[Kind, StateDict]:
+    """Download the weights of a name, each library to its own cache.
+
+    Raises:
+        WeightsError: no such name, or no network.
+    """
+    place, _, name = source.partition(":") if source.startswith(PLACES) else ("", "", source)
+    model, _, tag = name.partition(".")
+    is_torchvision = (
+        not place and model.startswith("resnet") and model in torchvision.models.list_models(torchvision.models)
+    )
+    choices = torchvision.models.get_model_weights(model).__members__ if is_torchvision else {}
+    if tag.startswith("IMAGENET") and is_torchvision and tag not in choices:
+        raise WeightsError(f"torchvision has no weights {source}; allowed for {model}: {', '.join(choices)}")
     try:
+        if place == "hub":
+            repository, _, revision = name.partition("@")
+            return read_weights(Path(hf_hub_download(repository, HUB_FILE, revision=revision or None)))
         if is_torchvision and (not tag or tag in choices):
-            return choices[tag or "IMAGENET1K_V1"].get_state_dict(progress=True)
-        if timm.is_model(name):
-            return timm.create_model(source, pretrained=True).state_dict()
+            return {Kind.raw: choices[tag or "IMAGENET1K_V1"].get_state_dict(progress=True)}
+        if timm.is_model(model):
+            return {Kind.raw: timm.create_model(name, pretrained=True).state_dict()}
+    except WeightsError:
+        raise
     except Exception as error:  # no network, no such tag: torch.hub's and the hub's errors have no common base
         raise WeightsError(
             f"the weights {source} can't be downloaded: {first_line(error)}. "
             "Without a network, copy the file here and give its path"
         ) from error
+    if place:
+        raise WeightsError(f"{source}: timm has no model {model}; `timm.list_models(pretrained=True)` lists them")
     raise WeightsError(f"{source} is neither a file nor a torchvision ResNet nor a timm model")

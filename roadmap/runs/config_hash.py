@@ -33,6 +33,8 @@ NEUTRAL_VALUES: dict[str, Any] = {
     "model.response_norm": "none",
     "model.stride_conv": "spatial",
     "model.shortcut": "conv",
+    "recipe.layer_decay": 1.0,
+    "recipe.head_init_scale": 1.0,
 }
 
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.data import Mixup
-from timm.optim import param_groups_weight_decay
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -32,34 +33,51 @@ def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> fl
 def build_optimizer(
     model: nn.Module, recipe: RecipeSpec, fused: bool = False, capturable: bool = False
 ) -> torch.optim.Optimizer:
-    """Build AdamW or SGD; weight decay skips biases, 1-d parameters and what the model names, unless all decay.
-
-    timm's Swin names its relative position biases (`no_weight_decay`), as the released code requires.
+    """Build AdamW or SGD over the parameter groups.
 
     Args:
-        capturable: for CUDA graphs: the learning rate is a tensor beside the weights, so in fp32.
+        capturable: for CUDA graphs: each group's learning rate is a tensor beside the weights, so in fp32.
     """
+    groups = _group_parameters(model, recipe)
     lr: float | Tensor = recipe.lr
     if capturable:
         lr = torch.tensor(recipe.lr, device=next(model.parameters()).device)
-    if recipe.decay_all:
-        groups = [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
-    else:
-        name_others: Callable[[], Collection[str]] = getattr(model, "no_weight_decay", tuple)
-        groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=name_others())
+        groups = [{**group, "lr": lr.clone()} for group in groups]
     if recipe.optimizer is Optimizer.sgd:
         return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, fused=fused)
     betas = (recipe.momentum, recipe.beta2)
     return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=1e-8, fused=fused, capturable=capturable)
 
 
+def _group_parameters(model: nn.Module, recipe: RecipeSpec) -> list[dict[str, Any]]:
+    """Group parameters by weight decay, and for layer-wise decay by timm's layers: the stem, each block, the head.
+
+    Weight decay skips biases, 1-d parameters and what the model names, unless all decay. timm's Swin names its
+    relative position biases (`no_weight_decay`), as the released code requires.
+    """
+    name_others: Callable[[], Collection[str]] = getattr(model, "no_weight_decay", tuple)
+    others = () if recipe.decay_all else name_others()
+    if recipe.layer_decay < 1:
+        return param_groups_layer_decay(
+            model,
+            recipe.weight_decay,
+            others,
+            weight_decay_exclude_1d=not recipe.decay_all,
+            layer_decay=recipe.layer_decay,
+        )
+    if recipe.decay_all:
+        return [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
+    return param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=others)
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the rate of all parameter groups; in place if it is a tensor, which a CUDA graph reads."""
+    """Set the head's rate, and other layers' in proportion; in place if a tensor, which a CUDA graph reads."""
     for group in optimizer.param_groups:
+        scaled = lr * group.get("lr_scale", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
+            group["lr"].fill_(scaled)
         else:
-            group["lr"] = lr
+            group["lr"] = scaled
 
 
 def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:

@@ -101,7 +101,8 @@ def _restore_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer) 
     optimizer.load_state_dict(state)
     for group, options in zip(optimizer.param_groups, own, strict=True):
         group.update(options)
-    set_learning_rate(optimizer, float(state["param_groups"][0]["lr"]))
+    first = state["param_groups"][0]
+    set_learning_rate(optimizer, float(first["lr"]) / first.get("lr_scale", 1.0))
 
 
 def find_misfit(

@@ -51,6 +51,8 @@ class RecipeSpec:
     #   It "severely hurts models with BatchNorm" (app. A.1).
     clip_grad: float | None  # maximum norm of an update's gradient; None: any
     augment: AugmentSpec
+    layer_decay: float = 1.0  # for fine-tuning: learning rate of a layer per that of the next one; 1 is off
+    head_init_scale: float = 1.0  # for fine-tuning: factor on a new classifier's initial weights
 
     def __post_init__(self) -> None:
         at_least = {
@@ -67,6 +69,9 @@ class RecipeSpec:
         for name in ("momentum", "beta2", "label_smoothing", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"recipe.{name}={getattr(self, name)}: must be at least 0 and below 1")
+        for name in ("layer_decay", "head_init_scale"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"recipe.{name}={getattr(self, name)}: must be above 0 and at most 1")
         if self.ema_decay is not None and not 0 <= self.ema_decay <= 1:
             raise ConfigError(f"recipe.ema_decay={self.ema_decay}: must be from 0 to 1, or null")
         if self.clip_grad is not None and self.clip_grad <= 0:

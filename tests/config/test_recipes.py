@@ -34,6 +34,8 @@ PAPER = {
     "init": "trunc_normal",
     "ema_decay": None,
     "clip_grad": None,
+    "layer_decay": 1.0,
+    "head_init_scale": 1.0,
     "augment": {
         "crop": "resized",
         "scale": (0.08, 1.0),
@@ -61,7 +63,23 @@ ORIGINAL = {  # the 76.13 row
     "init": "torchvision",
     "ema_decay": None,
     "clip_grad": None,
+    "layer_decay": 1.0,
+    "head_init_scale": 1.0,
     "augment": {"crop": "resized", "scale": (0.08, 1.0), "rand_augment": None, "erasing": 0.0, "flip": 0.5},
+}
+# Table 5's second recipe, for ImageNet-22K weights of the released code at 224 pixels.
+FINETUNE = {
+    **PAPER,
+    "name": "finetune",
+    "epochs": 30,
+    "total_batch": 512,
+    "lr": 5e-5,
+    "weight_decay": 1e-8,
+    "warmup_epochs": 0.0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "layer_decay": 0.8,
+    "head_init_scale": 0.001,
 }
 UNUSED_BY_ORIGINAL = {"beta2", "min_lr"}  # AdamW's, and the cosine's
 
@@ -70,10 +88,13 @@ def in_both_orders(*overrides: str) -> list[tuple[str, ...]]:
     return [overrides, overrides[::-1]]
 
 
+@pytest.mark.parametrize("expected", [PAPER, FINETUNE], ids=["paper", "finetune"])
 @pytest.mark.parametrize(("regime", "drop_path"), [("resnet50", 0.1), ("resnet200", 0.5)])
-def test_the_papers_recipe_is_table_5(read: Read, regime: str, drop_path: float) -> None:
-    config = read("recipe=paper", f"regime={regime}")
-    assert asdict(config.recipe) == {**PAPER, "drop_path": drop_path}
+def test_the_papers_recipes_are_table_5(
+    read: Read, regime: str, drop_path: float, expected: dict[str, Any]
+) -> None:
+    config = read(f"recipe={expected['name']}", f"regime={regime}")
+    assert asdict(config.recipe) == {**expected, "drop_path": drop_path}
     model = config.model
     assert (model.drop_path, model.layer_scale_init, model.init) == (drop_path, 1e-6, "trunc_normal")
 

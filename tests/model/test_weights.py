@@ -218,6 +218,56 @@ def test_a_torchvision_name_asks_for_the_weights_of_the_first_row(
     assert torch.equal(ours.state_dict()["stem.conv.weight"], theirs.conv1.weight)
 
 
+@pytest.mark.parametrize(
+    ("source", "request_"),
+    [
+        ("timm:convnext_atto.d2_in1k", ("convnext_atto.d2_in1k", {"pretrained": True})),
+        ("hub:timm/convnext_atto.d2_in1k@v1", ("timm/convnext_atto.d2_in1k", {"revision": "v1"})),
+        ("hub:me/net", ("me/net", {"revision": None})),
+    ],
+)
+def test_a_name_with_its_place_asks_there(
+    source: str, request_: tuple[str, object], build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = timm.create_model("convnext_atto")
+    safetensors.torch.save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    asked: list[object] = []
+
+    def create(name: str, **options: object) -> nn.Module:
+        asked.append((name, options))
+        return theirs
+
+    def download(repository: str, file: str, **options: object) -> str:
+        asked.append((repository, options))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("timm.create_model", create)
+    monkeypatch.setattr("roadmap.model.weights.hf_hub_download", download)
+    ours = build(*STEP12, "regime=atto")
+    load_weights(ours, source)
+    assert asked == [request_]
+    assert torch.equal(ours.state_dict()["stem.conv.weight"], theirs.state_dict()["stem.0.weight"])
+
+
+def test_a_folder_names_its_weights(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"holds no checkpoint\.pt and no model\.safetensors"):
+        load_weights(build(), str(tmp_path))
+    ours, other = build(), build("model.init=trunc_normal")
+    safetensors.torch.save_file(ours.state_dict(), tmp_path / "model.safetensors")
+    load_weights(other, str(tmp_path))
+    assert all(map(torch.equal, ours.parameters(), other.parameters()))
+
+
+@pytest.mark.parametrize(("has", "way_out"), [("1e-6", "null"), ("null", "1e-6")])
+def test_weights_that_differ_only_in_layer_scale_name_the_setting(
+    has: str, way_out: str, build: Build, tmp_path: Path
+) -> None:
+    words = ("+roadmap=step12_downsample", "regime=micro")
+    torch.save(build(*words, f"model.layer_scale_init={way_out}").state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match=f"Only LayerScale differs: recipe.layer_scale_init={way_out}"):
+        load_weights(build(*words, f"model.layer_scale_init={has}"), str(tmp_path / "weights.pt"))
+
+
 def test_no_network_is_said(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Name or service not known")

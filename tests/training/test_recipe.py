@@ -12,7 +12,15 @@ from torch import nn
 import roadmap
 from roadmap.config import read_config
 from roadmap.errors import ConfigError
-from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer, learning_rate
+from roadmap.model.weights import Naming
+from roadmap.training.recipe import (
+    build_ema,
+    build_loss,
+    build_mix,
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+)
 from roadmap.training.spec import BatchRule, plan_accumulation
 
 PAPER = read_config(roadmap.compose("setting=paper", "+roadmap=step12_downsample")).recipe
@@ -64,6 +72,30 @@ def test_weights_of_a_reference_are_decayed_as_by_timm(name: str) -> None:
     assert decayed[0] == decayed[1]
     names = {key for key, p in model.named_parameters() if p.ndim > 1 and p not in decayed[0]}
     assert any("relative_position" in key or key == "pos_embed" for key in names) == ("convnext" not in name)
+
+
+def test_layers_of_a_fine_tuning_are_timms_of_convnext_tiny() -> None:
+    words = ("+roadmap=step12_downsample", "data=imagenet", "recipe=finetune", "regime=resnet50")
+    with torch.device("meta"):
+        ours, theirs = roadmap.build_model(roadmap.compose(*words)), timm.create_model("convnext_tiny")
+    recipe = read_config(roadmap.compose(*words)).recipe
+    optimizer = build_optimizer(ours, recipe)
+    expected = create_optimizer_v2(theirs, opt="adamw", lr=recipe.lr, weight_decay=1e-8, layer_decay=0.8)
+    set_learning_rate(optimizer, 0.5 * recipe.lr)
+
+    def settings(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> dict[str, tuple[float, ...]]:
+        return {
+            names[p]: (group["lr"] / group["lr_scale"], group["lr_scale"], group["weight_decay"])
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
+
+    names = {p: Naming.convnext.translate(name) for name, p in ours.named_parameters()}
+    timms = settings(expected, {p: name for name, p in theirs.named_parameters()})
+    assert settings(optimizer, names) == {
+        name: (pytest.approx(0.5 * recipe.lr), scale, decay) for name, (_, scale, decay) in timms.items()
+    }
+    assert {scale for _, scale, _ in timms.values()} == {0.8**layers for layers in range(20)}
 
 
 def test_mixed_targets_hold_the_label_smoothing() -> None:

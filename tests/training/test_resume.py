@@ -21,6 +21,7 @@ EPOCHS = 2
 def build(*words: str) -> tuple[nn.Module, TrainState]:
     config = read_config(roadmap.compose("recipe.ema_decay=0.9", *words))
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network.group_matcher = lambda coarse: {"stem": "0"}
     return network, build_train_state(network, config.data, config.recipe, config.hardware, torch.device("cpu"), 8)
 
 
@@ -28,10 +29,16 @@ def start() -> Progress:
     return Progress([], torch.zeros(5))
 
 
-@pytest.fixture(params=["adamw", "sgd"])
+@pytest.fixture(params=[("adamw", 0.5), ("sgd", 1.0)], ids=["adamw", "sgd"])
 def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, TrainState, dict[str, Any]]:
     """A network at its start, and the content of its checkpoint after an epoch and three updates."""
-    words = (f"recipe.optimizer={request.param}", "recipe.mixup=0", "recipe.cutmix=0")
+    optimizer, layer_decay = request.param
+    words = (
+        f"recipe.optimizer={optimizer}",
+        f"recipe.layer_decay={layer_decay}",
+        "recipe.mixup=0",
+        "recipe.cutmix=0",
+    )
     network, train_state = build(*words)
     train_step(train_state, [train_state.to_device(torch.randn(8, 3, 4, 4), torch.arange(8) % 4)], 0.1)
     progress = Progress([dict.fromkeys(METRICS, 1.0)], torch.zeros(5), update=3, seconds=2.0)
@@ -48,7 +55,9 @@ def test_what_was_collected_is_restored(trained: tuple[nn.Module, TrainState, di
     again = collect(progress, progress.losses[:3], network, train_state)
     for name in ("model", "ema"):
         assert all(torch.equal(value, again[name][key]) for key, value in content[name].items())
-    assert again["optimizer"]["param_groups"] == content["optimizer"]["param_groups"]
+    groups = again["optimizer"]["param_groups"]
+    assert groups == content["optimizer"]["param_groups"]
+    assert {group["lr"] for group in groups} <= {0.1, 0.05}
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
