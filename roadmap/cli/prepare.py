@@ -26,6 +26,8 @@ from roadmap.config.expand import BASIC
 from roadmap.data.folder_facts import (
     check_class_count,
     find_training_folder,
+    fit_size,
+    fit_stem_stride,
     list_classes,
     measure_short_side,
 )
@@ -112,12 +114,16 @@ def _check_data(plan: Plan) -> None:
         check_class_count(str(folder), list_classes(folder), data.num_classes)
         side = measure_short_side(folder)
         if side is not None and ENLARGED * side <= data.image_size:
-            size = max(32, round(side / 32) * 32)
-            stride = 2 if size < 64 else 4
+            size = fit_size(side)
             warn(
                 f"the images in {folder} have about {side:.0f} pixels and are enlarged to {data.image_size}, which "
                 f"costs {(data.image_size / size) ** 2:.0f} times the time of data.image_size={size} "
-                f"data.stem_stride={stride}"
+                f"data.stem_stride={fit_stem_stride(size)}; data=small_images chooses these by itself"
+            )
+        elif side is not None:
+            print_line(
+                f"the images in {folder} have about {side:.0f} pixels: data.image_size={data.image_size} "
+                f"data.stem_stride={data.stem_stride}"
             )
 
 

@@ -28,7 +28,7 @@ from roadmap.config.compose import (
 from roadmap.config.convert import convert, suggest
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.modules import import_modules
-from roadmap.config.resolvers import find_counted
+from roadmap.config.resolvers import find_read
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.schema import Config, Mode, read_config
 from roadmap.config.search_path import (
@@ -285,7 +285,7 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
         OmegaConf.copy_cache(first, cfg)  # one ${now:} for all runs of a command
         planned = _plan_in_hydra(cfg, job, number if is_sweep else None) if reads_hydra else plan_run(cfg)
         words = find_words(job, planned.config, current())
-        yield replace(planned, overrides=(*words, *find_counted(cfg)))
+        yield replace(planned, overrides=(*words, *find_read(cfg)))
 
 
 @cache

@@ -1,5 +1,6 @@
 """Meaning of the keys that a user sets, read from the comments beside the fields of the specs, their only home."""
 
+import ast
 import inspect
 import io
 import re
@@ -10,7 +11,6 @@ from enum import StrEnum
 from textwrap import dedent
 from typing import Any, get_args, get_type_hints
 
-FIELD = re.compile(r"(?P<name>\w+): ")
 CONTINUED = re.compile(r"#\s{2,}")  # a comment below a field's, indented, goes on with it
 IN_YAML = {"None": "null", "True": "true", "False": "false"}
 
@@ -48,21 +48,22 @@ def read_comments(spec: type) -> dict[str, str]:
 
 def _read_own_comments(spec: type) -> dict[str, str]:
     source = dedent(inspect.getsource(spec))
-    lines = source.splitlines()
+    (body,) = ast.parse(source).body
+    assert isinstance(body, ast.ClassDef)
+    rows = {row: node for node in body.body for row in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     found: dict[str, str] = {}
     last: str | None = None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT:
             continue
-        row, column = token.start
-        before = lines[row - 1][:column].strip()
-        if before:
-            match = FIELD.match(before)
-            last = match["name"] if match else None
-            if last:
-                found[last] = _clean(token.string)
-        elif last and CONTINUED.match(token.string):
+        node = rows.get(token.start[0])
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            last = node.target.id
+            found[last] = _clean(token.string)
+        elif node is None and last and CONTINUED.match(token.string):
             found[last] += f" {_clean(token.string)}"
+        else:
+            last = None
     return found
 
 

@@ -1,7 +1,10 @@
 """Values of `conf/` that follow from others, as OmegaConf's resolvers."""
 
+from functools import partial
+
 from omegaconf import DictConfig, OmegaConf
 
+READ_FROM_FOLDER = {"num_classes": "count_classes", "image_size": "fit_image_size"}  # resolver of each key
 WARMUP_PART = 10  # of the epochs, if a recipe's own warm-up is longer than they are
 
 
@@ -12,21 +15,22 @@ def fit_warmup(warmup_epochs: float, epochs: object) -> float:
     return warmup_epochs if warmup_epochs < epochs else round(epochs / WARMUP_PART, 2)
 
 
-def count_classes(root: str) -> int:
-    """See roadmap/data/folder_facts.py."""
-    from roadmap.data.folder_facts import count_classes
+def read_fact(name: str, argument: object) -> object:
+    """Return the value of a function of roadmap/data/folder_facts.py."""
+    from roadmap.data import folder_facts  # imported here since most commands read no folder
 
-    return count_classes(root)
+    return getattr(folder_facts, name)(argument)
 
 
 def register_resolvers() -> None:
     """Register them once in a process."""
     OmegaConf.register_new_resolver("warmup", fit_warmup, replace=True)
-    OmegaConf.register_new_resolver("count_classes", count_classes, replace=True)
+    for name in ("fit_stem_stride", *READ_FROM_FOLDER.values()):
+        OmegaConf.register_new_resolver(name, partial(read_fact, name), replace=True, use_cache=True)
 
 
-def find_counted(cfg: DictConfig) -> list[str]:
-    """Return the overrides that give what was counted here, for a command that must not depend on the folder."""
+def find_read(cfg: DictConfig) -> list[str]:
+    """Return the overrides that give what was read from the folder, on which a recorded command must not depend."""
     written = OmegaConf.to_container(cfg.data, resolve=False)
-    is_counted = isinstance(written, dict) and "count_classes" in str(written["num_classes"])
-    return [f"data.num_classes={cfg.data.num_classes}"] if is_counted else []
+    assert isinstance(written, dict)
+    return [f"data.{key}={cfg.data[key]}" for key, name in READ_FROM_FOLDER.items() if name in str(written[key])]

@@ -26,7 +26,7 @@ print(json.dumps(answers))
 COMMANDS = (
     (["+roadmap=step5"], "Allowed: original, step0_resnet, step1_stage_ratio, step2_patchify, "),
     (["regime=resnet18"], "micro, nano, pico, resnet50, resnet200"),
-    (["data=mnist"], "Allowed: cifar10, cifar10_stride4, cifar100, digits, imagefolder, imagenet"),
+    (["data=mnist"], "Allowed: cifar10, cifar10_stride4, cifar100, digits, imagefolder, imagenet, small_images"),
     (["recipe.learning_rate=1"], "Allowed in recipe: name, epochs, total_batch, optimizer, lr, "),
     (["model/kernel=7"], "Allowed: model/activation, model/activation_count, "),
     (["logger=neptune"], "Allowed: mlflow, none, tensorboard, trackio, wandb"),

@@ -1,6 +1,7 @@
 """A folder of one's own images: its classes are counted, and small images are noticed before the first update."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from roadmap.config import plan_runs
+from roadmap.data.folder_facts import fit_size
 from roadmap.errors import RoadmapError
 
 Train = Callable[..., Any]  # see conftest.py
@@ -35,19 +37,42 @@ def test_classes_are_counted_and_the_run_is_the_same_as_with_the_number_typed(im
     assert "data.num_classes=2" in counted.overrides  # what is recorded does not depend on the folder
 
 
-def test_classes_in_archives_have_to_be_given(tmp_path: Path) -> None:
+def test_small_images_choose_their_size_and_a_typed_one_stays(images: Path) -> None:
+    words = ["data=small_images", f"data.root={images}"]
+    (chosen,), (typed,) = plan_runs(words, False), plan_runs([*words, "data.image_size=64"], False)
+    assert (chosen.config.data.image_size, chosen.config.model.stem_stride) == (16, 2)
+    assert (typed.config.data.image_size, typed.config.model.stem_stride) == (64, 4)
+    assert chosen.overrides is not None
+    assert "data.image_size=16" in chosen.overrides
+    recorded = replace(plan_runs([*chosen.overrides], False)[0], overrides=chosen.overrides)
+    assert recorded == chosen
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 16), (20, 16), (28, 32), (32, 32), (48, 64), (96, 96), (500, 224)])
+def test_the_chosen_size_is_the_nearest_of_16_and_multiples_of_32(side: int, size: int) -> None:
+    assert fit_size(side) == size
+
+
+@pytest.mark.parametrize(("data", "key"), [("imagefolder", "num_classes"), ("small_images", "image_size")])
+def test_what_is_in_archives_has_to_be_given(tmp_path: Path, data: str, key: str) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train/0.tar").touch()
-    with pytest.raises(RoadmapError, match=r"no value yet for data\.num_classes"):
-        plan_runs(["data=imagefolder", f"data.root={tmp_path}"], False)
+    known = [] if key == "num_classes" else ["data.num_classes=2"]
+    with pytest.raises(RoadmapError, match=rf"no value yet for data\.{key}"):
+        plan_runs([f"data={data}", f"data.root={tmp_path}", *known], False)
 
 
 def test_small_images_are_noticed(train: Train, images: Path) -> None:
     outcome = train("data=imagefolder", f"data.root={images}", *FAST)
     assert outcome.status == 0
-    assert "have about 20 pixels and are enlarged to 64, which costs 4 times the time of" in outcome.err
-    assert "data.image_size=32 data.stem_stride=2" in outcome.err
-    assert "enlarged" not in train("data=imagefolder", f"data.root={images}", *FAST, "data.image_size=32").err
+    assert "have about 20 pixels and are enlarged to 64, which costs 16 times the time of" in outcome.err
+    assert "data.image_size=16 data.stem_stride=2; data=small_images chooses these by itself" in outcome.err
+    outcome = train("data=small_images", f"data.root={images}", *FAST[:-1])
+    assert "enlarged" not in outcome.err
+    assert (
+        f"the images in {images / 'train'} have about 20 pixels: data.image_size=16 data.stem_stride=2"
+        in outcome.out
+    )
 
 
 @pytest.mark.parametrize(
