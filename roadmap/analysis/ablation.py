@@ -1,4 +1,4 @@
-"""Effect of each choice: on the paper's path, in the last step, in step 0, and on average over orders.
+"""Effect of each choice: on the path, in the last step, in the first, and on average over orders.
 
 An effect is the top-1 with the choice minus the top-1 without it, in points. The value of a network is its mean
 top-1 over seeds. The average over orders is Shapley's (1953), estimated from sampled permutations (Castro, Gomez
@@ -51,7 +51,7 @@ class Effect:
     axis: str
     on_path: Difference | None  # the step that makes the choice minus the step before
     removed: Difference | None  # the last step minus the last step without it
-    added: Difference | None  # step 0 with it minus step 0
+    added: Difference | None  # the first step with it minus the first step
 
 
 @dataclass(frozen=True)

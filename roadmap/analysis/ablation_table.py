@@ -114,7 +114,7 @@ def _cells(found: Sequence[Difference | None], with_intervals: bool) -> list[str
 def terminal_effects(ablation: Ablation, width: int) -> tuple[list[Table], list[str]]:
     """Return the tables for `rich.print`, and the lines below them.
 
-    Intervals are left out if a table with them does not fit `width`, then the average, then the effects in step 0.
+    Intervals are left out if a table with them does not fit `width`, then the average, then effects in step one.
     """
     drawn = []
     lines = []
@@ -165,7 +165,7 @@ def effect_notes(ablation: Ablation) -> list[str]:
         "Effect of a choice: top-1 with it minus top-1 without it, in points. "
         f"{ON_PATH.capitalize()}: the step that makes the choice minus the step before. "
         f"{in_last.capitalize()}: the last step minus the last step without the choice. "
-        f"{in_first.capitalize()}: step 0 with the choice minus step 0.",
+        f"{in_first.capitalize()}: the first step with the choice minus the first step.",
         _method(ablation),
     ]
     if ablation.averages:

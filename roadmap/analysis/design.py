@@ -34,7 +34,7 @@ def collect(
 ) -> dict[Key, dict[int, float]]:
     """Return the top-1 by seed of every usable row; see `usable_rows`.
 
-    If two rows have one key, as step 11 and step 12 with `downsample` removed, the one with more seeds counts.
+    If two rows have one key, as a step and the next with its choice removed, the one with more seeds counts.
     """
     found: dict[Key, dict[int, float]] = {}
     for name, row in usable_rows(rows, key):

@@ -1,10 +1,11 @@
 """Analysis of a full factorial: the mean effect of each choice of an axis, and the interactions of axes.
 
-Effects are points of top-1 against ResNet's choice of the axis. A main effect is the mean over all pairs of runs
-that differ only in this choice, one pair for each combination of the other axes and each seed. An interaction is
-the mean over all squares of four runs. In a balanced design these means are the least-squares estimates. Intervals
-are Student's over the pairs or squares, so they widen if the other axes change the effect. For two axes with
-several choices only the largest interaction is reported; its interval is corrected for that selection (Bonferroni).
+Effects are points of top-1 against the choice of the roadmap's first step. A main effect is the mean over all pairs
+of runs that differ only in this choice, one pair for each combination of the other axes and each seed. An
+interaction is the mean over all squares of four runs. In a balanced design these means are the least-squares
+estimates. Intervals are Student's over the pairs or squares, so they widen if the other axes change the effect. For
+two axes with several choices only the largest interaction is reported; its interval is corrected for that selection
+(Bonferroni).
 """
 
 from argparse import ArgumentParser
@@ -17,7 +18,7 @@ from roadmap.analysis.design import collect, row_design
 from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA, Difference, compare
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.roadmaps import Roadmap, check_word
+from roadmap.config.roadmaps import DEFAULT, Roadmap, check_word
 from roadmap.config.steps import factorial
 from roadmap.errors import RunError
 
@@ -40,12 +41,12 @@ class MainEffect:
     axis: str
     level: str
     top1: float  # percent, mean over all runs at this level
-    effect: Difference | None  # None for ResNet's level, which the others are compared with
+    effect: Difference | None  # None for the first step's level, which the others are compared with
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """Effect of two choices together, beyond the sum of their effects beside ResNet's choice of the other axis."""
+    """Effect of two choices together, beyond the sum of their effects beside the other axis' first choice."""
 
     choices: tuple[str, str]  # such as norm=layernorm
     effect: Difference  # at ALPHA / largest_of
@@ -85,7 +86,7 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str | None = None,
         raise RunError(
             f"{grid_name}: {len(missing)} of its {len(cells)} networks have no result: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}. The command of the sweep again, with "
-            f"+sweep=factorial sweep.axes={','.join(axes)} sweep.step={step}, trains them"
+            f"+sweep=factorial{_roadmap_word(roadmap)} sweep.axes={','.join(axes)} sweep.step={step}, trains them"
         )
     seeds = sorted(set.intersection(*(set(results[name]) for name in cells.values())))
     if not seeds:
@@ -94,13 +95,17 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str | None = None,
     return Grid(roadmap, step, tuple(axes), tuple(seeds), top1)
 
 
+def _roadmap_word(roadmap: Roadmap) -> str:
+    return "" if roadmap.name == DEFAULT else f" sweep.roadmap={roadmap.name}"
+
+
 def _canonical_name(row: Row) -> str | None:
     design = row_design(row)
     return None if design is None else row.roadmap.name_of(design)
 
 
 def find_main_effects(grid: Grid) -> list[MainEffect]:
-    """Return the main effect of every choice of every axis, ResNet's first."""
+    """Return the main effect of every choice of every axis, the first step's first."""
     effects = []
     for axis in grid.axes:
         start, *_ = levels = grid.roadmap.levels_of(axis)

@@ -1,4 +1,4 @@
-"""Effect of groups of choices: on the path, in the last step, in step 0, and the exact average over all orders.
+"""Effect of groups of choices: on the path, in the last step, in the first, and the exact average over all orders.
 
 The average is the Shapley value (1953) of a game of the groups, whose combinations all ran. It is a weighted sum of
 their results, so its interval is over seeds.
@@ -21,7 +21,7 @@ class GroupEffect:
     group: str
     on_path: Difference  # its last step minus the step before its first
     removed: Difference  # the last step minus the last step without the group
-    added: Difference  # step 0 with the group minus step 0
+    added: Difference  # the first step with the group minus the first step
     average: Difference | None  # over all orders of the groups; None if no seed is in all networks
 
 

@@ -144,7 +144,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
     `original`, the variants and the references are optional and get none.
     """
     runs = list(runs)
-    roadmap = find_roadmap([run.step for run in runs])
+    roadmap = find_roadmap([run.name for run in runs])
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         key = (run.step, tuple(sorted(run.variant.items())), run.regime, run.data, run.recipe)
@@ -244,7 +244,7 @@ def _order(row: Row) -> tuple[object, ...]:
 def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     """Return the adopted row one index lower in the same setting; None if there is none, or more than one.
 
-    The same holds for another choice of the step's own design, such as a kernel size of step 7. An ablation is
+    The same holds for another choice of the step's own design, such as another kernel size. An ablation is
     compared with its own step, unless it changes several designs at once: then it belongs to a sweep, perhaps of
     hundreds, and ablation.py computes the effect of each of its designs.
     """
@@ -259,7 +259,7 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
         if not other.variant
         and (other.regime, other.data) == (row.regime, row.data)
         and (
-            other.is_original  # has its own recipe: the change to step 0 is the recipe
+            other.is_original  # has its own recipe: the change to the first step is the recipe
             if row.step_index == 0
             else other.step_index == row.step_index - 1 and other.recipe == row.recipe
         )

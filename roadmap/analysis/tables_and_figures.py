@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadmap.analysis.figures.ablation import draw_effects
-from roadmap.analysis.figures.roadmap import draw_kernels, draw_roadmap
+from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.read_runs import make_figure_folder, read_finished_runs
 from roadmap.analysis.results import Row, aggregate, drawn_rows
@@ -40,7 +40,7 @@ def draw_rows(rows: Sequence[Row], experiment_dir: Path, best: bool = False) -> 
     folder = make_figure_folder(experiment_dir)
     suffix = "-best" if best else ""
     paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
-    paths += draw_kernels(rows, folder / f"kernels{suffix}", best)
+    paths += draw_values(rows, folder / f"kernels{suffix}", best)
     paths += draw_effects(rows, folder / f"effects{suffix}", best)
     paths += draw_transfer([rows], folder / f"transfer{suffix}", best)
     tables = [folder / f"roadmap{suffix}.csv", folder / f"roadmap{suffix}.md"]

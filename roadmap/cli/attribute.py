@@ -70,8 +70,9 @@ def print_factorial(console: Console, grid: Grid) -> None:
     print_table(console, draw_levels(find_main_effects(grid)))
     interactions = find_axis_interactions(grid)
     lines = [
-        f"Effect: top-1 with the choice minus top-1 with ResNet's, in points, on {grid.step}: the mean over all n "
-        f"pairs of runs that differ in it alone, with its 95% interval. Seeds: {len(grid.seeds)}."
+        f"Effect: top-1 with the choice minus top-1 with the baseline, the first step's, in points, on {grid.step}:"
+        " the mean over all n pairs of runs that differ in it alone, with its 95% interval. "
+        f"Seeds: {len(grid.seeds)}."
     ]
     if any(pair.largest_of > 1 for pair in interactions):
         lines.append(
@@ -84,12 +85,15 @@ def print_factorial(console: Console, grid: Grid) -> None:
     print_lines(console, lines)
 
 
+BASELINE = "baseline"
+
+
 def draw_levels(effects: Sequence[MainEffect]) -> Table:
     table = Table("axis", "choice", box=None, padding=(0, 2, 0, 0))
     table.add_column("top-1", justify="right")
     table.add_column("n", justify="right")
     table.add_column("effect")
     for one in effects:
-        n, effect = ("", "ResNet's") if one.effect is None else (str(one.effect.n[0]), show(one.effect))
+        n, effect = ("", BASELINE) if one.effect is None else (str(one.effect.n[0]), show(one.effect))
         table.add_row(one.axis, one.level, f"{one.top1:.2f}", n, effect)
     return table

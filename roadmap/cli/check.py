@@ -1,4 +1,4 @@
-"""Check an experiment against tables 10 and 11 of the paper.
+"""Check an experiment against the published results of its roadmap.
 
     convnet-roadmap check [EXPERIMENT] [--tolerance 0.3] [--output-dir outputs] [--best]
 
@@ -55,6 +55,9 @@ def main(words: Sequence[str] | None = None) -> int:
     settings = {key: hash_setting(values) for key, values in papers.items()}
     checks = check_rows(rows, settings, arguments.tolerance, arguments.best)
     console.print(f"{rows[0].experiment}: {setting_text(rows)}", markup=False)
+    if not rows[0].roadmap.published:
+        raise RunError(f"the roadmap {rows[0].roadmap.name} has no published results: they are its published.csv")
+    console.print(f"published: {rows[0].roadmap.paper}", markup=False)
     console.print(BEST_EPOCH if arguments.best else LAST_EPOCH)
     for agreement in find_agreement(rows, arguments.best):
         console.print(agreement_text(agreement))
@@ -77,8 +80,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Checks an experiment against tables 10 and 11 of the paper. On data other than ImageNet only "
-        "the order of the steps is compared.",
+        description="Checks an experiment against the published results of its roadmap. On data other than "
+        "ImageNet only the order of the steps is compared.",
         epilog="exit status: 0 no claimed reproduction fails, 1 one fails, 2 nothing can be read",
     )
     add_experiment_arguments(parser)
@@ -102,11 +105,18 @@ def read_tolerance(text: str) -> float:
 
 def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
-    claimed = dict.fromkeys((row.regime, row.recipe) for row in rows if is_called_paper(row))
+    claimed = {(row.regime, row.recipe): row for row in rows if is_called_paper(row)}
     return {
-        (regime, recipe): asdict(read_config(compose("setting=paper", f"regime={regime}", f"recipe={recipe}")))
-        for regime, recipe in claimed
+        (regime, recipe): asdict(read_config(compose(*_words_of(row), f"regime={regime}", f"recipe={recipe}")))
+        for (regime, recipe), row in claimed.items()
     }
+
+
+def _words_of(row: Row) -> list[str]:
+    """Return the words of the published setting; steps that change settings are compared in all others."""
+    roadmap = row.roadmap
+    step = [f"+roadmap={roadmap.override(roadmap.steps[0])}"] if roadmap.setting_axes else []
+    return ["setting=paper", *step]
 
 
 def explain_others(

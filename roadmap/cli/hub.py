@@ -13,6 +13,7 @@ import roadmap
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats, interval_text
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.errors import RunError, WeightsError, first_line
 from roadmap.model.weight_files import Kind, read_weights
 from roadmap.model.weights import load_weights
@@ -93,12 +94,11 @@ def _write_card(run: Run, cfg: DictConfig, folder: Path, name: str) -> str:
     picture = ""
     if run.reference is None:
         step = f"{run.step},{','.join(f'{key}={value}' for key, value in run.variant.items())}".rstrip(",")
-        prefix = "" if cfg.step.roadmap == "convnext" else f"{cfg.step.roadmap}/"
-        roadmap.describe(prefix + step, regime=run.regime).save(folder / DIAGRAM)
+        roadmap.describe(load_roadmap(cfg.step.roadmap).override(step), regime=run.regime).save(folder / DIAGRAM)
         picture = f"![The block of {run.step}]({DIAGRAM})\n\n"
     return (
         "---\nlibrary_name: convnet-roadmap\npipeline_tag: image-classification\ntags: [pytorch]\n---\n"
-        f"# {run.name}\n\n{run.label}: a step of the roadmap from ResNet to ConvNeXt.\n\n"
+        f'# {run.name}\n\n{run.label}: a step of the roadmap "{load_roadmap(cfg.step.roadmap).title}".\n\n'
         f"| | |\n|---|---|\n{table}\n\n{picture}"
         f'```python\nimport roadmap\n\nnetwork = roadmap.from_pretrained("{name}")\n```\n\n'
         f"Trained by `{shlex.join(['python', 'train.py', *words])}`, without the places of its data and outputs.\n"

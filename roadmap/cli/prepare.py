@@ -23,6 +23,7 @@ from roadmap.config import (
     read_sweep,
 )
 from roadmap.config.expand import BASIC
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.folder_facts import (
     check_class_count,
     find_training_folder,
@@ -91,7 +92,8 @@ def prepare(arguments: Namespace) -> Plan:
     for text in (*describe_damage(plan.trained), *describe_other_settings(plan.trained)):
         warn(text)
     if any(run.config.step.name == NO_STEP for run in plan.runs):
-        print_line("no step is chosen: step 0's network under the name resnet; +roadmap=step0_resnet is step 0")
+        first = load_roadmap().steps[0]
+        print_line(f"no step is chosen: step 0's network under the name {NO_STEP}; +roadmap={first} is step 0")
     if sweep:
         _say_cost(sweep, flags_of(arguments) + arguments.overrides, plan.trained)
     if command.is_sweep and DIST_INFO.is_main_process:

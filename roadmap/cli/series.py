@@ -25,6 +25,7 @@ from typing import Any
 from roadmap.analysis.series import choose_setting, read_ends
 from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
+from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.series import SeriesSpec, read_series
 from roadmap.errors import DataError, RunError, first_line
 from roadmap.runs.archive import write_records
@@ -172,7 +173,9 @@ def choose(series: Series) -> dict[str, Any]:
         reason = "the first setting of the series and the fewest epochs (at no setting both ends were done)"
     else:
         setting = choose_setting(ends)
-        epochs = spec.steps.count_epochs(series.left, series.jobs, ends[setting].epoch_seconds)
+        epochs = spec.steps.count_epochs(
+            series.left, series.jobs, ends[setting].epoch_seconds, len(load_roadmap().steps)
+        )
         reason = (
             f"stem stride {setting[0]} and rate {setting[1]} for {epochs} epochs (gap {ends[setting].gap:+.2f} "
             f"points, the largest over stem strides, each at the rate with the best mean of both ends)"

@@ -39,8 +39,6 @@ from roadmap.model.layer_plan import plan_network
 from roadmap.system.console import Console
 
 WIDTH = 100  # columns, for a projector
-ORIGINAL = "original"  # the network of step 0 with another recipe
-FIGURES = {3: ("step4_width", "step5_inverted", "step6_move_up"), 4: ("step0_resnet", "step12_downsample")}
 DESCRIPTION = """\
 Print the layers of a step of the roadmap as text; with two steps, what differs between them;
 without a step, all steps and what each changes. With --svg or --png draw their blocks into a file.
@@ -96,7 +94,9 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), help="only this stage")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a block of each step into this file")
     parser.add_argument("--png", type=Path, metavar="FILE", help="the same as an image")
-    parser.add_argument("--figure", type=int, choices=FIGURES, help="draw the steps of this figure of the paper")
+    parser.add_argument(
+        "--figure", choices=dict(load_roadmap().figures), help="draw the steps of this figure of the paper"
+    )
     return parser.parse_intermixed_args(words)
 
 
@@ -145,8 +145,8 @@ def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Nam
     A step is marked against the one before it in the picture, or if all are drawn against the step that it is based
     on. The paper's figures have no marks.
     """
-    names = list(FIGURES.get(arguments.figure, steps)) or [
-        name for name in list_choices("roadmap") if name != ORIGINAL
+    names = list(dict(load_roadmap().figures).get(arguments.figure, steps)) or [
+        name for name in list_choices("roadmap") if name != load_roadmap().original
     ]
     configs = {name: load_step(name, overrides).config for name in names}
     panels = []

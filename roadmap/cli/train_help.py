@@ -21,7 +21,6 @@ from roadmap.system.commands import printed
 
 WIDTH = 80
 COLUMN = 29  # where a meaning begins
-REGIME = "resnet50"  # the paper's, whose accuracies are listed
 GROUPS = ("setting", "regime", "data", "recipe", "logger", "reference", "sweep", "hydra/launcher")
 ADDED = ("reference", "sweep")  # groups that the configuration has no choice of, so Hydra wants a plus sign
 SECTIONS = ("recipe", "data", "hardware", "logger")
@@ -58,9 +57,10 @@ def _step_lines() -> Iterator[str]:
     names = list_choices("roadmap")
     labels |= {name: _read_label(name) for name in names if name not in labels}
     width, label_width = max(map(len, names)), max(map(len, labels.values()))
-    yield f"== Steps: +roadmap=STEP; with the paper's top-1 (%) of {REGIME} on ImageNet =="
+    regime = roadmap.regimes[0]
+    yield f"== Steps: +roadmap=STEP; with the paper's top-1 (%) of {regime} on ImageNet =="
     for name in names:
-        paper = roadmap.find_published(REGIME, name, {})
+        paper = roadmap.find_published(regime, name, {})
         top1 = f"{paper.top1:.2f}" if paper else ""
         yield f"{name:<{width}}  {labels[name]:<{label_width}}  {top1}".rstrip()
     for other in list_roadmaps():

@@ -13,8 +13,11 @@ import signal
 import sys
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import DEFAULT, Roadmap, is_setting
 from roadmap.errors import ConfigError, RoadmapError, RunError, first_line
 from roadmap.runs.loggers.wandb import JOB_TYPE
 
@@ -26,8 +29,6 @@ except ImportError as problem:
 
 # Keys logged by roadmap/runs/loggers/wandb.py.
 NAME = "identity.name"  # in a run's config: the step with its variant, equal for all seeds
-KERNEL_SIZE = "model.kernel_size"
-KERNEL_STEP = "step7_kernel"
 ORDER = "step_index"  # in a run's summary, like the columns of the run table
 COLUMNS = (ORDER, "seed", "top1", "best_top1", "top5", "gmacs", "parameters", "images_per_s", "paper_top1")
 EPOCH = "epoch"
@@ -38,13 +39,44 @@ LONGEST_TITLE = 128  # of a report
 Panel = wr.interface.PanelTypes  # the union of all kinds
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The step whose other values are compared."""
+
+    step: str
+    axis: str
+
+    @property
+    def key(self) -> str:
+        """Its value in a run's config on W&B."""
+        return self.axis if is_setting(self.axis) else f"model.{self.axis}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.axis.rpartition('.')[2].replace('_', ' ').capitalize()}s"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the pages show."""
+
+    experiment: str | None  # None: every run
+    roadmap: Roadmap
+
+    @property
+    def curve(self) -> Curve | None:
+        choice = self.roadmap.choice_of(self.roadmap.curve or "")
+        return Curve(choice.step, choice.axis) if choice else None
+
+
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     try:
         entity, project = read_path(arguments.project)
         check_experiment(arguments.experiment)
-        report = make_report(entity, project, arguments.experiment)
-        workspaces = make_workspaces(entity, project, arguments.experiment)
+        shown = Shown(arguments.experiment, load_roadmap(arguments.roadmap))
+        report = make_report(entity, project, shown)
+        workspaces = make_workspaces(entity, project, shown)
         if arguments.print:
             print(json.dumps([dump(report), *(dump(workspace) for workspace in workspaces)], indent=2))
         else:
@@ -64,6 +96,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--experiment",
         help="show this experiment alone; default: every run that trained, with those of one step averaged",
     )
+    parser.add_argument("--roadmap", default=DEFAULT, help=f"whose steps are shown; default: {DEFAULT}")
     parser.add_argument("--print", action="store_true", help="write what would be saved, as JSON, and save nothing")
     return parser.parse_args(words)
 
@@ -108,18 +141,18 @@ def dump(page: wr.Report | ws.Workspace) -> dict[str, Any]:
     return page._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def make_workspaces(entity: str, project: str, experiment: str | None) -> list[ws.Workspace]:
-    """Make a workspace of all runs, and one of only step 7, since all panels of a workspace show the same runs."""
+def make_workspaces(entity: str, project: str, shown: Shown) -> list[ws.Workspace]:
+    """Make a workspace of all runs, and one of the curve's, since all panels of a workspace show the same runs."""
 
     def workspace(text: str, key: str, sections: list[ws.Section], *filters: ws.FilterExpr) -> ws.Workspace:
         return ws.Workspace(
             entity=entity,
             project=project,
-            name=make_title(text, experiment),
+            name=make_title(text, shown.experiment),
             sections=sections,
             settings=ws.WorkspaceSettings(x_axis=EPOCH, max_runs=MANY),
             runset_settings=ws.RunsetSettings(
-                filters=ws.And(*choose_runs(experiment), *filters),
+                filters=ws.And(*choose_runs(shown.experiment), *filters),
                 groupby=[ws.Config(key)],
                 order=[ws.Ordering(ws.Summary(ORDER))],
                 pinned_columns=list_columns(),
@@ -130,22 +163,21 @@ def make_workspaces(entity: str, project: str, experiment: str | None) -> list[w
         ws.Section(name="Steps", panels=compare_steps(), is_open=True),
         ws.Section(name="Curves", panels=draw_curves(NAME), is_open=True),
     ]
-    kernels = [ws.Section(name="Kernel sizes", panels=compare_kernels(), is_open=True)]
-    return [
-        workspace("Roadmap", NAME, steps),
-        workspace("Kernel sizes", KERNEL_SIZE, kernels, ws.Summary("step") == KERNEL_STEP),
-    ]
+    pages = [workspace("Roadmap", NAME, steps)]
+    if curve := shown.curve:
+        values = [ws.Section(name=curve.title, panels=compare_values(curve), is_open=True)]
+        pages.append(workspace(curve.title, curve.key, values, ws.Summary("step") == curve.step))
+    return pages
 
 
-def make_report(entity: str, project: str, experiment: str | None) -> wr.Report:
+def make_report(entity: str, project: str, shown: Shown) -> wr.Report:
     """Make a report of finished runs only, since the accuracy of a training run is no result yet."""
-    finished = [*choose_runs(experiment), ws.Metric("State") == "finished"]
-    kernels = [*finished, ws.Summary("step") == KERNEL_STEP]
+    finished = [*choose_runs(shown.experiment), ws.Metric("State") == "finished"]
     return wr.Report(
         entity=entity,
         project=project,
-        title=make_title("Roadmap", experiment),
-        description="From ResNet to ConvNeXt, step by step",
+        title=make_title("Roadmap", shown.experiment),
+        description=f"{shown.roadmap.title}, step by step",
         width="fluid",
         blocks=[
             wr.H1("Steps"),
@@ -158,11 +190,19 @@ def make_report(entity: str, project: str, experiment: str | None) -> wr.Report:
             wr.PanelGrid(
                 runsets=[make_runset("Steps", NAME, finished)], panels=draw_curves(NAME), hide_run_sets=True
             ),
-            wr.H1("Kernel sizes"),
-            wr.P("The runs of step 7 by their kernel size, whatever else they vary."),
-            wr.PanelGrid(runsets=[make_runset("Kernel sizes", KERNEL_SIZE, kernels)], panels=compare_kernels()),
+            *(describe_curve(shown.curve, finished) if shown.curve else ()),
         ],
     )
+
+
+def describe_curve(curve: Curve, finished: Sequence[ws.FilterExpr]) -> list[Any]:
+    """Make the report's section of the curve's runs."""
+    runs = [*finished, ws.Summary("step") == curve.step]
+    return [
+        wr.H1(curve.title),
+        wr.P(f"The runs of {curve.step} by their {curve.title.lower()}, whatever else they vary."),
+        wr.PanelGrid(runsets=[make_runset(curve.title, curve.key, runs)], panels=compare_values(curve)),
+    ]
 
 
 def make_title(text: str, experiment: str | None) -> str:
@@ -199,8 +239,8 @@ def compare_steps() -> list[Panel]:
     ]
 
 
-def compare_kernels() -> list[Panel]:
-    return [draw_bars("Top-1 by kernel size", KERNEL_SIZE), *draw_curves(KERNEL_SIZE)]
+def compare_values(curve: Curve) -> list[Panel]:
+    return [draw_bars(f"Top-1 by {curve.title.lower()}", curve.key), *draw_curves(curve.key)]
 
 
 def draw_bars(title: str, key: str) -> wr.BarPlot:

@@ -1,8 +1,9 @@
 """Reading of a roadmap's folder, with checks: each mistake is one line that names the file and what to write."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,18 +22,15 @@ from roadmap.config.roadmaps import (
     Section,
     is_axis,
     is_setting,
-    value_text,
 )
 from roadmap.config.search_path import SearchPath, current, find_config, use
+from roadmap.config.step_files import ROADMAPS, YAML, StepFile, read_listed_step, read_step_file
 from roadmap.errors import ConfigError
 from roadmap.model.custom_axes import AXES
 
-ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
 PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # of sections without a colour
-NO_CHOICE = ("step", "experiment")  # keys that name a step, and the folder of its runs
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
 
 
 @dataclass(frozen=True)
@@ -57,20 +55,10 @@ class AboutFile:
     recipe: str | None = None
 
 
-@dataclass(frozen=True)
-class StepFile:
-    """What one step's file says."""
-
-    path: Path
-    base: str | None  # the config that it is based on, such as roadmap/step1_stage_ratio
-    changes: Mapping[str, str]  # by axis
-    label: str
-    index: int | None
-    roadmap: str | None
-
-
 def load_roadmap(name: str = DEFAULT) -> Roadmap:
     """Return a roadmap of the current search path.
+
+    A user's own step that continues the default roadmap, with no folder, is a roadmap by the step's name.
 
     Raises:
         ConfigError: there is none of that name, or its files contradict each other.
@@ -84,12 +72,36 @@ def list_roadmaps() -> list[str]:
     return [DEFAULT, *sorted(found)]
 
 
-def find_roadmap(steps: Sequence[str]) -> Roadmap:
-    """Return the roadmap that has the most of these steps; the default one if others have no more."""
-    names = set(steps)
-    if names <= set(load_roadmap().steps):
-        return load_roadmap()
-    return max(map(load_roadmap, list_roadmaps()), key=lambda roadmap: len(names & set(roadmap.steps)))
+def find_roadmap(names: Sequence[str]) -> Roadmap:
+    """Return the roadmap that has the most of these networks' steps; the default one if others have no more.
+
+    Args:
+        names: of networks, such as step12_downsample,norm=batchnorm.
+    """
+    steps = {name.partition(",")[0] for name in names}
+    default = load_roadmap()
+    for step in sorted(steps - set(default.steps)):
+        if (extended := _find_extension(step)) and _is_used(extended, default, names):
+            return extended
+    if steps <= set(default.steps):
+        return default
+    return max(map(load_roadmap, list_roadmaps()), key=lambda roadmap: len(steps & set(roadmap.steps)))
+
+
+def _find_extension(step: str) -> Roadmap | None:
+    """Return the default roadmap with a user's own step after its last one; None if the step is none such."""
+    with suppress(ConfigError):
+        return load_roadmap(step) if find_config(f"{ROADMAPS}/{step}") else None
+    return None
+
+
+def _is_used(extended: Roadmap, default: Roadmap, names: Sequence[str]) -> bool:
+    """Return True if networks are variants of the own step, or none are of the last step before it."""
+
+    def has_variants(step: str) -> bool:
+        return any(name.startswith(f"{step},") for name in names)
+
+    return has_variants(extended.steps[-1]) or not has_variants(default.steps[-1])
 
 
 @cache
@@ -97,10 +109,35 @@ def _load(search_path: SearchPath, name: str) -> Roadmap:
     with use(search_path):
         folder = ROADMAPS if name == DEFAULT else f"{ROADMAPS}/{name}"
         places = [place / folder for place in search_path.places() if (place / folder / ABOUT).is_file()]
+        if not places and (path := find_config(f"{ROADMAPS}/{name}")) is not None:
+            return _extend(load_roadmap(), path)
         if not places:
             known = list_roadmaps()
             raise ConfigError(f"there is no roadmap {name}.{suggest(name, known)} Allowed: {', '.join(known)}")
         return _read(places[0], folder)
+
+
+def _extend(roadmap: Roadmap, path: Path) -> Roadmap:
+    """Return the default roadmap with a user's own step, and possibly others between, after its last one."""
+    chain = _follow(path, [read_step_file(path)], ROADMAPS)
+    steps = tuple(file.path.stem for file in chain)
+    if steps[: len(roadmap.steps)] != roadmap.steps or len(steps) == len(roadmap.steps):
+        raise ConfigError(
+            f"{path} does not continue the roadmap {roadmap.name}: begin its defaults with {roadmap.steps[-1]}, or "
+            f"make a roadmap of its own with a {ABOUT} (docs/roadmaps.md)"
+        )
+    choices, start = _find_choices(path.stem, chain)
+    changed = {axis for choice in choices for axis in choice.axes}
+    return replace(
+        roadmap,
+        name=path.stem,
+        steps=steps,
+        folders=tuple(file.folder for file in chain),
+        labels=tuple(file.label for file in chain),
+        indices=tuple(file.index for file in chain),
+        choices=tuple(choices),
+        fixed=tuple((axis, value) for axis, value in start.items() if axis not in changed and is_axis(axis)),
+    )
 
 
 def _read(place: Path, folder: str) -> Roadmap:
@@ -109,14 +146,16 @@ def _read(place: Path, folder: str) -> Roadmap:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    references, printed = (tuple(content.pop(key, {}).items()) for key in ("references", "tables"))
+    references, printed, figures = (
+        tuple(content.pop(key, {}).items()) for key in ("references", "tables", "figures")
+    )
     tables = content.pop("sections", None)
     about, sections = _convert(path, content, tables, place.name)
     names = [step for section in sections for step in section.steps]
     for step in names:
         if names.count(step) > 1:
             raise ConfigError(f"{path}: {step} is in two sections: name it once")
-    read = [_read_step(path, folder, step) for step in names]
+    read = [read_listed_step(path, folder, step) for step in names]
     chain = _follow(path, read, folder)
     steps = tuple(file.path.stem for file in chain)
     choices, start = _find_choices(about.name, chain)
@@ -130,7 +169,7 @@ def _read(place: Path, folder: str) -> Roadmap:
         title=about.title,
         paper=about.paper,
         steps=steps,
-        folders=tuple(_folder(file) for file in chain),
+        folders=tuple(file.folder for file in chain),
         labels=tuple(file.label for file in chain),
         indices=tuple(file.index for file in chain),
         choices=tuple(choices),
@@ -142,6 +181,7 @@ def _read(place: Path, folder: str) -> Roadmap:
         curve=about.curve,
         recipe=about.recipe,
         tables=printed,
+        figures=tuple((number, tuple(shown)) for number, shown in figures),
     )
 
 
@@ -160,65 +200,12 @@ def _convert(path: Path, content: Mapping[str, Any], tables: Any, name: str) -> 
     ]
 
 
-def _folder(file: StepFile) -> str:
-    """Return the folder of a step below conf/ or a user's folder."""
-    parent = file.path.parent
-    return ROADMAPS if parent.name == ROADMAPS else f"{ROADMAPS}/{parent.name}"
-
-
 def _inherited_sections(read: Sequence[StepFile], folder: str) -> tuple[Section, ...]:
     base = read[0].base
     if base is None or base.rpartition("/")[0] == folder:
         return ()
     other = base.rpartition("/")[0]
     return load_roadmap(DEFAULT if other == ROADMAPS else other.rpartition("/")[2]).sections
-
-
-def _read_step(about: Path, folder: str, name: str) -> StepFile:
-    path = find_config(f"{folder}/{name}")
-    if path is None:
-        raise ConfigError(
-            f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
-        )
-    return _read_file(path, folder)
-
-
-def _read_file(path: Path, folder: str) -> StepFile:
-    try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), YAML) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    entries = content.pop("defaults", []) if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise ConfigError(f"{path}: a step has a list of defaults, and keys with their values")
-    bases = [str(entry) for entry in entries if isinstance(entry, str) and entry != "_self_"]
-    changes: dict[str, str] = {}
-    for key, value in (pair for entry in entries if isinstance(entry, dict) for pair in entry.items()):
-        group = str(key).removeprefix("override ").lstrip("/")
-        changes[group.removeprefix(AXIS_GROUP)] = _text(path, group, value)
-    step = content.get("step") or {}
-    for key, value in _leaves({key: value for key, value in content.items() if key not in NO_CHOICE}):
-        changes[key.removeprefix("model.")] = _text(path, key, value)
-    base = None
-    if bases:
-        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{ROADMAPS}/{bases[0]}"
-    return StepFile(path, base, changes, str(step.get("label", path.stem)), step.get("index"), step.get("roadmap"))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _text(path: Path, key: str, value: Any) -> str:
-    """Return a value as it is written in an override and in a folder's name."""
-    text = value_text(value)
-    if isinstance(value, list | dict) or any(mark in text for mark in ",=$/'\""):
-        raise ConfigError(f"{path}: {key}={text}: a step changes plain values; put others into a file of a group")
-    return text
 
 
 def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile]:
@@ -231,7 +218,7 @@ def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile
             raise ConfigError(
                 f"{before[0].path if before else read[0].path} is based on {base}, which does not exist"
             )
-        before.insert(0, _read_file(path, base.rpartition("/")[0]))
+        before.insert(0, read_step_file(path))
         base = before[0].base
     for earlier, file in pairwise(read):
         expected = f"{folder}/{earlier.path.stem}"

@@ -79,6 +79,7 @@ class Roadmap:
     curve: str | None  # the step whose axis is drawn as a curve
     recipe: str | None  # name of the published results' recipe
     tables: tuple[tuple[str, str], ...]  # where the results of a regime are printed
+    figures: tuple[tuple[str, tuple[str, ...]], ...]  # of the paper, by number: the steps whose blocks they show
 
     @cached_property
     def axes(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ import yaml
 from roadmap.config.convert import convert
 from roadmap.errors import ConfigError, first_line
 
-STEPS = 13
 START_S = 10  # per run: starting its process, building its network, loading its images
 MARGIN = 0.8  # part of the time that is planned: the steps between the ends may be slower
 
@@ -37,13 +36,14 @@ class StepsSpec:
     most_epochs: int
     overrides: tuple[str, ...]
 
-    def count_epochs(self, seconds: float, jobs: int, epoch_seconds: float) -> int:
+    def count_epochs(self, seconds: float, jobs: int, epoch_seconds: float, networks: int) -> int:
         """Return the epochs that fit into `seconds` for `seeds_to_fit` seeds, with `jobs` concurrent runs.
 
         Args:
             epoch_seconds: per run, while `jobs` runs share the device.
+            networks: number of steps.
         """
-        a_run = MARGIN * seconds * jobs / (STEPS * self.seeds_to_fit) - START_S
+        a_run = MARGIN * seconds * jobs / (networks * self.seeds_to_fit) - START_S
         return min(max(math.floor(a_run / epoch_seconds), self.least_epochs), self.most_epochs)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_epochs, thin
 from roadmap.analysis.report.ablation_chart import effect_chart
-from roadmap.analysis.report.charts import Chart, kernel_chart, roadmap_chart, shortened, waterfall_chart
+from roadmap.analysis.report.charts import Chart, curve_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
 from roadmap.analysis.results import aggregate, read_runs
 from roadmap.analysis.significance import RowStats, compute_row_stats
@@ -23,7 +23,7 @@ DRAW: list[Callable[[list[RowStats], bool], Chart | None]] = [
     roadmap_chart,
     waterfall_chart,
     cost_chart,
-    kernel_chart,
+    curve_chart,
 ]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from roadmap.analysis.figures.ablation import draw_effects
-from roadmap.analysis.figures.layout import axis_limits, cost_unit, kernel_rows, positions, row_label, section
-from roadmap.analysis.figures.roadmap import draw_kernels, draw_roadmap
+from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
+from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
 from roadmap.analysis.results import Row, aggregate, read_runs
 from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.errors import RunError
@@ -67,7 +67,7 @@ def test_steps_without_a_result_are_shown_as_missing(tmp_path: Path, write_run: 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path, write_paper_runs: Write) -> None:
     write_paper_runs(seeds=2)
     rows = [row for row in rows_of(tmp_path) if row.step == "step7_kernel" or row.reference]
-    for draw in (draw_roadmap, draw_kernels):
+    for draw in (draw_roadmap, draw_values):
         once, again = draw(rows, tmp_path / "once"), draw(rows, tmp_path / "again")
         assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
 
@@ -82,7 +82,7 @@ def test_the_papers_marks_appear_exactly_on_imagenet(
     write_paper_runs(regime=regime, data=data)
     rows = [row for row in rows_of(tmp_path) if row.step == "step7_kernel"]
     assert ("paper" in texts(draw_roadmap(rows, tmp_path / "roadmap")[1])) is expected
-    assert ("paper" in texts(draw_kernels(rows, tmp_path / "kernels")[1])) is expected
+    assert ("paper" in texts(draw_values(rows, tmp_path / "kernels")[1])) is expected
 
 
 def test_variants_are_hatched_and_the_reference_has_its_line(
@@ -115,12 +115,12 @@ def test_kernel_sizes_take_size_3_from_step_6_and_say_so(
 ) -> None:
     write_paper_runs(offset=-0.5)
     rows = rows_of(tmp_path)
-    assert [(size, row.step) for size, row in kernel_rows(rows).items()][:2] == [
+    assert [(size, row.step) for size, row in curve_rows(rows).items()][:2] == [
         (3, "step6_move_up"),
         (5, "step7_kernel"),
     ]
-    assert list(kernel_rows(rows)) == [3, 5, 7, 9, 11]
-    found = texts(draw_kernels(rows, tmp_path / "kernels")[1])
+    assert list(curve_rows(rows)) == [3, 5, 7, 9, 11]
+    found = texts(draw_values(rows, tmp_path / "kernels")[1])
     assert "4.29 GMACs" in found
     assert "79.42" in found  # 79.92 minus the offset
     assert any("step6_move_up" in text for text in found)
@@ -133,7 +133,7 @@ def test_kernel_sizes_take_size_3_from_step_6_and_say_so(
         data="imagenet",
         recipe="paper",
     )
-    found = texts(draw_kernels(rows_of(tmp_path), tmp_path / "kernels")[1])
+    found = texts(draw_values(rows_of(tmp_path), tmp_path / "kernels")[1])
     assert "75.00" in found
     assert not any("step6_move_up" in text for text in found)
 
@@ -141,11 +141,11 @@ def test_kernel_sizes_take_size_3_from_step_6_and_say_so(
 def test_steps_6_and_7_alone_are_no_kernel_figure(tmp_path: Path, write_run: Write) -> None:
     write_run("step6_move_up")
     write_run("step7_kernel")
-    assert draw_kernels(rows_of(tmp_path), tmp_path / "kernels") == []
+    assert draw_values(rows_of(tmp_path), tmp_path / "kernels") == []
     write_run("step7_kernel", variant={"kernel_size": "9"}, state="failed")
-    assert draw_kernels(rows_of(tmp_path), tmp_path / "kernels") == []
+    assert draw_values(rows_of(tmp_path), tmp_path / "kernels") == []
     write_run("step7_kernel", variant={"kernel_size": "5"})
-    assert len(draw_kernels(rows_of(tmp_path), tmp_path / "kernels")) == 3
+    assert len(draw_values(rows_of(tmp_path), tmp_path / "kernels")) == 3
 
 
 @pytest.mark.parametrize(

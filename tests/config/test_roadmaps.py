@@ -91,6 +91,50 @@ def test_a_roadmap_can_continue_another() -> None:
     assert find_roadmap(roadmap.steps).name == "convnextv2"
 
 
+@pytest.fixture
+def write_step(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Write the step `step13_mine`, based on a step, into a folder of the user's own, and search there."""
+
+    def write(base: str) -> None:
+        (tmp_path / "roadmap").mkdir()
+        (tmp_path / "roadmap/step13_mine.yaml").write_text(
+            f"# @package _global_\ndefaults: [{base}, override /model/response_norm: grn, _self_]\n"
+            "step: {name: step13_mine, index: 13, label: mine}\n"
+        )
+
+    with use(SearchPath((str(tmp_path),))):
+        yield write
+
+
+def test_a_step_of_the_users_own_after_the_last_is_a_roadmap_for_sweeps_and_effects(
+    write_step: Callable[[str], None],
+) -> None:
+    write_step("step12_downsample")
+    roadmap = load_roadmap("step13_mine")
+    assert roadmap.steps == (*load_roadmap().steps, "step13_mine")
+    assert roadmap.choices[-1].axis == "response_norm"
+    sweep = read_sweep(["+sweep=leave_one_out", "sweep.roadmap=step13_mine", "sweep.choices=[norm]"], True)
+    assert sweep is not None
+    assert sweep.overrides(sweep.spec.names()) == ["+roadmap=step13_mine,'step13_mine,norm=batchnorm'"]
+    last, own = "step12_downsample", "step13_mine"
+    for names, found in (
+        ([last, own], own),
+        ([last, own, f"{own},norm=batchnorm", f"{last},norm=batchnorm"], own),
+        ([last, own, f"{last},norm=batchnorm"], "convnext"),  # whose leave-one-out it is
+        ([last], "convnext"),
+    ):
+        assert find_roadmap(names).name == found
+
+
+def test_a_step_that_does_not_continue_the_roadmap_is_no_roadmap(write_step: Callable[[str], None]) -> None:
+    write_step("step11_layernorm")
+    with pytest.raises(
+        ConfigError, match="does not continue the roadmap convnext: begin its defaults with step12_"
+    ):
+        load_roadmap("step13_mine")
+    assert find_roadmap(["step13_mine"]).name == "convnext"
+
+
 def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -> None:
     write_roadmap(published="micro,0,step0_start,start,70.0,,1.0,,yes")
     roadmap = load_roadmap("mine")

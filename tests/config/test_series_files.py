@@ -44,10 +44,10 @@ def test_all_steps_come_seed_after_seed_on_the_test_images(spec: SeriesSpec) -> 
 def test_the_epochs_leave_time_for_the_seeds(spec: SeriesSpec) -> None:
     """13 steps with 3 seeds in 290 s, 6 at a time: 0.8 x 290 x 6 / 39 - 10 s to start = 25.7 s per run."""
     steps = replace(spec.steps, seeds_to_fit=3, least_epochs=8, most_epochs=100)
-    assert steps.count_epochs(290, 6, epoch_seconds=2.0) == 12
-    assert steps.count_epochs(290, 6, epoch_seconds=20.0) == 8
-    assert steps.count_epochs(290, 6, epoch_seconds=0.1) == 100
-    assert steps.count_epochs(5, 6, epoch_seconds=2.0) == 8
+    assert steps.count_epochs(290, 6, epoch_seconds=2.0, networks=13) == 12
+    assert steps.count_epochs(290, 6, epoch_seconds=20.0, networks=13) == 8
+    assert steps.count_epochs(290, 6, epoch_seconds=0.1, networks=13) == 100
+    assert steps.count_epochs(5, 6, epoch_seconds=2.0, networks=13) == 8
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,9 @@ def test_a_factorial_is_read_under_any_name(
     assert load_script("attribute").main(options) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:5] for line in lines[1:5]] == [
-        ["norm", "batchnorm", "90.75", "ResNet's"],
+        ["norm", "batchnorm", "90.75", "baseline"],
         ["norm", "layernorm", "92.00", "4", "+1.25"],
-        ["downsample", "block", "91.25", "ResNet's"],
+        ["downsample", "block", "91.25", "baseline"],
         ["downsample", "separate", "91.50", "4", "+0.25"],
     ]
     assert lines[-1].startswith("Interaction of norm=layernorm and downsample=separate: +1.50 (")

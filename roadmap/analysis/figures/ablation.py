@@ -1,4 +1,4 @@
-"""Figure of the effect of each choice: on the path, in the last step and in step 0."""
+"""Figure of the effect of each choice: on the path, in the last step and in the first."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ Found = Sequence[Difference | Average | None]
 
 
 def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Write each choice's effect on the path, in the last step and in step 0, as `effects_figure` draws it.
+    """Write each choice's effect on the path, in the last step and in the first, as `effects_figure` draws it.
 
     Returns the files written: none if no network off the paper's path ran.
     """

@@ -149,8 +149,14 @@ def setting_text(rows: Sequence[Row]) -> str:
     return ", ".join(parts)
 
 
-def kernel_rows(rows: Sequence[Row]) -> dict[int, Row]:
-    """Return the finished row per value of the roadmap's curve, such as the kernel size of ConvNeXt's step 7.
+def curve_name(row: Row) -> str:
+    """Return the name of the roadmap's curve, such as "kernel size"."""
+    choice = row.roadmap.choice_of(row.roadmap.curve or "")
+    return choice.axis.rpartition(".")[2].replace("_", " ") if choice else ""
+
+
+def curve_rows(rows: Sequence[Row]) -> dict[int, Row]:
+    """Return the finished row per value of the roadmap's curve, such as the kernel size.
 
     None unless a value beside the steps' was tried. The step before stands in for the start value, which it has,
     unless that value was run explicitly. Rows in another setting (regime, data, recipe) than the first such row's

@@ -1,4 +1,4 @@
-"""The paper's figure 2, and the kernel sizes as a curve, drawn from rows.
+"""The paper's figure 2, and the values of one choice as a curve, drawn from rows.
 
 Each figure is written as PNG (200 dpi), SVG and PDF. Text stays text, and the files' bytes depend only on the rows.
 RunError: there is nothing to draw.
@@ -30,8 +30,9 @@ from roadmap.analysis.figures.layout import (
     axis_limits,
     cost_text,
     cost_unit,
+    curve_name,
+    curve_rows,
     drawn_values,
-    kernel_rows,
     missing_text,
     positions,
     row_label,
@@ -45,7 +46,7 @@ from roadmap.errors import RunError
 WIDTH = 6.5  # inches, the text width of a paper
 ROW_HEIGHT = 0.215  # inches
 TOP, BOTTOM = 0.72, 0.84  # inches above and below the rows
-KERNEL_HEIGHT = 3.1  # inches
+CURVE_HEIGHT = 3.1  # inches
 # Inches from the left edge: section, its stripe, labels, the bars, accuracies (right), n (centre), cost.
 SECTION_X, STRIPE_X, LABEL_X = 0.06, 0.86, 0.97
 BARS_X, BARS_END, ACCURACY_X, SEEDS_X, COST_X, COST_END, COST_TEXT_X = (
@@ -212,31 +213,32 @@ def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:
     )
 
 
-def draw_kernels(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
-    """Draw top-1 against the kernel size of step 7, with the cost beneath; the paper's curve on ImageNet.
+def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
+    """Draw top-1 against the values of the roadmap's curve, with the cost beneath; the paper's curve on ImageNet.
 
-    Returns the files written: none if the rows hold no comparison of kernel sizes.
+    Returns the files written: none if the rows hold no comparison of its values.
     """
-    sizes = kernel_rows(rows)
+    sizes = curve_rows(rows)
     if not sizes:
         return []
     tried = list(sizes.values())
     with drawing(path_stem.name):
-        figure = Figure(figsize=(WIDTH, KERNEL_HEIGHT))
-        axes = figure.add_axes((0.7 / WIDTH, 0.98 / KERNEL_HEIGHT, 1 - 0.9 / WIDTH, 1 - 1.66 / KERNEL_HEIGHT))
+        figure = Figure(figsize=(WIDTH, CURVE_HEIGHT))
+        axes = figure.add_axes((0.7 / WIDTH, 0.98 / CURVE_HEIGHT, 1 - 0.9 / WIDTH, 1 - 1.66 / CURVE_HEIGHT))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=style.GRID, lw=0.5)
-        _draw_kernel_curve(axes, sizes, best)
-        _label_kernels(axes, sizes, best)
-        draw_title(figure, tried, f"kernel sizes; {seeds_text(tried)}")
-        _draw_kernel_legend(axes)
-        if 3 in sizes and not sizes[3].variant:
-            note = "Size 3 is the run of step 6 (step6_move_up), which is the same network."
-            figure.text(0.7 / WIDTH, 0.1 / KERNEL_HEIGHT, note, fontsize=6.5, color=style.FAINT)
+        _draw_value_curve(axes, sizes, best)
+        _label_values(axes, sizes, best)
+        draw_title(figure, tried, f"{curve_name(tried[0])}; {seeds_text(tried)}")
+        _draw_curve_legend(axes)
+        shared = [size for size, row in sizes.items() if row.step != tried[0].roadmap.curve]
+        if shared:
+            note = f"{shared[0]} is the run of {sizes[shared[0]].step}, which is the same network."
+            figure.text(0.7 / WIDTH, 0.1 / CURVE_HEIGHT, note, fontsize=6.5, color=style.FAINT)
         return save(figure, path_stem)
 
 
-def _draw_kernel_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
+def _draw_value_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     values = {size: accuracies(row, best) for size, row in sizes.items()}
     means = [fmean(one) for one in values.values()]
     line: dict[str, Any] = {"color": section(sizes[max(sizes)]).color, "lw": 1.3, "marker": "s", "ms": 4}
@@ -253,7 +255,7 @@ def _draw_kernel_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
         axes.plot(*zip(*papers, strict=True), zorder=5, label="paper", **style.PAPER_CURVE)
 
 
-def _draw_kernel_legend(axes: Axes) -> None:
+def _draw_curve_legend(axes: Axes) -> None:
     """Draw the legend above the axes, where no curve overlaps it."""
     entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     # matplotlib lists error bars last, but the mean is the figure's main mark.
@@ -269,7 +271,7 @@ def _draw_kernel_legend(axes: Axes) -> None:
     )
 
 
-def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
+def _label_values(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     """Write accuracy and cost under each size, where no mark can cover them."""
     unit, scale = cost_unit(sizes.values())
     labels = [
@@ -279,7 +281,7 @@ def _label_kernels(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     ]
     axes.set_xticks(list(sizes), labels, fontsize=7, linespacing=1.3)
     axes.set_xlim(min(sizes) - 0.7, max(sizes) + 0.7)
-    axes.set_xlabel("kernel size of the depthwise convolution, with top-1 (%) and cost", fontsize=7)
+    axes.set_xlabel(f"{curve_name(sizes[max(sizes)])}, with top-1 (%) and cost", fontsize=7)
     values = [value for row in sizes.values() for value in drawn_values(row, best)]
     middle = (min(values) + max(values)) / 2
     reach = max(0.6 * (max(values) - min(values)), 0.5)  # at least one point, so that noise looks small

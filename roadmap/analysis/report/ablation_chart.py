@@ -1,4 +1,4 @@
-"""Charts of the effect of each choice (on the path, in the last step, in step 0), and of a full factorial."""
+"""Charts of the effect of each choice (on the path, in the last step, in the first), and of a full factorial."""
 
 from collections.abc import Sequence
 from typing import Any

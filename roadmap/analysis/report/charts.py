@@ -19,8 +19,9 @@ from roadmap.analysis.figures.layout import (
     axis_limits,
     cost_text,
     cost_unit,
+    curve_name,
+    curve_rows,
     drawn_values,
-    kernel_rows,
     missing_text,
     section,
 )
@@ -234,10 +235,10 @@ def _waterfall_bars(steps: Sequence[RowStats], verdict: str, best: bool) -> dict
     }
 
 
-def kernel_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
-    """Draw top-1 against the kernel size of step 7; None if no size except the step's was tried."""
+def curve_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
+    """Draw top-1 against the values of the roadmap's curve; None if no other than the step's was tried."""
     by_step = {id(one.row): one for one in row_stats}
-    sizes = kernel_rows([one.row for one in row_stats])
+    sizes = curve_rows([one.row for one in row_stats])
     if not sizes:
         return None
     line = {
@@ -255,7 +256,7 @@ def kernel_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     papers = [(size, row.paper.top1) for size, row in sizes.items() if row.on_imagenet and row.paper is not None]
     layout = base_layout(
         SHORTEST_PLOT,
-        xaxis=axis("kernel size of the depthwise convolution", tickvals=list(sizes)),
+        xaxis=axis(curve_name(sizes[max(sizes)]), tickvals=list(sizes)),
         yaxis=axis((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",<br>", 1)),
     )
     return Chart("kernels", [line] + ([_dots(papers, "paper", "diamond-open", 9)] if papers else []), layout)

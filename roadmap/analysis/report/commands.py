@@ -8,18 +8,15 @@ from typing import Self
 
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
-from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmap_files import find_roadmap
+from roadmap.config.roadmaps import DEFAULT, Roadmap
 from roadmap.config.search_path import CONF_DIR, quote
 from roadmap.config.steps import add_one_in, leave_one_out
 from roadmap.runs.read_run import Run
 from roadmap.system.commands import printed
 
 STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs
-STEPS = load_roadmap()
-SWEEPS = {
-    f"+sweep={kind}": [quote(STEPS.name_of(STEPS.design_of(network))) for network in networks(STEPS)]
-    for kind, networks in (("leave_one_out", leave_one_out), ("add_one_in", add_one_in))
-}
+SWEEPS = {"+sweep=leave_one_out": leave_one_out, "+sweep=add_one_in": add_one_in}
 
 NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are shown elsewhere
 NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
@@ -63,7 +60,7 @@ def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:
     keys = dict.fromkeys(key for command in commands for key, _ in command)
     for key in [SEED, *(key for key in keys if key.lstrip("+").startswith(("roadmap", "reference", DESIGN)))]:
         commands = _join(commands, key)
-    commands = _name_sweeps(commands)
+    commands = _name_sweeps(commands, find_roadmap([run.name for run, _ in recorded]))
     count = sum(words is None for _, words in recorded)
     notes = (
         [f"{count} of {len(recorded)} runs recorded no command: an earlier version trained them."] if count else []
@@ -104,15 +101,20 @@ def _join(commands: Sequence[Command], key: str) -> list[Command]:
     return [_set(others, key, tuple(values)) for others, values in found.items()]
 
 
-def _name_sweeps(commands: Sequence[Command]) -> list[Command]:
+def _name_sweeps(commands: Sequence[Command], roadmap: Roadmap) -> list[Command]:
     """Write each of SWEEPS that ran completely by its name."""
     named, others = [], []
+    of_roadmap = () if roadmap.name == DEFAULT else ((f"sweep.roadmap={roadmap.name}", ()),)
+    sweeps = {
+        word: [quote(roadmap.override(roadmap.name_of(roadmap.design_of(one)))) for one in networks(roadmap)]
+        for word, networks in SWEEPS.items()
+    }
     for command in commands:
         steps = _values(command, STEP)
-        for word, names in SWEEPS.items():
+        for word, names in sweeps.items():
             variants = {name for name in names if name.startswith("'")}
             if variants <= set(steps) and all(_trains(commands, command, name) for name in {*names} - variants):
-                named.append(_set(command, STEP, (), word))
+                named.append((*_set(command, STEP, (), word), *of_roadmap))
                 steps = tuple(step for step in steps if step not in variants)
         if steps or not _values(command, STEP):
             others.append(_set(command, STEP, steps))

@@ -35,7 +35,7 @@ from roadmap.analysis.figures.layout import (
 )
 from roadmap.analysis.read_runs import count_states, read_finished_runs
 from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
-from roadmap.analysis.report.charts import kernel_chart, roadmap_chart, waterfall_chart
+from roadmap.analysis.report.charts import curve_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.report.commands import Commands, recipe_lines, training_commands
 from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.walk import draw_walk
@@ -205,7 +205,7 @@ def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -
         roadmap_chart([one for one in row_stats if id(one.row) in shown], best),
         waterfall_chart(row_stats, best),
         cost_chart(row_stats, best),
-        kernel_chart(row_stats, best),
+        curve_chart(row_stats, best),
         effect_chart([one.row for one in row_stats], best),
         factorial_chart(grid) if grid else None,
     )

@@ -1,0 +1,81 @@
+"""Reading of a step's file: the config that it is based on, and the value of each axis that it sets."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roadmap.config.roadmaps import AXIS_GROUP, value_text
+from roadmap.config.search_path import find_config
+from roadmap.errors import ConfigError
+
+ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
+NO_CHOICE = ("step", "experiment")  # keys that name a step, and the folder of its runs
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
+
+
+@dataclass(frozen=True)
+class StepFile:
+    """What one step's file says."""
+
+    path: Path
+    base: str | None  # the config that it is based on, such as roadmap/step1_stage_ratio
+    changes: Mapping[str, str]  # by axis
+    label: str
+    index: int | None
+    roadmap: str | None
+
+    @property
+    def folder(self) -> str:
+        """Its folder below conf/ or a user's folder."""
+        parent = self.path.parent
+        return ROADMAPS if parent.name == ROADMAPS else f"{ROADMAPS}/{parent.name}"
+
+
+def read_listed_step(about: Path, folder: str, name: str) -> StepFile:
+    path = find_config(f"{folder}/{name}")
+    if path is None:
+        raise ConfigError(
+            f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
+        )
+    return read_step_file(path)
+
+
+def read_step_file(path: Path) -> StepFile:
+    try:
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), YAML) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    entries = content.pop("defaults", []) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: a step has a list of defaults, and keys with their values")
+    bases = [str(entry) for entry in entries if isinstance(entry, str) and entry != "_self_"]
+    changes: dict[str, str] = {}
+    for key, value in (pair for entry in entries if isinstance(entry, dict) for pair in entry.items()):
+        group = str(key).removeprefix("override ").lstrip("/")
+        changes[group.removeprefix(AXIS_GROUP)] = _text(path, group, value)
+    step = content.get("step") or {}
+    for key, value in _leaves({key: value for key, value in content.items() if key not in NO_CHOICE}):
+        changes[key.removeprefix("model.")] = _text(path, key, value)
+    base = None
+    if bases:
+        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{ROADMAPS}/{bases[0]}"
+    return StepFile(path, base, changes, str(step.get("label", path.stem)), step.get("index"), step.get("roadmap"))
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    """Return a value as it is written in an override and in a folder's name."""
+    text = value_text(value)
+    if isinstance(value, list | dict) or any(mark in text for mark in ",=$/'\""):
+        raise ConfigError(f"{path}: {key}={text}: a step changes plain values; put others into a file of a group")
+    return text
