@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import rich.table
+
 from roadmap.analysis.comparison import Candidate, Table
 from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import (
@@ -14,6 +16,7 @@ from roadmap.analysis.stats import (
     correct_by_holm,
     pool,
 )
+from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.errors import RunError
 
 BLOCK = 2**32  # seeds are below it, so that no two experiments share a block
@@ -74,9 +77,27 @@ def gap_table(gaps: Sequence[Gap]) -> Table:
     covered = f"({1 - ALPHA:.0%} interval)"
     table = [["experiment", "n", f"gap {covered}", f"gap minus that of {gaps[0].experiment} {covered}", "p (Holm)"]]
     for one in gaps:
-        p = "" if one.p is None else f"{one.p:.3f}"
-        table.append([one.experiment, str(one.difference.n[0]), _show(one.difference), _show(one.effect), p])
+        cells = [_show(one.difference), _show(one.effect), _show_p(one)]
+        table.append([one.experiment, str(one.difference.n[0]), *cells])
     return table
+
+
+def terminal_gaps(gaps: Sequence[Gap], width: int) -> tuple[rich.table.Table, list[str]]:
+    """Return the table for `rich.print`, and the lines below it."""
+    differences, effects = [one.difference for one in gaps], [one.effect for one in gaps]
+    columns = [
+        TerminalColumn("experiment", [one.experiment for one in gaps], is_number=False),
+        TerminalColumn("n", [str(one.n[0]) for one in differences], 5),
+        TerminalColumn("gap", [f"{one.mean:+z.2f}" for one in differences]),
+        TerminalColumn("interval of gap", [interval_text(one.interval, True) for one in differences], 4),
+        TerminalColumn("effect", [f"{one.mean:+z.2f}" if one else "" for one in effects]),
+        TerminalColumn(
+            "interval of effect", [interval_text(one.interval, True) if one else "" for one in effects], 3
+        ),
+        TerminalColumn("p (Holm)", [_show_p(one) for one in gaps], 2),
+    ]
+    drawn, lines = draw_table([column for column in columns if any(column.cells)], width)
+    return drawn, [*lines, f"Effect: the gap minus that of {gaps[0].experiment}; intervals cover {1 - ALPHA:.0%}."]
 
 
 def gap_notes(first: str, last: str, pooled_std: PooledStd | None) -> str:
@@ -85,6 +106,10 @@ def gap_notes(first: str, last: str, pooled_std: PooledStd | None) -> str:
     if pooled_std is None:
         return f"{gap} One seed each: no interval."
     return f"{gap} Pooled standard deviation: {pooled_std_text(pooled_std)}."
+
+
+def _show_p(gap: Gap) -> str:
+    return "" if gap.p is None else f"{gap.p:.3f}"
 
 
 def _show(found: Difference | None) -> str:

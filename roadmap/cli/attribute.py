@@ -25,11 +25,15 @@ from roadmap.analysis.factorial import (
 )
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import aggregate
-from roadmap.analysis.terminal import closing_lines
+from roadmap.analysis.significance import interval_text
+from roadmap.analysis.terminal import TerminalColumn, closing_lines, draw_table
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.system.commands import printed
 from roadmap.system.console import Console
+
+INTERVAL = "95% interval"
+BASELINE = "baseline"
 
 
 @report_errors()
@@ -67,9 +71,10 @@ def print_effects(console: Console, ablation: Ablation, experiment_dir: Path) ->
 
 
 def print_factorial(console: Console, grid: Grid) -> None:
-    print_table(console, draw_levels(find_main_effects(grid)))
+    table, lines = draw_levels(find_main_effects(grid), console.width)
+    print_table(console, table)
     interactions = find_axis_interactions(grid)
-    lines = [
+    lines += [
         f"Effect: top-1 with the choice minus top-1 with the baseline, the first step's, in points, on {grid.step}:"
         " the mean over all n pairs of runs that differ in it alone, with its 95% interval. "
         f"Seeds: {len(grid.seeds)}."
@@ -85,15 +90,15 @@ def print_factorial(console: Console, grid: Grid) -> None:
     print_lines(console, lines)
 
 
-BASELINE = "baseline"
-
-
-def draw_levels(effects: Sequence[MainEffect]) -> Table:
-    table = Table("axis", "choice", box=None, padding=(0, 2, 0, 0))
-    table.add_column("top-1", justify="right")
-    table.add_column("n", justify="right")
-    table.add_column("effect")
-    for one in effects:
-        n, effect = ("", BASELINE) if one.effect is None else (str(one.effect.n[0]), show(one.effect))
-        table.add_row(one.axis, one.level, f"{one.top1:.2f}", n, effect)
-    return table
+def draw_levels(effects: Sequence[MainEffect], width: int) -> tuple[Table, list[str]]:
+    """Return the table for `rich.print`, and a line that names the columns left out, if any."""
+    found = [one.effect for one in effects]
+    columns = [
+        TerminalColumn("axis", [one.axis for one in effects], is_number=False),
+        TerminalColumn("choice", [one.level for one in effects], is_number=False),
+        TerminalColumn("top-1", [f"{one.top1:.2f}" for one in effects], 1),
+        TerminalColumn("n", ["" if one is None else str(one.n[0]) for one in found], 3),
+        TerminalColumn("effect", [BASELINE if one is None else f"{one.mean:+z.2f}" for one in found]),
+        TerminalColumn(INTERVAL, ["" if one is None else interval_text(one.interval, True) for one in found], 2),
+    ]
+    return draw_table(columns, width)

@@ -17,7 +17,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.curves import runs_of
@@ -34,12 +33,13 @@ from roadmap.analysis.reproduction import (
 )
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import step_name
+from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.exit_status import report_errors
+from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.config import compose, read_config
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_setting_differences, hash_setting
 from roadmap.runs.read_run import CONFIG, Run
-from roadmap.system.console import Console
 
 FAILED, UNREADABLE = 1, 2
 
@@ -48,7 +48,7 @@ FAILED, UNREADABLE = 1, 2
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console(highlight=False)
     runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
     rows = aggregate(runs)
     papers = compose_papers(rows)
@@ -69,7 +69,9 @@ def main(words: Sequence[str] | None = None) -> int:
             "No run has the paper's data, size and settings: accuracies can't be compared with the paper's."
         )
         return 0
-    console.print(draw_table(checks))
+    table, lines = draw_checks(checks, console.width)
+    print_table(console, table)
+    print_lines(console, lines)
     failed = [check for check in checks if not check.passed]
     unfinished = [step_name(row) for row in rows if not row.seeds]
     if unfinished:
@@ -136,18 +138,14 @@ def explain_others(
     return reasons
 
 
-def draw_table(checks: Sequence[RowCheck]) -> Table:
-    table = Table("step", box=None, padding=(0, 2, 0, 0))
-    for heading in ("n", "top-1", "paper", "difference"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for check in checks:
-        table.add_row(
-            Text(step_name(check.row)),
-            str(len(check.row.seeds)),
-            f"{check.top1:.2f}",
-            f"{check.paper_top1:.2f}",
-            f"{check.difference:+z.2f}",
-            Text("pass", style="green") if check.passed else Text("FAIL", style="bold red"),
-        )
-    return table
+def draw_checks(checks: Sequence[RowCheck], width: int) -> tuple[Table, list[str]]:
+    """Return the table for `rich.print`, and a line that names the columns left out, if any."""
+    columns = [
+        TerminalColumn("step", [step_name(one.row) for one in checks], is_number=False),
+        TerminalColumn("n", [str(len(one.row.seeds)) for one in checks], 3),
+        TerminalColumn("top-1", [f"{one.top1:.2f}" for one in checks], 1),
+        TerminalColumn("paper", [f"{one.paper_top1:.2f}" for one in checks], 2),
+        TerminalColumn("difference", [f"{one.difference:+z.2f}" for one in checks]),
+        TerminalColumn("", ["pass" if one.passed else "FAIL" for one in checks], is_number=False),
+    ]
+    return draw_table(columns, width, ["green" if one.passed else "bold red" for one in checks])

@@ -16,10 +16,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
 from roadmap.analysis.comparison import (
     Candidate,
     along,
@@ -32,7 +28,7 @@ from roadmap.analysis.comparison import (
 from roadmap.analysis.configurations import find_recipe, show_values
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
-from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
+from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
 from roadmap.analysis.read_runs import choose_experiment, count_states, read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
@@ -112,24 +108,16 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     first, last = arguments.gap
     given = arguments.std is not None
     pooled_std = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
-    table = gap_table(find_gaps(candidates, first, last, pooled_std))
+    gaps = find_gaps(candidates, first, last, pooled_std)
     notes = gap_notes(first, last, pooled_std)
-    print_table(console, show(table))
-    print_lines(console, [notes])
+    table, lines = terminal_gaps(gaps, console.width)
+    print_table(console, table)
+    print_lines(console, [notes, *lines])
     if arguments.to is None:
         return []
     path = arguments.to / "gaps.md"
-    path.write_text(f"{to_markdown(table)}\n\n{notes}\n", encoding="utf-8")
+    path.write_text(f"{to_markdown(gap_table(gaps))}\n\n{notes}\n", encoding="utf-8")
     return [path]
-
-
-def show(table: Sequence[Sequence[str]]) -> Table:
-    printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in table[0]:
-        printed.add_column(heading, overflow="fold")
-    for cells in table[1:]:
-        printed.add_row(*(Text(cell) for cell in cells))
-    return printed
 
 
 def write(candidates: Sequence[Candidate], folder: Path | None, key: str | None) -> list[Path]:

@@ -47,8 +47,8 @@ class RecipeSpec:
     drop_path: float  # stochastic depth: probability that the last block is skipped
     layer_scale_init: float | None  # first value of LayerScale, the paper's is 1e-6; None: no LayerScale
     init: Init  # distribution of the initial weights
-    ema_decay: float | None  # of the moving average of the weights; None: none;
-    #   which "severely hurts models with BatchNorm" (app. A.1)
+    ema_decay: float | None  # of the moving average of the weights; None: no average
+    #   (it "severely hurts models with BatchNorm", app. A.1)
     clip_grad: float | None  # maximum norm of an update's gradient; None: any
     augment: AugmentSpec
     layer_decay: float = 1.0  # for fine-tuning: learning rate of a layer per that of the next one; 1 is off

@@ -57,7 +57,7 @@ def test_a_factorial_is_read_under_any_name(
         write_run(folder, "step10_fewer_norms", seed=seed, top1=90.5 + seed)
     assert load_script("attribute").main(options) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:5] for line in lines[1:5]] == [
+    assert [line.split()[:5] for line in lines[2:6]] == [
         ["norm", "batchnorm", "90.75", "baseline"],
         ["norm", "layernorm", "92.00", "4", "+1.25"],
         ["downsample", "block", "91.25", "baseline"],

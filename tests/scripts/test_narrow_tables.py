@@ -1,12 +1,20 @@
-"""Tables of plan and profile on narrow terminals, and what a plan prints before it is done."""
+"""Tables of the commands on narrow terminals, and what a plan prints before it is done."""
 
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from roadmap.cli import plan, profile
+from roadmap.analysis.factorial import MainEffect
+from roadmap.analysis.gaps import Gap, terminal_gaps
+from roadmap.analysis.reproduction import RowCheck
+from roadmap.analysis.stats import Difference, Interval
+from roadmap.analysis.terminal import draw_table
+from roadmap.cli import attribute, check, plan, profile
 from roadmap.cli.estimate import RoughEstimate
+from roadmap.cli.status_table import make_columns
+from roadmap.runs.read_run import State
 from roadmap.system.console import Console
 
 NAME = "step12_downsample,norm=batchnorm"
@@ -21,24 +29,52 @@ PROFILED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("width", "is_cut"), [(80, True), (120, False)])
+DIFFERENCE = Difference(-12.34, True, (12, 12), Interval(-13.21, -11.47), p=0.001)
+LEVEL = MainEffect("stage_ratio", NAME, 91.25, DIFFERENCE)
+GAP = Gap(NAME, DIFFERENCE, DIFFERENCE, 0.001)
+ROW: Any = SimpleNamespace(
+    step="step12_downsample", variant={"norm": "batchnorm", "conv": "dense"}, seeds=(0, 1, 2)
+)
+RUN = SimpleNamespace(
+    name=NAME, seed=1, state=State.running, epochs=900, host="a-machine-with-a-long-name.example.org", pid=123456
+)
+STATUS = SimpleNamespace(
+    run=RUN, state=State.running, epoch=899, top1=91.25, images_per_s=33_333.0, seconds_left=86_000.0
+)
+
+
+def draw_runs(statuses: Any, width: int) -> tuple[Any, list[str]]:
+    return draw_table(make_columns(statuses), width)
+
+
+@pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize(
     ("draw", "row", "kept"),
-    [(plan.draw_rows, PLANNED, ("123 h", "33,333")), (profile.draw_rows, PROFILED, ("4.456", "432.1 ±0%"))],
+    [
+        (plan.draw_rows, PLANNED, ("123 h", "33,333")),
+        (profile.draw_rows, PROFILED, ("4.456", "432.1 ±0%")),
+        (attribute.draw_levels, LEVEL, ("stage_ratio", "-12.34")),
+        (terminal_gaps, GAP, ("-12.34",)),
+        (check.draw_checks, RowCheck(ROW, 82.1, 82.0, True), ("+0.10", "pass")),
+        (draw_runs, STATUS, ("899/900", "91.25")),
+    ],
 )
 def test_a_row_is_one_line_and_columns_left_out_are_named(
-    draw: Any, row: dict[str, Any], kept: tuple[str, ...], width: int, is_cut: bool
+    draw: Any, row: Any, kept: tuple[str, ...], width: int
 ) -> None:
-    table, left_out = draw([row], width)
+    table, lines = draw([row], width)
     console = Console(file=StringIO(), width=width)
     console.print(table)
     assert isinstance(console.file, StringIO)
-    lines = console.file.getvalue().splitlines()
-    assert len(lines) == 3
-    assert max(map(len, lines)) <= width
-    assert lines[2].startswith(NAME)
-    assert all(cell in lines[2] for cell in kept)
-    assert bool(left_out) == is_cut
+    shown = console.file.getvalue().splitlines()
+    assert len(shown) == 3
+    assert max(map(len, shown)) <= width
+    assert shown[2].startswith((NAME, "stage_ratio"))
+    assert all(cell in shown[2] for cell in kept)
+    left_out = {column.header for column in draw([row], 1000)[0].columns} - {
+        column.header for column in table.columns
+    }
+    assert all(any("Not shown" in line and str(heading) in line for line in lines) for heading in left_out)
 
 
 def test_a_plan_prints_a_line_per_network_with_a_rough_total() -> None:
