@@ -113,11 +113,15 @@ def mark_significant(found: Sequence[Difference | None]) -> list[bool]:
 
 
 def finished_orders(roadmap: Roadmap, values: Mapping[Network, float], order_seed: int) -> list[Order]:
-    """Return the orders whose networks all have a value, among all that a sweep with this seed can sample."""
+    """Return the orders whose networks all have a value, among all that a sweep with this seed can sample.
+
+    None unless an order and its reverse are among them: the path and leave-one-out runs make up other orders.
+    """
     if not {NONE, roadmap.all_choices} <= values.keys():  # every order begins and ends there
         return []
     orders = sample_orders(MOST_PAIRS, order_seed, roadmap.axes)
-    return [order for order in orders if all(network in values for network in networks_along(order))]
+    found = [order for order in orders if all(network in values for network in networks_along(order))]
+    return found if any(order[::-1] in found for order in found) else []
 
 
 def average_effects(roadmap: Roadmap, values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:

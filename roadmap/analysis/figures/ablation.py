@@ -20,6 +20,7 @@ from roadmap.analysis.stats import ALPHA, Difference
 
 ROW_HEIGHT = 0.36  # inches per choice, with its marks
 TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.88, 1.1, 0.2  # inches beside the marks
+CHARACTER = 0.061  # inches, of a choice's name
 APART = 0.24  # of a row, between the marks of two columns
 
 Found = Sequence[Difference | Average | None]
@@ -44,9 +45,12 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
     """
     height = TOP + ROW_HEIGHT * len(ablation.effects) + BOTTOM
     figure = ShownFigure(figsize=(WIDTH, height))
-    size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
-    entries = draw_marks(figure.add_axes((LEFT / WIDTH, BOTTOM / height, *size)), ablation, best)
-    draw_title(figure, rows, f"effect of each choice, {count_text(rows)}, {1 - ALPHA:.0%} intervals")
+    left = max(LEFT, CHARACTER * (2 + max(len(one.axis) for one in ablation.effects)))
+    size = 1 - (left + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
+    entries = draw_marks(figure.add_axes((left / WIDTH, BOTTOM / height, *size)), ablation, best)
+    found = [one for column in (*ablation.columns().values(), ablation.averages.values()) for one in column]
+    intervals = f", {1 - ALPHA:.0%} intervals" if any(one and one.interval for one in found) else ""
+    draw_title(figure, rows, f"effect of each choice, {count_text(rows)}{intervals}")
     figure.legend(
         handles=entries,
         loc="lower center",

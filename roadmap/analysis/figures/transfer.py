@@ -117,6 +117,7 @@ def _describe(rows: Sequence[Row], changes: Changes) -> str:
 
 
 def _draw_heading(figure: Figure, experiments: Sequence[Sequence[Row]]) -> None:
-    claim = f"changes with {1 - ALPHA:.0%} intervals; filled: significant (Holm)"
     rows = [row for experiment in experiments for row in experiment]
+    has_intervals = any(len(row.seeds) > 1 for row in rows)
+    claim = "changes" + f" with {1 - ALPHA:.0%} intervals; filled: significant (Holm)" * has_intervals
     draw_title(figure, rows, claim, "What transfers" if len(experiments) > 1 else None)
