@@ -9,6 +9,7 @@ import yaml
 
 from roadmap.config.roadmaps import AXIS_GROUP, value_text
 from roadmap.config.search_path import find_config
+from roadmap.config.yaml_errors import explain_syntax
 from roadmap.errors import ConfigError
 
 ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
@@ -45,9 +46,12 @@ def read_listed_step(about: Path, folder: str, name: str) -> StepFile:
 
 def read_step_file(path: Path) -> StepFile:
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8"), YAML) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        text = path.read_text(encoding="utf-8")
+        content: Any = yaml.load(text, YAML) or {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no UTF-8: {error}: save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(explain_syntax(path, text, error)) from None
     entries = content.pop("defaults", []) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise ConfigError(f"{path}: a step has a list of defaults, and keys with their values")

@@ -80,7 +80,7 @@ def _find_defects(name: str, seen: set[Path]) -> Iterator[str]:
     try:
         node = yaml.compose(text, YAML)
     except yaml.YAMLError as error:
-        yield _explain_syntax(path, text, error)
+        yield explain_syntax(path, text, error)
         return
     if node is None:
         if _has_to_speak(path, name):
@@ -96,7 +96,8 @@ def _find_defects(name: str, seen: set[Path]) -> Iterator[str]:
         yield from _find_in_defaults(path, group, node, seen)
 
 
-def _explain_syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
+def explain_syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
+    """Return the line of a syntax error, and what to write there."""
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or error)
     if mark is None:
