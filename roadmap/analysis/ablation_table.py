@@ -161,11 +161,12 @@ def effect_summary(ablation: Ablation) -> list[str]:
 def effect_notes(ablation: Ablation) -> list[str]:
     """Return what a reader of the table has to know, in notes of one or two sentences."""
     in_last, in_first = end_headings(ablation.roadmap)
+    first = in_first.removeprefix("in ")
     found = [
         "Effect of a choice: top-1 with it minus top-1 without it, in points. "
         f"{ON_PATH.capitalize()}: the step that makes the choice minus the step before. "
         f"{in_last.capitalize()}: the last step minus the last step without the choice. "
-        f"{in_first.capitalize()}: the first step with the choice minus the first step.",
+        f"{in_first.capitalize()}: {first} with the choice minus {first}.",
         _method(ablation),
     ]
     if ablation.averages:

@@ -6,10 +6,12 @@ for unfinished sweeps. A published experiment has one table of runs instead of r
 """
 
 import logging
+import shlex
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from roadmap.analysis.run_table import read_run_table
@@ -109,7 +111,9 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     RunError: the folder does not exist or holds no readable run.
     """
     if (experiment_dir / RUN_TABLE).exists():
-        return read_run_table(experiment_dir / RUN_TABLE)
+        runs = read_run_table(experiment_dir / RUN_TABLE)
+        _use_published_modules(runs)
+        return runs
     _use_own_configs(experiment_dir)
     found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
     _warn_of_damage(found)
@@ -135,6 +139,21 @@ def _use_own_configs(experiment_dir: Path) -> None:
             except ConfigError as error:
                 log.warning("%s. Without it, steps and axes of your own are shown by their names alone", error)
             return
+
+
+def _use_published_modules(runs: Sequence[Run]) -> None:
+    """Use the user's modules that published runs name, from the environment; say so if one is not there."""
+    words = {word for run in runs for word in shlex.split(run.overrides or "") if word.startswith(f"{MODULES}=")}
+    needed = dict.fromkeys(name for word in sorted(words) for name in read_search_path([word]).modules)
+    if not set(needed) <= set(current().modules):
+        try:
+            adopt(replace(current(), modules=(*current().modules, *needed)))
+        except ConfigError as error:
+            log.warning(
+                "%s. The published runs need it: name its folder by PYTHONPATH=FOLDER. Without it, axes of your "
+                "own are shown by their names alone",
+                error,
+            )
 
 
 def read_finished_runs(experiment_dir: Path) -> list[Run]:

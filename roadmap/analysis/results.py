@@ -85,7 +85,8 @@ def curve_value(row: Row) -> int | None:
 
 def is_combination(row: Row) -> bool:
     """Return True if several designs change at once, as in a factorial or along a sampled order."""
-    return len(row.variant) > 1
+    one_choice = any(set(row.variant) == set(choice.axes) for choice in row.roadmap.choices)
+    return len(row.variant) > 1 and not one_choice
 
 
 def is_ablation(row: Row) -> bool:

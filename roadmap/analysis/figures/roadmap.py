@@ -43,6 +43,7 @@ from roadmap.analysis.figures.layout import (
 from roadmap.analysis.results import Row, std
 from roadmap.errors import RunError
 
+SECTION_LETTERS = 13  # in a line of a section's name; a longer one is drawn smaller
 WIDTH = 6.5  # inches, the text width of a paper
 ROW_HEIGHT = 0.215  # inches
 TOP, BOTTOM = 0.72, 0.84  # inches above and below the rows
@@ -123,7 +124,10 @@ def _draw_sections(page: Axes, rows: Sequence[Row], heights: Sequence[float]) ->
             continue
         top, bottom = heights[start] - 0.42, heights[index] + 0.42
         page.add_patch(Rectangle((STRIPE_X, top), 0.045, bottom - top, color=section(row).color, lw=0))
-        page.text(SECTION_X, (top + bottom) / 2, section(row).name, **style.SECTION)
+        name = section(row).name
+        longest = max(map(len, name.split("\n")))
+        size = style.SECTION["fontsize"] * min(1, SECTION_LETTERS / longest)
+        page.text(SECTION_X, (top + bottom) / 2, name, **style.SECTION | {"fontsize": size})
         start = index + 1
 
 
