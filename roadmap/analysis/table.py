@@ -110,6 +110,7 @@ def _cost_columns(rows: Sequence[Row]) -> list[Column]:
             lambda one: one.row.paper.top1 if one.row.paper else None,
             ".2f",
             short="paper",
+            printed=any(row.paper for row in rows),
             priority=1,
         ),
         Column("failed", "failed", lambda one: one.row.failed, "d", printed=any(row.failed for row in rows)),

@@ -35,7 +35,7 @@ name (default: setting=laptop, the micro network on digits). Images are syntheti
 EPILOG = """\
 columns:
   GMACs      1e9 multiply-accumulates of convolutions, linear layers and attention, for one image
-  paper      GFLOPs that the paper prints in tables 10 and 11, which count the same; only at the paper's sizes
+  paper      GFLOPs that the paper prints, which count the same; only at the paper's sizes
   M params   millions of parameters
   M acts     millions of elements that convolutions and linear layers put out for one image
   forward/s  images a second through the network, in evaluation mode and without gradients

@@ -65,7 +65,7 @@ CONTENTS = {
     "changes": "Changes",
     "costs": "Accuracy and cost",
     "curves": "Training curves",
-    "kernels": "Kernel sizes",
+    "kernels": "Values of one choice",
     "effects": "Effect of each choice",
     "factorial": "Factorial",
     "paper": "The paper",
@@ -136,7 +136,7 @@ def _render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    optional = ("changes", "costs", "kernels", "effects", "factorial", "curves")
+    optional = ("changes", "costs", "kernels", "effects", "factorial", "curves", "paper")
     absent = {name for name in optional if not _has_section(context, name)}
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return environment.get_template("report.html").render(
@@ -150,8 +150,9 @@ def _render(context: dict[str, Any]) -> str:
 
 
 def _has_section(context: dict[str, Any], name: str) -> bool:
-    chart = "waterfall" if name == "changes" else name
-    return bool(context["curves"]) if name == "curves" else chart in context["charts"]
+    if name in ("curves", "paper"):
+        return bool(context["published" if name == "paper" else name])
+    return ("waterfall" if name == "changes" else name) in context["charts"]
 
 
 @contextmanager
@@ -186,6 +187,8 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         "statistics": [
             text for text in (verdict_text(row_stats), pooled_text(rows, best), method_text(row_stats)) if text
         ],
+        "published": rows[0].roadmap.paper if rows[0].roadmap.published else "",
+        "curve": rows[0].roadmap.curve,
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
         "notes": notes(rows, best),
