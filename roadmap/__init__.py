@@ -11,13 +11,14 @@ Overrides are written as on the command line, or as keywords: `seed=1`, `recipe=
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from omegaconf import DictConfig
+    from plotly.graph_objects import Figure as PlotlyFigure
     from torch import nn
 
     from roadmap.cli.step_description import StepDescription
@@ -372,39 +373,72 @@ def effects(results: "pd.DataFrame") -> "pd.DataFrame":
     return find_all_effects(results)
 
 
-def plot_roadmap(results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False) -> "Figure":
+@overload
+def plot_roadmap(
+    results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False, backend: Literal["matplotlib"] = ...
+) -> "Figure": ...
+@overload
+def plot_roadmap(
+    results: "pd.DataFrame", ax: None = None, best: bool = False, *, backend: Literal["plotly"]
+) -> "PlotlyFigure": ...
+def plot_roadmap(
+    results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False, backend: str = "matplotlib"
+) -> Any:
     """Draw the paper's figure 2: a bar per step with top-1, standard deviation, seeds and cost.
 
     Args:
         results: rows of `load_results` or `sweep`.
         ax: draw only the bars, into these axes.
         best: the best epoch, picked on the validation set, instead of the last one.
+        backend: "matplotlib", or "plotly" for a figure that shows its numbers under the pointer.
 
-    >>> figure = roadmap.plot_roadmap(roadmap.load_results("results/cifar10-stride4"))
-    >>> figure.savefig(f"{folder}/roadmap.svg")
+    >>> runs = roadmap.load_results("results/cifar10-stride4")
+    >>> roadmap.plot_roadmap(runs).savefig(f"{folder}/roadmap.svg")
+    >>> roadmap.plot_roadmap(runs, backend="plotly").write_html(f"{folder}/roadmap.html")
 
     Raises:
         roadmap.errors.RunError: no run has finished.
+        roadmap.errors.ConfigError: there is no such backend, or plotly was given matplotlib's axes.
     """
-    from roadmap.analysis.figures.dataframe_plots import plot_roadmap
-
-    return plot_roadmap(results, ax, best)
+    return _plot("plot_roadmap", backend, ax)(results, best=best)
 
 
-def plot_effects(results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False) -> "Figure":
+@overload
+def plot_effects(
+    results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False, backend: Literal["matplotlib"] = ...
+) -> "Figure": ...
+@overload
+def plot_effects(
+    results: "pd.DataFrame", ax: None = None, best: bool = False, *, backend: Literal["plotly"]
+) -> "PlotlyFigure": ...
+def plot_effects(
+    results: "pd.DataFrame", ax: "Axes | None" = None, best: bool = False, backend: str = "matplotlib"
+) -> Any:
     """Draw the effect of each choice with its interval, wherever the runs measure it.
 
     >>> figure = roadmap.plot_effects(roadmap.load_results("results/cifar10-stride4"))
 
     Raises:
         roadmap.errors.RunError: no two networks differ in one choice.
+        roadmap.errors.ConfigError: as plot_roadmap.
     """
-    from roadmap.analysis.figures.dataframe_plots import plot_effects
-
-    return plot_effects(results, ax, best)
+    return _plot("plot_effects", backend, ax)(results, best=best)
 
 
-def plot_curves(epochs: "pd.DataFrame", metric: str = "top1", ax: "Axes | None" = None) -> "Figure":
+@overload
+def plot_curves(
+    epochs: "pd.DataFrame",
+    metric: str = "top1",
+    ax: "Axes | None" = None,
+    backend: Literal["matplotlib"] = ...,
+) -> "Figure": ...
+@overload
+def plot_curves(
+    epochs: "pd.DataFrame", metric: str = "top1", ax: None = None, *, backend: Literal["plotly"]
+) -> "PlotlyFigure": ...
+def plot_curves(
+    epochs: "pd.DataFrame", metric: str = "top1", ax: "Axes | None" = None, backend: str = "matplotlib"
+) -> Any:
     """Draw training curves: a line per network, the mean over its seeds, in a band from lowest to highest.
 
     Args:
@@ -416,7 +450,25 @@ def plot_curves(epochs: "pd.DataFrame", metric: str = "top1", ax: "Axes | None" 
 
     Raises:
         roadmap.errors.RunError: the metric was not measured.
+        roadmap.errors.ConfigError: as plot_roadmap.
     """
-    from roadmap.analysis.figures.dataframe_plots import plot_curves
+    return _plot("plot_curves", backend, ax)(epochs, metric)
 
-    return plot_curves(epochs, metric, ax)
+
+def _plot(name: str, backend: str, ax: "Axes | None") -> Any:
+    """Return the function of the backend's module, with the axes that it draws into."""
+    from functools import partial
+
+    from roadmap.errors import ConfigError
+
+    if backend == "matplotlib":
+        from roadmap.analysis.figures import dataframe_plots
+
+        return partial(getattr(dataframe_plots, name), ax=ax)
+    if backend != "plotly":
+        raise ConfigError(f"backend={backend}: must be matplotlib or plotly")
+    if ax is not None:
+        raise ConfigError("backend=plotly cannot draw into ax, which is matplotlib's: leave it out")
+    from roadmap.analysis.report import plotly_figures
+
+    return getattr(plotly_figures, name)

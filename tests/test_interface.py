@@ -190,6 +190,23 @@ def test_a_step_describes_itself_and_what_it_changes(tmp_path: Path) -> None:
         roadmap.describe("step5_invert")
 
 
+def test_plotly_draws_the_numbers_of_the_frame() -> None:
+    results, epochs = roadmap.load_results(PUBLISHED), roadmap.load_epochs(PUBLISHED)
+    steps = results[results.network.isin(roadmap.list_steps())]
+    bars = roadmap.plot_roadmap(steps, backend="plotly").data[0]
+    means = steps.groupby("network").top1.mean()
+    assert sorted(bars.base + x for x in bars.x) == pytest.approx(sorted(means))
+    lines = [trace for trace in roadmap.plot_curves(epochs, backend="plotly").data if trace.fill is None]
+    last = epochs[epochs.epoch == epochs.epoch.max()]
+    assert {line.name for line in lines} == set(epochs.network)
+    seeds = last.seeds.str.split().str.len()
+    means = (last.top1 * seeds).groupby(last.network).sum() / seeds.groupby(last.network).sum()
+    assert {line.name: line.y[-1] for line in lines} == pytest.approx(means.to_dict())
+    marks = roadmap.plot_effects(results, backend="plotly").data
+    effects = roadmap.effects(results)
+    assert set(effects.effect.round(6)) <= {round(x, 6) for mark in marks for x in mark.x}
+
+
 def test_figures_are_drawn_alone_or_into_given_axes() -> None:
     results, epochs = roadmap.load_results(PUBLISHED), roadmap.load_epochs(PUBLISHED)
     for plot, frame in (
@@ -203,7 +220,11 @@ def test_figures_are_drawn_alone_or_into_given_axes() -> None:
         assert plot(frame, ax=axes[1]) is figure
         assert axes[1].has_data()
         assert not axes[0].has_data()
+        with pytest.raises(ConfigError, match="ax, which is matplotlib's"):
+            plot(frame, ax=axes[0], backend="plotly")
     with pytest.raises(RoadmapError, match="no finished run"):
         roadmap.plot_roadmap(results.head(0))
     with pytest.raises(RoadmapError, match="Did you mean top1"):
         roadmap.plot_curves(epochs, "top")
+    with pytest.raises(ConfigError, match="backend=bokeh: must be matplotlib or plotly"):
+        roadmap.plot_roadmap(results, backend="bokeh")

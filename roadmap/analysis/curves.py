@@ -105,6 +105,11 @@ def _rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
+def band_color(color: str) -> str:
+    """Return a line's colour, given as #rrggbb, for the band around it."""
+    return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, 0.18)"
+
+
 def curve_payload(
     row_stats: Sequence[RowStats], curves: Sequence[dict[str, Curve]], seeds: Sequence[int]
 ) -> dict[str, Any] | None:
@@ -126,7 +131,7 @@ def curve_payload(
                 "label": text_of(row.label),
                 "plain": row.label,
                 "color": color,
-                "band": f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, 0.18)",
+                "band": band_color(color),
                 "dash": dash,
                 "stroke": DASHES[dash],
                 "seeds": count,

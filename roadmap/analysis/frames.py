@@ -11,13 +11,17 @@ from typing import Any
 import pandas as pd
 
 from roadmap.analysis.ablation import ON_PATH, end_headings, find_effects, mark_significant, results_of
+from roadmap.analysis.curves import METRICS
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import Row, aggregate, short_names
 from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.stats import Difference
+from roadmap.config.convert import suggest
 from roadmap.config.roadmap_files import load_roadmap
+from roadmap.errors import RunError
+from roadmap.runs.naming import natural_key
 from roadmap.runs.read_run import Run, State
 
 COLUMNS = ["path", *TABLE_COLUMNS]
@@ -122,6 +126,33 @@ def _ends(name: str, interval: Any) -> dict[str, float | None]:
 def rows_of(results: pd.DataFrame) -> list[Row]:
     """Return the rows of an analysis, one per network, of the runs in a DataFrame."""
     return aggregate(_runs_of(results))
+
+
+def find_curves(epochs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame]:
+    """Return for each network, by epoch, a metric's mean, lowest and highest over its seeds, and the rows there.
+
+    Raises:
+        RunError: the metric was not measured.
+    """
+    known = [name for name in METRICS if name in epochs]
+    if metric not in known:
+        raise RunError(f"metric={metric}: not measured.{suggest(metric, known)} Allowed: {', '.join(known)}")
+    groups = dict(list(epochs.dropna(subset=[metric]).groupby("network")))
+    return {name: _average(groups[name], metric) for name in sorted(groups, key=natural_key)}
+
+
+def _average(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    weights = rows.seeds.str.split().str.len()  # a published row is the mean of several seeds
+    sums = (rows[metric] * weights).groupby(rows.epoch).sum()
+    by_epoch = rows.groupby("epoch")[metric]
+    return pd.DataFrame(
+        {
+            "mean": sums / weights.groupby(rows.epoch).sum(),
+            "low": by_epoch.min(),
+            "high": by_epoch.max(),
+            "runs": by_epoch.size(),
+        }
+    )
 
 
 def _runs_of(results: pd.DataFrame) -> Iterable[Run]:

@@ -15,11 +15,9 @@ from roadmap.analysis.curves import METRICS
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.ablation import draw_marks, effects_figure
 from roadmap.analysis.figures.roadmap import WIDTH, draw_bars, roadmap_figure
-from roadmap.analysis.frames import rows_of
+from roadmap.analysis.frames import find_curves, rows_of
 from roadmap.analysis.results import drawn_rows
-from roadmap.config.convert import suggest
 from roadmap.errors import RunError
-from roadmap.runs.naming import natural_key
 
 CURVE_HEIGHT, LEGEND_LINE = 3.4, 0.135  # inches
 MOST_MARKERS = 20  # epochs; more would hide the line
@@ -52,19 +50,17 @@ def plot_effects(results: pd.DataFrame, ax: Axes | None = None, best: bool = Fal
 
 def plot_curves(epochs: pd.DataFrame, metric: str = "top1", ax: Axes | None = None) -> Figure:
     """Draw a metric of each network over the epochs; see `roadmap.plot_curves`."""
-    known = [name for name in METRICS if name in epochs]
-    if metric not in known:
-        raise RunError(f"metric={metric}: not measured.{suggest(metric, known)} Allowed: {', '.join(known)}")
+    curves = find_curves(epochs, metric)
 
     def draw_alone() -> Figure:
-        height = max(CURVE_HEIGHT, LEGEND_LINE * epochs.network.nunique() + 0.3)
+        height = max(CURVE_HEIGHT, LEGEND_LINE * len(curves) + 0.3)
         figure = ShownFigure(figsize=(WIDTH, height), layout="constrained")
-        _draw_curves(figure.add_subplot(), epochs, metric)
+        _draw_curves(figure.add_subplot(), curves, metric)
         figure.legend(loc="outside right upper", fontsize=6.5, frameon=False)
         return figure
 
     def draw_into(axes: Axes) -> None:
-        _draw_curves(axes, epochs, metric)
+        _draw_curves(axes, curves, metric)
         axes.legend(fontsize=7, frameon=False)
 
     return _draw(ax, draw_alone, draw_into)
@@ -79,21 +75,15 @@ def _draw(ax: Axes | None, draw_alone: Callable[[], Figure], draw_into: Callable
     return ax.figure.figure  # the whole one, if the axes are of a part
 
 
-def _draw_curves(axes: Axes, epochs: pd.DataFrame, metric: str) -> None:
+def _draw_curves(axes: Axes, curves: dict[str, pd.DataFrame], metric: str) -> None:
     """Draw a line per network: the mean over its runs, in a band from the lowest to the highest."""
-    groups = dict(list(epochs.dropna(subset=[metric]).groupby("network")))
-    for number, name in enumerate(sorted(groups, key=natural_key)):
-        runs = groups[name]
-        weights = runs.seeds.str.split().str.len()  # a published row is the mean of several seeds
-        sums = (runs[metric] * weights).groupby(runs.epoch).sum()
-        mean = sums / weights.groupby(runs.epoch).sum()
+    for number, (name, curve) in enumerate(curves.items()):
         mark = style.line_style(number)
-        if len(mean) > MOST_MARKERS:
+        if len(curve) > MOST_MARKERS:
             mark |= {"marker": ""}
-        axes.plot(mean.index, mean, label=name, **mark)
-        by_epoch = runs.groupby("epoch")[metric]
-        if by_epoch.size().max() > 1:
-            axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), color=mark["color"], alpha=0.18, lw=0)
+        axes.plot(curve.index, curve["mean"], label=name, **mark)
+        if curve.runs.max() > 1:
+            axes.fill_between(curve.index, curve.low, curve.high, color=mark["color"], alpha=0.18, lw=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel(METRICS[metric])
     axes.grid(color=style.GRID, lw=0.5)

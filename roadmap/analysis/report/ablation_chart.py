@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roadmap.analysis.ablation import AVERAGE, ON_PATH, Average, end_headings, mark_significant
-from roadmap.analysis.ablation_table import find_ablation
+from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
 from roadmap.analysis.report.charts import (
     BLUE,
@@ -28,8 +28,11 @@ MOST_INTERACTIONS = 5  # shown
 def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
     """Draw the effects; None if no network off the paper's path ran, since the waterfall shows the path's steps."""
     ablation = find_ablation(rows, best)
-    if not ablation.leaves_path or not ablation.effects:
-        return None
+    return draw_effects(ablation) if ablation.leaves_path and ablation.effects else None
+
+
+def draw_effects(ablation: Ablation) -> Chart:
+    """Draw the effects of an ablation that has some."""
     effects, averages = ablation.effects, ablation.averages
     in_last, in_first = end_headings(ablation.roadmap)
     marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [

@@ -11,6 +11,8 @@ class TunedConv2d(nn.Conv2d, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H', W')."""
+        if torch.compiler.is_exporting():  # a program of torch's own operations, for any number of images
+            return super().forward(x)
         if x.is_cuda:
             return self.convolve_on_gpu(x) if self.is_faster_on_gpu(x) else super().forward(x)
         # torch's CPU compiler keeps the standard convolution, which it knows.
