@@ -257,7 +257,7 @@ def _download(source: str) -> dict[Kind, StateDict]:
         raise
     except Exception as error:  # no network, no such tag: torch.hub's and the hub's errors have no common base
         raise WeightsError(
-            f"the weights {source} can't be downloaded: {first_line(error)}. "
+            f"the weights {source} can't be downloaded: {first_line(error).rstrip('.')}. "
             "Without a network, copy the file here and give its path"
         ) from error
     if place:
