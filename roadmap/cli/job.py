@@ -1,5 +1,6 @@
 """One job of a command, in any process: claim the run's folder, train or evaluate, record the end."""
 
+import gc
 import signal
 import sys
 import time
@@ -135,10 +136,13 @@ def terminal() -> Terminal:
 
 def load_run() -> ModuleType:
     """Import what trains, and say so, since it takes seconds; a sweep's command says it for its processes."""
-    if "torch" not in sys.modules and not is_watched():
+    is_first = "torch" not in sys.modules
+    if is_first and not is_watched():
         print_line(LOADING)
     from roadmap.cli import run
 
+    if is_first:  # or each collection, as at the end of the process, searches all of torch, which takes two seconds
+        gc.freeze()
     if is_stopping():  # meanwhile
         raise Interrupted(signal.SIGTERM)
     return run

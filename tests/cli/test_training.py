@@ -1,5 +1,6 @@
 """A training command: its files, a second start of it, and the end of a sweep."""
 
+import gc
 import json
 import os
 import re
@@ -271,8 +272,11 @@ def test_the_import_of_torch_is_announced_where_it_takes_place(
     load_run()
     assert capsys.readouterr().out == ""
     monkeypatch.delitem(sys.modules, "torch")
+    gc.unfreeze()
     load_run()
     assert capsys.readouterr().out == "loading PyTorch ...\n"
+    assert gc.get_freeze_count() > 0  # so that a process ends without a search of all of torch
+    gc.unfreeze()
 
 
 def test_hydras_own_flags_train_nothing(train: Train, tmp_path: Path) -> None:
