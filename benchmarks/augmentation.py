@@ -25,7 +25,7 @@ from torch.nn.functional import interpolate
 import roadmap
 from roadmap.cli.arguments import positive
 from roadmap.config import read_config
-from roadmap.data.augment.per_image import build_timms_transform
+from roadmap.data.augment.per_image import build_timm_transform
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.device_loader import DeviceDataset, DeviceTrainLoader
 from roadmap.data.sampler import EpochSampler
@@ -61,7 +61,7 @@ def make_pair(data: DataSpec, augment: AugmentSpec, batch: int) -> Pair:
     resident = DeviceDataset(CheckedDataset(images, OnError.stop), data, CPU)
     batches = DeviceTrainLoader(resident, data, augment, EpochSampler(len(pixels), batch, 1, seed=0))
     pictures = [Image.fromarray(image) for image in pixels]
-    transform = build_timms_transform(data, augment)
+    transform = build_timm_transform(data, augment)
 
     def transform_all() -> Report:
         count, last = 0, deque[Tensor](maxlen=batch)

@@ -17,10 +17,10 @@ from roadmap.model.build import build
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir
 from roadmap.training.device import pick_device
-from roadmap.training.measure.images import OpenData, open_shared
+from roadmap.training.measure.images import OpenData, open_data
 from roadmap.training.measure.memory import measure_limits
 from roadmap.training.measure.speed import time_run
-from roadmap.training.measure.workload import Measured, Workload, take_turns
+from roadmap.training.measure.workload import Measured, Workload, measure_in_turns
 from roadmap.training.spec import TrainingSpec, plan_accumulation
 
 HOUR = 3600  # seconds
@@ -114,21 +114,21 @@ def estimate(
     opened: dict[Any, OpenData] = {}
     workloads = [make_workload(found.planned) for found in groups]
     for workload in workloads:  # before the first measurement, which a missing image should not cost
-        open_shared(workload, opened)
+        open_data(workload, opened)
     folder = _find_existing(Path(groups[0].planned.config.output_dir)) if groups else Path()
 
     group_of = {id(workload): found for workload, found in zip(workloads, groups, strict=True)}
     known: list[tuple[RunGroup, float]] = []  # with hours, after the first round
 
     def time_parts(workload: Workload, result: Measured) -> None:
-        time_run(workload, open_shared(workload, opened), folder, result)
+        time_run(workload, open_data(workload, opened), folder, result)
         if len(known) < len(groups) and result.update:
             found = group_of[id(workload)]
-            known.append((found, sum(_run_seconds(found, open_shared(workload, opened), result)) / HOUR))
+            known.append((found, sum(_run_seconds(found, open_data(workload, opened), result)) / HOUR))
             total = _extrapolate(known, groups)
             report_rough(RoughEstimate(workload.name, median(result.update), known[-1][1], total))
 
-    results = take_turns(workloads, [*rounds * [time_parts], measure_limits], report)
+    results = measure_in_turns(workloads, [*rounds * [time_parts], measure_limits], report)
     for workload, result in zip(workloads, results, strict=True):
         if result.out_of_memory:
             raise MeasurementError(
@@ -136,7 +136,7 @@ def estimate(
                 f"{workload.device}. Lower hardware.per_device_batch"
             )
     return [
-        _make_row(found, workload, open_shared(workload, opened), result)
+        _make_row(found, workload, open_data(workload, opened), result)
         for found, workload, result in zip(groups, workloads, results, strict=True)
     ]
 
@@ -173,7 +173,7 @@ def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Mea
         "hours": sum(seconds) / HOUR,
         "peak_memory_bytes": measured.peak_memory,
         "largest_batch": measured.largest_batch,
-        "made_up_images": data.made_up,
+        "made_up_images": data.synthetic_reason,
         "warnings": list_warnings(config) + list_length_warnings(config, updates),
     }
 

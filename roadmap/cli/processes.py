@@ -32,7 +32,7 @@ from roadmap.system.commands import started
 from roadmap.system.lock import Lock
 from roadmap.system.machine import CRASHES, SHARING, MemoryKills, name_signal
 from roadmap.training.signals import StopSignals
-from roadmap.training.spec import find_rule, list_micro_batches, plan_accumulation
+from roadmap.training.spec import find_batch_rule, list_micro_batches, plan_accumulation
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
 HANDED = "CONVNET_ROADMAP_RUN"  # the run for which a process is started, as JSON
@@ -95,7 +95,7 @@ def _find_smaller_micro_batch(config: Config) -> tuple[int, int | None]:
     total = config.recipe.total_batch
     is_own = config.reference is None
     single = not is_own or needs_two_images(config.model, config.regime, config.data.image_size)
-    rule = find_rule(config.recipe, no_single=single)
+    rule = find_batch_rule(config.recipe, not_one=single)
     micro_batch, _ = plan_accumulation(total, config.hardware.per_device_batch, rule=rule)
     smaller = [n for n in list_micro_batches(total, rule) if n <= micro_batch // 2]
     return micro_batch, smaller[-1] if smaller else None

@@ -114,14 +114,14 @@ def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console:
     from roadmap.cli.estimate import make_workload
     from roadmap.training.measure.memory import measure_memory
     from roadmap.training.measure.speed import time_network
-    from roadmap.training.measure.workload import take_turns
+    from roadmap.training.measure.workload import measure_in_turns
 
     workloads = [make_workload(run, batch) for run in runs]
     costs = [count(run) for run in runs]
     with counting_bar(console) as bar:
         task = bar.add_task("", total=len(runs) * (rounds + 1), completed=-1)
         turns = [measure_memory, *rounds * [time_network]]
-        results = take_turns(workloads, turns, lambda name: bar.update(task, description=name, advance=1))
+        results = measure_in_turns(workloads, turns, lambda name: bar.update(task, description=name, advance=1))
     return [
         cost | describe(workload) | summarize(result, workload.batch_size)
         for cost, workload, result in zip(costs, workloads, results, strict=True)

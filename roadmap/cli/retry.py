@@ -12,7 +12,7 @@ from roadmap.config import Config
 from roadmap.errors import TrainingError, WorkerMemoryError, first_line
 from roadmap.model.build import trains_on_one_image
 from roadmap.training.device import is_out_of_memory
-from roadmap.training.spec import find_rule, list_micro_batches, plan_accumulation
+from roadmap.training.spec import find_batch_rule, list_micro_batches, plan_accumulation
 
 
 class MemoryRetry:
@@ -34,7 +34,7 @@ class MemoryRetry:
         self._may_retry = world_size == 1
         self._warn = warn
         takes_one = trains_on_one_image(config.model, config.regime, config.reference, config.data.image_size)
-        self._rule = find_rule(config.recipe, no_single=not takes_one)
+        self._rule = find_batch_rule(config.recipe, not_one=not takes_one)
         total, most = config.recipe.total_batch, config.hardware.per_device_batch
         self._micro_batch, _ = plan_accumulation(total, most, world_size, self._rule)
         self._too_large: int | None = None  # the micro-batch that did not fit

@@ -47,7 +47,7 @@ from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.layer_plan import check_image_size, needs_two_images
 from roadmap.runs.naming import network_name
 from roadmap.system.rank import get_dist_info
-from roadmap.training.spec import find_rule, plan_accumulation
+from roadmap.training.spec import find_batch_rule, plan_accumulation
 
 MANY = 10  # runs, whose composition takes seconds
 PLUGINS = ("hydra/launcher", "hydra/sweeper")
@@ -207,7 +207,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     if config.mode is Mode.train:
         is_own = config.reference is None
         single = is_own and needs_two_images(config.model, config.regime, config.data.image_size)
-        rule = find_rule(config.recipe, no_single=single)
+        rule = find_batch_rule(config.recipe, not_one=single)
         plan_accumulation(
             config.recipe.total_batch, config.hardware.per_device_batch, get_dist_info().world_size, rule
         )

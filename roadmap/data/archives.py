@@ -17,7 +17,7 @@ from roadmap.data.archive_samples import key_of, list_samples
 from roadmap.data.image_files import class_name, describe_left_out
 from roadmap.data.image_io import Pixels, check_length, decode_image
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
-from roadmap.data.splits import note_choice
+from roadmap.data.splits import warn_if_ambiguous
 from roadmap.errors import DataError, first_line
 from roadmap.system.console import warn
 
@@ -33,15 +33,15 @@ class Member:
     offset: int
     size: int
     label: int
-    time: int  # the archive's modification time, ns
+    time: int  # the archive's modification time in ns
 
 
 class TarDataset:
     """Images of uncompressed tar archives, which several threads and processes may read.
 
-    Classes are as in timm: those of a WebDataset are numbers or names, in `.cls` or as `label` in `.json` beside an
-    image; if no image has a label, the class is the image's folder, or its archive if it is in no folder. Names are
-    sorted as in an image folder; timm's order differs if they differ in case or contain numbers.
+    Classes are as in timm. A WebDataset's are numbers or names, in `.cls` or as `label` in `.json`. If no image has
+    a label, the class is the image's folder, or its archive if it is in no folder. Names are sorted as in an image
+    folder; timm's order differs if they differ in case or contain numbers.
 
     Raises:
         DataError: an archive is unreadable or has no images, or some of its labels are unusable.
@@ -52,7 +52,7 @@ class TarDataset:
         listed = [(path, list_samples(path)) for path in archives]
         left_out = sum((samples.left_out for _, samples in listed), Counter[str]())
         if any(samples.labels for _, samples in listed):
-            left_out += sum((samples.drop_parts() for _, samples in listed), Counter[str]())
+            left_out += sum((samples.keep_one_image_per_sample() for _, samples in listed), Counter[str]())
         if left_out:
             warn(describe_left_out(self.root, left_out))
         found = [
@@ -80,7 +80,6 @@ class TarDataset:
         return [member.label for member in self.members]
 
     def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """See `classes.ClassedImages`."""
         self.members = [replace(member, label=numbers[member.label]) for member in self.members]
         self.classes = list(classes)
 
@@ -98,16 +97,13 @@ class TarDataset:
         return f"{self.members[index].archive}: {self.members[index].name}"
 
     def entry_of(self, index: int) -> str:
-        """See `reading.NamedImages`."""
         member = self.members[index]
         return f"{self.classes[member.label]}/{os.path.basename(member.name)}"
 
     def size_of(self, index: int) -> int:
-        """See `reading.NamedImages`."""
         return self.members[index].size
 
     def origin_of(self, index: int) -> str:
-        """See `reading.origin_of`."""
         archive, name, *numbers = astuple(self.members[index])
         return "\0".join(["", os.path.abspath(archive), name, *map(str, numbers)])
 
@@ -140,7 +136,6 @@ class HubDataset:
             return decode_image(bytearray(file.read())), self.labels[index]
 
     def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """See `classes.ClassedImages`."""
         self.labels = [numbers[label] for label in self.labels]
         self.classes = list(classes)
 
@@ -148,18 +143,15 @@ class HubDataset:
         return f"image {index} of {self.root}, {self.split}"
 
     def entry_of(self, index: int) -> str:
-        """See `reading.NamedImages`."""
         return f"{self.classes[self.labels[index]]}/{index}"
 
     def size_of(self, index: int) -> int:
-        """See `reading.NamedImages`."""
         file, _ = self.reader[index]
         with file:
             return file.seek(0, os.SEEK_END)
 
     def origin_of(self, index: int) -> str:
-        """See `reading.origin_of`. The library computes a fingerprint of a data set's content."""
-        fingerprint = self.reader.dataset._fingerprint
+        fingerprint = self.reader.dataset._fingerprint  # of the data set's content
         return f"\0{self.root}\0{self.split}\0{fingerprint}\0{index}\0{self.labels[index]}"
 
 
@@ -177,7 +169,7 @@ def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label 
         import datasets
     except ImportError as error:
         raise DataError(f"data.root=hfds/{name} needs Hugging Face's library: pip install datasets") from error
-    without = None
+    unlabeled = None
     try:
         found = datasets.get_dataset_split_names(name)
         for split in (split for split in splits if split in found):
@@ -187,15 +179,15 @@ def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label 
                 raise DataError(f"hfds/{name} has the columns {columns}; expected image and label")
             labels = reader.dataset.select_columns("label")[:]["label"]
             if any(label not in UNLABELED for label in labels):
-                note_choice(
+                warn_if_ambiguous(
                     f"hfds/{name}", [split, *(other for other in splits if other in found and other != split)]
                 )
                 return reader, split, labels
-            without = split
+            unlabeled = split
     except DataError:
         raise
     except Exception as error:  # errors of the library, the network and the file system have no common base
         raise DataError(f"hfds/{name} can't be loaded: {first_line(error)}") from error
-    if without:
-        raise DataError(f"hfds/{name} has no labels in its split {without}")
+    if unlabeled:
+        raise DataError(f"hfds/{name} has no labels in its split {unlabeled}")
     raise DataError(f"hfds/{name} has the splits {', '.join(found)}; expected one of {', '.join(splits)}")

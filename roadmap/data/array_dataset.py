@@ -1,4 +1,4 @@
-"""Images in memory, or read by index from a data set of the user's own."""
+"""Images in memory, or read by index from a user's data set."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from roadmap.data.image_io import Pixels
 from roadmap.data.image_modes import as_rgb
 from roadmap.errors import DataError, first_line
 
-IMAGE = "an image of Pillow, or an array of uint8 (H, W, 3) or (H, W)"
-EXPECTED = "A part is a pair of arrays (images, class indices), or a data set of pairs (image, class index)"
+IMAGE = "a Pillow image, or a uint8 array (H, W, 3) or (H, W)"
+EXPECTED = "Return a pair of arrays (images, class indices), or a data set of pairs (image, class index)"
 
 
 class ArrayDataset:
@@ -38,36 +38,34 @@ class ArrayDataset:
         return self.images[index], int(self.labels[index])
 
     def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """See `classes.ClassedImages`."""
         self.labels, self.classes = np.array(numbers)[self.labels], list(classes)
 
     def entry_of(self, index: int) -> str:
-        """See `reading.NamedImages`."""
         return f"{self.classes[self.labels[index]]}/{index}"
 
     def size_of(self, index: int) -> int:
-        """See `reading.NamedImages`. A checksum of the pixels, since all have one size."""
+        """Return a checksum of the pixels, since all images have one size in bytes."""
         return zlib.crc32(self.images[index].tobytes())
 
 
 class ReadPixels:
     """The pixels of a data set whose items are pairs of an image and its class index."""
 
-    def __init__(self, part: Any):
-        self.part = part
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.part)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> Pixels:
-        return as_pixels(self.part[index][0])
+        return as_pixels(self.dataset[index][0])
 
 
 def as_pixels(image: Any) -> Pixels:
-    """Return an image of Pillow, or an array of uint8 (H, W, 3) or (H, W), as RGB pixels.
+    """Return a Pillow image, or a uint8 array (H, W, 3) or (H, W), as RGB pixels.
 
     Raises:
-        TypeError: it is something else; names it.
+        TypeError: it is neither; names its type.
     """
     if isinstance(image, Image.Image):
         return np.asarray(as_rgb(image))
@@ -77,35 +75,35 @@ def as_pixels(image: Any) -> Pixels:
         if image.ndim == 3 and image.shape[-1] == 3:
             return image
     kind = f"{image.dtype} {tuple(image.shape)}" if hasattr(image, "dtype") else f"a {type(image).__name__}"
-    raise TypeError(f"{kind} in place of {IMAGE}")
+    raise TypeError(f"{kind}, expected {IMAGE}")
 
 
-def wrap_part(part: Any, name: str, num_classes: int) -> ArrayDataset:
+def wrap_split(split: Any, name: str, num_classes: int) -> ArrayDataset:
     """Return the training or validation images of a user's module; see `register_dataset`.
 
     Raises:
-        DataError: they are neither a pair of arrays nor images by index, there are none, or a class index is wrong.
+        DataError: it is neither arrays nor an indexable data set, is empty, or has a class index out of range.
     """
-    is_pair = isinstance(part, tuple) and len(part) == 2
+    is_pair = isinstance(split, tuple) and len(split) == 2
     try:
-        images = np.stack([as_pixels(image) for image in part[0]]) if is_pair else ReadPixels(part)
-        labels = np.asarray(part[1] if is_pair else _labels_of(part))
+        images = np.stack([as_pixels(image) for image in split[0]]) if is_pair else ReadPixels(split)
+        labels = np.asarray(split[1] if is_pair else _labels_of(split))
         fits = len(images) == len(labels) > 0 and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-    except (TypeError, ValueError, IndexError, KeyError) as error:  # of an object that is something else
-        raise DataError(f"data={name}: {type(part).__name__}: {first_line(error)}. {EXPECTED}") from error
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise DataError(f"data={name}: {type(split).__name__}: {first_line(error)}. {EXPECTED}") from error
     if not fits:
         shape = f"{labels.dtype} {labels.shape}"
-        raise DataError(f"data={name}: {len(images)} images, and class indices of {shape}. {EXPECTED}")
+        raise DataError(f"data={name}: {len(images)} images, but class indices {shape}. {EXPECTED}")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(
             f"data={name}: class indices from {labels.min()} to {labels.max()}: must be from 0 to "
             f"{num_classes - 1}, with data.num_classes={num_classes}"
         )
-    classes = [str(one) for one in getattr(part, "classes", range(num_classes))]
+    classes = [str(one) for one in getattr(split, "classes", range(num_classes))]
     check_class_count(name, classes, num_classes)
     return ArrayDataset(images, labels, classes, root=name)
 
 
-def _labels_of(part: Any) -> Any:
-    targets = getattr(part, "targets", None)  # as in torchvision
-    return [part[index][1] for index in range(len(part))] if targets is None else targets
+def _labels_of(split: Any) -> Any:
+    targets = getattr(split, "targets", None)  # as in torchvision
+    return [split[index][1] for index in range(len(split))] if targets is None else targets

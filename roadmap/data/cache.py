@@ -2,8 +2,8 @@
 
 A file holds a set's labels and its pixels, uint8 (N, 3, S, S), after one line of JSON. Its name is a digest of what
 the pixels depend on: names, sizes and times of the files, image size, filter. So a changed set gets another file,
-and the old one can be deleted at any time. It is written to a temporary file and renamed, and all of it is verified
-when it is opened. A damaged file, or one of another version, is made again. One process writes while others wait.
+and the old one can be deleted at any time. It is written to a temporary file and renamed, and its digest is checked
+when it is opened. A damaged file, or one of another version, is rewritten. One process writes while others wait.
 """
 
 import errno
@@ -31,7 +31,7 @@ BLOCK = 1 << 24  # bytes per write
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded set: pixels uint8 (N, 3, S, S), labels int64 (N,), and the places of skipped images."""
+    """A decoded set: pixels uint8 (N, 3, S, S), labels int64 (N,), and the indices of skipped images."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -43,18 +43,18 @@ class Header:
     """Everything needed to read a cache file and to detect an incomplete one."""
 
     version: int
-    key: str  # of the set, the file's name: so a renamed cache of another set counts as damaged
+    key: str  # the set's digest, which is the file's name: a renamed file counts as damaged
     images: int
     size: int
     skipped: list[int]
-    digest: str = ""  # of this line without it, and of labels and pixels
+    digest: str = ""  # of this header with an empty digest, the labels and the pixels
 
     def __post_init__(self) -> None:
         numbers = [self.version, self.images, self.size, *self.skipped]
         if any(type(number) is not int or number < 0 for number in numbers):
-            raise TypeError("a number is none")
-        if any(place >= self.images for place in self.skipped):
-            raise ValueError("an image that is not there was skipped")
+            raise TypeError("not a count")
+        if any(index >= self.images for index in self.skipped):
+            raise ValueError("a skipped index is out of range")
 
 
 def find_folder(data: DataSpec) -> Path | None:
@@ -82,12 +82,12 @@ def fingerprint(images: LabeledDataset, data: DataSpec) -> str | None:
     return digest.hexdigest()
 
 
-def load_or_make(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarray], list[int]]) -> Decoded:
-    """Return the cache at `path`; if it is missing or incomplete, make it with `decode`.
+def load_or_decode(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarray], list[int]]) -> Decoded:
+    """Return the cache at `path`; if it is missing or damaged, write it with `decode`.
 
     Args:
-        n: images.
-        decode: fills pixels (N, 3, S, S) and labels (N,) of all images, and returns the places that it skipped.
+        n: number of images.
+        decode: fills pixels (N, 3, S, S) and labels (N,), and returns the indices of skipped images.
 
     Raises:
         DataError: the cache cannot be written; names folder, bytes and cause. No partial file remains.
@@ -103,7 +103,7 @@ def load_or_make(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np
     except OSError as error:
         raise DataError(
             f"the cache of decoded images can't be written in {path.parent.absolute()}: {error.strerror or error}. "
-            "Name another folder by data.cache=FOLDER, or none by data.cache=null"
+            "Choose another folder with data.cache=FOLDER, or no cache with data.cache=null"
         ) from error
     if decoded is None:
         raise DataError(f"{path} differs from what was just written to it: the disk may be failing")
@@ -135,7 +135,7 @@ def _write(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarr
     free = shutil.disk_usage(path.parent).free
     if free < HEADER + body:
         raise OSError(errno.ENOSPC, f"it needs {HEADER + body:,} bytes and {free:,} are free")
-    for abandoned in path.parent.glob(f".{path.name}.*"):  # from a killed process, since this one holds the lock
+    for abandoned in path.parent.glob(f".{path.name}.*"):  # by a killed process, since this one holds the lock
         abandoned.unlink(missing_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -156,7 +156,7 @@ def _write(path: Path, n: int, size: int, decode: Callable[[np.ndarray, np.ndarr
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Write zeros, so that a full disk is an error here; in mapped memory, it would end the process by SIGBUS."""
+    """Write zeros, so that a full disk raises here; in mapped memory, it would kill the process by SIGBUS."""
     zeros = bytes(BLOCK)
     for start in range(0, size, BLOCK):
         file.write(zeros[: size - start])
@@ -168,7 +168,7 @@ def _encode(header: Header) -> bytes:
     line = _line(header)
     if len(line) > HEADER:
         raise DataError(
-            f"{len(header.skipped)} images can't be read, more than a set with a few damaged ones has: is it whole?"
+            f"{len(header.skipped)} images can't be read, more than a few damaged files: is the data set complete?"
         )
     return line.ljust(HEADER)
 

@@ -1,4 +1,4 @@
-"""Reading of possibly damaged images: each failure names its file, and stops the run or is counted."""
+"""Data set that may have damaged images: an error names the file, and stops the run or skips the image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from roadmap.data.image_files import list_names
 from roadmap.data.image_io import Pixels
 from roadmap.data.spec import OnError
 from roadmap.errors import DataError, first_line, in_one_line
 from roadmap.system.console import Console
 
 Sample = tuple[Pixels, int]
-LISTED = 5  # maximum number of skipped files in a report
+LISTED = 5  # skipped files named in a report
 
 
 class LabeledDataset(Protocol):
@@ -26,7 +27,7 @@ class LabeledDataset(Protocol):
 
 @runtime_checkable
 class NamedImages(LabeledDataset, Protocol):
-    """Images with names that identify them in any location."""
+    """Images with names that do not depend on the location of the data."""
 
     classes: list[str]
 
@@ -49,8 +50,7 @@ class Skipped:
     images: int  # in the whole set
 
     def __str__(self) -> str:
-        more = f" and {len(self.names) - LISTED} more" if len(self.names) > LISTED else ""
-        return f"{len(self.names)} of {self.images:,} images were skipped: {', '.join(self.names[:LISTED])}{more}"
+        return f"{len(self.names)} of {self.images:,} images were skipped: {list_names(self.names, LISTED)}"
 
 
 class CheckedDataset:
@@ -79,13 +79,13 @@ class CheckedDataset:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and others
             raise DataError(
-                f"{name_of(self.images, index)} can't be read: {_cause(error)}{self._way_out(error)}"
+                f"{name_of(self.images, index)} can't be read: {_cause(error)}{self._hint(error)}"
             ) from error
 
-    def _way_out(self, error: Exception) -> str:
+    def _hint(self, error: Exception) -> str:
         if self.on_error is OnError.skip or _is_system_error(error):
             return ""
-        return ". Replace it, or go on without such images by data.on_error=skip"
+        return ". Replace it, or skip such images with data.on_error=skip"
 
     def read(self, index: int) -> Sample | None:
         """Return the image, or None if it cannot be decoded under data.on_error=skip.
@@ -104,49 +104,49 @@ class CheckedDataset:
             return None
 
     def read_from(self, index: int) -> Sample:
-        """Return the image, or if it is skipped the next readable one, so that a batch keeps its size."""
+        """Return the image, or the next readable one if it is skipped, so that a batch keeps its size."""
         for step in range(len(self)):
             sample = self.read((index + step) % len(self))
             if sample is not None:
                 return sample
         raise DataError(f"none of the {len(self):,} images can be read, such as {name_of(self.images, index)}")
 
-    def skipped(self, join: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
+    def skipped(self, reduce: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
         """Return what this process and its dataloader workers have skipped so far.
 
         Args:
-            join: combines the flags of several ranks, uint8 (images,).
+            reduce: combines the flags of all ranks, uint8 (images,).
         """
-        places = join(self._skipped).nonzero().flatten().tolist()
-        return Skipped([name_of(self.images, index) for index in places], len(self))
+        indices = reduce(self._skipped).nonzero().flatten().tolist()
+        return Skipped([name_of(self.images, index) for index in indices], len(self))
 
-    def skipped_places(self) -> list[int]:
+    def skipped_indices(self) -> list[int]:
         """Return the indices of the images that this process and its dataloader workers have skipped so far."""
         return self._skipped.nonzero().flatten().tolist()
 
-    def mark_skipped(self, places: list[int]) -> None:
+    def mark_skipped(self, indices: list[int]) -> None:
         """Count images that an earlier process skipped when it cached this set."""
-        self._skipped[places] = 1
+        self._skipped[indices] = 1
 
 
 def checked(images: LabeledDataset, on_error: OnError) -> CheckedDataset:
-    """Return the images with errors that name their file."""
+    """Wrap the images in a CheckedDataset, unless they are one."""
     return images if isinstance(images, CheckedDataset) else CheckedDataset(images, on_error)
 
 
 def name_of(images: LabeledDataset, index: int) -> str:
     """Return the file of an image, or its index if there is none."""
-    name = getattr(images, "name_of", None)  # of files
+    name = getattr(images, "name_of", None)  # only images in files have names
     return in_one_line(name(index)) if callable(name) else f"image {index}"
 
 
 def origin_of(images: LabeledDataset, index: int) -> str | None:
-    """Return everything that an image and its class depend on, to detect a change; None if it is in no file.
+    """Return everything that an image and its class depend on, to detect a change; None if it is not in a file.
 
     Raises:
         OSError: its file cannot be found.
     """
-    origin = getattr(images, "origin_of", None)  # of files, and parts of sets
+    origin = getattr(images, "origin_of", None)
     return origin(index) if callable(origin) else None
 
 

@@ -34,7 +34,7 @@ class ClassedImages(NamedImages, Protocol):
 
 
 def are_numbers(names: Sequence[str]) -> bool:
-    """Return True if classes have only numbers and no names, as in many WebDatasets."""
+    """Return True if the class names are just 0 to N - 1, as in many WebDatasets."""
     return list(names) == [str(number) for number in range(len(names))]
 
 
@@ -55,18 +55,18 @@ def match_classes(images: ClassedImages, known: Classes) -> None:
 
 
 def match_recorded(images: ClassedImages, recorded: Classes | None) -> bool:
-    """As match_classes, with the classes that weights were trained on; return True if there are names to match.
+    """Match the classes that weights were trained on; return True if they were matched by name.
 
-    If only one side has names, the class numbers are taken unchanged, with a warning.
+    If only one side has names, keep the class numbers and warn.
     """
     if recorded is None:
         return False
-    own = Classes(images.classes, images.root)
-    has_numbers = are_numbers(own.names)
+    found = Classes(images.classes, images.root)
+    has_numbers = are_numbers(found.names)
     if has_numbers == are_numbers(recorded.names) or not find_unknown(images, recorded):
         match_classes(images, recorded)
         return True
-    named, numbered = (recorded, own) if has_numbers else (own, recorded)
+    named, numbered = (recorded, found) if has_numbers else (found, recorded)
     warn(
         f"{numbered.source} has class numbers without names: they are taken for the classes of {named.source} in "
         f"this order: {list_names(named.names)}"
@@ -75,7 +75,7 @@ def match_recorded(images: ClassedImages, recorded: Classes | None) -> bool:
 
 
 def find_unknown(images: ClassedImages, known: Classes) -> list[str]:
-    """Return the classes that a set has images of but that are not in `known`."""
+    """Return the classes of the images that are not in `known`."""
     names = set(known.names)
     counts = np.bincount(images.labels, minlength=len(images.classes))
     return [name for name, count in zip(images.classes, counts, strict=True) if count and name not in names]

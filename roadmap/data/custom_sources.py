@@ -1,4 +1,4 @@
-"""Data sets of a user's own Python module: how their images are opened, and the values of `data=NAME`."""
+"""Data sets registered by a user's Python module: the function that opens them, and the values of `data=NAME`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -27,7 +27,7 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class CustomSource:
-    """A source of images by the name `data.source`."""
+    """A registered source of images."""
 
     open_parts: OpenParts
     values: dict[str, Any]  # of the group data
@@ -37,7 +37,7 @@ SOURCES: dict[str, CustomSource] = {}
 
 
 def register_dataset(name: str, open_parts: OpenParts, **values: Any) -> None:
-    """Add a data set: `data=NAME`.
+    """Register a data set for `data=NAME`.
 
     Args:
         name: of the data set, and of its `data.source`.
@@ -48,7 +48,7 @@ def register_dataset(name: str, open_parts: OpenParts, **values: Any) -> None:
         values: of the group `data`, as in conf/data/digits.yaml: num_classes and image_size, and any other.
 
     Raises:
-        ConfigError: the name is taken, a value is missing or unknown, or open_parts is no such function.
+        ConfigError: the name is taken, a value is missing or unknown, or open_parts does not take a DataSpec.
     """
     call = f"register_dataset({name!r})"
     check_name(call, name, {*Source, *SOURCES})

@@ -1,4 +1,4 @@
-"""Decoding of a small set to whole arrays: from the cache, or once in several threads."""
+"""Decoding of a small data set into arrays, in several threads or from the cache."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.archives import TarDataset
-from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_make
+from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_decode
 from roadmap.data.checked_dataset import CheckedDataset, name_of
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
@@ -20,8 +20,8 @@ from roadmap.errors import DataError
 from roadmap.system.console import Console
 from roadmap.system.machine import count_cores
 
-LONG = 20_000  # images; a longer decoding shows progress
-PIECE = 256  # images per task of a thread
+PROGRESS_FROM = 20_000  # images
+CHUNK = 256  # images per thread task
 
 
 class SizesDifferError(DataError):
@@ -39,7 +39,7 @@ def decode(images: CheckedDataset, data: DataSpec) -> Decoded:
     folder, key = find_folder(data), fingerprint(images.images, data)
     if folder is not None and key is not None:
         path = folder / f"{key}.pixels"
-        decoded = load_or_make(path, n, size, lambda pixels, labels: _fill(images, data, pixels, labels))
+        decoded = load_or_decode(path, n, size, lambda pixels, labels: _fill(images, data, pixels, labels))
         images.mark_skipped(decoded.skipped)
         return decoded
     pixels, labels = np.empty((n, 3, size, size), dtype=np.uint8), np.empty(n, dtype=np.int64)
@@ -50,7 +50,7 @@ def decode(images: CheckedDataset, data: DataSpec) -> Decoded:
 
 
 def _fill(images: CheckedDataset, data: DataSpec, pixels: np.ndarray, labels: np.ndarray) -> list[int]:
-    """Write every image and label to its place, and return the places of skipped images.
+    """Fill pixels and labels by index, and return the indices of skipped images.
 
     Images are resized as in the per-image transforms.
     """
@@ -58,9 +58,9 @@ def _fill(images: CheckedDataset, data: DataSpec, pixels: np.ndarray, labels: np
     resize = Resize((size, size), InterpolationMode(data.interpolation.value))
     first = images.read_from(0)[0]
 
-    def fill(piece: range) -> list[int]:
+    def fill(chunk: range) -> list[int]:
         skipped = []
-        for index in piece:
+        for index in chunk:
             sample = images.read(index)
             if sample is None:
                 pixels[index], labels[index] = 0, 0
@@ -77,13 +77,13 @@ def _fill(images: CheckedDataset, data: DataSpec, pixels: np.ndarray, labels: np
             pixels[index] = image.transpose(2, 0, 1)
         return skipped
 
-    pieces = [range(start, min(start + PIECE, len(images))) for start in range(0, len(images), PIECE)]
+    chunks = [range(start, min(start + CHUNK, len(images))) for start in range(0, len(images), CHUNK)]
     # In threads, since a decoder releases the GIL; but other readers may share a file.
     whole = images.images.images if isinstance(images.images, Subset) else images.images
     opens_files = isinstance(whole, FolderImages | TarDataset)
     threads = ThreadPoolExecutor(count_cores() if opens_files else 1)
     try:
-        done = _show(threads.map(fill, pieces), len(images), data.name)
+        done = _show_progress(threads.map(fill, chunks), len(images), data.name)
         return [index for skipped in done for index in skipped]
     finally:
         threads.shutdown(cancel_futures=True)
@@ -94,13 +94,13 @@ def _size(image: Pixels) -> str:
     return f"{image.shape[1]}x{image.shape[0]}"
 
 
-def _show(pieces: Iterator[list[int]], n: int, name: str) -> Iterator[list[int]]:
-    """Yield finished pieces, with a progress bar on a terminal; otherwise print a line before a long decoding."""
+def _show_progress(chunks: Iterator[list[int]], n: int, name: str) -> Iterator[list[int]]:
+    """Yield finished chunks; for a large set, show a progress bar on a terminal, else print a line."""
     console = Console(stderr=True)
-    if n > LONG and not console.is_terminal:
+    if n > PROGRESS_FROM and not console.is_terminal:
         console.print(f"decoding {n:,} images of {name}", highlight=False, soft_wrap=True)
-    with Progress(console=console, transient=True, disable=n <= LONG or not console.is_terminal) as bar:
+    with Progress(console=console, transient=True, disable=n <= PROGRESS_FROM or not console.is_terminal) as bar:
         task = bar.add_task(f"decoding {name}", total=n)
-        for piece in pieces:
-            bar.advance(task, PIECE)
-            yield piece
+        for chunk in chunks:
+            bar.advance(task, CHUNK)
+            yield chunk

@@ -1,4 +1,4 @@
-"""Small data sets on the device: decoded once to uint8, augmented in batches, without waiting for data."""
+"""Loaders for small data sets that stay on the device: decoded once to uint8, augmented in batches."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from roadmap.data.sampler import Batch, BatchPlan, EpochSampler, MicroBatches, S
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 from roadmap.system.machine import count_memory
 
-BUDGET = 0.25  # part of the device's memory, if residence was not requested
-TOGETHER = 512 * 64 * 64  # pixels augmented at once: for a small batch, the calls cost more than the pixels
-TOGETHER_ON_GPU = 8192 * 64 * 64  # launching the 560 kernels takes as long there as an update of a small network
-MOST_PRODUCTS = 2**15  # images; cuBLAS takes up to 65,535 matrix products in one call
-AUGMENTING = 1 / 32  # part of a GPU's memory
-BYTES_A_PIXEL = 50  # at the peak of augmentation, for all three channels
+RESIDENT = 0.25  # of the device's memory, unless hardware.resident=true
+PIXELS_AT_ONCE = 512 * 64 * 64  # pixels augmented at once: for a small batch, the calls cost more than the pixels
+GPU_PIXELS_AT_ONCE = 8192 * 64 * 64  # launching the 560 kernels takes as long there as an update of a small network
+MAX_PRODUCTS = 2**15  # images; cuBLAS takes up to 65,535 matrix products in one call
+AUGMENT_FRACTION = 1 / 32  # of a GPU's memory
+BYTES_PER_PIXEL = 50  # at the peak of augmentation, for all three channels
 
 
 class DeviceDataset:
@@ -46,7 +46,7 @@ class DeviceDataset:
 
 @dataclass(frozen=True)
 class BatchGroup:
-    """Micro-batches that are made at once."""
+    """Micro-batches that are augmented at once."""
 
     plans: Sequence[BatchPlan]
     draws: BatchDraws
@@ -54,30 +54,30 @@ class BatchGroup:
 
 @dataclass(frozen=True)
 class BatchGrouping:
-    """Groups of an order's micro-batches, with their random draws.
+    """Groups the sampler's micro-batches, and draws the parameters of their augmentation.
 
-    Holds no reference to the batches that may hold its groups: such a cycle would keep the images on the device.
+    Holds no reference to the loader, since such a cycle would keep the images on the device.
     """
 
     sampler: EpochSampler
     augment: BatchAugment
     size: int  # of the images, in pixels
-    together: int  # micro-batches per group
+    group_size: int  # micro-batches per group
 
     def draw(self, epoch: int, start: int) -> Iterator[BatchGroup]:
         """Yield the groups of `epoch` (from 0), from micro-batch `start` on, which must begin a group."""
         plans = self.sampler.plans(epoch)
-        for first in range(start, len(plans), self.together):
-            some = plans[first : first + self.together]
-            seeds = [plan.seed for plan in some]
-            yield BatchGroup(some, self.augment.draw(self.sampler.batch_size, self.size, seeds))
+        for first in range(start, len(plans), self.group_size):
+            group = plans[first : first + self.group_size]
+            seeds = [plan.seed for plan in group]
+            yield BatchGroup(group, self.augment.draw(self.sampler.batch_size, self.size, seeds))
 
 
 class DeviceTrainLoader:
-    """The batches of an order, augmented on the device; the counterpart of batches.WorkerTrainLoader.
+    """The sampler's batches, augmented on the device; the counterpart of WorkerTrainLoader.
 
-    The batches do not depend on how many are made at once. Groups are counted from the epoch's beginning, wherever
-    it is resumed, since a GPU may use another kernel for another number of images.
+    The batches do not depend on the group size. Groups are counted from the epoch's first batch even if it is
+    resumed later, since a GPU may use another kernel for another number of images.
     """
 
     def __init__(self, images: DeviceDataset, data: DataSpec, augment: AugmentSpec, sampler: EpochSampler):
@@ -87,48 +87,48 @@ class DeviceTrainLoader:
         self.sampler = sampler
         self.total, self.updates = sampler.images, sampler.updates
         self.prefetch_factor = 0
-        together = max(count_together(images.pixels) // sampler.batch_size, 1)
-        self.grouping = BatchGrouping(sampler, self.augment, images.pixels.shape[3], together)
-        self._following: tuple[int, Iterable[BatchGroup]] | None = None  # the groups of the probable next epoch
+        group_size = max(count_images_at_once(images.pixels) // sampler.batch_size, 1)
+        self.grouping = BatchGrouping(sampler, self.augment, images.pixels.shape[3], group_size)
+        self._next_epoch: tuple[int, Iterable[BatchGroup]] | None = None  # its number and prefetched groups
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
         """Yield this rank's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         first = start * self.sampler.accumulation
-        batches = islice(self._make(self._open(epoch, first)), first % self.grouping.together, None)
+        batches = islice(self._augment(self._open(epoch, first)), first % self.grouping.group_size, None)
         for _ in range(start, self.updates):
             yield MicroBatches(batches, self.sampler.accumulation)
-        if works_ahead(self.device):  # while the network is evaluated
-            self._following = epoch + 1, Prefetcher(self.grouping.draw(epoch + 1, 0))
+        if can_prefetch(self.device):  # while the network is evaluated
+            self._next_epoch = epoch + 1, Prefetcher(self.grouping.draw(epoch + 1, 0))
 
     def _open(self, epoch: int, first: int) -> Iterable[BatchGroup]:
-        """Return the groups from that of micro-batch `first` on."""
-        following, self._following = self._following, None
-        if following is not None and (following[0], 0) == (epoch, first):
-            return following[1]
-        groups = self.grouping.draw(epoch, first - first % self.grouping.together)
-        return Prefetcher(groups) if works_ahead(self.device) else groups
+        """Return the groups, starting with the one that has micro-batch `first`."""
+        prefetched, self._next_epoch = self._next_epoch, None
+        if prefetched is not None and (prefetched[0], 0) == (epoch, first):
+            return prefetched[1]
+        groups = self.grouping.draw(epoch, first - first % self.grouping.group_size)
+        return Prefetcher(groups) if can_prefetch(self.device) else groups
 
-    def _make(self, groups: Iterable[BatchGroup]) -> Iterator[Batch]:
+    def _augment(self, groups: Iterable[BatchGroup]) -> Iterator[Batch]:
         n = self.sampler.batch_size
         for group in groups:
-            places = to_device(np.concatenate([plan.indices for plan in group.plans]), self.device)
-            images = self.augment(self.images.pixels, places, group.draws)
-            parts = zip(group.plans, images.split(n), self.images.labels[places].split(n), strict=True)
-            yield from (Batch(part, labels, plan.training_seed) for plan, part, labels in parts)
+            indices = to_device(np.concatenate([plan.indices for plan in group.plans]), self.device)
+            images = self.augment(self.images.pixels, indices, group.draws)
+            batches = zip(group.plans, images.split(n), self.images.labels[indices].split(n), strict=True)
+            yield from (Batch(batch, labels, plan.training_seed) for plan, batch, labels in batches)
 
 
-def works_ahead(device: torch.device) -> bool:
-    """Return True if the host draws while the device computes; on a CPU all cores are busy already."""
+def can_prefetch(device: torch.device) -> bool:
+    """Return True if the host can draw while the device computes; on a CPU all cores are busy already."""
     return device.type == "cuda"
 
 
-def count_together(pixels: Tensor) -> int:
-    """Return how many of the images (M, 3, S, S) are augmented at once."""
+def count_images_at_once(pixels: Tensor) -> int:
+    """Return how many images of `pixels`, (M, 3, S, S), are augmented at once."""
     device = pixels.device
     if device.type != "cuda":
-        return TOGETHER // pixels.shape[3] ** 2
-    affordable = int(AUGMENTING * _memory(device)) // BYTES_A_PIXEL
-    return min(min(TOGETHER_ON_GPU, affordable) // pixels.shape[3] ** 2, MOST_PRODUCTS)
+        return PIXELS_AT_ONCE // pixels.shape[3] ** 2
+    affordable = int(AUGMENT_FRACTION * _total_memory(device)) // BYTES_PER_PIXEL
+    return min(min(GPU_PIXELS_AT_ONCE, affordable) // pixels.shape[3] ** 2, MAX_PRODUCTS)
 
 
 class DeviceEvalLoader:
@@ -147,30 +147,34 @@ class DeviceEvalLoader:
 
 
 def find_obstacle(
-    images: CheckedDataset, data: DataSpec, augment: AugmentSpec, device: torch.device, budget: float = BUDGET
+    images: CheckedDataset,
+    data: DataSpec,
+    augment: AugmentSpec,
+    device: torch.device,
+    budget: float = RESIDENT,
 ) -> str | None:
     """Return why a set cannot stay on the device with the same distribution of training images; None if it can.
 
-    The first image stands for the size of all; `decode` checks the others.
+    Takes the first image's size for all; `decode` checks the others.
 
     Args:
-        budget: the part of the device's memory that it may use.
+        budget: the fraction of the device's memory that it may use.
     """
     size = data.image_size
     height, width, _ = images.read_from(0)[0].shape
     if augment.rand_augment is not None and RandPolicy.parse(augment.rand_augment) is None:
-        return f"recipe.augment.rand_augment={augment.rand_augment} is made image by image, by timm"
+        return f"recipe.augment.rand_augment={augment.rand_augment} is applied to each image by timm"
     if data.crop_pct != 1 or width != height:
-        return "only square images that are evaluated whole can"
+        return "only square images with data.crop_pct=1 can"
     if width != size and augment.crop is not Crop.padded:
         return f"a resized crop needs the images' own {width} pixels, not {size}"
-    if 3 * size * size * len(images) > budget * _memory(device):
+    if 3 * size * size * len(images) > budget * _total_memory(device):
         return f"{len(images):,} images of {size} pixels take more than {budget:.0%} of its memory"
     return None
 
 
-def _memory(device: torch.device) -> int:
-    """Return the bytes of memory of the device, or of the machine."""
+def _total_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU's memory, or of the machine's."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return count_memory()

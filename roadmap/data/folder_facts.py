@@ -1,4 +1,4 @@
-"""What an image folder shows without torch: that it is there, its classes, and the size of its images."""
+"""Facts of an image folder that need no torch: existence, classes, and the size of the images."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from roadmap.data.image_files import class_name, is_ignored, list_names, walk_images
-from roadmap.data.splits import TRAINING_NAMES, find_part
+from roadmap.data.splits import TRAINING_NAMES, find_split
 from roadmap.errors import ConfigError, DataError
 
 HUB = "hfds/"  # prefix of a root that names a Hugging Face data set, in timm's notation
@@ -20,12 +20,12 @@ def check_root(root: Path) -> None:
     if not root.is_dir():
         raise DataError(
             f"there is no data folder {root.absolute()}; expected train/CLASS/* and val/CLASS/* (or test/) "
-            "below it. Name another by data.root=FOLDER"
+            "below it. Name another with data.root=FOLDER"
         )
 
 
 def check_class_count(root: str, classes: Sequence[str], num_classes: int) -> None:
-    """Raise DataError if a folder has another number of classes than the configuration; lists them."""
+    """Raise DataError if the number of classes is not data.num_classes; lists the classes."""
     if len(classes) != num_classes:
         raise DataError(
             f"{root} has {len(classes)} classes ({list_names(classes)}), the configuration "
@@ -41,7 +41,7 @@ def list_classes(folder: Path) -> list[str]:
 
 
 def find_training_folder(root: str) -> Path | None:
-    """Return the folder of the training images; None for archives and data sets of a hub.
+    """Return the folder of the training images; None for archives and Hugging Face data sets.
 
     Raises:
         DataError: there is no data.
@@ -49,7 +49,7 @@ def find_training_folder(root: str) -> Path | None:
     if root.startswith(HUB):
         return None
     check_root(Path(root))
-    part = find_part(Path(root), TRAINING_NAMES)
+    part = find_split(Path(root), TRAINING_NAMES)
     return part if isinstance(part, Path) else None
 
 
@@ -100,7 +100,7 @@ def fit_stem_stride(image_size: object) -> int:
 
 def measure_short_side(folder: Path) -> float | None:
     """Return the median short side in pixels of some images of class folders; None if none can be read."""
-    from PIL import Image  # imported here so that a mistyped command need not wait for it
+    from PIL import Image  # imported late, so that a mistyped command does not wait for it
 
     sides: list[int] = []
     for name in list_classes(folder):

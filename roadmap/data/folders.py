@@ -1,4 +1,4 @@
-"""Images in class folders, CLASS/**/*.jpg: as torchvision's ImageFolder, without files that it takes by mistake."""
+"""Images in class folders, CLASS/**/*.jpg, as torchvision's ImageFolder but without hidden and system files."""
 
 import os
 from collections import Counter
@@ -21,12 +21,12 @@ from roadmap.system.console import warn
 
 
 class FolderImages:
-    """Images of class folders: classes sorted by name, and in each class the files by folder and name.
+    """Images of class folders: classes sorted by name, and the files of a class by folder and name.
 
-    Hidden files and folders are ignored; a warning counts other files that are not read.
+    Hidden files and folders are ignored; a warning counts the other files that are not images.
 
     Raises:
-        DataError: there are no class folders, or no images in them. Single classes may be empty.
+        DataError: there are no class folders, or no images in them. A class may be empty.
     """
 
     def __init__(self, root: Path):
@@ -57,7 +57,6 @@ class FolderImages:
         return [label for _, label in self.samples]
 
     def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """See `classes.ClassedImages`."""
         self.samples = [(path, numbers[label]) for path, label in self.samples]
         self.classes = list(classes)
 
@@ -72,16 +71,13 @@ class FolderImages:
         return self.samples[index][0]
 
     def entry_of(self, index: int) -> str:
-        """See `reading.NamedImages`."""
         path, label = self.samples[index]
         return f"{self.classes[label]}/{os.path.basename(path)}"
 
     def size_of(self, index: int) -> int:
-        """See `reading.NamedImages`."""
         return os.path.getsize(self.samples[index][0])
 
     def origin_of(self, index: int) -> str:
-        """See `reading.origin_of`."""
         path, label = self.samples[index]
         facts = os.stat(path)
         return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"

@@ -8,15 +8,25 @@ from pathlib import Path
 
 from roadmap.errors import in_one_line
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's ImageFolder's
-LISTED = 20  # maximum number of classes in a message
-SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # of macOS archives and Synology disks, with thumbnails
+ENDINGS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".ppm",
+    ".bmp",
+    ".pgm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)  # those of ImageFolder
+LISTED = 20  # names in a message
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # metadata and thumbnails of macOS and Synology disks
 
 
-def list_names(names: Sequence[str]) -> str:
-    """Return the first names, and the number of the others."""
-    shown = ", ".join(in_one_line(name) or "(no name)" for name in names[:LISTED]) or "none"
-    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+def list_names(names: Sequence[str], limit: int = LISTED) -> str:
+    """Return the first `limit` names and the number of the others, for a message."""
+    shown = ", ".join(in_one_line(name) or "(no name)" for name in names[:limit]) or "none"
+    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def is_image(name: str) -> bool:
@@ -57,10 +67,10 @@ def walk_images(folder: str | Path) -> tuple[list[str], Counter[str]]:
     return images, left_out
 
 
-def describe_left_out(place: str | Path, left_out: Counter[str]) -> str:
-    """Return a line about files that are no images by their ending."""
+def describe_left_out(root: str | Path, left_out: Counter[str]) -> str:
+    """Count the files that are not images, by ending, for a warning."""
     counts = ", ".join(f"{count:,} {ending}" for ending, count in left_out.most_common())
-    return f"{place}: files left out: {left_out.total():,} ({counts}). Images are {', '.join(ENDINGS)}"
+    return f"{root}: files left out: {left_out.total():,} ({counts}). Images are {', '.join(ENDINGS)}"
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""Images as arrays: the common form of all sources, and decoding of files to it."""
+"""Decoding of image files to RGB arrays, the common format of all sources."""
 
 import io
 import os
@@ -13,12 +13,12 @@ from PIL import Image
 
 from roadmap.data.image_modes import as_rgb
 
-LARGEST_FILE = 1 << 31  # bytes; Pillow's limit of pixels takes half of them, uncompressed in 16 bits
-MOST_ELONGATED = 4096  # if evaluation resizes the short side to 256 pixels, such an image has 268 million
+MAX_FILE_BYTES = 1 << 31  # twice what Pillow's pixel limit takes, uncompressed in 16 bits
+MAX_ASPECT_RATIO = 4096  # with the short side resized to 256 pixels, such an image has 268 million
 Pixels = np.ndarray  # an RGB image, uint8 (H, W, 3)
 JPEG = b"\xff\xd8\xff"  # first bytes of a JPEG file
-BEFORE_A_FRAME = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # its markers, such as of tables and comments
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # its markers that height and width follow
+METADATA_MARKERS = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}  # markers before the frame: tables, comments
+FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that height and width follow
 PPM = re.compile(rb"P6\n(\d+) (\d+)\n255\n")  # header of an RGB image, as Pillow writes it: width and height
 # torchvision 0.29 deprecates its decoder. Without it, Pillow reads all files, to the same pixels.
 DECODE_JPEG = getattr(torchvision.io, "decode_jpeg", None)
@@ -31,34 +31,33 @@ def read_image(path: str | Path) -> Pixels:
         OSError: it cannot be opened, or is damaged or of an unknown format; Pillow also raises other exceptions.
     """
     with open(path, "rb") as file:
-        content = bytearray(
-            check_length(os.fstat(file.fileno()).st_size)
-        )  # 0 on some file systems, whatever the file holds
+        size = os.fstat(file.fileno()).st_size  # some file systems report 0 for any file
+        content = bytearray(check_length(size))
         del content[file.readinto(content) :]
         content += file.read()
     return decode_image(content)
 
 
 def check_length(length: int) -> int:
-    """Return the bytes of a file, to be read at once.
+    """Return a file's length in bytes if it can be read at once.
 
     Raises:
-        ValueError: they are more than an image has.
+        ValueError: it is too long for an image.
     """
-    if length > LARGEST_FILE:
-        raise ValueError(f"it has {length:,} bytes, and at most {LARGEST_FILE:,} are read")
+    if length > MAX_FILE_BYTES:
+        raise ValueError(f"it has {length:,} bytes, and at most {MAX_FILE_BYTES:,} are read")
     return length
 
 
 def decode_image(content: bytearray) -> Pixels:
-    """Decode a file's content, to the same pixels as Pillow, which reads all but RGB JPEG and PPM.
+    """Decode a file's content to the same pixels as Pillow. RGB JPEG and PPM have faster decoders.
 
     torchvision's decoder takes 0.87 ms for a JPEG of 500x375 pixels, Pillow 1.02 and 0.1 for the array (medians of
     64 files, 1 thread of an AMD EPYC, torchvision 0.29, Pillow 12, 2026-11-25). A PPM file of 341x256 is read in
     0.09 ms, by Pillow in 0.96 (256 files, 1 thread of a 2.5 GHz Intel Xeon, 2026-11-26).
 
     Args:
-        content: writable memory, since torch warns of other; an uncompressed image stays in it.
+        content: writable, since torch warns otherwise; the pixels of a PPM file are a view of it.
 
     Raises:
         OSError: it is damaged or of an unknown format; Pillow also raises other exceptions.
@@ -66,15 +65,15 @@ def decode_image(content: bytearray) -> Pixels:
     """
     image = _decode(content)
     height, width, _ = image.shape
-    if not image.size or max(height, width) > MOST_ELONGATED * min(height, width):
+    if not image.size or max(height, width) > MAX_ASPECT_RATIO * min(height, width):
         raise ValueError(
-            f"it has {width}x{height} pixels: one side may be at most {MOST_ELONGATED:,} times the other"
+            f"it has {width}x{height} pixels: one side may be at most {MAX_ASPECT_RATIO:,} times the other"
         )
     return image
 
 
 def _decode(content: bytearray) -> Pixels:
-    if DECODE_JPEG is not None and content.startswith(JPEG) and _is_moderate(content):
+    if DECODE_JPEG is not None and content.startswith(JPEG) and _is_within_pixel_limit(content):
         try:
             decoded = DECODE_JPEG(torch.frombuffer(content, dtype=torch.uint8))
         except RuntimeError:  # Pillow can read it, or explains what is wrong
@@ -91,19 +90,18 @@ def _decode(content: bytearray) -> Pixels:
         return np.array(as_rgb(image))
 
 
-def _is_moderate(content: bytearray) -> bool:
-    """Return True if a JPEG's header states no more pixels than Pillow reads without a warning.
+def _is_within_pixel_limit(content: bytearray) -> bool:
+    """Return True if a JPEG's header states a size within Pillow's pixel limit.
 
-    torchvision's decoder has no limit. So Pillow reads the others: those with more pixels, and those whose size is
-    elsewhere in the file.
+    torchvision's decoder has no limit, so Pillow reads larger images, and those without a size in their header.
     """
     position = len(JPEG) - 1
     while position + 9 <= len(content) and content[position] == 0xFF:
         marker = content[position + 1]
-        if marker in FRAMES:
+        if marker in FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", content, position + 5)
             return Image.MAX_IMAGE_PIXELS is None or height * width <= Image.MAX_IMAGE_PIXELS
-        if marker not in BEFORE_A_FRAME:
+        if marker not in METADATA_MARKERS:
             return False
         position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
     return False

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 BITS, WHITE_IS_ZERO = 258, 262  # TIFF tags; the second is 0 if the lowest level is white
-READ_ONLY_BY_PROGRAMS = ("EPS", "WMF")  # Pillow passes the first to Ghostscript, the second to Windows
+EXTERNAL_FORMATS = ("EPS", "WMF")  # Pillow renders them by Ghostscript and by Windows
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -16,22 +16,22 @@ def as_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: the white level is unknown (32-bit integers, floats), or another program must render the format.
     """
-    if image.format in READ_ONLY_BY_PROGRAMS:
-        raise ValueError(f"its format is {image.format}, which needs another program to be drawn")
+    if image.format in EXTERNAL_FORMATS:
+        raise ValueError(f"its format is {image.format}, which another program must render")
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _scale_gray(image).convert("RGB")
     if image.mode in ("I", "F"):
         kind = "integers" if image.mode == "I" else "floats"
         raise ValueError(
-            f"its mode is {image.mode}, one channel of signed or 32-bit {kind}, which says not what is white: "
+            f"its mode is {image.mode}, one channel of signed or 32-bit {kind}, whose white level is unknown: "
             "convert it to 8 or 16 bits"
         )
-    image.info.pop("transparency", None)  # Pillow would warn of a palette's
+    image.info.pop("transparency", None)  # Pillow would warn about a palette's transparency
     return image.convert("RGB")
 
 
 def _scale_gray(image: Image.Image) -> Image.Image:
-    """Scale gray of more than 8 bits to mode L, rounded. White is 65,535, to which Pillow scales a 12-bit PGM."""
+    """Scale gray of more than 8 bits to mode L, rounded. White is 65,535, also of a PGM with 12 bits."""
     tags = getattr(image, "tag_v2", {})
     white = 4095 if tags.get(BITS) == (12,) else 65535
     levels = np.asarray(image).astype(np.uint32)

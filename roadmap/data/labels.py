@@ -52,13 +52,13 @@ def number_labels(
         DataError: a sample has no label or a number outside 0 to num_classes - 1, or some labels are numbers and
             others are names; names the first such sample.
     """
-    missing = [place for place, label in enumerate(labels) if label is None]
+    missing = [index for index, label in enumerate(labels) if label is None]
     if len(missing) == len(labels):
         return None
     if missing:
         raise DataError(
-            f"{name_of(missing[0])} has no label, as {len(missing):,} of {len(labels):,} samples: each needs a "
-            "class number or name, in .cls or as label in .json"
+            f"{name_of(missing[0])} has no label ({len(missing):,} of {len(labels):,} have none): each needs "
+            "a class number or name, in .cls or as label in .json"
         )
     numbers = [label for label in labels if isinstance(label, int)]
     names = [label for label in labels if isinstance(label, str)]
@@ -78,19 +78,15 @@ def number_names(names: Sequence[str]) -> tuple[list[str], list[int]]:
     """Return the classes sorted by name, and the class index of each sample."""
     names = [class_name(name) for name in names]
     classes = sorted(set(names))
-    places = {name: number for number, name in enumerate(classes)}
-    return classes, [places[name] for name in names]
+    numbers = {name: number for number, name in enumerate(classes)}
+    return classes, [numbers[name] for name in names]
 
 
 def check_numbers(numbers: Sequence[int], name_of: Callable[[int], str], num_classes: int) -> None:
-    """Check that all class numbers are in range.
-
-    Raises:
-        DataError: one is not; names its sample.
-    """
-    for place, number in enumerate(numbers):
+    """Raise DataError if a class number is out of range; names its sample."""
+    for index, number in enumerate(numbers):
         if not 0 <= number < num_classes:
             raise DataError(
-                f"{name_of(place)} has the class number {number}; data.num_classes={num_classes} allows 0 to "
-                f"{num_classes - 1}. Mend the label, or give another data.num_classes"
+                f"{name_of(index)} has the class number {number}; data.num_classes={num_classes} allows 0 to "
+                f"{num_classes - 1}. Fix the label, or change data.num_classes"
             )

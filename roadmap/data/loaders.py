@@ -1,4 +1,4 @@
-"""Opening a data set in one of two ways: resident on the device, or read by dataloader workers."""
+"""Opening of a data set as batches: resident on the device, or read by dataloader workers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from roadmap.data.augment.per_image import build_eval_transform, build_train_tra
 from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, checked
 from roadmap.data.decode import SizesDifferError
 from roadmap.data.device_loader import (
-    BUDGET,
+    RESIDENT,
     DeviceDataset,
     DeviceEvalLoader,
     DeviceTrainLoader,
@@ -29,7 +29,7 @@ class TrainLoader(Protocol):
 
     total: int  # images of the set, without those that were skipped when it was decoded
     updates: int  # per epoch
-    prefetch_factor: int  # micro-batches that may be made before they are requested
+    prefetch_factor: int  # micro-batches that may be prefetched
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]: ...
 
@@ -44,7 +44,7 @@ class EvalLoader(Protocol):
 
 @dataclass(frozen=True)
 class LoaderSpec:
-    """Settings for making batches and moving them to the device."""
+    """Batch sizes, seed, device and dataloader workers of a loader."""
 
     batch_size: int  # images per micro-batch
     accumulation: int  # micro-batches per update
@@ -95,14 +95,14 @@ def _keep_on_device(
     """Return the images on the device; None if dataloader workers must read them."""
     if load.resident is False:
         return None
-    obstacle = find_obstacle(images, data, augment, load.device, 1.0 if load.resident else BUDGET)
+    obstacle = find_obstacle(images, data, augment, load.device, 1.0 if load.resident else RESIDENT)
     if obstacle is None:
         try:
             return DeviceDataset(images, data, load.device)
         except SizesDifferError as error:
             obstacle = str(error)
             if load.resident is None:
-                warn(f"{data.name} is read image by image, which is slower, since {obstacle}")
+                warn(f"{data.name} is read by dataloader workers, which is slower, since {obstacle}")
     if load.resident:
         raise ConfigError(f"hardware.resident=true: {data.name} can't be kept on the device, since {obstacle}")
     return None

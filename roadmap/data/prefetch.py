@@ -1,4 +1,4 @@
-"""Prefetch by one item: a thread prepares the next item while the current one is used."""
+"""Prefetching of one item in a thread while the current one is used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,15 +8,15 @@ Item = TypeVar("Item")
 
 
 class Prefetcher(Generic[Item]):
-    """Iterator that prepares each item in a thread once the item before is taken, and the first item at once.
+    """Iterator that computes the next item in a thread while the current one is used.
 
-    An exception raised in the thread is raised again when the item is taken. A thread suffices for numpy, which
-    releases the GIL in operations on many numbers.
+    An exception in the thread is raised again when its item is requested. A thread suffices for numpy, which
+    releases the GIL in operations on large arrays.
     """
 
     def __init__(self, items: Iterator[Item]):
         self._items = items
-        self._thread = ThreadPoolExecutor(1, "ahead")
+        self._thread = ThreadPoolExecutor(1, "prefetch")
         self._next = self._thread.submit(next, items, None)
 
     def __iter__(self) -> Iterator[Item]:

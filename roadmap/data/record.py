@@ -1,7 +1,7 @@
-"""Record of a run's data, so that it is not resumed on other data: images, classes, names and some sizes.
+"""Record of a run's data (images, classes, names and some sizes), so that it is not resumed on other data.
 
-It depends neither on the files' location nor on the order in which they are found: a folder under another mount and
-an archive of it are the same data.
+It depends neither on the files' location nor on their order: a folder under another mount and an archive of it are
+the same data.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ import numpy as np
 from roadmap.data.checked_dataset import CheckedDataset, NamedImages
 from roadmap.data.classes import list_names
 
-SAMPLED = 256  # files whose sizes are checked: a damaged one may be replaced, but not a set by its shrunk copy
+SAMPLED = 256  # files whose sizes are checked: a few may be replaced, but not all by shrunk copies
 
 
 @dataclass(frozen=True)
-class PartRecord:
+class SplitRecord:
     """Record of the training or validation images."""
 
     images: int  # used for training or evaluation
@@ -33,8 +33,8 @@ class DataRecord:
     """Record of a run's data."""
 
     classes: list[str]  # by index
-    train: PartRecord
-    val: PartRecord
+    train: SplitRecord
+    val: SplitRecord
 
     @property
     def fingerprint(self) -> str:
@@ -43,20 +43,20 @@ class DataRecord:
         return hashlib.sha256(repr((self.classes, parts)).encode(errors="surrogatepass")).hexdigest()[:12]
 
     def facts(self) -> dict[str, Any]:
-        """Return the data's entries in a run's summary."""
+        """Return the entries of a run's summary."""
         return {
             "train_images": self.train.images,
             "val_images": self.val.images,
             "data_fingerprint": self.fingerprint,
         }
 
-    def to_content(self) -> dict[str, Any]:
-        """Return its part of a checkpoint: numbers, strings and containers."""
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Return the entries of a checkpoint: numbers, strings and containers."""
         values = asdict(self)
         return {"classes": values.pop("classes"), "data": values}
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> "DataRecord | None":
+    def from_checkpoint(cls, content: Mapping[str, Any]) -> "DataRecord | None":
         """Return the record in a checkpoint; None if an earlier version wrote it.
 
         Raises:
@@ -64,27 +64,19 @@ class DataRecord:
         """
         if "data" not in content:
             return None
-        parts = (PartRecord(**content["data"][name]) for name in ("train", "val"))
+        parts = (SplitRecord(**content["data"][name]) for name in ("train", "val"))
         return cls(list(content["classes"]), *parts)
 
 
 def record_data(train: CheckedDataset, val: CheckedDataset, totals: tuple[int, int]) -> DataRecord:
-    """Record opened sets.
-
-    Args:
-        totals: the images of each that are used for training or evaluation, as in record_part.
-    """
+    """Return the record of opened sets; `totals` are as in record_split."""
     classes = train.images.classes if isinstance(train.images, NamedImages) else []
-    return DataRecord(list(classes), record_part(train, totals[0]), record_part(val, totals[1]))
+    return DataRecord(list(classes), record_split(train, totals[0]), record_split(val, totals[1]))
 
 
-def record_part(images: CheckedDataset, total: int) -> PartRecord:
-    """Record an opened set.
-
-    Args:
-        total: its images that are used for training or evaluation, without those skipped when it was decoded.
-    """
-    skipped = images.skipped_places() if total < len(images) else []
+def record_split(images: CheckedDataset, total: int) -> SplitRecord:
+    """Return the record of an opened set, of whose images `total` are used: all but those skipped by decoding."""
+    skipped = images.skipped_indices() if total < len(images) else []
     kept = np.delete(np.arange(len(images)), skipped).tolist()
     named = images.images if isinstance(images.images, NamedImages) else None
     entries = {index: named.entry_of(index) if named else f"image {index}" for index in kept}
@@ -97,11 +89,11 @@ def record_part(images: CheckedDataset, total: int) -> PartRecord:
         for index in kept[:: max(-(-len(kept) // SAMPLED), 1)]:
             with contextlib.suppress(OSError):  # reading it will raise a clear error
                 sizes[entries[index]] = named.size_of(index)
-    return PartRecord(len(kept), len(skipped), digest.hexdigest(), sizes)
+    return SplitRecord(len(kept), len(skipped), digest.hexdigest(), sizes)
 
 
 def describe_changes(old: DataRecord, new: DataRecord) -> list[str]:
-    """Describe the differences of other data from a record."""
+    """Return the differences between two records, except for single replaced files."""
     changes = []
     if old.classes != new.classes:
         changes.append(f"classes {list_names(old.classes)} -> {list_names(new.classes)}")
@@ -114,13 +106,13 @@ def describe_changes(old: DataRecord, new: DataRecord) -> list[str]:
             changes.append(f"{name} {before.images:,} images of other names or classes{such}")
         elif len(resized := _find_resized(before, after)) > len(before.sizes) / 2:
             changes.append(
-                f"{name} {before.images:,} images of the same names and other sizes, such as {resized[0]}"
+                f"{name} {before.images:,} images of the same names but other sizes, such as {resized[0]}"
             )
     return changes
 
 
 def describe_replaced(old: DataRecord, new: DataRecord) -> list[str]:
-    """Return a warning for each part in which some files changed in size, as if damaged ones had been replaced."""
+    """Return a warning for each split of which some files have changed in size, such as replaced ones."""
     return [
         f"{len(resized)} of {len(before.sizes)} {name} files have another size than when the run began: "
         f"{list_names(resized)}"
@@ -129,10 +121,10 @@ def describe_replaced(old: DataRecord, new: DataRecord) -> list[str]:
     ]
 
 
-def _find_resized(before: PartRecord, after: PartRecord) -> Sequence[str]:
+def _find_resized(before: SplitRecord, after: SplitRecord) -> Sequence[str]:
     return [name for name, size in before.sizes.items() if after.sizes.get(name, size) != size]
 
 
-def _count(part: PartRecord) -> str:
+def _count(part: SplitRecord) -> str:
     skipped = f" ({part.skipped:,} more skipped)" if part.skipped else ""
     return f"{part.images:,} images{skipped}"

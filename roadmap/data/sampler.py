@@ -13,11 +13,11 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """A micro-batch on its way to the network."""
+    """A micro-batch, the input of the network."""
 
     images: Tensor  # float32 (N, 3, S, S)
     labels: Tensor  # int64 (N,)
-    seed: int | None = None  # for training's later draws: mixing and stochastic depth
+    seed: int | None = None  # of mixing and stochastic depth
 
 
 class MicroBatches:
@@ -30,17 +30,17 @@ class MicroBatches:
         return self._count
 
     def __iter__(self) -> Iterator[Batch]:
-        """Iterate once, and before the next update's micro-batches, which come from the same iterator."""
+        """Iterate once, before the next update's micro-batches, which come from the same iterator."""
         for _ in range(self._count):
             yield next(self._batches)  # raises if there are too few
 
 
 @dataclass(frozen=True)
 class Shard:
-    """This process's rank, and the world size."""
+    """The share of the batches that this rank processes."""
 
     rank: int = 0
-    processes: int = 1
+    world_size: int = 1
 
 
 UNSHARDED = Shard()
@@ -68,13 +68,13 @@ class EpochSampler:
     @property
     def updates(self) -> int:
         """Updates per epoch."""
-        return self.images // (self.batch_size * self.accumulation * self.shard.processes)
+        return self.images // (self.batch_size * self.accumulation * self.shard.world_size)
 
     def plans(self, epoch: int, start: int = 0) -> list[BatchPlan]:
         """Return this rank's micro-batches of `epoch` (from 0), from update `start` on."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
-        per_update = self.accumulation * self.shard.processes
-        numbers = range(start * per_update + self.shard.rank, self.updates * per_update, self.shard.processes)
+        per_update = self.accumulation * self.shard.world_size
+        numbers = range(start * per_update + self.shard.rank, self.updates * per_update, self.shard.world_size)
         return [self._plan(order, epoch, number) for number in numbers]
 
     def _plan(self, order: np.ndarray, epoch: int, number: int) -> BatchPlan:
@@ -87,7 +87,7 @@ class EpochSampler:
 
 def plan_evaluation(images: int, batch_size: int, shard: Shard) -> list[BatchPlan]:
     """Return batches of every image once, in order, over all ranks; the last batch may be smaller."""
-    starts = range(shard.rank * batch_size, images, shard.processes * batch_size)
+    starts = range(shard.rank * batch_size, images, shard.world_size * batch_size)
     return [BatchPlan(np.arange(start, min(start + batch_size, images)), 0, 0) for start in starts]
 
 

@@ -1,4 +1,4 @@
-"""Sources of images: the embedded digits, CIFAR from torchvision, a user's module, or folders, tar, Hugging Face's.
+"""Sources of images: embedded digits, torchvision's CIFAR, registered ones, folders, tar archives, Hugging Face.
 
 `digits.npz` holds UCI's Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998; CC BY 4.0), the 1,797
 images of its test part with 0 to 16 in each pixel: scikit-learn's load_digits, which takes a second to import.
@@ -11,7 +11,7 @@ import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from roadmap.data.archives import HubDataset, TarDataset
-from roadmap.data.array_dataset import ArrayDataset, wrap_part
+from roadmap.data.array_dataset import ArrayDataset, wrap_split
 from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
 from roadmap.data.classes import (
     ClassedImages,
@@ -27,49 +27,46 @@ from roadmap.data.folder_facts import HUB, check_class_count, check_root
 from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
 from roadmap.data.spec import DataSpec, Source
-from roadmap.data.splits import TRAINING_NAMES, VALIDATION_NAMES, find_part
+from roadmap.data.splits import TRAINING_NAMES, VALIDATION_NAMES, find_split
 from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")
 DIGITS = Path(__file__).with_name("digits.npz")
-HOLDOUT_SEED = 0  # the same images for every run's seed
+HOLDOUT_SEED = 0  # independent of the run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
 
 
 class Subset:
     """A subset of a set's images, by index."""
 
-    def __init__(self, images: NamedImages, places: np.ndarray):
+    def __init__(self, images: NamedImages, indices: np.ndarray):
         self.images = images
-        self.places = places
+        self.indices = indices
         self.classes = images.classes
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        return self.images[int(self.places[index])]
+        return self.images[int(self.indices[index])]
 
     def name_of(self, index: int) -> str:
-        return name_of(self.images, int(self.places[index]))
+        return name_of(self.images, int(self.indices[index]))
 
     def entry_of(self, index: int) -> str:
-        """See `reading.NamedImages`."""
-        return self.images.entry_of(int(self.places[index]))
+        return self.images.entry_of(int(self.indices[index]))
 
     def size_of(self, index: int) -> int:
-        """See `reading.NamedImages`."""
-        return self.images.size_of(int(self.places[index]))
+        return self.images.size_of(int(self.indices[index]))
 
     def origin_of(self, index: int) -> str | None:
-        """See `reading.origin_of`."""
-        return origin_of(self.images, int(self.places[index]))
+        return origin_of(self.images, int(self.indices[index]))
 
 
 def open_images(
     data: DataSpec, download: bool = True, recorded: Classes | None = None
 ) -> tuple[CheckedDataset, CheckedDataset]:
-    """Return training and validation images; with data.holdout, both are parts of the training images.
+    """Return training and validation images; with data.holdout, both come from the training images.
 
     Classes are indexed by the training images' class names; the validation images may lack some.
 
@@ -79,7 +76,7 @@ def open_images(
 
     Raises:
         DataError: a folder is missing or empty, there are validation images of other classes, the number of classes
-            is not data.num_classes, or data.holdout leaves nothing; names the path and what was expected.
+            is not data.num_classes, or data.holdout leaves no training images; names the path and the expected.
     """
     train, val = _open_source(data, download)
     if isinstance(train, ArrayDataset) and len(train.classes) > data.num_classes:
@@ -107,17 +104,17 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
     if data.source is Source.folder or (root / "train").is_dir():
         if data.source is not Source.folder and (root / kind.base_folder).is_dir():
             raise DataError(
-                f"{root / 'train'} and {root / kind.base_folder} are both there: for the first choose "
+                f"{root / 'train'} and {root / kind.base_folder} both exist: for the first choose "
                 "data=imagefolder, for the second another data.root"
             )
-        train, val = (_open_part(root, names, data.num_classes) for names in (TRAINING_NAMES, VALIDATION_NAMES))
+        train, val = (_open_files(root, names, data.num_classes) for names in (TRAINING_NAMES, VALIDATION_NAMES))
         check_class_count(train.root, train.classes, data.num_classes)
         return train, val
     return _open_cifar(kind, root, download)
 
 
 def _hold_out(images: NamedImages, count: int) -> tuple[LabeledDataset, LabeledDataset]:
-    """Return the images without `count` of them, and the held-out ones."""
+    """Split off `count` images; return the others and these."""
     if count >= len(images):
         raise DataError(f"data.holdout={count}: there are only {len(images):,} training images")
     drawn = np.random.default_rng(HOLDOUT_SEED).permutation(len(images))
@@ -125,7 +122,7 @@ def _hold_out(images: NamedImages, count: int) -> tuple[LabeledDataset, LabeledD
 
 
 def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedDataset:
-    """Return only the validation images, for an evaluation without training images.
+    """Return the validation images; training images are not needed.
 
     Args:
         recorded: the classes that weights were trained on, whose indices are then used; the images may lack some.
@@ -135,9 +132,9 @@ def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedD
     """
     if data.source is not Source.folder or data.holdout:
         return open_images(data, recorded=recorded)[1]
-    images = _open_part(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES, data.num_classes)
+    images = _open_files(Path(data.root or DEFAULT_ROOT), VALIDATION_NAMES, data.num_classes)
     if not match_recorded(images, recorded):
-        if are_numbers(images.classes):  # which need no training images
+        if are_numbers(images.classes):
             match_classes(images, Classes([str(number) for number in range(data.num_classes)], "data.num_classes"))
         check_class_count(images.root, images.classes, data.num_classes)
     warn_of_empty(images)
@@ -151,7 +148,7 @@ def _open_custom(data: DataSpec) -> tuple[ArrayDataset, ArrayDataset]:
             f"data={data.source}: its function returned {type(opened).__name__}: must return the training and the "
             "validation images"
         )
-    train, val = (wrap_part(part, data.source, data.num_classes) for part in opened)
+    train, val = (wrap_split(part, data.source, data.num_classes) for part in opened)
     return train, val
 
 
@@ -175,7 +172,7 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"{kind.__name__} is not in {root.absolute()} and can't be downloaded: {reason}. Put torchvision's "
-            "files there, or name a folder with train/CLASS/* and val/CLASS/* by data.root=FOLDER"
+            "files there, or name a folder with train/CLASS/* and val/CLASS/* with data.root=FOLDER"
         ) from error
     first, second = (
         ArrayDataset(part.data, np.array(part.targets), part.classes, root=kind.__name__) for part in (train, val)
@@ -183,10 +180,10 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
     return first, second
 
 
-def _open_part(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedImages:
-    """Return the training or validation images of a root, from archives or folders, whichever exist."""
+def _open_files(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedImages:
+    """Return the training or validation images of a root, from Hugging Face, archives or folders."""
     if str(root).startswith(HUB):
         return HubDataset(str(root).removeprefix(HUB), names, num_classes)
     check_root(root)
-    part = find_part(root, names)
+    part = find_split(root, names)
     return FolderImages(part) if isinstance(part, Path) else TarDataset(part, num_classes)

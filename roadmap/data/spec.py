@@ -31,7 +31,7 @@ class OnError(StrEnum):
 class Crop(StrEnum):
     """Crop of a training image."""
 
-    resized = "resized"  # random resized crop: a part of `scale` of the area, ratio 3/4 to 4/3
+    resized = "resized"  # random resized crop: a fraction `scale` of the area, ratio 3/4 to 4/3
     padded = "padded"  # zero padding (an eighth of the size), then a crop of the image's own size
 
 
@@ -40,9 +40,9 @@ class DataSpec:
     """A data set: its images, classes and statistics. The network takes its input size and classes from here."""
 
     name: str  # of the data set, in results and in the experiment's name
-    source: Source  # kind of the images' place
+    source: Source  # where the images come from
     root: str | None  # folder with train/CLASS/* and val/CLASS/* (or test/), or with tar archives, or
-    #   hfds/NAME of Hugging Face; None: the source's own place
+    #   hfds/NAME of Hugging Face; None: the source's default
     num_classes: int  # number of classes; counted for class folders
     mean: tuple[float, ...]  # per channel, of pixels in 0..1
     std: tuple[float, ...]  # per channel, of pixels in 0..1
@@ -52,8 +52,8 @@ class DataSpec:
     interpolation: Interpolation  # of resized images
     on_error: OnError  # if an image cannot be decoded
     cache: str | None  # folder of decoded images, for sets that stay on the device; "auto": the user's; None: none
-    holdout: int  # training images, drawn once and for all, that are evaluated in place of the validation images:
-    #   what a recipe is chosen on, so that the validation images stay unseen; 0: none
+    holdout: int  # fixed random training images to evaluate instead of the validation images, for
+    #   choosing a recipe without looking at the latter; 0: none
     mirror: bool  # True if a mirrored image keeps its class; False forbids the recipe's flip
     note: str | None  # what a curve on this data can and cannot show; printed below it
 
@@ -61,12 +61,12 @@ class DataSpec:
         if self.image_size < 1 or self.num_classes < 2:
             raise ConfigError(
                 f"data.image_size={self.image_size}, data.num_classes={self.num_classes}: "
-                "at least 1 pixel and 2 classes"
+                "must be at least 1 pixel and 2 classes"
             )
         if self.holdout < 0:
-            raise ConfigError(f"data.holdout={self.holdout}: a number of training images, 0 for none")
+            raise ConfigError(f"data.holdout={self.holdout}: must be a number of training images, 0 for none")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ConfigError(f"data.mean={self.mean}, data.std={self.std}: three numbers each, std above 0")
+            raise ConfigError(f"data.mean={self.mean}, data.std={self.std}: must be three numbers, std above 0")
         if not 0 < self.crop_pct <= 1:
             raise ConfigError(f"data.crop_pct={self.crop_pct}: must be above 0 and at most 1")
 
@@ -76,14 +76,14 @@ class AugmentSpec:
     """Augmentation of single training images; part of the recipe (table 5)."""
 
     crop: Crop  # of a training image: a random part that is resized, or shifted within a padding
-    scale: tuple[float, ...]  # smallest and largest part of the area that a resized crop takes
+    scale: tuple[float, ...]  # smallest and largest fraction of the area that a resized crop takes
     rand_augment: str | None  # policy in timm's notation, such as rand-m9-mstd0.5-inc1; None: off
     erasing: float  # probability of random erasing, per-pixel noise, after normalization
     flip: float  # probability of a horizontal flip, if data.mirror allows one
 
     def __post_init__(self) -> None:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ConfigError(f"recipe.augment.scale={self.scale}: two parts of the area, 0 < low <= high <= 1")
+            raise ConfigError(f"recipe.augment.scale={self.scale}: two fractions of the area, 0 < low <= high <= 1")
         if self.rand_augment is not None and not re.fullmatch(
             r"rand(-(m|n|w|p|inc|mstd|mmax|t)[\d.]+)*", self.rand_augment
         ):
@@ -93,4 +93,4 @@ class AugmentSpec:
             )
         for name, value in (("erasing", self.erasing), ("flip", self.flip)):
             if not 0 <= value <= 1:
-                raise ConfigError(f"recipe.augment.{name}={value}: a probability, 0 to 1")
+                raise ConfigError(f"recipe.augment.{name}={value}: must be a probability, 0 to 1")

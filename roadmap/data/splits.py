@@ -1,4 +1,4 @@
-"""Location of the training or validation images of a folder: in their own folder, or in archives."""
+"""Finds the training or validation split below a data root: a folder, or archives."""
 
 import os
 import re
@@ -13,39 +13,39 @@ TRAINING_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "test", "validation")
 
 
-def find_part(root: Path, names: Sequence[str]) -> Path | list[Path]:
-    """Return the folder or the archives of the first of the names that exists.
+def find_split(root: Path, names: Sequence[str]) -> Path | list[Path]:
+    """Return the folder or the archives of the first existing name.
 
     Archives are train.tar, train/*.tar, or shards such as imagenet1k-train-0001.tar.
 
     Raises:
-        DataError: none exists, or one exists in several forms, for example after an archive was unpacked.
+        DataError: none exists, or it exists twice, for example as an archive and unpacked.
     """
-    there = [name for name in names if _find_forms(root, name)]
-    if not there:
+    existing = [name for name in names if _find_forms(root, name)]
+    if not existing:
         if names == TRAINING_NAMES:
             folder = root.absolute() / names[0]
             raise DataError(f"there is no folder {folder}; expected one folder of images for each class in it")
         raise DataError(f"{root.absolute()} has no validation folder; expected one of {', '.join(names)}")
-    forms = _find_forms(root, there[0])
+    forms = _find_forms(root, existing[0])
     if len(forms) > 1:
         first, second = (form[0] if isinstance(form, list) else form for form in forms[:2])
         raise DataError(
-            f"{first} and {second} are both there, with the same images or others: keep one of them, or name "
-            "another folder by data.root=FOLDER"
+            f"{first} and {second} both exist, and may differ: keep one of them, or name another folder with "
+            "data.root=FOLDER"
         )
-    note_choice(str(root), there)
+    warn_if_ambiguous(str(root), existing)
     return forms[0]
 
 
-def note_choice(root: str, there: Sequence[str]) -> None:
-    """Warn if the first existing name may not be the expected one."""
-    if "validation" in there[1:]:
-        warn(f"{root}: {there[0]} is evaluated, though there is validation, too")
+def warn_if_ambiguous(root: str, existing: Sequence[str]) -> None:
+    """Warn if the first of the existing splits may not be the expected one."""
+    if "validation" in existing[1:]:
+        warn(f"{root}: {existing[0]} is evaluated, although validation exists too")
 
 
 def _find_forms(root: Path, name: str) -> list[Path | list[Path]]:
-    """Return the forms in which a part exists."""
+    """Return the forms in which a split exists: a folder, or lists of archives."""
     shard = re.compile(rf"((.*-)?{name}-\d+|.*-{name})\.tar", re.IGNORECASE)
     beside, inside = _list_archives(root), _list_archives(root / name)
     archives = (

@@ -1,4 +1,4 @@
-"""Contents of an uncompressed tar archive, with their offsets. Unpacks nothing, and trusts no header.
+"""Files of an uncompressed tar archive with their offsets. Unpacks nothing, and trusts no header.
 
 Python's tarfile loops forever if a size is negative (CVE-2025-8194), takes a damaged header for the archive's end,
 and reads names of any length.
@@ -14,8 +14,8 @@ from typing import IO, Any, cast
 from roadmap.errors import DataError, first_line
 
 LONGEST_HEADER = 1 << 17  # bytes of a name, or of other metadata of a file
-BEHIND = 1 << 20  # bytes after the end that are checked; writers pad with zeros
-LINKS = 40  # maximum length of a chain, as in Linux
+TRAILING = 1 << 20  # bytes checked after the end; writers pad with zeros
+MAX_LINKS = 40  # in a chain, as in Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def list_files(path: Path) -> tuple[list[Entry], list[str]]:
     A link to a file of the archive counts as that file. Of several files with one name, the last counts.
 
     Raises:
-        DataError: it is no uncompressed tar archive, or it is truncated or inconsistent.
+        DataError: it is not an uncompressed tar archive, or it is truncated or inconsistent.
     """
     files: dict[str, Entry] = {}
     links: dict[str, str] = {}
@@ -53,9 +53,7 @@ def list_files(path: Path) -> tuple[list[Entry], list[str]]:
                 elif not member.isdir():
                     others.append(name)
             _check_end(file, archive.offset)
-    except (
-        Exception
-    ) as error:  # tarfile raises ValueError, RecursionError, OverflowError and others for damaged archives
+    except Exception as error:  # tarfile raises ValueError, RecursionError, OverflowError and others
         raise DataError(f"{path} can't be read as an uncompressed tar archive: {first_line(error)}") from error
     for name in links:
         target = _follow(name, links, files)
@@ -84,7 +82,7 @@ def _read_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
         cast(Any, archive).members.clear()  # otherwise millions of entries would stay in memory
         if member.issparse():
-            raise tarfile.ReadError(f"{member.name} has holes: pack it without --sparse")
+            raise tarfile.ReadError(f"{member.name} is sparse: pack it without --sparse")
         stop = member.offset_data + (member.size if member.isreg() else 0)
         if member.size < 0 or not end < archive.offset or archive.offset < stop:
             raise tarfile.ReadError(f"{member.name} can't have {member.size:,} bytes")
@@ -99,12 +97,12 @@ def _check_end(file: IO[bytes], end: int) -> None:
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it ends too early, without the empty block that closes an archive")
+        raise tarfile.ReadError("it is truncated: the empty block at its end is missing")
     if any(block):
         raise tarfile.ReadError(f"its header at byte {end:,} is damaged")
-    if any(file.read(BEHIND)):
+    if any(file.read(TRAILING)):
         raise tarfile.ReadError(
-            f"it goes on behind its end at byte {end:,}: pack joined archives as one, or as shards"
+            f"it has data after its end at byte {end:,}: pack joined archives as one, or as shards"
         )
 
 
@@ -113,7 +111,7 @@ def _normalize(name: str) -> str:
 
 
 def _follow(name: str, links: dict[str, str], files: dict[str, Entry]) -> Entry | None:
-    for _ in range(LINKS):
+    for _ in range(MAX_LINKS):
         if name in files:
             return files[name]
         if name not in links:

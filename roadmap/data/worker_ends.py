@@ -1,4 +1,4 @@
-"""Cause of a dataloader worker's end: killed from outside, out of memory, or crashed."""
+"""Errors for dataloader workers that died: killed from outside, out of memory, or crashed."""
 
 import signal
 import threading
@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader
 from roadmap.errors import DataError, RoadmapError, WorkerLostError, WorkerMemoryError, first_line
 from roadmap.system.machine import CRASHES, MemoryKills, name_signal
 
-LESS = "Fewer workers by hardware.workers=N need less, and 0 reads in this process"
+HINT = "Fewer workers (hardware.workers=N) need less, and 0 reads in this process"
 NO_MEMORY = (  # raised by torch and Python in a worker
     "Caught MemoryError in DataLoader worker",
     "unable to allocate shared memory",
     "unable to write to file </torch_",
 )
-PATIENCE_S = 0.5  # a pipe breaks shortly before the exit code can be read
+EXIT_CODE_TIMEOUT_S = 0.5  # a pipe breaks shortly before the exit code is available
 
 _watched: "WeakKeyDictionary[DataLoader[Any], MemoryKills]" = WeakKeyDictionary()
 _pin_errors: list[BaseException] = []
@@ -36,7 +36,7 @@ def watch_workers(loader: DataLoader[Any]) -> None:
 
 @contextmanager
 def explain_worker_ends() -> Iterator[None]:
-    """Replace torch's internal error if a worker died; its SIGCHLD handler raises at any line.
+    """Raise the cause instead of torch's internal error if a worker died; its SIGCHLD handler raises at any line.
 
     Raises:
         WorkerLostError: the worker was killed from outside.
@@ -48,7 +48,7 @@ def explain_worker_ends() -> Iterator[None]:
     except RoadmapError:
         raise
     except Exception as error:  # a pipe that breaks at any byte raises errors of many types
-        ended = _find_end(error)
+        ended = _explain(error)
         if ended is None:
             if _pin_errors and "Pin memory thread" in str(error):
                 raise error from _pin_errors.pop()
@@ -56,11 +56,11 @@ def explain_worker_ends() -> Iterator[None]:
         raise ended from error
 
 
-def _find_end(error: Exception) -> DataError | None:
+def _explain(error: Exception) -> DataError | None:
     workers = max((loader.num_workers for loader in _watched), default=0)
-    if any(words in str(error) for words in NO_MEMORY):
-        return WorkerMemoryError(f"a dataloader worker ran out of memory ({_last_line(error)}). {LESS}", workers)
-    loader, status = _wait_for_a_dead_worker()
+    if any(text in str(error) for text in NO_MEMORY):
+        return WorkerMemoryError(f"a dataloader worker ran out of memory ({_last_line(error)}). {HINT}", workers)
+    loader, status = _find_dead_worker()
     if loader is None:
         return None
     kills = _watched.pop(loader)
@@ -69,22 +69,22 @@ def _find_end(error: Exception) -> DataError | None:
     number = -status
     if number == signal.SIGBUS:
         return WorkerMemoryError(
-            f"a dataloader worker was ended for lack of shared memory (/dev/shm). {LESS}", workers
+            f"a dataloader worker was killed for lack of shared memory (/dev/shm). {HINT}", workers
         )
     if number == signal.SIGKILL and kills.happened():
-        return WorkerMemoryError(f"a dataloader worker was ended for lack of memory. {LESS}", workers)
+        return WorkerMemoryError(f"a dataloader worker was killed for lack of memory. {HINT}", workers)
     if number in CRASHES:
-        return DataError(f"a dataloader worker crashed ({name_signal(number)}). {LESS}")
-    hint = f", often the system's answer to a lack of memory. {LESS}" if kills.happened() is None else ""
+        return DataError(f"a dataloader worker crashed ({name_signal(number)}). {HINT}")
+    hint = f", often because memory ran out. {HINT}" if kills.happened() is None else ""
     return WorkerLostError(
         f"a dataloader worker was killed from outside ({name_signal(number)}){hint}. Run the same command again to "
-        "go on"
+        "resume"
     )
 
 
-def _wait_for_a_dead_worker() -> tuple[DataLoader[Any] | None, int]:
-    """Return the loader of a worker that failed, and the worker's exit code."""
-    end = time.monotonic() + PATIENCE_S
+def _find_dead_worker() -> tuple[DataLoader[Any] | None, int]:
+    """Return the loader of a dead worker and the exit code, once it is available."""
+    end = time.monotonic() + EXIT_CODE_TIMEOUT_S
     while _watched:
         for loader in list(_watched):
             for worker in getattr(getattr(loader, "_iterator", None), "_workers", ()):

@@ -19,7 +19,7 @@ from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import Transform
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.sampler import UNSHARDED, Batch, BatchPlan, EpochSampler, MicroBatches, Shard, plan_evaluation
-from roadmap.data.shared_memory import IN_ADVANCE, SharedMemoryBatches
+from roadmap.data.shared_memory import PREFETCH_FACTOR, SharedMemoryBatches
 from roadmap.data.worker_ends import explain_worker_ends, watch_workers
 from roadmap.errors import DataError
 from roadmap.system.machine import count_own_cores, keep_freed_memory
@@ -28,9 +28,9 @@ TINY = 5_000  # images; below it, starting dataloader workers takes longer than 
 
 
 class BatchDataset(Dataset[Batch | DataError]):
-    """Whole batches by their plan, read and transformed on access.
+    """Batches by their plan, read and transformed on access.
 
-    An error is a value here, and `_deliver` raises it, since DataLoader adds a worker's traceback to its errors.
+    Returns a DataError, which `_deliver` raises, since DataLoader would add the worker's traceback to it.
     """
 
     def __init__(self, images: CheckedDataset, transform: Transform, keep_size: bool):
@@ -42,7 +42,7 @@ class BatchDataset(Dataset[Batch | DataError]):
     def __getitem__(self, plan: BatchPlan) -> Batch | DataError:
         read = self.images.read_from if self.keep_size else self.images.read
         try:
-            with own_random_state(plan.seed):
+            with isolated_random_state(plan.seed):
                 samples = [sample for index in plan.indices if (sample := read(int(index))) is not None]
                 levels = [torch.from_numpy(self.transform(image)) for image, _ in samples]
         except DataError as error:
@@ -52,7 +52,7 @@ class BatchDataset(Dataset[Batch | DataError]):
 
 
 class WorkerTrainLoader:
-    """The batches of an order, augmented by dataloader workers and finished on the device that trains."""
+    """The sampler's batches, augmented by dataloader workers, then normalized and erased on the device."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class WorkerTrainLoader:
         self._loader = _build_loader(
             BatchDataset(images, transform, True), self._plans, workers, normalize_erase.device
         )
-        _end_workers_with(self, self._loader)
+        _end_workers_after(self, self._loader)
         self.prefetch_factor = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
@@ -100,7 +100,7 @@ class WorkerEvalLoader:
         self._loader = _build_loader(
             BatchDataset(images, transform, False), self._plans, workers, normalize_erase.device
         )
-        _end_workers_with(self, self._loader)
+        _end_workers_after(self, self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in _deliver(self._loader, self._plans, self.normalize_erase):
@@ -109,7 +109,7 @@ class WorkerEvalLoader:
 
 
 @contextmanager
-def own_random_state(seed: int) -> Iterator[None]:
+def isolated_random_state(seed: int) -> Iterator[None]:
     """Seed the generators of Python, numpy and torch's CPU inside the context, and restore them afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002, timm draws from it
     random.seed(seed)
@@ -126,7 +126,7 @@ def own_random_state(seed: int) -> Iterator[None]:
 def _deliver(
     loader: DataLoader[Batch | DataError], plans: Sequence[BatchPlan], normalize_erase: NormalizeAndErase
 ) -> Iterator[Batch]:
-    """Yield the loader's batches, one for each plan, finished.
+    """Yield the loader's batches, one for each plan, normalized and erased.
 
     Raises:
         DataError: an image cannot be read, or a dataloader worker died.
@@ -149,19 +149,19 @@ def _build_loader(
         sampler=plans,
         num_workers=workers,
         persistent_workers=workers > 0,
-        prefetch_factor=IN_ADVANCE if workers else None,
+        prefetch_factor=PREFETCH_FACTOR if workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=partial(prepare_worker, _tell_the_end()),
+        worker_init_fn=partial(prepare_worker, _share_exit_flag()),
     )
     watch_workers(loader)
     return loader
 
 
-def _end_workers_with(owner: object, loader: DataLoader[Any]) -> None:
-    """End the loader's workers once `owner` is gone.
+def _end_workers_after(owner: object, loader: DataLoader[Any]) -> None:
+    """End the loader's workers once `owner` is freed.
 
-    torch does so when the garbage collector finds an iterator, by queues that may be closed before: then it waits
-    for 10 s for each worker. An error's traceback makes such a cycle.
+    torch does so when the iterator is collected. If an error's traceback holds it in a cycle, its queues may be
+    closed by then, and torch waits 10 s for each worker.
     """
     finalize(owner, _end_workers, loader).atexit = False  # torch ends them at the exit
 
@@ -172,30 +172,30 @@ def _end_workers(loader: DataLoader[Any]) -> None:
         iterator._shutdown_workers()
 
 
-def _tell_the_end() -> Tensor:
-    """Return a number in shared memory that is 0 until this process ends."""
-    ending = torch.zeros(1, dtype=torch.uint8).share_memory_()
+def _share_exit_flag() -> Tensor:
+    """Return a flag in shared memory that is 0 until this process ends."""
+    exiting = torch.zeros(1, dtype=torch.uint8).share_memory_()
     # Runs before multiprocessing ends the workers and waits for them.
-    Finalize(None, ending.fill_, args=(1,), exitpriority=0)
-    return ending
+    Finalize(None, exiting.fill_, args=(1,), exitpriority=0)
+    return exiting
 
 
-def prepare_worker(ending: Tensor, _: int) -> None:
-    """Prepare a dataloader worker before its first image; `ending` is nonzero once the training process ends."""
+def prepare_worker(exiting: Tensor, _: int) -> None:
+    """Set up a dataloader worker; `exiting` is nonzero once the training process ends."""
     keep_freed_memory()
-    outlive_signals(ending)
+    ignore_signals(exiting)
 
 
-def outlive_signals(ending: Tensor) -> None:
-    """Ignore signals that go to all processes, such as Ctrl-C and a cluster's: the training process handles them.
+def ignore_signals(exiting: Tensor) -> None:
+    """Ignore signals that are sent to all processes, such as Ctrl-C: the training process handles them.
 
-    That process sends its workers SIGTERM at its own end, or if they do not end by themselves. So a second SIGTERM
-    also ends a worker.
+    That process sends SIGTERM to its workers when it ends, or if they do not end by themselves. So a second SIGTERM
+    ends a worker.
     """
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if ending:
+        if exiting:
             os._exit(0)
 
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):

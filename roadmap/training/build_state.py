@@ -1,4 +1,4 @@
-"""Building a TrainState: a network on its device, with its optimizer and everything else that an update needs."""
+"""Builds a TrainState: the network on its device, its optimizer, and everything else that a train step needs."""
 
 import warnings
 
@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from roadmap.data.spec import DataSpec
-from roadmap.training.device import choose_algorithms
-from roadmap.training.distributed import ALONE, ProcessGroup
+from roadmap.training.device import select_algorithms
+from roadmap.training.distributed import SINGLE_PROCESS, ProcessGroup
 from roadmap.training.graphs import GraphExecution, open_backend
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer
 from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec
@@ -22,23 +22,23 @@ def build_train_state(
     hardware: HardwareSpec,
     device: torch.device,
     batch_size: int,
-    group: ProcessGroup = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainState:
-    """Build the learner: the network on its device, compiled if requested, with everything that an update needs.
+    """Build the train state, with the network on its device, compiled if requested.
 
-    Also selects the algorithms that `hardware` requests, for all later work of this process.
+    Also selects the algorithms that `hardware` requests, for this whole process.
     """
-    choose_algorithms(hardware, device)
+    select_algorithms(hardware, device)
     memory_format = torch.channels_last if hardware.channels_last else torch.contiguous_format
     network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
     if hardware.compile:
-        compile_alone(network)
+        compile_network(network)
     backend = open_backend(network, hardware, device, group)
     ema = build_ema(network, recipe)
     if hardware.compile and ema is not None:
         ema.module.compile()  # a copy is not compiled by default
     return TrainState(
-        model=_share_gradients(network, device, group),
+        model=_wrap_ddp(network, device, group),
         optimizer=build_optimizer(network, recipe, device.type in ("cpu", "cuda"), capturable=backend is not None),
         scaler=torch.amp.GradScaler(device.type, enabled=hardware.precision is Precision.fp16),
         ema=ema,
@@ -53,14 +53,14 @@ def build_train_state(
     )
 
 
-def compile_alone(network: nn.Module) -> None:
-    """Compile the network at its first call, and drop earlier compiled networks.
+def compile_network(network: nn.Module) -> None:
+    """Compile the network at its first call, and free earlier compiled networks.
 
     torch compiles at most `recompile_limit` variants of a function (8; timm raises it to 256) and then runs it
     uncompiled. A network needs up to three, for training, evaluation and a partial last batch, so the last networks
     of a long sweep would silently run uncompiled.
 
-    The whole network is compiled, since this uses the compiler's disk cache best for the next seed: step 12 of
+    The whole network is compiled, since the next seed then profits most from the compiler's disk cache: step 12 of
     resnet50, first update and evaluation, 135 s and then 13 s; block by block 94 s and 16 s; by stages it fails on
     the last batch (n = 1, 2 cores of a 2.5 GHz Intel Xeon, torch 2.14.1, 2026-11-26).
     """
@@ -68,9 +68,9 @@ def compile_alone(network: nn.Module) -> None:
     network.compile()
 
 
-def _share_gradients(network: nn.Module, device: torch.device, group: ProcessGroup) -> nn.Module:
+def _wrap_ddp(network: nn.Module, device: torch.device, group: ProcessGroup) -> nn.Module:
     if group.dist_info.world_size == 1:
         return network
-    # A 1x1 weight's strides can be written in two ways, and its gradient has the other; both are copied alike.
+    # A 1x1 weight has two equivalent strides, and its gradient may have the other; the copy is the same.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)

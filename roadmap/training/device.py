@@ -1,4 +1,4 @@
-"""Choice of the device, its algorithms and precision, and the random seeds."""
+"""Selects the device, its algorithms and precision, and seeds random number generators."""
 
 import os
 import random
@@ -17,7 +17,7 @@ OUT_OF_MEMORY = ("you tried to allocate", "STATUS_ALLOC_FAILED", "CUDA error: ou
 def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     """Return the device that the configuration names; `auto` is CUDA, else Apple's GPU, else the CPU.
 
-    Of several GPUs, each rank takes the one of its local rank. A GPU becomes torch's current device; on a CPU the
+    Of several GPUs, a rank uses the one of its local rank, which becomes torch's current device. On a CPU, the
     process keeps freed memory from here on.
 
     Raises:
@@ -37,7 +37,7 @@ def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
             f"hardware.device={name} can't be used here: {reason}. Choose auto, cpu, cuda, cuda:N or mps"
         ) from error
     if hardware.precision in (Precision.fp16, Precision.tf32) and device.type == "cpu":
-        raise ConfigError(f"hardware.precision={hardware.precision} is of a GPU; on the CPU choose fp32 or bf16")
+        raise ConfigError(f"hardware.precision={hardware.precision} needs a GPU; on the CPU choose fp32 or bf16")
     if device.type == "cpu":
         keep_freed_memory()
     elif device.type == "cuda":
@@ -45,13 +45,13 @@ def pick_device(hardware: HardwareSpec, local_rank: int = 0) -> torch.device:
     return device
 
 
-def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
-    """Select deterministic or fastest algorithms, for the same numbers from the same command on the same machine.
+def select_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
+    """Select deterministic or the fastest algorithms.
 
     A CPU is deterministic without any setting. On a GPU, deterministic mode fixes the choices of cuDNN and cuBLAS,
-    and an operation without a deterministic form warns; the other mode lets cuDNN benchmark its algorithms on each
-    new shape. On a GPU, convolutions and matrix products both use fp32 or both TF32, while torch's default is one
-    of each, and networks use their own GPU kernels, which are deterministic.
+    and an operation without a deterministic form warns; otherwise cuDNN benchmarks its algorithms on each new
+    shape. Convolutions and matrix products both use fp32 or both TF32, while torch's default is one of each.
+    Networks use this project's Triton kernels, which are deterministic.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by torch's notes on reproducibility
@@ -64,8 +64,8 @@ def choose_algorithms(hardware: HardwareSpec, device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if memory ran out. torch has an error class for its GPU allocator; others match by message."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    """Return True if memory ran out. Only torch's GPU allocator has an error class; match others by message."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def seed_everything(seed: int) -> None:
@@ -76,7 +76,7 @@ def seed_everything(seed: int) -> None:
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Seed as `seed_everything`, but only the host and this device: in 11 us instead of 170 to 450 us.
+    """Do the same as `seed_everything` for the host and one device: 11 us instead of 170 to 450 us.
 
     torch.manual_seed records its call stack for each kind of device that is not in use (medians of n = 200, one
     core of a 2.5 GHz Intel Xeon, torch 2.14.1, 2026-11-27).

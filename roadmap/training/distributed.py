@@ -1,4 +1,4 @@
-"""Process group: communication between the ranks that train one network together."""
+"""Process group: communication between the ranks that train one network."""
 
 import gc
 import os
@@ -12,21 +12,21 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # before a group exists: its functions' defaults would keep it
+import torch.distributed.nn.functional  # before a group exists, which its default arguments would reference
 from torch import Tensor, nn
 
 from roadmap.errors import ResumableError, RoadmapError, RunError, TrainingError
 from roadmap.system.rank import DistInfo, get_dist_info
 
 TIMEOUT = timedelta(minutes=30)  # rank 0 may decode the data while the others wait
-ENDS = {"error": RunError, "interruption": ResumableError}  # key of what ended a process: its error
-ATTEMPT = "convnet-roadmap"  # keys in torchrun's store
-ASK_EVERY_S = 0.02
-PORTS = (20_000, 40_000)  # range from which a port is derived by the SLURM job's number
+ENDS = {"error": RunError, "interruption": ResumableError}  # error class by key in the store
+ATTEMPT = "convnet-roadmap"  # prefix of keys in torchrun's store
+POLL_S = 0.02
+PORTS = (20_000, 40_000)  # range of the port, which is derived from the SLURM job's number
 
 
 class ProcessGroup:
-    """Process group of a training. Every rank must call each collective method, in the same order."""
+    """Process group of a training. All ranks must call its collective methods in the same order."""
 
     def __init__(
         self, dist_info: DistInfo, control: dist.ProcessGroup | None = None, store: dist.Store | None = None
@@ -48,7 +48,7 @@ class ProcessGroup:
         return total
 
     def any_rank(self, flags: Sequence[bool]) -> list[bool]:
-        """Return each flag, True if it is set in any rank."""
+        """Return for each flag whether it is set in any rank."""
         if self._control is None:
             return list(flags)
         return [bool(vote) for vote in self.all_reduce_max(torch.tensor(flags, dtype=torch.uint8))]
@@ -75,14 +75,14 @@ class ProcessGroup:
         return box[0]
 
     def report_error(self, text: str, error: Exception) -> None:
-        """Store the error that ends this process, for rank 0 to read."""
+        """Store the error that ends this rank, for rank 0 to read."""
         end = "interruption" if isinstance(error, ResumableError) else "error"
         if self._store is not None:
-            with suppress(RuntimeError):  # rank 0 has died too
+            with suppress(RuntimeError):  # rank 0, which hosts the store, has died too
                 self._store.set(f"{end}/{self.dist_info.rank}", f"process {self.dist_info.rank}: {text}")
 
     def peer_error(self) -> RoadmapError | None:
-        """Return the error that ended another process, if one was stored."""
+        """Return the error that another rank stored; None if there is none."""
         if self._store is not None:
             for end, kind in ENDS.items():
                 for key in (f"{end}/{rank}" for rank in range(self.dist_info.world_size)):
@@ -93,23 +93,23 @@ class ProcessGroup:
     @staticmethod
     def is_peer_failure(error: Exception) -> bool:
         """Return True if a peer rank died. Gloo has no error class for it, so the message is matched."""
-        lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed")
-        return isinstance(error, dist.DistError) or any(text in str(error) for text in lost)
+        messages = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed")
+        return isinstance(error, dist.DistError) or any(text in str(error) for text in messages)
 
 
-ALONE = ProcessGroup(DistInfo())
+SINGLE_PROCESS = ProcessGroup(DistInfo())
 
 
 @cache
 def join_group() -> ProcessGroup:
-    """Return the process group that the launcher started this process in; created once per process."""
+    """Return the process group that the launcher set up for this process, created at the first call."""
     dist_info = get_dist_info()
     if dist_info.world_size == 1:
-        return ALONE
-    _name_meeting_point()
+        return SINGLE_PROCESS
+    _set_master_address()
     if dist_info.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(dist_info.local_rank)
-    # Choose the backend by the tensors' device: hardware.device may be the CPU.
+    # One backend per device, since hardware.device may be the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store = _open_store(dist_info)
     dist.init_process_group(
@@ -121,7 +121,7 @@ def join_group() -> ProcessGroup:
 
 
 def leave_group() -> None:
-    """Destroy the group before the process ends, after everything that trained is released.
+    """Destroy the group before the process ends, after the trainer is freed.
 
     A group that is still referenced keeps its threads, and a thread that frees a tensor while Python exits aborts
     the process (pytorch/pytorch#190489).
@@ -133,7 +133,7 @@ def leave_group() -> None:
 
 
 def _open_store(dist_info: DistInfo) -> dist.Store:
-    """Open the store of the ranks' addresses, separate from those of processes that torchrun started earlier.
+    """Open the store of the ranks' addresses, under a prefix that is unique to this start.
 
     torchrun keeps its store over a restart, and a rank that reads a dead process's address waits forever.
     """
@@ -142,39 +142,39 @@ def _open_store(dist_info: DistInfo) -> dist.Store:
 
 
 def agree_on_attempt(store: dist.Store, dist_info: DistInfo) -> str:
-    """Agree on a name for this start of the group, the same in all its ranks and different from earlier starts'.
+    """Agree on a name for this start of the group, equal in all ranks and different from earlier starts'.
 
-    torchrun's own count of restarts differs between nodes (pytorch/pytorch#135712). So rank 0 publishes a name,
-    each other rank answers it with its own random key, and continues once that key is confirmed. Entries that an
-    earlier start left in the store have other names and keys.
+    torchrun's count of restarts differs between nodes (pytorch/pytorch#135712). So rank 0 publishes a name, the
+    other ranks answer with it and a random key each, and continue once rank 0 has confirmed their key. Entries of
+    earlier starts have other names and keys.
 
     Raises:
         TrainingError: a rank did not answer within TIMEOUT.
     """
-    own = uuid4().hex
-    last = time.monotonic() + TIMEOUT.total_seconds()
+    key = uuid4().hex
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
 
-    def read(key: str) -> str:
-        return store.get(key).decode() if store.check([key]) else ""
+    def read(entry: str) -> str:
+        return store.get(entry).decode() if store.check([entry]) else ""
 
     if dist_info.is_main_process:
-        store.set(ATTEMPT, own)
-    while time.monotonic() < last:
+        store.set(ATTEMPT, key)
+    while time.monotonic() < deadline:
         if dist_info.is_main_process:
             answers = [read(f"{ATTEMPT}/{rank}") for rank in range(1, dist_info.world_size)]
-            if all(answer.startswith(own) for answer in answers):
-                store.set(f"{ATTEMPT}/{own}", " ".join(answers))
-                return own
+            if all(answer.startswith(key) for answer in answers):
+                store.set(f"{ATTEMPT}/{key}", " ".join(answers))
+                return key
         elif name := read(ATTEMPT):
-            store.set(f"{ATTEMPT}/{dist_info.rank}", name + own)
-            if own in read(f"{ATTEMPT}/{name}"):
+            store.set(f"{ATTEMPT}/{dist_info.rank}", name + key)
+            if key in read(f"{ATTEMPT}/{name}"):
                 return name
-        time.sleep(ASK_EVERY_S)
-    raise TrainingError(f"process {dist_info.rank} of {dist_info.world_size} waited {TIMEOUT} for the others")
+        time.sleep(POLL_S)
+    raise TrainingError(f"rank {dist_info.rank} of {dist_info.world_size} waited {TIMEOUT} for the others")
 
 
-def _name_meeting_point() -> None:
-    """Set address and port, which SLURM does not; the step was started on the first node."""
+def _set_master_address() -> None:
+    """Set MASTER_ADDR and MASTER_PORT under SLURM, which does not; rank 0 is on the first node."""
     if "MASTER_ADDR" not in os.environ:
         job = int(os.environ["SLURM_JOB_ID"])
         os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]

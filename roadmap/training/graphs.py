@@ -1,12 +1,12 @@
-"""CUDA graphs of updates and evaluations: the kernels of a part start together, and give the same bits.
+"""CUDA graphs of updates and evaluations, with results equal bit for bit to those without graphs.
 
-A graph repeats kernels on fixed memory. So each micro-batch is copied into memory of its own, drawn, augmented and
-mixed as ever, and the learning rate is a tensor. An update is a replay of forward and backward pass for each of its
-micro-batches (the first of which creates the gradients, the others add to them), and one of clipping, optimizer and
-moving average. Stochastic depth draws from the device's generator, whose seed and offset a replay reads.
+A graph replays kernels on fixed memory. So each augmented and mixed micro-batch is copied into a static buffer, and
+the learning rate is a tensor. An update replays the forward and backward pass for each micro-batch (the first
+creates the gradients, the others add to them), and then clipping, optimizer and moving average. Stochastic depth
+draws from the device's generator, whose seed and offset a replay reads.
 
-The first calls of each part run without a graph and do the same work: they choose algorithms, compile kernels and
-create the optimizer's state. So a capture never has to be undone, and a run can go on from any update.
+The first calls of each part run without a graph and do the same work: they select algorithms, compile kernels and
+create the optimizer's state. So a capture never has to be undone, and a run can resume at any update.
 """
 
 import warnings
@@ -26,17 +26,17 @@ from roadmap.training.distributed import ProcessGroup
 from roadmap.training.spec import HardwareSpec
 from roadmap.training.step import MicroStep, TrainState, apply_gradients, forward_backward, score
 
-WARM_UP = 1  # calls of a part before its capture; measurements warm up by two, so they time replays only
+WARM_UP = 1  # calls of a part before its capture; measurements warm up twice, so they time only replays
 UPDATE = "update"
 
 Replay = Callable[[], None]
 
 
 class Backend(Protocol):
-    """What captures and replays work."""
+    """Captures and replays work."""
 
     def warm_up(self, work: Callable[[], Any]) -> Any:
-        """Do the work where it will be captured, and return its result."""
+        """Do the work on the stream that will capture it, and return its result."""
 
     def capture(self, work: Callable[[], object]) -> Replay:
         """Record the work's kernels, without running them.
@@ -47,17 +47,14 @@ class Backend(Protocol):
 
 
 class CudaBackend:
-    """CUDA's graphs, as torch captures them: on a stream of their own, with memory that all of them share.
-
-    They can share it since none runs beside another.
-    """
+    """torch's CUDA graphs on one side stream, with one memory pool, since no two of them run at the same time."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
-        # The first graph makes the memory from which all read the generator's state; if that were an evaluation's,
-        # in inference mode, training could not write there.
+        # The first graph allocates the generator state that all graphs share. In an evaluation it would be an
+        # inference tensor, which training could not change.
         self._first = self.capture(partial(torch.zeros, 1, device=device))
 
     def warm_up(self, work: Callable[[], Any]) -> Any:
@@ -73,11 +70,11 @@ class CudaBackend:
         generator = torch.cuda.default_generators[self.device.index or 0]
         current, state = torch.cuda.current_stream(self.device), generator.get_state()
         try:
-            # Other threads, such as the one that pins memory, may work meanwhile.
+            # thread_local: other threads, such as the one that pins memory, may call CUDA meanwhile.
             with torch.cuda.graph(graph, self.pool, self.stream, capture_error_mode="thread_local"):
                 work()
         except BaseException:
-            # A failed capture leaves torch on its stream, and a generator that nothing can draw from.
+            # A failed capture leaves its stream current and the generator unusable.
             torch.cuda.set_stream(current)
             fresh = torch.Generator(self.device)
             fresh.set_state(state)
@@ -89,15 +86,15 @@ class CudaBackend:
 def open_backend(
     network: nn.Module, hardware: HardwareSpec, device: torch.device, group: ProcessGroup
 ) -> Backend | None:
-    """Return what `hardware.graphs` requests; None, with a warning, if this run can't have it."""
+    """Return the backend if `hardware.graphs` is set; None, with a warning, if this run cannot use graphs."""
     if not hardware.graphs:
         return None
     if device.type != "cuda":
-        obstacle = f"CUDA graphs are of an NVIDIA GPU, and this runs on {device.type}"
+        obstacle = f"CUDA graphs need an NVIDIA GPU, and this run uses {device.type}"
     elif group.dist_info.world_size > 1:
-        obstacle = "processes that train one network exchange gradients, which is not captured"
+        obstacle = "the gradient all-reduce of several ranks is not captured"
     elif not isinstance(network, Network):
-        obstacle = "the code of a reference network may do what a graph can't hold"
+        obstacle = "a reference network may have operations that a graph cannot capture"
     else:
         return CudaBackend(device)
     warnings.warn(f"hardware.graphs=true has no effect: {obstacle}", stacklevel=2)
@@ -106,31 +103,31 @@ def open_backend(
 
 @dataclass(frozen=True)
 class Captured:
-    """A captured part, with the memory that it reads and writes."""
+    """A captured part with its static input and output buffers."""
 
     inputs: tuple[Tensor, ...]
-    output: Any  # the same tensor each time, which the next replay overwrites
+    output: Any  # a static tensor, which the next replay overwrites
     replay: Replay
 
     def __call__(self, *inputs: Tensor) -> Any:
-        for fixed, given in zip(self.inputs, inputs, strict=True):
-            fixed.copy_(given)
+        for static, tensor in zip(self.inputs, inputs, strict=True):
+            static.copy_(tensor)
         self.replay()
         return self.output
 
 
 class Mode(Enum):
-    direct = auto()  # each kernel by itself
-    warm_up = auto()  # the same, where it will be captured
+    direct = auto()  # without a graph
+    warm_up = auto()  # without a graph, on the capturing stream
     replay = auto()
 
 
 class GraphExecution:
-    """Runs the parts of updates and evaluations as graphs once they are warm; see `step.Execution`.
+    """Runs the parts of updates and evaluations as graphs after a warm-up; see `step.Execution`.
 
-    One shape of updates has graphs, and one of each network's evaluation; others run without, with one warning. If
-    a capture fails, all runs without from then on. Between replays no parameter has a gradient: they are in the
-    graphs' memory.
+    Updates of one shape have graphs, and evaluations of one shape per network; other shapes run without, with one
+    warning. If a capture fails, everything runs without graphs from then on. Between replays no parameter has a
+    gradient, since gradients are in the graphs' memory.
     """
 
     def __init__(self, backend: Backend):
@@ -138,9 +135,9 @@ class GraphExecution:
         self.is_off = False
         self._parts: dict[Hashable, Captured] = {}
         self._calls: Counter[Hashable] = Counter()
-        self._shapes: dict[Hashable, Hashable] = {}  # of what has graphs
+        self._shapes: dict[Hashable, Hashable] = {}  # captured shapes by kind
         self._update = Mode.direct  # of the current update
-        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # in the graphs' memory
+        self._gradients: list[tuple[nn.Parameter, Tensor]] = []  # static buffers
         self._has_warned = False
 
     def forward_backward(self, train_state: TrainState, images: Tensor, targets: Tensor, step: MicroStep) -> Tensor:
@@ -176,7 +173,7 @@ class GraphExecution:
         return work(images, labels) if part is None else part(images, labels)
 
     def _choose(self, kind: Hashable, shapes: Hashable) -> Mode:
-        """Return how to run work of these shapes; the first shapes to be warm are those that get graphs."""
+        """Return how to run work of these shapes; the first shapes that finish their warm-up get graphs."""
         if self.is_off:
             return Mode.direct
         if kind not in self._shapes:
@@ -190,11 +187,11 @@ class GraphExecution:
         return Mode.direct
 
     def _start(self, mode: Mode, work: Callable[[], Any]) -> Any:
-        """Run without a graph."""
+        """Run the work without a graph."""
         return self.backend.warm_up(work) if mode is Mode.warm_up else work()
 
     def _add_directly(self, work: Callable[[], Tensor]) -> Tensor:
-        """Add the gradients of a micro-batch of another shape to those of its update, which are the graphs'."""
+        """Add the gradients of a micro-batch of another shape to the update's static ones."""
         self._warn_of_shape()
         self._attach_gradients()
         loss = work()
@@ -204,7 +201,7 @@ class GraphExecution:
     def _find(
         self, key: Hashable, train_state: TrainState, work: Callable[..., Any], inputs: tuple[Tensor, ...] = ()
     ) -> Captured | None:
-        """Return a part's graph, captured if it is new; None if that fails."""
+        """Return a part's graph, captured at the first call; None if that fails."""
         if key not in self._parts and not self.is_off:
             self._attach_gradients()
             try:
@@ -217,25 +214,25 @@ class GraphExecution:
         return self._parts.get(key)
 
     def _capture(self, work: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Captured:
-        fixed = tuple(torch.empty_like(tensor).copy_(tensor) for tensor in inputs)
+        static = tuple(torch.empty_like(tensor).copy_(tensor) for tensor in inputs)
         outputs: list[Any] = []
-        replay = self.backend.capture(lambda: outputs.append(work(*fixed)))
-        return Captured(fixed, outputs[0], replay)
+        replay = self.backend.capture(lambda: outputs.append(work(*static)))
+        return Captured(static, outputs[0], replay)
 
     def _turn_off(self, train_state: TrainState, error: RuntimeError) -> None:
-        """Go on without graphs, within an update too, whose replayed gradients are kept."""
+        """Continue without graphs; in the middle of an update, keep its gradients so far."""
         train_state.optimizer.zero_grad(set_to_none=True)
         if self._update is Mode.replay:
             self._attach_gradients()
-        if train_state.scaler.is_enabled():  # it remembers what the capture began
+        if train_state.scaler.is_enabled():  # the capture changed its internal state
             scaler = torch.amp.GradScaler(train_state.device.type)
             scaler.load_state_dict(train_state.scaler.state_dict())
             train_state.scaler = scaler
         self.is_off = True
         self._parts.clear()
         warnings.warn(
-            f"hardware.graphs=true: a part of this run can't be captured ({first_line(error)}), so all of it "
-            "goes on without CUDA graphs, to the same numbers",
+            f"hardware.graphs=true: a part of this run can't be captured ({first_line(error)}), so it "
+            "continues without CUDA graphs, with the same results",
             stacklevel=2,
         )
 
@@ -250,7 +247,7 @@ class GraphExecution:
     def _warn_of_shape(self) -> None:
         if not self._has_warned:
             warnings.warn(
-                "hardware.graphs=true: batches of another shape, as a smaller last one, go without CUDA graphs",
+                "hardware.graphs=true: batches of another shape, such as a small last one, run without CUDA graphs",
                 stacklevel=2,
             )
         self._has_warned = True

@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REFRESHES_PER_SECOND = 2
-
-
-WIDE = 120  # columns of a terminal from which on the bar is long and the elapsed time is shown
-WIDE_AROUND = 20 + len("0:00:00 left 0:00:00") + 5  # columns of a wide line beside its title and status, with gaps
+WIDE = 120  # columns from which the bar is long and the elapsed time is shown
+WIDE_AROUND = 20 + len("0:00:00 left 0:00:00") + 5  # columns of everything but title and status
 NARROW_AROUND = 10 + len("left 0:00:00") + 4
-DROPPED = ("lr", "rate", "loss", "top1")  # parts of a narrow line, the first to go first
+DROP_ORDER = ("lr", "rate", "loss", "top1")  # parts that a narrow terminal lacks, in this order
 
 
 class ProgressDisplay:
-    """Use as a context. `update` may be called after every update; it reads the loss only if it is shown."""
+    """Context manager. `update` may be called after every step; it synchronizes only if it redraws."""
 
     def __init__(self, title: str, epochs: int, updates_per_epoch: int, console: Console | None = None):
         self.title = title
@@ -91,9 +89,9 @@ class ProgressDisplay:
 
 
 def fit_parts(parts: Mapping[str, str], width: int) -> str:
-    """Return a line's parts, without those of least importance if they do not fit into `width`."""
+    """Join a line's parts, without the least important ones if they do not fit into `width`."""
     kept = dict(parts)
-    for name in DROPPED:
+    for name in DROP_ORDER:
         if len("  ".join(kept.values())) <= width:
             break
         kept.pop(name, None)

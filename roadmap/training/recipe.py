@@ -36,7 +36,7 @@ def build_optimizer(
     """Build AdamW or SGD over the parameter groups.
 
     Args:
-        capturable: for CUDA graphs: each group's learning rate is a tensor beside the weights, so in fp32.
+        capturable: for CUDA graphs: each group's learning rate is an fp32 tensor on the weights' device.
     """
     groups = _group_parameters(model, recipe)
     lr: float | Tensor = recipe.lr
@@ -52,26 +52,26 @@ def build_optimizer(
 def _group_parameters(model: nn.Module, recipe: RecipeSpec) -> list[dict[str, Any]]:
     """Group parameters by weight decay, and for layer-wise decay by timm's layers: the stem, each block, the head.
 
-    Weight decay skips biases, 1-d parameters and what the model names, unless all decay. timm's Swin names its
-    relative position biases (`no_weight_decay`), as the released code requires.
+    Weight decay skips biases, 1-d parameters and the model's `no_weight_decay`, unless recipe.decay_all is set.
+    timm's Swin lists its relative position biases there, as in the released code.
     """
-    name_others: Callable[[], Collection[str]] = getattr(model, "no_weight_decay", tuple)
-    others = () if recipe.decay_all else name_others()
+    no_weight_decay: Callable[[], Collection[str]] = getattr(model, "no_weight_decay", tuple)
+    excluded = () if recipe.decay_all else no_weight_decay()
     if recipe.layer_decay < 1:
         return param_groups_layer_decay(
             model,
             recipe.weight_decay,
-            others,
+            excluded,
             weight_decay_exclude_1d=not recipe.decay_all,
             layer_decay=recipe.layer_decay,
         )
     if recipe.decay_all:
         return [{"params": list(model.parameters()), "weight_decay": recipe.weight_decay}]
-    return param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=others)
+    return param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=excluded)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the head's rate, and other layers' in proportion; in place if a tensor, which a CUDA graph reads."""
+    """Set each group's rate to lr times its lr_scale; in place for tensors, which CUDA graphs read."""
     for group in optimizer.param_groups:
         scaled = lr * group.get("lr_scale", 1.0)
         if isinstance(group["lr"], Tensor):
@@ -81,10 +81,10 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:
-    """Build Mixup or CutMix, drawn per batch: labels (N,) become smoothed targets (N, classes). Or build nothing.
+    """Build Mixup or CutMix, drawn per batch, from labels (N,) to smoothed targets (N, classes); or the identity.
 
     Raises:
-        ConfigError: a batch of an odd number of images, which timm's Mixup can't pair.
+        ConfigError: the batch size is odd, which timm's Mixup does not support.
     """
     if recipe.mixup == recipe.cutmix == 0:
         return lambda images, labels: (images, labels)
@@ -116,7 +116,7 @@ def build_loss(recipe: RecipeSpec) -> Loss:
 def build_ema(model: nn.Module, recipe: RecipeSpec) -> ModelEmaV3 | None:
     """Build the moving average of weights and BatchNorm statistics; None if the recipe has none.
 
-    It starts from the initial weights, as in the released code. torch's AveragedModel keeps its count on the host
-    and copies it to the device in each update, which waits for the copy.
+    It starts from the initial weights, as in the released code. torch's AveragedModel would synchronize with the
+    device in each update, to copy its count.
     """
     return None if recipe.ema_decay is None else ModelEmaV3(model, recipe.ema_decay)

@@ -1,4 +1,4 @@
-"""Content of a checkpoint: collecting it, checking that it fits a training, and restoring it."""
+"""Content of a checkpoint: collect it, check that it fits a training, and restore it."""
 
 import time
 from collections.abc import Mapping
@@ -13,9 +13,7 @@ from roadmap.training.recipe import set_learning_rate
 from roadmap.training.step import TrainState
 
 METRICS = ("epoch", "update", "train_loss", "loss", "top1", "top5", "images_per_s", "seconds")  # of an epoch
-
-
-HARDWARE_OPTIONS = ("lr", "fused", "capturable")  # of an optimizer; whether the rate is a tensor, not its value
+HARDWARE_OPTIONS = ("lr", "fused", "capturable")  # of an optimizer, with the type of its rate
 
 
 @dataclass
@@ -23,8 +21,8 @@ class Progress:
     """Progress of a training: the metrics of its finished epochs, and the state of the current epoch."""
 
     history: list[dict[str, Any]]
-    losses: Tensor  # (updates of an epoch,), this process's; still zero from `update` on
-    update: int = 0  # the epoch's next one
+    losses: Tensor  # of this rank, (updates per epoch,); zero from `update` on
+    update: int = 0  # index of the next update in the epoch
     seconds: float = 0.0  # time spent on the epoch's updates
 
     @property
@@ -34,11 +32,11 @@ class Progress:
 
 
 class EpochClock:
-    """Time that an epoch's updates have taken, in `progress.seconds`, and the time since the last checkpoint."""
+    """Measures the time of an epoch's updates, in `progress.seconds`, and the time since the last checkpoint."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
-        self._before = progress.seconds  # of the epoch's updates before a resume
+        self._resumed_seconds = progress.seconds
         self._started = self._saved = time.perf_counter()
 
     def count_update(self) -> None:
@@ -46,12 +44,12 @@ class EpochClock:
         self.stop()
 
     def stop(self) -> None:
-        self._progress.seconds = self._before + time.perf_counter() - self._started
+        self._progress.seconds = self._resumed_seconds + time.perf_counter() - self._started
 
     def since_save(self) -> float:
         return time.perf_counter() - self._saved
 
-    def note_save(self) -> None:
+    def mark_saved(self) -> None:
         self._saved = time.perf_counter()
 
 
@@ -74,7 +72,7 @@ def collect(progress: Progress, losses: Tensor, network: nn.Module, train_state:
 
 
 def restore(content: dict[str, Any], progress: Progress, network: nn.Module, train_state: TrainState) -> None:
-    """Load a content that passed `find_misfit` into a training at its start."""
+    """Load a content without a mismatch into a new training."""
     network.load_state_dict(content["model"])
     _restore_optimizer(content["optimizer"], train_state.optimizer)
     if content["scaler"]:  # empty if the run did not use fp16 before
@@ -88,7 +86,7 @@ def restore(content: dict[str, Any], progress: Progress, network: nn.Module, tra
 
 
 def _describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state, the same whether its learning rate is a number or a tensor."""
+    """Return the optimizer's state, with learning rates as numbers even if they are tensors."""
     state = optimizer.state_dict()
     for group in state["param_groups"]:
         group["lr"] = float(group["lr"])
@@ -96,35 +94,37 @@ def _describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def _restore_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Load a state, but keep what the hardware decides: it may be of a run with other settings."""
-    own = [{key: group[key] for key in HARDWARE_OPTIONS if key in group} for group in optimizer.param_groups]
+    """Load a state, but keep the options that depend on the hardware, which may have changed."""
+    options_by_group = [
+        {key: group[key] for key in HARDWARE_OPTIONS if key in group} for group in optimizer.param_groups
+    ]
     optimizer.load_state_dict(state)
-    for group, options in zip(optimizer.param_groups, own, strict=True):
+    for group, options in zip(optimizer.param_groups, options_by_group, strict=True):
         group.update(options)
     first = state["param_groups"][0]
     set_learning_rate(optimizer, float(first["lr"]) / first.get("lr_scale", 1.0))
 
 
-def find_misfit(
+def find_mismatch(
     content: Mapping[str, Any], progress: Progress, epochs: int, network: nn.Module, train_state: TrainState
 ) -> str | None:
-    """Return why a content cannot be restored into a training at its start, by the first key; None if it can.
+    """Return why a content cannot be restored, naming the first wrong key; None if it can.
 
-    Without this check torch would fail with a traceback, after loading part of the state, or at the next update.
+    Otherwise torch would fail with a traceback after loading part of the state, or at the next update.
     """
     try:
         _check(content, progress, epochs, network, train_state)
-    except _MisfitError as error:
+    except _MismatchError as error:
         return str(error)
     return None
 
 
-class _MisfitError(Exception):
+class _MismatchError(Exception):
     pass
 
 
 def _check(
-    content: Mapping[str, Any], start: Progress, epochs: int, network: nn.Module, train_state: TrainState
+    content: Mapping[str, Any], progress: Progress, epochs: int, network: nn.Module, train_state: TrainState
 ) -> None:
     for name, kind in {"epochs": int, "history": list, "losses": Tensor, "seconds": Real, "scaler": dict}.items():
         _check_kind(content, name, kind)
@@ -133,13 +133,13 @@ def _check(
             _check_kind(metrics, name, Real, f"history[{number}].")
     done, losses = content["epochs"], content["losses"]
     if not 0 <= done <= epochs or done != len(content["history"]):
-        raise _MisfitError(f"it has {done} epochs and the metrics of {len(content['history'])}, of {epochs}")
-    updates = len(start.losses)
+        raise _MismatchError(f"it has {done} epochs and the metrics of {len(content['history'])}, of {epochs}")
+    updates = len(progress.losses)
     if losses.ndim != 1 or len(losses) > updates or not losses.is_floating_point():
-        raise _MisfitError(f"losses is {_describe(losses)}, expected those of at most {updates} updates")
+        raise _MismatchError(f"losses is {_describe(losses)}, expected those of at most {updates} updates")
     _check_state(content, "model", network.state_dict())
     if train_state.ema is None and content.get("ema") is not None:
-        raise _MisfitError("it has averaged weights")
+        raise _MismatchError("it has averaged weights")
     if train_state.ema is not None:
         _check_state(content, "ema", train_state.ema.state_dict())
     _check_optimizer(content, train_state.optimizer)
@@ -149,21 +149,21 @@ def _check(
 
 def _check_kind(content: Any, name: str, kind: Any, prefix: str = "") -> None:
     if not isinstance(content, Mapping) or name not in content:
-        raise _MisfitError(f"it has no {prefix}{name}")
+        raise _MismatchError(f"it has no {prefix}{name}")
     if not isinstance(content[name], kind):
-        raise _MisfitError(f"{prefix}{name} is {_describe(content[name])}, expected {kind.__name__}")
+        raise _MismatchError(f"{prefix}{name} is {_describe(content[name])}, expected {kind.__name__}")
 
 
 def _check_state(content: Mapping[str, Any], name: str, expected: Mapping[str, Tensor]) -> None:
-    """Check weights and buffers for the names, shapes and types of a network's."""
+    """Check that weights and buffers have the network's names, shapes and types."""
     _check_kind(content, name, Mapping)
     if unexpected := [key for key in content[name] if key not in expected]:
-        raise _MisfitError(f"it has {name}.{unexpected[0]}, which this network has not")
+        raise _MismatchError(f"it has {name}.{unexpected[0]}, which this network lacks")
     for key in expected:
         _check_kind(content[name], key, Tensor, f"{name}.")
         found = content[name][key]
         if (found.shape, found.dtype) != (expected[key].shape, expected[key].dtype):
-            raise _MisfitError(f"{name}.{key} is {_describe(found)}, expected {_describe(expected[key])}")
+            raise _MismatchError(f"{name}.{key} is {_describe(found)}, expected {_describe(expected[key])}")
 
 
 def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
@@ -173,26 +173,26 @@ def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimize
     _check_kind(saved, "state", dict, "optimizer.")
     _check_kind(saved, "param_groups", list, "optimizer.")
     if len(saved["param_groups"]) != len(expected["param_groups"]):
-        raise _MisfitError("optimizer.param_groups are other groups of parameters")
+        raise _MismatchError("optimizer.param_groups differ from this optimizer's")
     for found, group in zip(saved["param_groups"], expected["param_groups"], strict=True):
         _check_kind(found, "params", list, "optimizer.param_groups.")
         for name, value in group.items():
-            if value is not None and name in found:  # torch sets options that are newer than the file
+            if value is not None and name in found:  # torch adds options that are newer than the file
                 kind = Real if isinstance(value, float | int) else type(value)
                 _check_kind(found, name, kind, "optimizer.param_groups.")
         if found["params"] != group["params"]:
-            raise _MisfitError("optimizer.param_groups are other groups of parameters")
+            raise _MismatchError("optimizer.param_groups differ from this optimizer's")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     names = ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("step", "exp_avg", "exp_avg_sq")
     for number, state in saved["state"].items():
         prefix = f"optimizer.state[{number}]."
         if number not in range(len(parameters)):
-            raise _MisfitError(f"it has {prefix[:-1]}, of {len(parameters)} parameters")
+            raise _MismatchError(f"it has {prefix[:-1]}, of {len(parameters)} parameters")
         for name in names:
             _check_kind(state, name, Tensor, prefix)
             shape = () if name == "step" else parameters[number].shape
             if state[name].shape != shape:
-                raise _MisfitError(f"{prefix}{name} is {_describe(state[name])}, expected {tuple(shape)}")
+                raise _MismatchError(f"{prefix}{name} is {_describe(state[name])}, expected {tuple(shape)}")
 
 
 def _describe(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Signals that stop a training: it finishes the update, saves a checkpoint, and then ends."""
+"""Signals that stop a training after the current update and a checkpoint."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self
 
 from roadmap.errors import Interrupted
 
-ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopSignals:
-    """Context in which a signal ends the training: at once, or inside `held` after the state is saved.
+    """Context in which a signal ends the training: at once, or inside `held` once the checkpoint is saved.
 
     A second Ctrl-C always ends it at once.
     """
@@ -21,15 +21,15 @@ class StopSignals:
     active: ClassVar["StopSignals | None"] = None  # of the training that runs in this process
 
     def __init__(self) -> None:
-        self._noted: list[signal.Signals] = []
+        self._received: list[signal.Signals] = []
         self._outer: dict[int, Any] = {}
         self._is_held = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
             # A signal that is ignored, as under nohup, stays ignored.
-            heeded = [number for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
-            self._outer = {number: signal.signal(number, self._note) for number in heeded}
+            handled = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._outer = {number: signal.signal(number, self._handle) for number in handled}
         StopSignals.active = self
         return self
 
@@ -40,7 +40,7 @@ class StopSignals:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Only note signals inside this context, for a training that checks `received` and saves."""
+        """Only record signals inside this context; the training checks `received` and saves."""
         outer, self._is_held = self._is_held, True
         try:
             yield
@@ -49,13 +49,13 @@ class StopSignals:
 
     @property
     def received(self) -> signal.Signals | None:
-        """The first signal received; others may have followed."""
-        return self._noted[0] if self._noted else None
+        """The first signal received; None if there was none."""
+        return self._received[0] if self._received else None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        is_second = number == signal.SIGINT and signal.SIGINT in self._noted
-        self._noted.append(signal.Signals(number))
-        # The signal may also end a dataloader worker, and torch would then raise an error at any line.
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        is_second = number == signal.SIGINT and signal.SIGINT in self._received
+        self._received.append(signal.Signals(number))
+        # The signal may also end a dataloader worker, for which torch's SIGCHLD handler would raise at any line.
         self._outer.setdefault(signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
         if is_second:
             raise KeyboardInterrupt
@@ -63,8 +63,8 @@ class StopSignals:
             raise self.stop()
 
     def stop(self) -> Interrupted:
-        """Return the error that ends the training. Call it after everything is saved."""
-        number = self.received or signal.SIGTERM  # if another rank received it
+        """Return the error to raise once everything is saved."""
+        number = self.received or signal.SIGTERM  # None if only another rank received one
         outer = self._outer.get(number)
         is_launcher_worker = callable(outer) and outer is not signal.default_int_handler
         return Interrupted(number, outer if is_launcher_worker else None)

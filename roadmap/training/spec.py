@@ -1,4 +1,4 @@
-"""Training settings: the recipe, and the hardware."""
+"""Training settings: recipe and hardware."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,9 +49,9 @@ class RecipeSpec:
     init: Init  # distribution of the initial weights
     ema_decay: float | None  # of the moving average of the weights; None: no average
     #   (it "severely hurts models with BatchNorm", app. A.1)
-    clip_grad: float | None  # maximum norm of an update's gradient; None: any
+    clip_grad: float | None  # maximum norm of an update's gradient; None: no clipping
     augment: AugmentSpec
-    layer_decay: float = 1.0  # for fine-tuning: learning rate of a layer per that of the next one; 1 is off
+    layer_decay: float = 1.0  # for fine-tuning: a layer's learning rate divided by the next layer's; 1 is off
     head_init_scale: float = 1.0  # for fine-tuning: factor on a new classifier's initial weights
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class RecipeSpec:
             raise ConfigError(f"recipe.clip_grad={self.clip_grad}: must be above 0, or null")
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(
-                f"recipe.warmup_epochs={self.warmup_epochs} leaves nothing of recipe.epochs={self.epochs}: "
+                f"recipe.warmup_epochs={self.warmup_epochs} must be below recipe.epochs={self.epochs}: "
                 "choose recipe.warmup_epochs=0, or more epochs"
             )
 
@@ -87,12 +87,12 @@ class RecipeSpec:
 class HardwareSpec:
     """Device and speed settings, which are not part of a run's identity.
 
-    They change results by rounding. `resident` also changes the random draws of the same augmentation. The
-    micro-batch size changes the random draws of augmentation, mixing and stochastic depth, and BatchNorm's batches.
+    They change results by rounding. `resident` also changes the random draws of augmentation. The micro-batch size
+    changes the random draws of augmentation, mixing and stochastic depth, and BatchNorm's batches.
     """
 
     device: str  # auto (the best available), cpu, cuda, cuda:1, mps
-    per_device_batch: int  # maximum images at once per device; the accumulation follows from recipe.total_batch
+    per_device_batch: int  # maximum micro-batch per device; the accumulation follows from recipe.total_batch
     precision: Precision  # of the forward and backward pass; weights stay fp32
     channels_last: bool  # memory format of images and weights
     compile: bool  # use torch.compile; measured to be slower on CPU
@@ -100,7 +100,7 @@ class HardwareSpec:
     resident: bool | None  # images stay on the device, augmented in batches; None: if they fit in 1/4 of it
     deterministic: bool  # the same command gives the same numbers on the same machine
     checkpoint_minutes: float  # maximum minutes between checkpoints, also within an epoch
-    graphs: bool = False  # an update's kernels start together, as CUDA graphs; not measured yet
+    graphs: bool = False  # replay updates and evaluations as CUDA graphs; not measured yet
 
     def __post_init__(self) -> None:
         if self.per_device_batch < 1:
@@ -113,7 +113,7 @@ class HardwareSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """Everything that a training needs to know beside its network."""
+    """Everything that a training needs besides its network."""
 
     data: DataSpec
     recipe: RecipeSpec
@@ -123,23 +123,23 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class BatchRule:
-    """Conditions on a micro-batch's size, besides the even division of a batch."""
+    """Conditions on a micro-batch's size, besides dividing the total batch."""
 
-    pairs: bool = False  # Mixup and CutMix pair the images
-    no_single: bool = False  # a BatchNorm sees one position of an image
+    even: bool = False  # Mixup and CutMix pair the images
+    not_one: bool = False  # a BatchNorm sees a 1x1 map
 
     def obstacle(self, images: int) -> str | None:
-        """Return why a micro-batch of so many images can't be trained on; None if it can."""
-        if self.pairs and images % 2:
+        """Return why a micro-batch of `images` images cannot be used; None if it can."""
+        if self.even and images % 2:
             return f"Mixup and CutMix pair the images of a micro-batch, so its size can't be odd: {images} images"
-        if self.no_single and images == 1:
+        if self.not_one and images == 1:
             return "BatchNorm sees a 1x1 map, and one image there is a single value per channel, without a variance"
         return None
 
 
-def find_rule(recipe: RecipeSpec, no_single: bool) -> BatchRule:
+def find_batch_rule(recipe: RecipeSpec, not_one: bool) -> BatchRule:
     """Return the rule for a recipe and a network."""
-    return BatchRule(pairs=recipe.mixup > 0 or recipe.cutmix > 0, no_single=no_single)
+    return BatchRule(even=recipe.mixup > 0 or recipe.cutmix > 0, not_one=not_one)
 
 
 def list_micro_batches(share: int, rule: BatchRule) -> list[int]:
@@ -176,7 +176,7 @@ def plan_accumulation(
     )
     if obstacle is None:
         raise ConfigError(
-            f"recipe.total_batch={total_batch} on {devices} device(s) is {share} images each, which is no "
+            f"recipe.total_batch={total_batch} on {devices} device(s) is {share} images each, not a "
             f"multiple of hardware.per_device_batch={per_device_batch}: {way_out}"
         )
     key = f"hardware.per_device_batch={per_device_batch}" if nearest else f"recipe.total_batch={total_batch}"

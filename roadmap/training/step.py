@@ -26,14 +26,14 @@ DTYPES = {
 
 
 class MicroStep(NamedTuple):
-    """A micro-batch's place in its update."""
+    """Index of a micro-batch in its update."""
 
     number: int  # from 0
     total: int  # micro-batches of the update
 
 
 class Execution(Protocol):
-    """How the device gets the kernels of an update and of an evaluation."""
+    """Runs the parts of updates and evaluations: directly, or as CUDA graphs."""
 
     def forward_backward(
         self, train_state: "TrainState", images: Tensor, targets: Tensor, step: MicroStep
@@ -46,7 +46,7 @@ class Execution(Protocol):
 
 @dataclass
 class TrainState:
-    """State that an update changes, and everything that it needs."""
+    """Everything that an update needs, and the state that it changes."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -79,7 +79,7 @@ class TrainState:
 def train_step(train_state: TrainState, micro_batches: Sequence[Batch] | MicroBatches, lr: float) -> Tensor:
     """Do one optimizer step over the micro-batches of images (N, 3, S, S) and labels (N,).
 
-    Returns this rank's mean loss as a scalar on the device, so that nothing waits for it here.
+    Returns this rank's mean loss as a scalar on the device, without synchronization.
     """
     execution, count = train_state.execution, len(micro_batches)
     set_learning_rate(train_state.optimizer, lr)
@@ -96,17 +96,17 @@ def train_step(train_state: TrainState, micro_batches: Sequence[Batch] | MicroBa
 
 
 def forward_backward(train_state: TrainState, images: Tensor, targets: Tensor, count: int) -> Tensor:
-    """Add a micro-batch's gradients to those of its update, which has `count`; return its part of the mean loss."""
+    """Accumulate the gradients of one of `count` micro-batches; return its part of the mean loss."""
     with train_state.autocast():
         logits = train_state.model(images)
-        # In fp32, since CUDA's autocast leaves cross_entropy in the logits' dtype.
+        # In fp32, since CUDA's autocast would leave cross_entropy in the logits' dtype.
         loss = train_state.loss(logits.float(), targets) / count
     train_state.scaler.scale(loss).backward()
     return loss.detach()
 
 
 def apply_gradients(train_state: TrainState) -> None:
-    """Clip the gradients, update the weights and their moving average, and drop the gradients."""
+    """Clip the gradients, update the weights and their moving average, and free the gradients."""
     if train_state.clip_grad is not None:
         train_state.scaler.unscale_(train_state.optimizer)
         nn.utils.clip_grad_norm_(train_state.model.parameters(), train_state.clip_grad)
@@ -129,7 +129,7 @@ class Evaluation:
 def evaluate(model: nn.Module, batches: Iterable[Batch], train_state: TrainState) -> Evaluation:
     """Return loss and accuracy over all batches of all ranks, each image counted once; summed on the device.
 
-    All ranks evaluate the network that rank 0 saves.
+    All ranks use rank 0's buffers, which are saved.
     """
     train_state.group.broadcast_buffers(model)
     model.eval()
@@ -158,7 +158,7 @@ def score(train_state: TrainState, model: nn.Module, images: Tensor, labels: Ten
 
 
 class DirectExecution:
-    """Starts each kernel of an update or an evaluation by itself; graphs.py starts all of them together."""
+    """Runs updates and evaluations without CUDA graphs; see graphs.py for those."""
 
     def forward_backward(self, train_state: TrainState, images: Tensor, targets: Tensor, step: MicroStep) -> Tensor:
         return forward_backward(train_state, images, targets, step.total)

@@ -20,10 +20,10 @@ from roadmap.runs.loggers import RunLogger
 from roadmap.runs.run_dir import RunDir
 from roadmap.training.build_state import build_train_state
 from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
-from roadmap.training.distributed import ALONE, ProcessGroup
+from roadmap.training.distributed import SINGLE_PROCESS, ProcessGroup
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
-from roadmap.training.resume import EpochClock, Progress, collect, find_misfit, restore
+from roadmap.training.resume import EpochClock, Progress, collect, find_mismatch, restore
 from roadmap.training.signals import StopSignals
 from roadmap.training.spec import RecipeSpec, TrainingSpec, plan_accumulation
 from roadmap.training.step import evaluate, train_step
@@ -37,10 +37,11 @@ class Trainer:
     Call `resume` first, then `fit`.
 
     Args:
-        classes: those that the network's weights were trained on, if recorded. Equal names keep their indices.
+        classes: those that the initial weights were trained on; the images get their indices if the names are
+        equal.
 
     Raises:
-        ConfigError: the batch is impossible.
+        ConfigError: the batch size cannot be divided.
         DataError: the images are missing or not as configured.
     """
 
@@ -49,24 +50,25 @@ class Trainer:
         network: nn.Module,
         spec: TrainingSpec,
         device: torch.device,
-        group: ProcessGroup = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
         classes: Classes | None = None,
     ):
         self.data, self.recipe, hardware = spec.data, spec.recipe, spec.hardware
         self.group = group
         self.save_every = 60 * hardware.checkpoint_minutes  # seconds
         dist_info = group.dist_info
-        total, most = self.recipe.total_batch, hardware.per_device_batch
-        batch_size, accumulation = plan_accumulation(total, most, dist_info.world_size)
+        batch_size, accumulation = plan_accumulation(
+            self.recipe.total_batch, hardware.per_device_batch, dist_info.world_size
+        )
         shard = Shard(dist_info.rank, dist_info.world_size)
         self.load = LoaderSpec(
             batch_size, accumulation, spec.seed, device, hardware.workers, hardware.resident, shard
         )
         self._open_images()
         if classes is not None:
-            self._follow(classes)
+            self._match_classes(classes)
         self.network = network
-        self._last_saved = "is none: nothing was saved yet"
+        self._last_saved = "none: nothing was saved yet"
         self.train_state = build_train_state(network, self.data, self.recipe, hardware, device, batch_size, group)
 
     def _open_images(self, classes: Classes | None = None) -> None:
@@ -75,8 +77,8 @@ class Trainer:
         self.val_batches = open_eval_loader(val, self.data, self.recipe.augment, self.load)
         self.record = record_data(train, val, (self.train_batches.total, self.val_batches.total))
 
-    def _follow(self, classes: Classes) -> None:
-        """Renumber the images as in other classes, if these have the same names."""
+    def _match_classes(self, classes: Classes) -> None:
+        """Use the class indices of `classes` if they have the same names in another order."""
         if self.record.classes != list(classes.names) and sorted(self.record.classes) == sorted(classes.names):
             self._open_images(classes)
 
@@ -88,11 +90,11 @@ class Trainer:
         signals: StopSignals,
         warn: Callable[[str], None],
     ) -> dict[str, Any]:
-        """Train from the position that `resume` set to the last epoch; return the results.
+        """Train to the last epoch from where `resume` left off; return the results.
 
         Raises:
             TrainingError: a loss or a weight is not finite; names the epoch and the update.
-            Interrupted: a signal requested it; everything is saved up to the last update.
+            Interrupted: a signal arrived; everything is saved up to the last update.
         """
         progress = self.progress
         with display, signals.held(), explain_worker_ends():
@@ -123,21 +125,21 @@ class Trainer:
         return summarize(progress.history)
 
     def _close_update(self, progress: Progress, run: RunDir, signals: StopSignals, clock: EpochClock) -> None:
-        """Check the losses from time to time, and save if it is time or a signal asks to stop."""
+        """Check the losses and save a checkpoint when due; stop after a signal."""
         if progress.update % FINITE_CHECK_EVERY == 0:
             self._check_finite(progress)
         is_due = clock.since_save() >= self.save_every and progress.update < self.train_batches.updates
-        is_due, is_asked = self.group.any_rank([is_due, signals.received is not None])
-        if is_due or is_asked:
+        is_due, is_stopped = self.group.any_rank([is_due, signals.received is not None])
+        if is_due or is_stopped:
             self._save(progress, run)
-            clock.note_save()
-        if is_asked:
+            clock.mark_saved()
+        if is_stopped:
             raise signals.stop()
 
     def _close_epoch(self, progress: Progress, run: RunDir, signals: StopSignals) -> dict[str, Any]:
         """Evaluate an epoch whose updates are done, and return its metrics."""
         started = time.perf_counter()
-        batches = StoppableBatches(self.val_batches, lambda: self._stop(progress, run, signals))
+        batches = CheckedBatches(self.val_batches, lambda: self._stop_evaluation(progress, run, signals))
         validation = evaluate(self.network, batches, self.train_state)
         ema = self.train_state.ema
         ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, batches, self.train_state).top1}
@@ -156,8 +158,8 @@ class Trainer:
             "seconds": progress.seconds + time.perf_counter() - started,
         }
 
-    def _stop(self, progress: Progress, run: RunDir, signals: StopSignals) -> None:
-        """Stop an evaluation if a signal arrived; ranks of a group evaluate to the end, together."""
+    def _stop_evaluation(self, progress: Progress, run: RunDir, signals: StopSignals) -> None:
+        """Save and stop if a signal arrived; several ranks finish the evaluation first."""
         if signals.received is not None and self.group.dist_info.world_size == 1:
             self._save(progress, run)
             raise signals.stop()
@@ -174,7 +176,7 @@ class Trainer:
         lr = learning_rate(self.recipe, number, updates)
         raise TrainingError(
             f"{what} in epoch {number // updates + 1}, update {number + 1}, at learning rate {lr:.2e}. A lower "
-            "recipe.lr, a longer recipe.warmup_epochs or recipe.clip_grad=1.0 may help. The last good checkpoint "
+            "recipe.lr, a longer recipe.warmup_epochs or recipe.clip_grad=1.0 may help. Last good checkpoint: "
             f"{self._last_saved}"
         )
 
@@ -189,29 +191,27 @@ class Trainer:
         run.check_held()
         content = {
             "config_hash": run.config_hash,
-            **self.record.to_content(),
+            **self.record.to_checkpoint(),
             **collect(progress, losses, self.network, self.train_state),
         }
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
 
     def resume(self, run: RunDir, warn: Callable[[str], None]) -> None:
-        """Set the training to the run's checkpoint, or to the start if there is none.
+        """Load the run's checkpoint; without one, start from the first epoch.
 
         Raises:
-            ChangedDataError: the checkpoint is of a training on other images.
+            ChangedDataError: the checkpoint was trained on other images.
             ConfigError: an update has more images than there are.
             RunError: there are checkpoints, but none is usable.
         """
         if self.group.broadcast(self.record) != self.record:
-            raise DataError(
-                f"process {self.group.dist_info.rank} finds other images in {self.data.root} than the first"
-            )
+            raise DataError(f"rank {self.group.dist_info.rank} finds other images in {self.data.root} than rank 0")
         progress = Progress([], torch.zeros(self.train_batches.updates, device=self.train_state.device))
         checkpoint, warning = load_checkpoint(
             run.checkpoint,
             run.previous_checkpoint,
             run.config_hash,
-            lambda content: self._find_misfit(content, progress, run, warn),
+            lambda content: self._find_mismatch(content, progress, run, warn),
         )
         _check_updates(self.images[0], self.recipe)
         if warning:
@@ -219,55 +219,55 @@ class Trainer:
         if checkpoint is not None:
             restore(checkpoint, progress, self.network, self.train_state)
         self._last_saved = _describe_progress(progress, run)
-        self.group.broadcast(None)  # so that nobody writes before all ranks have read
+        self.group.broadcast(None)  # a barrier: all ranks have read before rank 0 writes
         if self.group.dist_info.is_main_process:
             if warning:
                 set_aside(run.checkpoint, run.damaged_checkpoint)
             run.restore_metrics(progress.history)
         self.progress = progress
 
-    def _find_misfit(
+    def _find_mismatch(
         self, content: dict[str, Any], progress: Progress, run: RunDir, warn: Callable[[str], None]
     ) -> str | None:
         try:
-            record = DataRecord.from_content(content)
+            record = DataRecord.from_checkpoint(content)
         except (KeyError, TypeError):
             return "its record of the data is damaged"
         if record is not None:
             self._check_data(record, run, warn)
         _check_updates(self.images[0], self.recipe)
-        return find_misfit(content, progress, self.recipe.epochs, self.network, self.train_state)
+        return find_mismatch(content, progress, self.recipe.epochs, self.network, self.train_state)
 
     def _check_data(self, record: DataRecord, run: RunDir, warn: Callable[[str], None]) -> None:
-        self._follow(Classes(record.classes, str(run.checkpoint)))
+        self._match_classes(Classes(record.classes, str(run.checkpoint)))
         if changes := describe_changes(record, self.record):
             raise ChangedDataError(
                 f"{run.path} was trained on other data than data.root={self.data.root} has now: "
-                f"{'; '.join(changes)}. Restore the data to resume it, or train on these from the start in a place "
-                "of their own, as in experiment=NAME"
+                f"{'; '.join(changes)}. Restore the data to resume the run, or train on the new data from "
+                "the start under another name, as in experiment=NAME"
             )
         for text in describe_replaced(record, self.record):
             warn(text)
 
 
-class StoppableBatches:
-    """Batches, with a check before each whether to stop."""
+class CheckedBatches:
+    """Batches, with a call of `check` before each."""
 
-    def __init__(self, batches: Iterable[Batch], look: Callable[[], None]):
+    def __init__(self, batches: Iterable[Batch], check: Callable[[], None]):
         self.batches = batches
-        self.look = look
+        self.check = check
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.batches:
-            self.look()
+            self.check()
             yield batch
 
 
 def _describe_progress(progress: Progress, run: RunDir) -> str:
     if progress.epoch == progress.update == 0:
-        return "is none: nothing was saved yet"
+        return "none: nothing was saved yet"
     within = f" and {progress.update} updates" if progress.update else ""
-    return f"{run.checkpoint} has {progress.epoch} epochs{within} behind it"
+    return f"{run.checkpoint}, after {progress.epoch} epochs{within}"
 
 
 def _is_finite(network: nn.Module | None) -> bool:

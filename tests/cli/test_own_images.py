@@ -91,7 +91,7 @@ def test_the_warm_up_follows_the_epochs_if_it_would_leave_none(words: tuple[str,
 
 
 def test_a_warm_up_that_was_typed_and_leaves_nothing_is_refused() -> None:
-    with pytest.raises(RoadmapError, match=r"recipe\.warmup_epochs=2.* leaves nothing of recipe\.epochs=2"):
+    with pytest.raises(RoadmapError, match=r"recipe\.warmup_epochs=2.* must be below recipe\.epochs=2"):
         plan_runs(["recipe.epochs=2", "recipe.warmup_epochs=2"], False)
 
 

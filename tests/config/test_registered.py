@@ -121,11 +121,11 @@ def test_images_of_a_data_set_are_pixels_with_named_classes() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((PIXELS, LABELS), "6 images, and class indices of uint8 (6, 16). A part is a pair"),  # of one part
+        ((PIXELS, LABELS), "6 images, but class indices uint8 (6, 16). Return a pair"),  # of one part
         (((PIXELS, LABELS + 1),) * 2, "class indices from 1 to 2: must be from 0 to 1, with data.num_classes=2"),
-        (((PIXELS, LABELS[:3]),) * 2, "6 images, and class indices of int64 (3,). A part is a pair of arrays"),
-        (((PIXELS / 255, LABELS),) * 2, "float64 (16, 16) in place of an image of Pillow, or an array of uint8"),
-        ((None, None), "data=broken: NoneType: object of type 'NoneType' has no len(). A part is a pair of arrays"),
+        (((PIXELS, LABELS[:3]),) * 2, "6 images, but class indices int64 (3,). Return a pair of arrays"),
+        (((PIXELS / 255, LABELS),) * 2, "float64 (16, 16), expected a Pillow image, or a uint8 array"),
+        ((None, None), "data=broken: NoneType: object of type 'NoneType' has no len(). Return a pair of arrays"),
         (3, "its function returned int: must return the training and the validation images"),
     ],
 )

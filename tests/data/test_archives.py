@@ -25,7 +25,7 @@ from roadmap.data.decode import decode
 from roadmap.data.sampler import EpochSampler
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, OnError
-from roadmap.data.splits import find_part
+from roadmap.data.splits import find_split
 from roadmap.data.worker_loader import WorkerTrainLoader
 from roadmap.errors import DataError
 
@@ -95,7 +95,7 @@ def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path, tmp_path
 
 
 @pytest.mark.parametrize("prefix", ["", "./"])  # as written by tar -C FOLDER .
-def test_an_archive_has_the_class_numbers_of_its_folder(
+def test_archive_and_folder_have_the_same_class_indices(
     spec: DataSpec, photographs: Path, tmp_path: Path, prefix: str
 ) -> None:
     """For any names: timm would sort american_bulldog first, and 2 before 10."""
@@ -117,7 +117,7 @@ def test_an_archive_has_the_class_numbers_of_its_folder(
 
 
 @timm_leaves_archives_open
-def test_a_folder_of_archives_that_are_the_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_one_archive_per_class(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     root = tmp_path / "archives"
     for part in ("train", "val"):
         for name in ("ape", "cat"):
@@ -129,19 +129,19 @@ def test_a_folder_of_archives_that_are_the_classes(spec: DataSpec, photographs: 
 
 
 @pytest.mark.parametrize("label", ["cls", "json"])
-def test_shards_of_a_webdataset(spec: DataSpec, photographs: Path, tmp_path: Path, label: str) -> None:
+def test_webdataset_shards_are_read(spec: DataSpec, photographs: Path, tmp_path: Path, label: str) -> None:
     root = pack_shards(photographs, tmp_path / "shards", label)
     expected = [contents(images) for images in open_images(spec)]
     ours = open_images(replace(spec, root=str(root)))
     assert [contents(images) for images in ours] == expected
     assert ours[0].images.classes == ["0", "1"]
-    shards = find_part(root, ["train"])
+    shards = find_split(root, ["train"])
     assert isinstance(shards, list)
     assert len(shards) == 3
 
 
 @timm_leaves_archives_open
-def test_shards_are_read_as_timm_reads_them(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_webdataset_shards_match_timm(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     pytest.importorskip("webdataset", reason="timm reads shards with this library; ours are read without")
     root = pack_shards(photographs, tmp_path / "shards")
     theirs = create_dataset("wds/", root=str(root), split="val")
@@ -149,7 +149,7 @@ def test_shards_are_read_as_timm_reads_them(spec: DataSpec, photographs: Path, t
     assert contents(open_images(replace(spec, root=str(root)))[1]) == pairs
 
 
-def test_worker_processes_share_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_dataloader_workers_share_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     """An image is read before the workers start, as when the way to the device is chosen."""
     pack(photographs / "train", tmp_path / "archives/train.tar")
     pack(photographs / "val", tmp_path / "archives/val.tar")
@@ -162,7 +162,7 @@ def test_worker_processes_share_an_archive(spec: DataSpec, photographs: Path, tm
     assert all((a.images == b.images).all() for a, b in zip(alone, shared, strict=True))
 
 
-def test_a_damaged_image_in_an_archive_is_named(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_error_names_a_damaged_image_in_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     damaged = photographs / "val/cat/1.jpg"
     damaged.write_bytes(damaged.read_bytes()[:-80])
     for part in ("train", "val"):
@@ -196,7 +196,7 @@ def test_an_archive_is_decoded_once(
 
 
 @pytest.mark.parametrize("damage", ["cut short", "no archive", "compressed", "empty"])
-def test_an_archive_that_cannot_be_read(spec: DataSpec, photographs: Path, tmp_path: Path, damage: str) -> None:
+def test_unreadable_archive_is_an_error(spec: DataSpec, photographs: Path, tmp_path: Path, damage: str) -> None:
     root = tmp_path / "archives"
     for part in ("train", "val"):
         pack(photographs / part, root / f"{part}.tar")
@@ -225,13 +225,13 @@ def test_archives_with_different_classes(spec: DataSpec, photographs: Path, tmp_
         open_images(replace(spec, root=str(tmp_path / "archives")))
 
 
-def test_hugging_faces_library_is_asked_for(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_missing_hugging_face_library(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"data\.root=hfds/some/set needs .*pip install datasets"):
         open_images(replace(spec, root="hfds/some/set"))
 
 
-def test_a_set_of_hugging_face(spec: DataSpec, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hugging_face_data_set_is_read(spec: DataSpec, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("datasets", reason="needs the extra huggingface")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     expected = [contents(images) for images in open_images(spec)]

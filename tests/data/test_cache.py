@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from roadmap.data import cache, checked_dataset
-from roadmap.data.cache import HEADER, find_folder, load_or_make, read_cache
+from roadmap.data.cache import HEADER, find_folder, load_or_decode, read_cache
 from roadmap.data.checked_dataset import CheckedDataset, name_of
 from roadmap.data.decode import decode
 from roadmap.data.folders import FolderImages
@@ -52,7 +52,7 @@ def find_cache(spec: DataSpec) -> Path:
     return path
 
 
-def test_pixels_are_the_files(spec: DataSpec, images: CountedImages) -> None:
+def test_cached_pixels_equal_the_files(spec: DataSpec, images: CountedImages) -> None:
     decoded = decode(images, spec)
     assert decoded.pixels.shape == (12, 3, 16, 16)
     for pixels, label, (path, expected) in zip(decoded.pixels, decoded.labels, images.images.samples, strict=True):
@@ -71,7 +71,7 @@ def test_a_set_is_decoded_once(spec: DataSpec, images: CountedImages) -> None:
     assert isinstance(again.pixels.base, np.memmap)
 
 
-def test_names_that_are_no_utf8_have_a_cache(spec: DataSpec, photographs: Path, images: CountedImages) -> None:
+def test_names_that_are_not_utf8_can_be_cached(spec: DataSpec, photographs: Path, images: CountedImages) -> None:
     """Names of a file and of a class, such as from an old disk or a foreign archive."""
     labels = decode(images, spec).labels
     folder = photographs / "train" / os.fsdecode(b"chat-\xe9")
@@ -83,7 +83,7 @@ def test_names_that_are_no_utf8_have_a_cache(spec: DataSpec, photographs: Path, 
     assert len(list(Path(str(spec.cache)).glob("*.pixels"))) == 2
 
 
-def test_two_sizes_have_a_cache_each(spec: DataSpec, images: CountedImages) -> None:
+def test_each_image_size_has_its_own_cache(spec: DataSpec, images: CountedImages) -> None:
     for other in (spec, replace(spec, image_size=8), replace(spec, image_size=8, interpolation="bilinear")):
         spec_of = replace(other, interpolation=Interpolation(other.interpolation))
         assert decode(images, spec_of).pixels.shape[2] == other.image_size
@@ -91,7 +91,7 @@ def test_two_sizes_have_a_cache_each(spec: DataSpec, images: CountedImages) -> N
 
 
 @pytest.mark.parametrize("change", ["content", "time", "removal", "addition"])
-def test_a_set_that_changed_is_decoded_again(
+def test_changed_data_set_is_decoded_again(
     spec: DataSpec, photographs: Path, images: CountedImages, change: str
 ) -> None:
     before = decode(images, spec).pixels.copy()
@@ -122,7 +122,7 @@ def flip_bits(path: Path, places: Iterable[int]) -> Iterator[None]:
             os.pwrite(file.fileno(), content[place : place + 1], place)
 
 
-def test_a_header_with_any_bit_flipped_gives_the_same_images_or_none(tmp_path: Path) -> None:
+def test_flipped_bit_in_a_cache_header_is_detected_or_harmless(tmp_path: Path) -> None:
     """The header lists the skipped images: an undetected change would drop another image, or train on zeros."""
 
     def fill(pixels: np.ndarray, labels: np.ndarray) -> list[int]:
@@ -131,7 +131,7 @@ def test_a_header_with_any_bit_flipped_gives_the_same_images_or_none(tmp_path: P
         return [1, 3]
 
     path = tmp_path / "small.pixels"
-    expected = load_or_make(path, 5, 2, fill)
+    expected = load_or_decode(path, 5, 2, fill)
     assert expected.labels.tolist() == [0, 2, 4]
     content = path.read_bytes()
     line = content.index(b"\n") + 1
@@ -165,18 +165,18 @@ def test_a_header_with_any_bit_flipped_gives_the_same_images_or_none(tmp_path: P
         {"version": None},
     ],
 )
-def test_a_header_with_other_values_is_none(tmp_path: Path, fields: dict[str, object]) -> None:
+def test_cache_header_with_invalid_values_is_rejected(tmp_path: Path, fields: dict[str, object]) -> None:
     path = tmp_path / "small.pixels"
-    load_or_make(path, 5, 2, lambda pixels, labels: [])
+    load_or_decode(path, 5, 2, lambda pixels, labels: [])
     content = path.read_bytes()
     header = json.loads(content[:HEADER]) | fields
     path.write_bytes(json.dumps(header).encode().ljust(HEADER - 1) + b"\n" + content[HEADER:])
     assert read_cache(path) is None
 
 
-def test_another_sets_cache_is_none_of_this_one(tmp_path: Path) -> None:
+def test_cache_of_another_data_set_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "small.pixels"
-    load_or_make(path, 5, 2, lambda pixels, labels: [])
+    load_or_decode(path, 5, 2, lambda pixels, labels: [])
     path.rename(tmp_path / "other.pixels")
     assert read_cache(tmp_path / "other.pixels") is None
 
@@ -184,7 +184,7 @@ def test_another_sets_cache_is_none_of_this_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", ["a bit", "cut short", "empty", "no header", "nested", "another version", "other fields"]
 )
-def test_a_damaged_cache_is_made_again(spec: DataSpec, images: CountedImages, damage: str) -> None:
+def test_damaged_cache_is_rewritten(spec: DataSpec, images: CountedImages, damage: str) -> None:
     expected = decode(images, spec).pixels.copy()
     path = find_cache(spec)
     content = bytearray(path.read_bytes())
@@ -210,7 +210,7 @@ def test_a_damaged_cache_is_made_again(spec: DataSpec, images: CountedImages, da
     assert read_cache(path) is not None
 
 
-def test_two_processes_at_once_decode_once(spec: DataSpec, images: CountedImages, tmp_path: Path) -> None:
+def test_concurrent_processes_decode_once(spec: DataSpec, images: CountedImages, tmp_path: Path) -> None:
     def work() -> None:
         decoded = decode(images, spec)
         np.save(tmp_path / f"pixels-{os.getpid()}.npy", decoded.pixels)
@@ -229,7 +229,7 @@ def test_two_processes_at_once_decode_once(spec: DataSpec, images: CountedImages
     assert images.count == 2 * alone  # the number of reads of a single process
 
 
-def test_a_process_that_is_killed_leaves_nothing_in_the_way(spec: DataSpec, images: CountedImages) -> None:
+def test_killed_process_does_not_block_the_cache(spec: DataSpec, images: CountedImages) -> None:
     class SlowImages(CountedImages):
         def read(self, index: int) -> checked_dataset.Sample | None:
             if index == 5:
@@ -261,7 +261,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_cache_that_cannot_be_written_leaves_nothing(spec: DataSpec, images: CountedImages) -> None:
+def test_failed_cache_write_leaves_no_file(spec: DataSpec, images: CountedImages) -> None:
     with largest_file(HEADER + 100), pytest.raises(DataError) as caught:
         decode(images, spec)
     assert f"the cache of decoded images can't be written in {spec.cache}: File too large" in str(caught.value)
@@ -270,7 +270,7 @@ def test_a_cache_that_cannot_be_written_leaves_nothing(spec: DataSpec, images: C
     assert images.count == 0  # detected before anything is decoded
 
 
-def test_a_disk_that_is_too_full(spec: DataSpec, images: CountedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_an_error(spec: DataSpec, images: CountedImages, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(DataError, match=r"it needs 13,408 bytes and 1,000 are free.*data\.cache=null"):
@@ -278,13 +278,13 @@ def test_a_disk_that_is_too_full(spec: DataSpec, images: CountedImages, monkeypa
     assert [path.suffix for path in Path(str(spec.cache)).iterdir()] == [".lock"]
 
 
-def test_a_folder_that_is_a_file(spec: DataSpec, images: CountedImages, tmp_path: Path) -> None:
+def test_cache_folder_that_is_a_file_is_an_error(spec: DataSpec, images: CountedImages, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"can't be written in .*file"):
         decode(images, replace(spec, cache=str(tmp_path / "file")))
 
 
-def test_without_a_cache_nothing_is_written(
+def test_no_files_are_written_without_a_cache(
     spec: DataSpec, images: CountedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

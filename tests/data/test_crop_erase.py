@@ -24,7 +24,7 @@ from roadmap.data.loaders import LoaderSpec, open_train_loader
 from roadmap.data.sampler import Batch
 from roadmap.data.sources import ArrayDataset
 from roadmap.data.spec import AugmentSpec, Crop, Interpolation
-from roadmap.data.worker_loader import own_random_state
+from roadmap.data.worker_loader import isolated_random_state
 
 CONFIG = read_config(roadmap.compose())
 LEVELS = 2  # Pillow's bicubic weights are multiples of 1/256; a larger difference is a bug
@@ -36,7 +36,7 @@ def random_images(n: int, size: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("interpolation", Interpolation)
 @pytest.mark.parametrize("size", [16, 32, 64])
-def test_resized_crop_is_pillows(size: int, interpolation: Interpolation) -> None:
+def test_resized_crop_equals_pillow(size: int, interpolation: Interpolation) -> None:
     images = random_images(40, size)
     boxes = draw_crop_boxes(size, (0.08, 1.0), BatchRng([1], 40))
     flip = torch.arange(40) % 2 == 1
@@ -57,7 +57,7 @@ def papers_transform(**changes: Any) -> Any:
     return create_transform(224, is_training=True, **values | {"color_jitter": 0.4} | changes)
 
 
-def test_photographs_are_transformed_as_by_timm_op_for_op() -> None:
+def test_transform_matches_timm_operation_by_operation() -> None:
     """The crop comes first; timm draws flip and RandAugment, with the paper's values, and then the batch is
     normalized and erased.
     """
@@ -72,7 +72,7 @@ def test_photographs_are_transformed_as_by_timm_op_for_op() -> None:
     assert open_train_loader(images, data, augment, load).normalize_erase.erasing == timms[5].probability == 0.25
 
 
-def test_batches_are_normalized_as_by_timm() -> None:
+def test_normalization_matches_timm() -> None:
     data = read_config(roadmap.compose("data=imagenet", "data.root=none")).data
     images = random_images(5, 224)
     to_tensor, normalize = papers_transform().transforms[3:5]
@@ -86,7 +86,7 @@ def test_batches_are_normalized_as_by_timm() -> None:
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (80, 60), (3000, 40), (224, 224)])
-def test_a_photograph_is_cropped_as_by_timm(size: tuple[int, int]) -> None:
+def test_crop_matches_timm(size: tuple[int, int]) -> None:
     """The same crop and flip for the same seed, resized to within LEVELS, up and down."""
     data = read_config(roadmap.compose("data=imagenet", "data.root=none")).data
     augment = AugmentSpec(crop=Crop.resized, scale=(0.08, 1.0), rand_augment=None, erasing=0.0, flip=0.5)
@@ -99,21 +99,21 @@ def test_a_photograph_is_cropped_as_by_timm(size: tuple[int, int]) -> None:
     finish = NormalizeAndErase(data, torch.device("cpu"))
     deviation = 255 * torch.tensor(data.std).view(3, 1, 1)
     for seed in range(5):
-        with own_random_state(seed):
+        with isolated_random_state(seed):
             levels = torch.from_numpy(ours(image)).permute(2, 0, 1)[None]
-        with own_random_state(seed):
+        with isolated_random_state(seed):
             expected = timms(Image.fromarray(image))
         difference = finish(Batch(levels, torch.zeros(1)), 0).images - expected
         assert (difference * deviation).abs().max() <= LEVELS + 0.01
 
 
-def test_an_image_of_one_pixel_is_cropped_too() -> None:
+def test_one_pixel_image_can_be_cropped() -> None:
     config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
     transform = build_train_transform(config.data, config.recipe.augment)
     assert {transform(np.zeros((1, 1, 3), dtype=np.uint8)).shape for _ in range(20)} == {(224, 224, 3)}
 
 
-def test_crop_boxes_are_distributed_as_timms() -> None:
+def test_crop_boxes_have_timms_distribution() -> None:
     """Means and standard deviations of top, left, height and width over 4,000 draws, within 4 standard errors."""
     n = 4000
     random.seed(0)

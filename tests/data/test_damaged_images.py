@@ -70,7 +70,7 @@ def read_epoch(batches: WorkerTrainLoader) -> list[Batch]:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_image_stops_the_run_by_name(
+def test_damaged_image_stops_the_run_and_is_named(
     spec: DataSpec, photographs: Path, damage: Callable[[Path], None]
 ) -> None:
     path = photographs / "train/ape/3.jpg"
@@ -84,7 +84,7 @@ def test_a_damaged_image_stops_the_run_by_name(
     assert not list(Path(str(spec.cache)).glob("*.pixels"))
 
 
-def test_a_worker_tells_it_in_the_same_words(spec: DataSpec, damaged: Path) -> None:
+def test_workers_report_the_same_error(spec: DataSpec, damaged: Path) -> None:
     images, _ = open_images(spec)
     with pytest.raises(DataError) as caught:
         read_epoch(train_batches(images, spec, workers=1))
@@ -138,7 +138,7 @@ def test_skipping_leaves_images_out_of_the_cache(spec: DataSpec, damaged: Path) 
         decode(images, spec)
 
 
-def test_a_set_without_a_readable_image(spec: DataSpec, photographs: Path) -> None:
+def test_data_set_without_a_readable_image_is_an_error(spec: DataSpec, photographs: Path) -> None:
     for path in photographs.glob("train/*/*.jpg"):
         empty(path)
     images, _ = open_images(replace(spec, on_error=OnError.skip))
@@ -146,7 +146,7 @@ def test_a_set_without_a_readable_image(spec: DataSpec, photographs: Path) -> No
         read_epoch(train_batches(images, spec))
 
 
-def test_a_file_that_the_system_refuses_is_not_skipped(spec: DataSpec, photographs: Path) -> None:
+def test_system_errors_are_not_skipped(spec: DataSpec, photographs: Path) -> None:
     """It may be available again in a moment, and skipping it would drop images without need."""
     images, _ = open_images(replace(spec, on_error=OnError.skip))
     (photographs / "train/ape/3.jpg").unlink()
@@ -154,7 +154,7 @@ def test_a_file_that_the_system_refuses_is_not_skipped(spec: DataSpec, photograp
         read_epoch(train_batches(images, spec))
 
 
-def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photographs: Path) -> None:
+def test_skipped_images_are_counted_and_the_first_named(spec: DataSpec, photographs: Path) -> None:
     images, _ = open_images(spec)
     images.mark_skipped(list(range(7)))
     assert str(images.skipped()).endswith(f"{photographs / 'train/ape/4.jpg'} and 2 more")
@@ -163,12 +163,16 @@ def test_many_skipped_images_are_counted_and_some_named(spec: DataSpec, photogra
 @pytest.mark.parametrize(
     ("end", "kind", "text"),
     [
-        (signal.SIGKILL, WorkerLostError, r"killed from outside \(SIGKILL\)\. Run the same command again to go on"),
+        (
+            signal.SIGKILL,
+            WorkerLostError,
+            r"killed from outside \(SIGKILL\)\. Run the same command again to resume",
+        ),
         (signal.SIGSEGV, DataError, r"crashed \(SIGSEGV\)"),
-        (signal.SIGBUS, WorkerMemoryError, r"ended for lack of shared memory \(/dev/shm\)"),
+        (signal.SIGBUS, WorkerMemoryError, r"killed for lack of shared memory \(/dev/shm\)"),
     ],
 )
-def test_the_end_of_a_worker_says_who_ended_it(
+def test_error_names_the_cause_of_a_workers_death(
     spec: DataSpec, end: signal.Signals, kind: type[DataError], text: str
 ) -> None:
     class Deadly(CheckedDataset):
@@ -183,7 +187,7 @@ def test_the_end_of_a_worker_says_who_ended_it(
     assert type(caught.value) is kind
 
 
-def test_a_worker_without_memory_for_an_image_says_so(spec: DataSpec) -> None:
+def test_worker_out_of_memory_is_reported(spec: DataSpec) -> None:
     class Huge(CheckedDataset):
         def read(self, index: int) -> None:
             raise MemoryError

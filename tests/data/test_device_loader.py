@@ -15,7 +15,7 @@ import torch
 import roadmap
 from roadmap.config import read_config
 from roadmap.data.checked_dataset import CheckedDataset
-from roadmap.data.device_loader import DeviceDataset, DeviceTrainLoader, count_together
+from roadmap.data.device_loader import DeviceDataset, DeviceTrainLoader, count_images_at_once
 from roadmap.data.sampler import Batch, EpochSampler
 from roadmap.data.sources import ArrayDataset
 from roadmap.data.spec import OnError
@@ -32,13 +32,13 @@ def make_resident(n: int) -> DeviceDataset:
 
 
 @pytest.mark.parametrize("recipe", ["paper", "short"])
-def test_batches_made_together_are_those_made_alone(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_size_does_not_change_batches(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit for bit, so training does not depend on how many are made at once."""
     augment = read_config(roadmap.compose(f"recipe={recipe}")).recipe.augment
     resident = make_resident(90)
 
     def batches(at_once: int) -> list[Batch]:
-        monkeypatch.setattr("roadmap.data.device_loader.TOGETHER", at_once * 20 * 16 * 16)
+        monkeypatch.setattr("roadmap.data.device_loader.PIXELS_AT_ONCE", at_once * 20 * 16 * 16)
         updates = DeviceTrainLoader(resident, DATA, augment, EpochSampler(90, 20, 1, 3)).epoch(2)
         return [batch for update in updates for batch in update]
 
@@ -52,9 +52,9 @@ def test_batches_made_together_are_those_made_alone(recipe: str, monkeypatch: py
             assert other.images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_epoch_has_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     resident = make_resident(230)
-    monkeypatch.setattr("roadmap.data.device_loader.TOGETHER", 4 * 10 * 16 * 16)
+    monkeypatch.setattr("roadmap.data.device_loader.PIXELS_AT_ONCE", 4 * 10 * 16 * 16)
     batches = DeviceTrainLoader(resident, DATA, CONFIG.recipe.augment, EpochSampler(230, 10, 2, 3))
     draw, groups = batches.augment.draw, []
     monkeypatch.setattr(
@@ -69,10 +69,10 @@ def test_an_epoch_that_goes_on_makes_the_same_batches_together(monkeypatch: pyte
         assert groups == made[start // 2 :]  # 4 batches at once are 2 updates
 
 
-def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetching_does_not_change_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """In consecutive epochs, from the middle of one, after one that was left early, and out of order."""
     resident = make_resident(230)
-    monkeypatch.setattr("roadmap.data.device_loader.TOGETHER", 3 * 20 * 16 * 16)
+    monkeypatch.setattr("roadmap.data.device_loader.PIXELS_AT_ONCE", 3 * 20 * 16 * 16)
 
     def images(batches: DeviceTrainLoader) -> list[torch.Tensor]:
         visits = ((0, 0, 99), (1, 0, 99), (1, 7, 99), (2, 0, 4), (3, 0, 99), (0, 0, 99))
@@ -81,19 +81,19 @@ def test_what_is_drawn_ahead_is_drawn_the_same(monkeypatch: pytest.MonkeyPatch) 
 
     order = EpochSampler(230, 20, 1, 3)
     plain = images(DeviceTrainLoader(resident, DATA, CONFIG.recipe.augment, order))
-    monkeypatch.setattr("roadmap.data.device_loader.works_ahead", lambda device: True)
+    monkeypatch.setattr("roadmap.data.device_loader.can_prefetch", lambda device: True)
     ahead = images(DeviceTrainLoader(resident, DATA, CONFIG.recipe.augment, order))
     assert all(torch.equal(one, other) for one, other in zip(plain, ahead, strict=True))
 
 
 def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Python's garbage collector, since the next network of a sweep needs the device's memory."""
-    monkeypatch.setattr("roadmap.data.device_loader.works_ahead", lambda device: True)
+    monkeypatch.setattr("roadmap.data.device_loader.can_prefetch", lambda device: True)
     resident = make_resident(40)
     kept = weakref.ref(resident.pixels)
     batches = DeviceTrainLoader(resident, DATA, CONFIG.recipe.augment, EpochSampler(40, 20, 1, 3))
     assert sum(len(update) for update in batches.epoch(0)) == 2
-    assert batches._following is not None
+    assert batches._next_epoch is not None
     gc.disable()
     try:
         del resident, batches
@@ -105,13 +105,13 @@ def test_images_are_freed_with_their_batches(monkeypatch: pytest.MonkeyPatch) ->
         gc.enable()
 
 
-def test_a_gpu_takes_more_images_together_the_more_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_augmented_at_once_grow_with_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def count(size: int, gigabytes: int) -> int:
-        monkeypatch.setattr("roadmap.data.device_loader._memory", lambda device: gigabytes * 10**9)
+        monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda device: gigabytes * 10**9)
         pixels = SimpleNamespace(device=torch.device("cuda"), shape=(60_000, 3, size, size))
-        return count_together(cast(torch.Tensor, pixels))
+        return count_images_at_once(cast(torch.Tensor, pixels))
 
     assert count(64, 80) == 8192
     assert count(32, 80) == count(16, 80) == 32_768
     assert count(64, 8) == 8 * 10**9 // 32 // 50 // 64**2
-    assert count_together(torch.empty(1, 3, 64, 64)) == 512
+    assert count_images_at_once(torch.empty(1, 3, 64, 64)) == 512

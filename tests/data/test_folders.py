@@ -48,11 +48,11 @@ def files(images: FolderImages) -> list[str]:
     return [os.path.relpath(path, images.root) for path, _ in images.samples]
 
 
-def test_endings_are_torchvisions() -> None:
+def test_endings_match_torchvision() -> None:
     assert ENDINGS == IMG_EXTENSIONS
 
 
-def test_images_are_torchvisions_in_its_order(make_files: MakeFiles) -> None:
+def test_images_match_torchvision_in_order(make_files: MakeFiles) -> None:
     """If nothing is hidden: also in folders below a class, with capital letters, and beside other files."""
     root = make_files(
         *("b/2.JPG", "b/10.jpeg", "b/deep-er/1.png", "b/deep/er/1.webp", "b/deep/0.TIF", "b/a.txt"),
@@ -65,7 +65,7 @@ def test_images_are_torchvisions_in_its_order(make_files: MakeFiles) -> None:
         np.testing.assert_array_equal(ours[index][0], theirs[index][0])
 
 
-def test_what_is_hidden_is_ignored_everywhere(make_files: MakeFiles, capfd: pytest.CaptureFixture[str]) -> None:
+def test_hidden_files_are_ignored_everywhere(make_files: MakeFiles, capfd: pytest.CaptureFixture[str]) -> None:
     root = make_files(
         *("cat/1.jpg", "cat/._1.jpg", "cat/.ipynb_checkpoints/1-checkpoint.jpg", "cat/deep/.trash/1.jpg"),
         *("dog/1.jpg", "dog/.DS_Store", "dog/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg"),
@@ -77,14 +77,12 @@ def test_what_is_hidden_is_ignored_everywhere(make_files: MakeFiles, capfd: pyte
     assert capfd.readouterr().err == ""
 
 
-def test_a_data_folder_may_be_in_a_hidden_one(make_files: MakeFiles, tmp_path: Path) -> None:
+def test_data_root_may_be_in_a_hidden_folder(make_files: MakeFiles, tmp_path: Path) -> None:
     make_files("cat/1.jpg", "dog/1.jpg").rename(tmp_path / ".cache")
     assert len(FolderImages(tmp_path / ".cache")) == 2
 
 
-def test_files_that_are_left_out_are_counted_in_one_warning(
-    make_files: MakeFiles, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_one_warning_counts_the_files_left_out(make_files: MakeFiles, capfd: pytest.CaptureFixture[str]) -> None:
     root = make_files(
         *("cat/1.jpg", "cat/2.gif", "cat/3.GIF", "cat/4.avif", "dog/1.jpg", "dog/deep/2.gif", "dog/LICENSE"),
         *("1.jpg", "2.jpg", "index.csv"),
@@ -98,7 +96,7 @@ def test_files_that_are_left_out_are_counted_in_one_warning(
     )
 
 
-def test_links_are_followed_unless_they_never_end(make_files: MakeFiles) -> None:
+def test_links_are_followed_except_loops(make_files: MakeFiles) -> None:
     root = make_files("cat/1.jpg", "dog/1.jpg", "../more/2.jpg")
     (root / "cat/more").symlink_to(root.parent / "more")
     (root / "cat/itself").symlink_to(root / "cat")
@@ -112,7 +110,7 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "épagneul") for form in ("N
 
 @pytest.mark.parametrize("train", [COMPOSED, DECOMPOSED])
 @pytest.mark.parametrize("val", [COMPOSED, DECOMPOSED])
-def test_a_class_is_the_same_composed_and_decomposed(
+def test_composed_and_decomposed_class_names_match(
     make_files: MakeFiles, spec: DataSpec, train: str, val: str
 ) -> None:
     """Its index is the training folder's, where é sorts after z, or as two characters with e."""
@@ -124,7 +122,7 @@ def test_a_class_is_the_same_composed_and_decomposed(
             assert expected[label] == unicodedata.normalize("NFC", Path(path).parent.name)
 
 
-def test_a_class_in_both_forms_is_one(make_files: MakeFiles) -> None:
+def test_class_folders_in_both_unicode_forms_are_merged(make_files: MakeFiles) -> None:
     """For example after a class was copied from macOS into an existing one."""
     images = FolderImages(make_files(f"{COMPOSED}/1.png", f"{DECOMPOSED}/2.png", "zebra/1.png"))
     assert images.classes == [COMPOSED, "zebra"]

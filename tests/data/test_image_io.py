@@ -38,7 +38,7 @@ def encode(mode: str, kind: str, **options: object) -> bytearray:
         ("L", "ppm", {}),
     ],
 )
-def test_pixels_are_pillows(
+def test_pixels_equal_pillow(
     mode: str,
     kind: str,
     options: dict[str, object],
@@ -57,14 +57,14 @@ def test_pixels_are_pillows(
     assert image.flags.writeable  # torch warns if it is not
 
 
-def test_an_uncompressed_image_with_a_comment_or_bytes_behind_it_is_read_too() -> None:
+def test_ppm_with_a_comment_or_trailing_bytes_is_read() -> None:
     content = encode("RGB", "ppm")
     image = decode_image(content)
     for other in (content.replace(b"P6\n", b"P6\n# by another program\n"), content + b"\n"):
         np.testing.assert_array_equal(decode_image(bytearray(other)), image)
 
 
-def test_a_file_whose_size_is_not_told_is_read_too(tmp_path: Path) -> None:
+def test_file_of_unknown_size_is_read(tmp_path: Path) -> None:
     """As on some network file systems."""
     content = encode("RGB", "ppm")
     pipe = tmp_path / "pipe"
@@ -78,7 +78,7 @@ def test_a_file_whose_size_is_not_told_is_read_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "ppm"])
 @pytest.mark.parametrize("shard", [0.0, 0.01, 0.5, 0.9])
-def test_part_of_a_file_is_no_image(kind: str, shard: float) -> None:
+def test_truncated_file_is_an_error(kind: str, shard: float) -> None:
     content = encode("RGB", kind)
     with pytest.raises(OSError, match=r"(?i)truncated|cannot identify"):
         decode_image(content[: int(shard * len(content))])
@@ -129,7 +129,7 @@ def test_gray_of_16_bits_is_scaled(content: bytearray) -> None:
     ],
     ids=["TIFF of 12 bits", "PGM of 12 bits", "white is 0", "white is 0, 8 bits"],
 )
-def test_gray_has_the_white_that_its_file_says(content: bytearray, expected: list[int]) -> None:
+def test_gray_is_scaled_by_the_files_white_level(content: bytearray, expected: list[int]) -> None:
     assert decode_image(content)[0, :, 0].tolist() == expected
 
 
@@ -156,7 +156,7 @@ def png_of_16_bits(channels: int) -> bytearray:
     ],
     ids=["gray and alpha", "RGB", "RGBA", "PPM"],
 )
-def test_other_images_of_16_bits(content: bytearray, expected: list[list[int]]) -> None:
+def test_other_16_bit_images(content: bytearray, expected: list[list[int]]) -> None:
     assert decode_image(content)[0].tolist() == expected
 
 
@@ -171,13 +171,13 @@ def test_other_images_of_16_bits(content: bytearray, expected: list[list[int]]) 
     ],
     ids=["32 bits", "32 bits, signed", "16 bits, signed", "floats", "PFM"],
 )
-def test_levels_without_a_known_white_are_refused(content: bytearray, mode: str) -> None:
+def test_unknown_white_level_is_an_error(content: bytearray, mode: str) -> None:
     with pytest.raises(ValueError, match=f"its mode is {mode}, "):
         decode_image(content)
 
 
 @pytest.mark.parametrize("kind", ["bits", "palette", "palette with transparency", "transparent gray"])
-def test_what_is_neither_gray_nor_rgb_has_pillows_colors(kind: str) -> None:
+def test_other_modes_match_pillow(kind: str) -> None:
     """And without a warning, which would be an error here."""
     image = Image.open(io.BytesIO(encode("RGB", "png")))
     content = {
@@ -192,7 +192,7 @@ def test_what_is_neither_gray_nor_rgb_has_pillows_colors(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gif", "tiff", "png", "webp"])
-def test_of_several_frames_the_first_is_read(kind: str) -> None:
+def test_first_of_several_frames_is_read(kind: str) -> None:
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     content = save(frames[0], kind, save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(decode_image(content), np.asarray(frames[0]), atol=3)
@@ -200,7 +200,7 @@ def test_of_several_frames_the_first_is_read(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_an_orientation_is_not_obeyed(kind: str, mode: str) -> None:
+def test_orientation_tag_is_ignored(kind: str, mode: str) -> None:
     """As in torchvision's ImageFolder and timm; only in TIFF, Pillow applies it for them and for us."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -208,7 +208,7 @@ def test_an_orientation_is_not_obeyed(kind: str, mode: str) -> None:
     np.testing.assert_array_equal(decode_image(save(image, kind, exif=exif)), decode_image(save(image, kind)))
 
 
-def test_a_format_that_another_program_draws_is_refused() -> None:
+def test_format_that_another_program_renders_is_an_error() -> None:
     """Pillow would start Ghostscript for a file from a data set."""
     with pytest.raises(ValueError, match="its format is EPS"):
         decode_image(save(Image.new("RGB", (4, 4)), "eps"))
@@ -227,7 +227,7 @@ def claim(content: bytearray, width: int, height: int) -> bytearray:
 @pytest.mark.parametrize(
     "behind", [b"", b"\xff", b"\xff\xd0", b"\0\0"], ids=["plain", "filled", "restart", "zeros"]
 )
-def test_a_jpeg_of_too_many_pixels_is_refused(options: dict[str, object], behind: bytes) -> None:
+def test_jpeg_above_the_pixel_limit_is_an_error(options: dict[str, object], behind: bytes) -> None:
     """Before memory is allocated, wherever the decoder would find the size, and whatever precedes it."""
     content = claim(encode("RGB", "jpeg", **options), 65_500, 65_500)
     small = encode("RGB", "jpeg")
@@ -238,7 +238,7 @@ def test_a_jpeg_of_too_many_pixels_is_refused(options: dict[str, object], behind
 
 
 @pytest.mark.parametrize("kind", ["png", "gif", "tiff", "bmp", "ppm", "webp"])
-def test_other_images_of_too_many_pixels_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_images_above_the_pixel_limit_are_an_error(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = encode("RGB", kind)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     if kind == "ppm":
@@ -247,7 +247,7 @@ def test_other_images_of_too_many_pixels_are_refused(kind: str, monkeypatch: pyt
         decode_image(content)
 
 
-def test_ordinary_jpegs_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_decodes_ordinary_jpegs(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     decoder = pixels.DECODE_JPEG
     monkeypatch.setattr(pixels, "DECODE_JPEG", lambda content: decoded.append(1) or decoder(content))
@@ -257,20 +257,20 @@ def test_ordinary_jpegs_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("header", [b"P6\n0 5\n255\n", b"P6\n5 0\n255\n"])
-def test_an_image_without_pixels_is_refused(header: bytes) -> None:
+def test_image_without_pixels_is_an_error(header: bytes) -> None:
     with pytest.raises(ValueError, match=r"it has (0x5|5x0) pixels"):
         decode_image(bytearray(header))
 
 
 @pytest.mark.parametrize("size", [(1, 4097), (4097, 1)])
-def test_an_image_that_grows_without_bound_when_resized_is_refused(size: tuple[int, int]) -> None:
+def test_extreme_aspect_ratio_is_an_error(size: tuple[int, int]) -> None:
     """If its one pixel becomes 256, its 60,000 become 15 million: 12 GB from 200 bytes."""
     with pytest.raises(ValueError, match=f"it has {size[0]}x{size[1]} pixels: one side may be at most 4,096 times"):
         decode_image(save(Image.new("RGB", size), "png"))
     assert decode_image(save(Image.new("RGB", (1, 4096)), "png")).shape == (4096, 1, 3)
 
 
-def test_a_file_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+def test_huge_file_is_not_read(tmp_path: Path) -> None:
     """As one with a hole may seem to have."""
     with (tmp_path / "1.jpg").open("wb") as file:
         file.truncate(1 << 40)

@@ -61,7 +61,7 @@ def read(archive: Path, num_classes: int = 10) -> tuple[list[str], list[int]]:
         {"a.cls": "2", "b.cls": "0", "b.meta.json": {"label": 1}, "._b.cls": "\0\5\26\7"},
     ],
 )
-def test_numbers_are_class_numbers(make_archive: MakeArchive, files: dict[str, object]) -> None:
+def test_numeric_labels_are_class_indices(make_archive: MakeArchive, files: dict[str, object]) -> None:
     classes, labels = read(make_archive(files))
     assert (classes, labels) == (["0", "1", "2"], [2, 0])
 
@@ -69,22 +69,22 @@ def test_numbers_are_class_numbers(make_archive: MakeArchive, files: dict[str, o
 @pytest.mark.parametrize(
     "files", [{"a.cls": "cat\n", "b.cls": "ape"}, {"a.json": {"label": "cat"}, "b.json": {"label": "ape"}}]
 )
-def test_names_are_class_names(make_archive: MakeArchive, files: dict[str, object]) -> None:
+def test_text_labels_are_class_names(make_archive: MakeArchive, files: dict[str, object]) -> None:
     assert read(make_archive(files)) == (["ape", "cat"], [1, 0])
 
 
 def test_folders_name_the_classes_only_if_no_image_has_a_label(make_archive: MakeArchive) -> None:
     files: dict[str, object] = {"cat/a.json": {"caption": "a cat"}, "ape/b.png": None}
     assert read(make_archive(files)) == (["ape", "cat"], [1, 0])
-    with pytest.raises(DataError, match=r"train\.tar: cat/a\.png has no label, as 1 of 2 samples"):
+    with pytest.raises(DataError, match=r"train\.tar: cat/a\.png has no label \(1 of 2 have none\)"):
         read(make_archive(files | {"ape/b.cls": "0"}))
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.cls": "0", "b.png": None, "c.png": None}, r"b\.png has no label, as 2 of 3 samples"),
-        ({"a.json": {"label": 0}, "b.json": {"label": None}}, r"b\.png has no label, as 1 of 2 samples"),
+        ({"a.cls": "0", "b.png": None, "c.png": None}, r"b\.png has no label \(2 of 3 have none\)"),
+        ({"a.json": {"label": 0}, "b.json": {"label": None}}, r"b\.png has no label \(1 of 2 have none\)"),
         ({"a.cls": "0", "b.cls": "-1"}, r"b\.png has the class number -1; data\.num_classes=10 allows 0 to 9"),
         ({"a.cls": "0", "b.cls": "10"}, r"b\.png has the class number 10; data\.num_classes=10 allows 0 to 9"),
         ({"a.cls": "0", "b.cls": "3000000000"}, r"b\.png has the class number 3000000000; "),
@@ -97,14 +97,14 @@ def test_folders_name_the_classes_only_if_no_image_has_a_label(make_archive: Mak
         ({"a.cls": "0", "a.json": {"label": 1}}, r"a\.cls has the label 0, a\.json 1"),
     ],
 )
-def test_a_label_that_cannot_be_used_names_its_sample(
+def test_unusable_label_error_names_the_sample(
     make_archive: MakeArchive, files: dict[str, object], message: str
 ) -> None:
     with pytest.raises(DataError, match=rf"train\.tar.*{message}"):
         read(make_archive(files))
 
 
-def test_what_is_no_json_names_its_file(make_archive: MakeArchive) -> None:
+def test_invalid_json_label_error_names_the_file(make_archive: MakeArchive) -> None:
     archive = make_archive({"a.json": {"label": 0}})
     archive.write_bytes(archive.read_bytes().replace(b'{"label": 0}', b'{"label": 0,'))
     with pytest.raises(DataError, match=r"train\.tar: a\.json can't be read as a label"):
@@ -135,7 +135,7 @@ def test_validation_shards_may_lack_classes(make_archive: MakeArchive, spec: Dat
         ({"train": [1, 0], "validation": [0, 3]}, "image 1 of hfds/.*, validation has the class number 3"),
     ],
 )
-def test_labels_of_a_set_of_hugging_face(
+def test_hugging_face_labels_are_read(
     labels: dict[str, list[int | str]], expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A split whose labels are all -1 has none: the next one is evaluated."""

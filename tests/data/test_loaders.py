@@ -26,7 +26,7 @@ from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sampler import Batch, EpochSampler, MicroBatches, Shard
 from roadmap.data.sources import ArrayDataset, open_images
 from roadmap.data.spec import DataSpec, OnError
-from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader, own_random_state
+from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader, isolated_random_state
 from roadmap.errors import ConfigError
 
 CONFIG = read_config(roadmap.compose())
@@ -36,7 +36,7 @@ def random_images(n: int, size: int) -> torch.Tensor:
     return torch.randint(0, 256, (n, 3, size, size), generator=torch.Generator().manual_seed(0)).byte()
 
 
-def test_batches_depend_on_seed_and_epoch_alone() -> None:
+def test_batches_depend_only_on_seed_and_epoch() -> None:
     images, _ = open_images(CONFIG.data)
     transform = build_train_transform(CONFIG.data, CONFIG.recipe.augment)
 
@@ -55,7 +55,7 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_processes_and_updates_split_the_same_batches(resident: bool) -> None:
+def test_ranks_and_accumulation_split_the_same_batches(resident: bool) -> None:
     """Two ranks make the same batches as one with twice the accumulation, from any update of the epoch on."""
     images, _ = open_images(CONFIG.data)
     load = LoaderSpec(64, 2, 3, torch.device("cpu"), workers=0, resident=resident)
@@ -77,7 +77,7 @@ def test_processes_and_updates_split_the_same_batches(resident: bool) -> None:
                 assert a.seed == b.seed
 
 
-def test_processes_share_an_evaluation() -> None:
+def test_ranks_share_an_evaluation() -> None:
     _, images = open_images(CONFIG.data)
     load = LoaderSpec(100, 1, 0, torch.device("cpu"), workers=0, resident=True)
     whole = torch.cat(
@@ -92,7 +92,7 @@ def test_processes_share_an_evaluation() -> None:
     assert torch.equal(torch.cat([batch.labels for batch in in_order]), whole)
 
 
-def test_both_ways_evaluate_the_same_images() -> None:
+def test_both_loaders_evaluate_the_same_images() -> None:
     _, images = open_images(CONFIG.data)
     finish = NormalizeAndErase(CONFIG.data, torch.device("cpu"))
     one_by_one = list(WorkerEvalLoader(images, build_eval_transform(CONFIG.data), finish, batch_size=100))
@@ -103,12 +103,12 @@ def test_both_ways_evaluate_the_same_images() -> None:
         assert torch.equal(labels, others)
 
 
-def test_what_can_not_stay_on_the_device_is_not_forced_to() -> None:
+def test_resident_true_is_an_error_if_impossible() -> None:
     """Otherwise part of the recipe would be dropped silently."""
     images, _ = open_images(CONFIG.data)
     load = LoaderSpec(16, 1, 0, torch.device("cpu"), workers=0, resident=True)
     augment = replace(CONFIG.recipe.augment, rand_augment="rand-m9-t0.5")
-    with pytest.raises(ConfigError, match=r"rand_augment=rand-m9-t0\.5 is made image by image, by timm"):
+    with pytest.raises(ConfigError, match=r"rand_augment=rand-m9-t0\.5 is applied to each image by timm"):
         open_train_loader(images, CONFIG.data, augment, load)
     assert isinstance(
         open_train_loader(images, CONFIG.data, augment, replace(load, resident=None)), WorkerTrainLoader
@@ -119,44 +119,44 @@ def test_what_can_not_stay_on_the_device_is_not_forced_to() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"crop_pct": 0.875}, "only square images that are evaluated whole can"),
+        ({"crop_pct": 0.875}, "only square images with data.crop_pct=1 can"),
         ({"image_size": 24}, "a resized crop needs the images' own 16 pixels, not 24"),
         ({}, "1,000 images of 16 pixels take more than 25% of its memory"),
     ],
 )
-def test_what_keeps_a_set_off_the_device(
+def test_reasons_not_to_keep_a_set_on_the_device(
     changes: dict[str, float], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = replace(CONFIG.data, image_size=16)
     augment = read_config(roadmap.compose("recipe=paper")).recipe.augment
     pixels = random_images(1000, 16).permute(0, 2, 3, 1).numpy()
     images = checked(ArrayDataset(pixels, np.arange(1000)), OnError.stop)
-    monkeypatch.setattr("roadmap.data.device_loader._memory", lambda _: 4 * pixels.nbytes - (not changes))
+    monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: 4 * pixels.nbytes - (not changes))
     assert find_obstacle(images, replace(data, **changes), augment, torch.device("cpu")) == reason
-    monkeypatch.setattr("roadmap.data.device_loader._memory", lambda _: 4 * pixels.nbytes)
+    monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: 4 * pixels.nbytes)
     assert find_obstacle(images, data, augment, torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize(
     ("resident", "part", "stays"), [(None, 0.25, True), (None, 0.26, False), (True, 0.26, True), (True, 1, True)]
 )
-def test_more_of_the_memory_is_for_those_who_ask(
+def test_resident_true_allows_all_of_the_memory(
     resident: bool | None, part: float, stays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = replace(CONFIG.data, image_size=16)
     pixels = random_images(100, 16).permute(0, 2, 3, 1).numpy()
-    monkeypatch.setattr("roadmap.data.device_loader._memory", lambda _: pixels.nbytes / part)
+    monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: pixels.nbytes / part)
     load = LoaderSpec(10, 1, 0, torch.device("cpu"), workers=0, resident=resident)
     batches = open_train_loader(ArrayDataset(pixels, np.arange(100)), data, CONFIG.recipe.augment, load)
     assert isinstance(batches, DeviceTrainLoader) == stays
-    monkeypatch.setattr("roadmap.data.device_loader._memory", lambda _: pixels.nbytes - 1)
+    monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: pixels.nbytes - 1)
     with pytest.raises(ConfigError, match="100 images of 16 pixels take more than 100% of its memory"):
         open_train_loader(
             ArrayDataset(pixels, np.arange(100)), data, CONFIG.recipe.augment, replace(load, resident=True)
         )
 
 
-def test_images_of_several_sizes_are_read_by_workers(
+def test_images_of_different_sizes_are_read_by_workers(
     photographs: Path, spec: DataSpec, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the first is square and another is not; a requested residence fails with the file names."""
@@ -172,14 +172,14 @@ def test_images_of_several_sizes_are_read_by_workers(
     assert isinstance(open_eval_loader(val, spec, CONFIG.recipe.augment, load), DeviceEvalLoader)
     names = rf"{odd} has 20x16 pixels, {photographs}/train/ape/0.jpg 16x16"
     assert capfd.readouterr().err == (
-        f"warning: photographs is read image by image, which is slower, since {names}\n"
+        f"warning: photographs is read by dataloader workers, which is slower, since {names}\n"
     )
     with pytest.raises(ConfigError, match=f"hardware.resident=true: photographs can't be kept .*, since {names}"):
         open_train_loader(train, spec, CONFIG.recipe.augment, replace(load, resident=True))
 
 
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (224, 224), (100, 180)])
-def test_evaluation_takes_the_center_of_the_shrunk_image(size: tuple[int, int]) -> None:
+def test_evaluation_resizes_and_center_crops(size: tuple[int, int]) -> None:
     """Short side 256, center crop 224 (evaluation in table 5's recipe), compared with torchvision's transforms."""
     data = read_config(roadmap.compose("data=imagenet", "recipe=paper")).data
     pixels = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
@@ -198,7 +198,7 @@ def test_evaluation_takes_the_center_of_the_shrunk_image(size: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("size", [16, 32])
-def test_both_ways_train_on_the_same_distribution(size: int) -> None:
+def test_both_loaders_train_on_the_same_distribution(size: int) -> None:
     """The paper's augmentation of one image, 1,500 times each: means and standard deviations of pixels over draws.
 
     Means differ by less than 5 standard errors at each of 49 places per channel, standard deviations by 15%.
@@ -216,7 +216,7 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     )
     ((ours, _, _),) = next(resident.epoch(0))
     transform = build_train_transform(data, augment)
-    with own_random_state(0):
+    with isolated_random_state(0):
         levels = torch.from_numpy(np.stack([transform(images[0][0]) for _ in range(n)])).permute(0, 3, 1, 2)
     finish = NormalizeAndErase(data, torch.device("cpu"), augment.erasing)
     theirs = finish(Batch(levels, torch.zeros(n)), 0).images
@@ -227,7 +227,7 @@ def test_both_ways_train_on_the_same_distribution(size: int) -> None:
     assert (ours.std(0) / theirs.std(0) - 1).abs().max() < 0.15
 
 
-def test_micro_batches_are_made_when_they_are_taken() -> None:
+def test_micro_batches_are_lazy() -> None:
     """An update of many is never held in memory as a whole; too few micro-batches raise an error."""
     images, _ = open_images(CONFIG.data)
     load = LoaderSpec(16, 4, 3, torch.device("cpu"), workers=0, resident=False)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from timm.data.auto_augment import NAME_TO_OP, rand_augment_transform
 
-from roadmap.data.augment.per_image_ops import COLORS, SHIFTS, Operation, work_on_arrays
-from roadmap.data.worker_loader import own_random_state
+from roadmap.data.augment.per_image_ops import COLORS, SHIFTS, Operation, patch_for_arrays
+from roadmap.data.worker_loader import isolated_random_state
 
 FILL = (124, 116, 104)
 BICUBIC = Image.Resampling.BICUBIC
@@ -33,7 +33,7 @@ def make_image(width: int, height: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("resample", [Image.Resampling.BILINEAR, BICUBIC])
 @pytest.mark.parametrize("size", [(224, 224), (33, 20), (8, 15), (3, 3), (1, 1)])
 @pytest.mark.parametrize("name", SHIFTS)
-def test_shifts_are_pillows_but_for_rounding(name: str, size: tuple[int, int], resample: int) -> None:
+def test_shifts_match_pillow_up_to_rounding(name: str, size: tuple[int, int], resample: int) -> None:
     """At most one level, at 1 pixel in 20, at which float32 and float64 round to different integers.
 
     For example, a translation by multiples of 1/5 pixel gives many integers from two levels each.
@@ -49,7 +49,7 @@ def test_shifts_are_pillows_but_for_rounding(name: str, size: tuple[int, int], r
 
 @pytest.mark.parametrize("size", [(224, 224), (33, 20), (3, 3), (1, 1)])
 @pytest.mark.parametrize("name", COLORS)
-def test_colors_are_pillows_to_the_last_bit(name: str, size: tuple[int, int]) -> None:
+def test_colors_equal_pillow(name: str, size: tuple[int, int]) -> None:
     for seed, argument in enumerate(ARGUMENTS[name]):
         ours, pillows = apply_both(COLORS[name], name, make_image(*size, seed), argument, BICUBIC)
         np.testing.assert_array_equal(ours, pillows, str(argument))
@@ -67,24 +67,24 @@ def apply_both(
     return ours.astype(int), np.asarray(pillows).astype(int)
 
 
-def test_the_policy_draws_as_before() -> None:
+def test_patched_policy_keeps_its_draws() -> None:
     """The same operations with the same strength, for the same seed."""
     how = {"img_mean": FILL, "interpolation": BICUBIC}
     ours, pillows = (rand_augment_transform("rand-m9-mstd0.5-inc1", how) for _ in range(2))
-    work_on_arrays(ours)
+    patch_for_arrays(ours)
     for seed in range(100):
         image = make_image(40, 40, seed)
-        with own_random_state(seed):
+        with isolated_random_state(seed):
             changed = ours(image).astype(int)
-        with own_random_state(seed):
+        with isolated_random_state(seed):
             expected = np.asarray(pillows(Image.fromarray(image))).astype(int)
         # An operation may amplify a difference of one level from the one before it.
         assert (np.abs(changed - expected) > 2).mean() < 0.01, seed
 
 
-def test_a_filter_that_is_drawn_stays_pillows() -> None:
+def test_drawn_filter_uses_pillow() -> None:
     policy = rand_augment_transform("rand-m9", {"img_mean": FILL})
-    work_on_arrays(policy)
+    patch_for_arrays(policy)
     (shear,) = (operation for operation in policy.ops if operation.name == "ShearX")
     image = make_image(40, 40, 0)
     random.seed(0)

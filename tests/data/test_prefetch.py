@@ -8,7 +8,7 @@ import pytest
 from roadmap.data.prefetch import Prefetcher
 
 
-def test_one_item_is_made_while_another_is_used() -> None:
+def test_next_item_is_computed_while_the_current_is_used() -> None:
     made = [Event() for _ in range(4)]
 
     def make() -> Iterator[int]:
@@ -27,7 +27,7 @@ def test_one_item_is_made_while_another_is_used() -> None:
     assert list(items) == []
 
 
-def test_an_error_is_raised_where_the_item_is_taken() -> None:
+def test_error_is_raised_when_its_item_is_requested() -> None:
     def make() -> Iterator[int]:
         yield 0
         raise ValueError("the second")

@@ -21,7 +21,7 @@ from roadmap.data.augment.rand_augment import Plan, RandAugment
 from roadmap.data.augment.rand_policy import NOT_APPLIED, OPS, Draws, RandPolicy, argument_of
 from roadmap.data.augment.rng import BatchRng
 from roadmap.data.spec import Interpolation
-from roadmap.data.worker_loader import own_random_state
+from roadmap.data.worker_loader import isolated_random_state
 
 DATA = read_config(roadmap.compose("data=cifar10")).data
 FILL = tuple(round(255 * mean) for mean in DATA.mean)
@@ -93,14 +93,14 @@ COLOR_CASES = [
 
 @pytest.mark.parametrize("size", [16, 33])
 @pytest.mark.parametrize(("name", "increasing"), COLOR_CASES)
-def test_colors_are_pillows_to_the_last_bit(name: str, increasing: bool, size: int) -> None:
+def test_colors_equal_pillow(name: str, increasing: bool, size: int) -> None:
     assert compare(name, size, increasing, Interpolation.bicubic).max() == 0
 
 
 @pytest.mark.parametrize("interpolation", Interpolation)
 @pytest.mark.parametrize("size", [16, 33])
 @pytest.mark.parametrize("name", GEOMETRIC)
-def test_geometry_is_pillows_but_for_rounding(name: str, size: int, interpolation: Interpolation) -> None:
+def test_geometry_matches_pillow_up_to_rounding(name: str, size: int, interpolation: Interpolation) -> None:
     """At most one level, at 1 pixel in 100, at which float32 and float64 round to different integers."""
     differences = compare(name, size, True, interpolation)
     assert differences.max() <= 1
@@ -109,7 +109,7 @@ def test_geometry_is_pillows_but_for_rounding(name: str, size: int, interpolatio
 
 @pytest.mark.parametrize("increasing", [True, False])
 @pytest.mark.parametrize("name", [name for name in OPS if LEVEL_TO_ARG[name] is not None])
-def test_arguments_are_timms(name: str, increasing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_match_timm(name: str, increasing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also above magnitude 10, which mmax allows."""
     magnitudes = np.linspace(0, 22, 441)
     for sign, number in ((1.0, 0.0), (-1.0, 0.9)):  # timm negates if random() > 0.5
@@ -151,9 +151,9 @@ def record_ours(notation: str, n: int) -> list[list[tuple[str, float]]]:
 
 
 @pytest.mark.parametrize("notation", [PAPER, "rand-m5-n3-p0.7-mstd101", "rand-m14-mmax20-mstd2-inc1", "rand"])
-def test_draws_are_distributed_as_timms(notation: str) -> None:
+def test_draws_have_timms_distribution(notation: str) -> None:
     """Pairs of operations, operations, and each operation's arguments: p above 0.001 each, at a fixed seed."""
-    with own_random_state(0):
+    with isolated_random_state(0):
         theirs = record_timm(notation, DRAWS)
     ours = record_ours(notation, DRAWS)
     assert same_frequencies(*(Counter(len(ops) for ops in each) for each in (ours, theirs))) > 0.001
@@ -171,7 +171,7 @@ def same_frequencies(ours: Counter, theirs: Counter) -> float:
     return chi2_contingency([[counts[key] for key in keys] for counts in (ours, theirs)]).pvalue
 
 
-def test_a_batch_is_what_each_image_would_be_alone() -> None:
+def test_batch_equals_its_images_augmented_alone() -> None:
     """Two layers drawn for each image: exact if no pixel moves, or else within the rounding of the first layer."""
     policy = RandPolicy.parse(PAPER)
     assert policy is not None
@@ -192,14 +192,14 @@ def test_a_batch_is_what_each_image_would_be_alone() -> None:
     assert np.mean(close) > 0.995
 
 
-def test_no_layers_change_nothing() -> None:
+def test_zero_layers_are_the_identity() -> None:
     policy = RandPolicy(layers=0)
     images = make_images(16)
     draws = policy.draw(BatchRng([0], len(images)))
     assert torch.equal(apply_ours(RandAugment(policy, DATA, CPU), images, draws), images)
 
 
-def test_every_stretch_is_pillows() -> None:
+def test_autocontrast_equals_pillow_for_all_ranges() -> None:
     """For all levels between any two: all widths from either end, and a seventh of the others."""
     pairs = [(low, high) for low in range(256) for high in range(low + 1, 256)]
     pairs = [pair for pair in pairs if pair[0] == 0 or pair[1] == 255 or sum(pair) % 7 == 0]
@@ -213,11 +213,11 @@ def test_every_stretch_is_pillows() -> None:
     "notation",
     ["rand-m9-t0.5", "rand-w0", "rand-m9.5", "rand-m9-m5", "rand-mmax0", "rand-mstd.5", "rand-p1.2.3", "rand-n1.0"],
 )
-def test_a_notation_that_is_not_known_is_not_guessed_at(notation: str) -> None:
+def test_unknown_notation_is_not_parsed(notation: str) -> None:
     assert RandPolicy.parse(notation) is None
 
 
-def test_the_papers_notation() -> None:
+def test_papers_notation_is_parsed() -> None:
     assert RandPolicy.parse(PAPER) == RandPolicy(
         magnitude=9, deviation=0.5, maximum=10, layers=2, probability=0.5, increasing=True
     )

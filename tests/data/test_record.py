@@ -20,7 +20,7 @@ def record(spec: DataSpec) -> DataRecord:
     return record_data(train, val, (len(train), len(val)))
 
 
-def test_the_same_data_in_another_place_and_in_archives(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_record_is_independent_of_location_and_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     """In any order in an archive."""
     expected = record(spec)
     assert (expected.train.images, expected.val.images, expected.classes) == (12, 4, ["ape", "cat"])
@@ -37,7 +37,7 @@ def test_the_same_data_in_another_place_and_in_archives(spec: DataSpec, photogra
     moved = shutil.copytree(photographs, tmp_path / "moved")
     for root in (moved, tmp_path, tmp_path / "by class"):
         assert record(replace(spec, root=str(root), cache=None)) == expected
-    assert DataRecord.from_content(expected.to_content()) == expected
+    assert DataRecord.from_checkpoint(expected.to_checkpoint()) == expected
     assert len(expected.fingerprint) == 12
 
 
@@ -65,17 +65,17 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
             (root / "train/cat").rename(root / "train/ape"),
             (root / "train/x").rename(root / "train/cat"),
         ],
-        ["train 12 images of the same names and other sizes, such as ape/0.jpg"],
+        ["train 12 images of the same names but other sizes, such as ape/0.jpg"],
     ),
     "smaller files": (
         lambda root: [path.write_bytes(path.read_bytes()[:-1]) for path in (root / "train").rglob("*.jpg")],
-        ["train 12 images of the same names and other sizes, such as ape/0.jpg"],
+        ["train 12 images of the same names but other sizes, such as ape/0.jpg"],
     ),
 }
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_other_data_are_described(spec: DataSpec, photographs: Path, kind: str) -> None:
+def test_differences_of_data_are_described(spec: DataSpec, photographs: Path, kind: str) -> None:
     before = record(spec)
     change, expected = CHANGES[kind]
     change(photographs)
@@ -84,7 +84,7 @@ def test_other_data_are_described(spec: DataSpec, photographs: Path, kind: str) 
     assert (before.fingerprint == after.fingerprint) == (kind in ("smaller files", "exchanged labels"))
 
 
-def test_a_damaged_file_may_be_replaced(spec: DataSpec, photographs: Path) -> None:
+def test_single_replaced_files_are_allowed(spec: DataSpec, photographs: Path) -> None:
     before = record(spec)
     (photographs / "train/cat/3.jpg").write_bytes((photographs / "train/cat/4.jpg").read_bytes() + b"\0")
     after = record(spec)
@@ -101,7 +101,7 @@ def test_images_in_memory_are_recorded_by_their_pixels(spec: DataSpec) -> None:
     assert len(before.train.sizes) == 239  # every sixth file
     train.images.images = np.zeros_like(train.images.images)
     assert describe_changes(before, record_data(train, val, (len(train), len(val)))) == [
-        "train 1,433 images of the same names and other sizes, such as 0/0"
+        "train 1,433 images of the same names but other sizes, such as 0/0"
     ]
 
 

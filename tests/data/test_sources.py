@@ -62,7 +62,7 @@ def refuse(spec: DataSpec, opener: Callable[[DataSpec], Any] = open_images) -> s
     return str(caught.value)
 
 
-def test_digits_are_split_by_class_and_nothing_is_in_both_parts() -> None:
+def test_digits_are_split_by_class_without_overlap() -> None:
     train, val = open_images(make_spec(None, 10, Source.digits))
     assert (len(train), len(val)) == (1433, 364)
     counts = [np.bincount([part[index][1] for index in range(len(part))], minlength=10) for part in (train, val)]
@@ -75,7 +75,7 @@ def test_digits_are_split_by_class_and_nothing_is_in_both_parts() -> None:
     assert image.max() == 255
 
 
-def test_digits_are_those_of_scikit_learn() -> None:
+def test_digits_equal_scikit_learns() -> None:
     expected = load_digits()
     assert len(expected.target) == 1797
     with np.load(DIGITS) as digits:
@@ -83,7 +83,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
         np.testing.assert_array_equal(digits["labels"], expected.target)
 
 
-def test_digits_are_of_ten_classes() -> None:
+def test_digits_have_ten_classes() -> None:
     message = refuse(make_spec(None, 3, Source.digits))
     assert message.endswith("has 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9): data.num_classes=3 is too few")
     assert len(open_images(make_spec(None, 12, Source.digits))[0]) == 1433
@@ -94,7 +94,7 @@ def test_digits_are_the_same_each_time() -> None:
     assert all(first[i][0].tobytes() == again[i][0].tobytes() and first[i][1] == again[i][1] for i in range(364))
 
 
-def test_held_out_images_leave_the_training_set_and_take_the_validation_images_place(tmp_path: Path) -> None:
+def test_held_out_training_images_replace_the_validation_images(tmp_path: Path) -> None:
     for label in ("cat", "dog"):
         for part, numbers in {"train": range(50), "val": range(200, 203)}.items():
             folder = tmp_path / part / label
@@ -115,7 +115,7 @@ def test_held_out_images_leave_the_training_set_and_take_the_validation_images_p
     assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2
 
 
-def test_more_images_held_out_than_there_are_is_an_error() -> None:
+def test_holding_out_all_images_is_an_error() -> None:
     message = refuse(replace(make_spec(None, 10, Source.digits), holdout=1433))
     assert message == "data.holdout=1433: there are only 1,433 training images"
 
@@ -129,14 +129,14 @@ def test_a_folder_is_read_as_rgb_with_classes_by_name(make_folder: MakeFolder, v
     assert val_images[0][0].shape == (7, 9, 3)
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     message = refuse(make_spec(tmp_path / "nowhere"))
     assert f"there is no data folder {tmp_path / 'nowhere'}" in message
     assert "train/CLASS/* and val/CLASS/*" in message
     assert "data.root=FOLDER" in message
 
 
-def test_a_relative_folder_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_absolute_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert str(tmp_path / "nowhere") in refuse(make_spec(Path("nowhere")))
 
@@ -152,7 +152,7 @@ def test_a_relative_folder_is_named_in_full(tmp_path: Path, monkeypatch: pytest.
     ],
     ids=["empty", "no train", "no val", "no images", "no images in val"],
 )
-def test_a_folder_with_a_part_missing(
+def test_missing_split_is_an_error(
     make_folder: MakeFolder, tmp_path: Path, parts: dict[str, dict[str, int]], place: str, expectation: str
 ) -> None:
     make_folder(parts)
@@ -162,7 +162,7 @@ def test_a_folder_with_a_part_missing(
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_a_part_without_classes(make_folder: MakeFolder, tmp_path: Path, part: str) -> None:
+def test_split_without_classes_is_an_error(make_folder: MakeFolder, tmp_path: Path, part: str) -> None:
     make_folder({name: {"ape": 1, "cat": 1} for name in {"train", "val"} - {part}})
     (tmp_path / part).mkdir()
     assert f"{tmp_path / part} is not an image folder" in refuse(make_spec(tmp_path))
@@ -185,22 +185,20 @@ def test_an_empty_class_is_reported(
         assert warned == {f"{root / empty} has no images of 1 of 2 classes: cat"}
 
 
-def test_validation_images_of_some_classes_keep_the_numbers_of_these(
-    make_folder: MakeFolder, warned: set[str]
-) -> None:
+def test_validation_classes_keep_the_training_indices(make_folder: MakeFolder, warned: set[str]) -> None:
     root = make_folder({"train": {"ape": 1, "cat": 1, "dog": 1}, "val": {"dog": 2}})
     _, val = open_images(make_spec(root, 3))
     assert [val[index][1] for index in range(2)] == [2, 2]
     assert warned == {f"{root / 'val'} has no images of 2 of 3 classes: ape, cat"}
 
 
-def test_validation_images_of_other_classes(make_folder: MakeFolder) -> None:
+def test_unknown_validation_classes_are_an_error(make_folder: MakeFolder) -> None:
     root = make_folder({"train": {"ape": 1, "cat": 1}, "val": {"ape": 1, "dog": 1, "eel": 1, "fox": 0}})
     message = refuse(make_spec(root))
     assert message == f"{root / 'val'} has images of dog, eel: no class of {root / 'train'}, which has ape, cat"
 
 
-def test_a_class_may_be_written_in_two_forms_of_unicode(make_folder: MakeFolder) -> None:
+def test_class_names_match_in_both_unicode_forms(make_folder: MakeFolder) -> None:
     """As written by Linux and macOS. The first form sorts after fox, the second before it."""
     root = make_folder({"train": {"\u00e9l\u00e9phant": 1, "fox": 1}, "val": {"e\u0301le\u0301phant": 1, "fox": 2}})
     train, val = open_images(make_spec(root))
@@ -216,7 +214,7 @@ def test_many_classes_are_not_all_listed(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize("opener", [open_images, open_validation])
-def test_another_number_of_classes(make_folder: MakeFolder, opener: Callable[[DataSpec], Any]) -> None:
+def test_wrong_number_of_classes_is_an_error(make_folder: MakeFolder, opener: Callable[[DataSpec], Any]) -> None:
     root = make_folder({"train": {"ape": 1, "cat": 1}, "val": {"ape": 1, "cat": 1}})
     message = refuse(make_spec(root, num_classes=3), opener)
     assert str(root) in message
@@ -230,14 +228,14 @@ def test_validation_images_need_no_training_images(make_folder: MakeFolder) -> N
 
 
 @pytest.mark.parametrize("source", [Source.cifar10, Source.cifar100])
-def test_cifar_may_be_an_image_folder(make_folder: MakeFolder, source: Source) -> None:
+def test_cifar_can_be_read_from_an_image_folder(make_folder: MakeFolder, source: Source) -> None:
     root = make_folder({"train": {"ape": 1, "cat": 1}, "test": {"ape": 1, "cat": 1}})
     train, val = open_images(make_spec(root, 2, source))
     assert (len(train), len(val)) == (2, 2)
     assert "has 2 classes (ape, cat), the configuration says 10" in refuse(make_spec(root, 10, source))
 
 
-def test_cifar_that_cannot_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_cifar_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 

@@ -17,7 +17,7 @@ from roadmap.data.folders import FolderImages
 from roadmap.data.image_files import ENDINGS
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, Source
-from roadmap.data.splits import VALIDATION_NAMES, find_part
+from roadmap.data.splits import VALIDATION_NAMES, find_split
 from roadmap.errors import DataError
 from roadmap.system import console
 
@@ -71,7 +71,7 @@ def levels(images: TarDataset) -> dict[int, int]:
         ("train/", "train.TAR"),
     ],
 )
-def test_a_part_that_is_there_twice_is_refused(
+def test_split_that_exists_twice_is_an_error(
     spec: DataSpec, photographs: Path, make_archive: MakeArchive, first: str, second: str
 ) -> None:
     """Otherwise one of them is used silently, such as an archive that is older than the cleaned folder."""
@@ -84,22 +84,22 @@ def test_a_part_that_is_there_twice_is_refused(
         open_images(spec)
     for name in (first, second):
         assert str(photographs / name).rstrip("/") in str(caught.value)
-    assert "are both there" in str(caught.value)
+    assert "both exist" in str(caught.value)
     assert len(open_validation(spec)) == 4
 
 
-def test_what_is_there_once_is_taken(photographs: Path, make_archive: MakeArchive) -> None:
+def test_split_that_exists_once_is_found(photographs: Path, make_archive: MakeArchive) -> None:
     train = photographs / "train"
-    assert find_part(photographs, ["train"]) == train
+    assert find_split(photographs, ["train"]) == train
     make_archive({"a.txt": ""}, "photographs/training.tar")
     make_archive({"a.txt": ""}, "photographs/.train.tar")
     make_archive({"a.txt": ""}, "photographs/._x-train-0000.tar")
     make_archive({"a.txt": ""}, "photographs/train/.ape.tar")
-    assert find_part(photographs, ["train"]) == train
+    assert find_split(photographs, ["train"]) == train
     (photographs / "val").rename(photographs / "elsewhere")
     (photographs / "val").mkdir()  # an empty folder does not count
     archive = make_archive({"a.txt": ""}, "photographs/val.tar")
-    assert find_part(photographs, VALIDATION_NAMES) == [archive]
+    assert find_split(photographs, VALIDATION_NAMES) == [archive]
 
 
 @pytest.mark.parametrize(
@@ -111,25 +111,25 @@ def test_what_is_there_once_is_taken(photographs: Path, make_archive: MakeArchiv
         (("val", "validation"), "val", True),
     ],
 )
-def test_an_evaluated_part_that_is_not_the_obvious_one_is_told(
+def test_ambiguous_validation_split_is_warned_about(
     photographs: Path, names: tuple[str, ...], taken: str, warned: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (photographs / "val").rename(photographs / "elsewhere")
     for name in names:
         (photographs / name / "cat").mkdir(parents=True)
-    assert find_part(photographs, VALIDATION_NAMES) == photographs / taken
-    message = f"warning: {photographs}: {taken} is evaluated, though there is validation, too\n"
+    assert find_split(photographs, VALIDATION_NAMES) == photographs / taken
+    message = f"warning: {photographs}: {taken} is evaluated, although validation exists too\n"
     assert capfd.readouterr().err == (message if warned else "")
 
 
-def test_cifar_beside_a_folder_of_images_is_refused(spec: DataSpec, photographs: Path) -> None:
+def test_cifar_beside_an_image_folder_is_an_error(spec: DataSpec, photographs: Path) -> None:
     (photographs / "cifar-10-batches-py").mkdir()
-    with pytest.raises(DataError, match=r"train and .*cifar-10-batches-py are both there: .*data=imagefolder"):
+    with pytest.raises(DataError, match=r"train and .*cifar-10-batches-py both exist: .*data=imagefolder"):
         open_images(replace(spec, source=Source.cifar10))
     assert len(open_images(spec)[0]) == 12
 
 
-def test_an_archive_has_the_images_of_its_folder(
+def test_archive_and_folder_have_the_same_images(
     make_archive: MakeArchive, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """For all endings, including hidden files and files that are left out."""
@@ -150,9 +150,7 @@ def test_an_archive_has_the_images_of_its_folder(
     assert capfd.readouterr().err.count(counts) == 2
 
 
-def test_a_part_beside_a_webdatasets_image_is_no_image(
-    make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_masks_in_a_webdataset_are_left_out(make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]) -> None:
     """Such as a segmentation mask; timm also takes jpg before png, and neither seg.png nor mask.jpg."""
     files: dict[str, int | str] = {"a.seg.png": 1, "a.jpg": 2, "a.cls": "0", "a.txt": "an ape"}
     files |= {"b.png": 3, "b.json": json.dumps({"label": 1}), "b.mask.jpg": 4, "c.png": 5, "c.JPG": 6, "c.cls": "1"}
@@ -161,7 +159,7 @@ def test_a_part_beside_a_webdatasets_image_is_no_image(
     assert "files left out: 4 (1 .txt, 1 .seg.png, 1 .mask.jpg, 1 .png)" in capfd.readouterr().err
 
 
-def test_what_unpacking_would_give_is_read(make_archive: MakeArchive) -> None:
+def test_archive_is_read_as_if_unpacked(make_archive: MakeArchive) -> None:
     """A file that was packed twice, and one that shares its content with another."""
     archive = make_archive({"cat/1.png": 1, "dog/1.png": 2})
     with tarfile.open(archive, "a") as tar:
@@ -181,23 +179,23 @@ def test_what_unpacking_would_give_is_read(make_archive: MakeArchive) -> None:
     assert sorted((int(images[i][0][0, 0, 0]), images[i][1]) for i in range(4)) == [(2, 1), (2, 1), (3, 0), (3, 1)]
 
 
-def test_links_to_nothing_are_counted(make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]) -> None:
+def test_broken_links_are_counted(make_archive: MakeArchive, capfd: pytest.CaptureFixture[str]) -> None:
     archive = make_archive({"cat/1.png": 1, "dog/1.png": 2})
     with tarfile.open(archive, "a") as tar:
         link = tarfile.TarInfo("cat/2.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/data/2.png"
         tar.addfile(link)
     assert len(TarDataset([archive], 2)) == 2
-    assert "files left out: 1 (1 links to nothing in it, or devices)" in capfd.readouterr().err
+    assert "files left out: 1 (1 broken links or devices)" in capfd.readouterr().err
 
 
-def test_a_label_of_gigabytes_is_not_read(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roadmap.data.archive_samples.LONGEST_LABEL", 100)
+def test_huge_label_is_not_read(make_archive: MakeArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadmap.data.archive_samples.MAX_LABEL_BYTES", 100)
     with pytest.raises(DataError, match=r"train\.tar: a\.json can't be read as a label: it has 110 bytes"):
         TarDataset([make_archive({"a.png": 1, "a.json": "1" * 110})], 2)
 
 
-def test_a_class_number_of_billions_allocates_nothing(make_archive: MakeArchive) -> None:
+def test_huge_class_number_allocates_nothing(make_archive: MakeArchive) -> None:
     with pytest.raises(
         DataError, match=r"train\.tar: b\.png has the class number 3000000000; data\.num_classes=2 "
     ):

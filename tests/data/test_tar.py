@@ -72,7 +72,7 @@ def listed(tmp_path: Path) -> Callable[[bytes], dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_files_are_where_they_are_said_to_be(listed: Callable[[bytes], dict[str, bytes]], form: int) -> None:
+def test_listed_offsets_point_at_the_files(listed: Callable[[bytes], dict[str, bytes]], form: int) -> None:
     names = ["./cat/1.jpg", "cat/empty.jpg", "dog/é.jpg", "dog/\udcff.jpg"]
     if form != tarfile.USTAR_FORMAT:
         names.append("/".join(["a long folder's name" for _ in range(20)]) + "/1.jpg")
@@ -86,7 +86,7 @@ def test_files_are_where_they_are_said_to_be(listed: Callable[[bytes], dict[str,
     assert listed(content.getvalue()) == expected
 
 
-def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+def test_links_are_resolved(tmp_path: Path) -> None:
     """As packed by GNU tar from a folder in which files share their content."""
     folder = tmp_path / "images"
     for name in ("cat", "dog", "shared"):
@@ -113,7 +113,7 @@ def test_links_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
     assert sorted(others) == ["cat/gone.jpg", "cat/loop.jpg", "cat/out.jpg", "dog/pipe.jpg"]
 
 
-def test_of_two_files_of_a_name_the_last_counts(listed: Callable[[bytes], dict[str, bytes]]) -> None:
+def test_last_of_two_files_with_one_name_counts(listed: Callable[[bytes], dict[str, bytes]]) -> None:
     """As written by tar --update."""
     assert listed(file("a.jpg", b"old") + file("b.jpg", b"b") + file("./a.jpg", b"new") + END) == {
         "a.jpg": b"new",
@@ -137,15 +137,15 @@ def test_of_two_files_of_a_name_the_last_counts(listed: Callable[[bytes], dict[s
         (header("a.jpg", 1 << 40) + bytes(2048), "unexpected end of data"),
         (b"".join(pax({"path": "a.jpg"}) for _ in range(2000)) + file("a.jpg", b"a") + END, "recursion"),
         (pax({"GNU.sparse.map": "0,1," * 1000, "GNU.sparse.size": "1" * 18}) + file("a.jpg", b"a") + END, "."),
-        (pax({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" * 18}) + file("a.jpg", b"a") + END, "has holes"),
+        (pax({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" * 18}) + file("a.jpg", b"a") + END, "is sparse"),
         (file("../a.jpg", b"a") + END, r"\.\./a\.jpg is outside of the archive"),
         (file("cat/../../a.jpg", b"a") + END, "is outside of the archive"),
         (file("a.jpg", b"a") + b"?" + file("b.jpg", b"b")[1:] + file("c.jpg", b"c") + END, "byte 1,024 is damaged"),
         (
             file("a.jpg", b"a") + END + file("b.jpg", b"b") + END,
-            r"goes on behind its end at byte 1,024: pack joined",
+            r"has data after its end at byte 1,024: pack joined",
         ),
-        (file("a.jpg", b"a"), "it ends too early"),
+        (file("a.jpg", b"a"), "it is truncated"),
         (file("a.jpg", b"a" * 600)[:-200], "unexpected end of data"),
     ],
     ids=[
@@ -169,7 +169,7 @@ def test_of_two_files_of_a_name_the_last_counts(listed: Callable[[bytes], dict[s
         *("a damaged header", "two archives joined", "no end", "cut short"),
     ],
 )
-def test_what_cannot_be_is_an_error(ends: None, tmp_path: Path, content: bytes, message: str) -> None:
+def test_inconsistent_archive_is_an_error(ends: None, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.tar can't be read as an uncompressed tar archive: .*{message}"):
         list_files(tmp_path / "a.tar")

@@ -29,7 +29,7 @@ print(len(next(iter(next(updates))).labels))
 """
 
 
-def test_memory_is_used_again_when_its_batch_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_memory_is_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_batches, "get_worker_info", lambda: "a worker")
     images = [torch.full((4, 4, 3), number, dtype=torch.uint8) for number in range(40)]
     shared = SharedMemoryBatches()
@@ -44,7 +44,7 @@ def test_memory_is_used_again_when_its_batch_is_read(monkeypatch: pytest.MonkeyP
     assert torch.equal(shared.stack(images[30:40]), torch.stack(images[30:40]))
 
 
-def test_without_workers_memory_is_new() -> None:
+def test_memory_is_not_reused_without_workers() -> None:
     shared, images = SharedMemoryBatches(), [torch.zeros(2, 2, 3)] * 2
     batches = [shared.stack(images) for _ in range(SLOTS + 1)]
     assert len({batch.data_ptr() for batch in batches}) == SLOTS + 1
@@ -60,7 +60,7 @@ multiprocessing.get_context("fork").Process(target=exec, args=({KEPT!r}, {{}})).
 
 @pytest.mark.system  # two programs: 8 s each
 @pytest.mark.parametrize("program", [KEPT, KEPT_BY_A_PROCESS])
-def test_a_program_that_keeps_its_workers_ends(program: str) -> None:
+def test_program_exits_with_live_workers(program: str) -> None:
     """Workers ignore the signal that multiprocessing then sends, unless they know that the program is ending."""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -12,7 +12,7 @@ from roadmap.runs.atomic import replace_file
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_file_is_on_disk_before_it_takes_its_name_and_the_name_before_it_is_relied_on(
+def test_file_is_flushed_before_its_rename_and_the_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut cannot be tested here, but the order of the calls that guard against it can."""
@@ -42,7 +42,7 @@ def test_a_file_is_on_disk_before_it_takes_its_name_and_the_name_before_it_is_re
 
 
 @pytest.mark.parametrize("file", [*ROOT.glob("roadmap/**/*.py"), *ROOT.glob("scripts/*.py")], ids=lambda f: f.stem)
-def test_no_file_is_read_that_can_run_code(file: Path) -> None:
+def test_pickles_that_can_run_code_are_never_read(file: Path) -> None:
     if file.stem == "copies":  # in memory: no file is opened
         assert "open" not in file.read_text()
         assert "Path" not in file.read_text()

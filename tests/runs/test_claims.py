@@ -38,9 +38,7 @@ def state_of(run: RunDir) -> Run:
 
 
 @pytest.mark.parametrize("end", ["killed", "ended"])
-def test_a_run_that_another_process_trains_is_refused_until_that_is_gone(
-    open_run: OpenRun, tmp_path: Path, end: str
-) -> None:
+def test_run_of_a_live_process_cannot_be_claimed(open_run: OpenRun, tmp_path: Path, end: str) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], cwd=ROOT, **pipes) as process:
         assert process.stdout.readline() == b"claimed\n"
@@ -59,7 +57,7 @@ def test_a_run_that_another_process_trains_is_refused_until_that_is_gone(
     assert state_of(run).pid == os.getpid()
 
 
-def test_of_two_that_start_at_the_same_moment_the_second_waits_for_the_name_of_the_first(
+def test_error_names_a_process_that_has_just_claimed_the_run(
     open_run: OpenRun,
 ) -> None:
     """Which has taken the folder, and not yet written its state over the one of the sweep that planned the run."""
@@ -83,14 +81,14 @@ def test_of_two_that_start_at_the_same_moment_the_second_waits_for_the_name_of_t
         os.waitpid(child, 0)
 
 
-def test_a_holder_that_has_no_name_is_another_process(open_run: OpenRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_holder_is_another_process(open_run: OpenRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "TRIES", 2)
     monkeypatch.setattr(Lock, "acquire", lambda lock: False)
     with pytest.raises(RunError, match="is being trained by another process; wait for it"):
         open_run().claim()
 
 
-def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenRun, tmp_path: Path) -> None:
+def test_concurrent_claims_are_exclusive(open_run: OpenRun, tmp_path: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-c", CLAIM, str(tmp_path)]
     processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(4)]
@@ -101,7 +99,7 @@ def test_processes_that_claim_a_run_at_once_get_it_one_at_a_time(open_run: OpenR
     assert state_of(open_run()).pid == processes[lines.index(b"claimed\n")].pid
 
 
-def test_a_run_that_begins_is_not_marked_as_pending(open_run: OpenRun) -> None:
+def test_starting_run_is_not_marked_as_pending(open_run: OpenRun) -> None:
     """By another sweep, which had looked at the folder before."""
     run, other = open_run(), open_run()
     run.path.mkdir(parents=True)

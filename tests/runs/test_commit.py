@@ -11,9 +11,7 @@ from roadmap.runs import commit as module
 from roadmap.runs.commit import find_commit
 
 
-def test_the_commit_is_marked_where_what_a_result_hangs_on_was_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_code_marks_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = find_commit()
     assert commit is not None
     assert re.fullmatch("[0-9a-f]{40}(-changed)?", commit)
@@ -44,7 +42,7 @@ def test_a_package_inside_another_repository_is_not_that_repository(
     assert find_commit.__wrapped__() is None
 
 
-def test_a_refusal_of_git_is_reported(
+def test_git_errors_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "train.py").write_text("")

@@ -55,12 +55,12 @@ def change(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key not in OUTSIDE])
-def test_a_value_that_the_result_depends_on_changes_the_hash(config: dict[str, Any], key: str) -> None:
+def test_defining_value_changes_the_hash(config: dict[str, Any], key: str) -> None:
     assert hash_config(change(config, key, OTHER)) != hash_config(config)
 
 
 @pytest.mark.parametrize("key", sorted(OUTSIDE))
-def test_paths_names_dashboards_and_hardware_leave_the_hash(config: dict[str, Any], key: str) -> None:
+def test_paths_names_dashboards_and_hardware_do_not_change_the_hash(config: dict[str, Any], key: str) -> None:
     assert hash_config(change(config, key, OTHER)) == hash_config(config)
 
 
@@ -85,7 +85,7 @@ def test_seed_and_every_number_of_the_recipe_define_a_run() -> None:
     assert {"model.kernel_size", "regime.depths.modern", "regime.width.stage_ratio"} <= defining
 
 
-def test_the_hash_outlives_its_file_and_the_order_of_keys(config: dict[str, Any]) -> None:
+def test_hash_survives_yaml_and_key_order(config: dict[str, Any]) -> None:
     read = json.loads(json.dumps(config))
     assert hash_config(read) == hash_config(config)
     assert hash_config(dict(reversed(read.items()))) == hash_config(config)
@@ -97,7 +97,7 @@ def test_the_hash_is_twelve_hexadecimal_digits(config: dict[str, Any]) -> None:
     int(hash_config(config), 16)
 
 
-def test_differences_are_told_as_old_and_new(config: dict[str, Any]) -> None:
+def test_differences_show_old_and_new_values(config: dict[str, Any]) -> None:
     changed = change(change(config, "recipe.lr", 0.5), "recipe.augment.scale", (0.5, 1.0))
     assert describe_differences(config, changed) == [
         "recipe.augment.scale: [1.0, 1.0] -> [0.5, 1.0]",
@@ -109,7 +109,7 @@ def test_differences_are_told_as_old_and_new(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("key", ["model.newer_axis", "recipe.sam.rho", "patience"])
-def test_a_newer_key_changes_the_hash_only_where_it_is_used(
+def test_added_key_changes_the_hash_only_if_it_is_not_neutral(
     config: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = hash_config(config), hash_setting(config)
@@ -131,6 +131,6 @@ def find_defaults(spec: Any, prefix: str = "") -> dict[str, Any]:
     return found | {k: v for name in nested for k, v in find_defaults(types[name], f"{prefix}{name}.").items()}
 
 
-def test_a_field_has_a_default_if_and_only_if_its_key_was_added_and_the_default_is_neutral() -> None:
+def test_only_added_fields_have_defaults_and_they_are_neutral() -> None:
     found = {key: value for key, value in find_defaults(Config).items() if not is_outside(key)}
     assert found == NEUTRAL_VALUES

@@ -11,7 +11,7 @@ from roadmap.runs.run_dir import RunDir
 OpenRun = Callable[..., RunDir]  # see conftest.py
 
 
-def test_two_runs_of_a_command_in_one_folder_are_refused_before_the_first_starts(open_run: OpenRun) -> None:
+def test_two_runs_with_one_folder_are_an_error_before_training(open_run: OpenRun) -> None:
     one, other = open_run("recipe.lr=1e-3"), open_run("recipe.lr=2e-3")
     with pytest.raises(
         RunError, match=r"two runs .* recipe\.lr: 0\.001 -> 0\.002\. experiment=micro-digits-"
@@ -22,7 +22,7 @@ def test_two_runs_of_a_command_in_one_folder_are_refused_before_the_first_starts
     check_places([one, one, open_run("recipe.lr=2e-3", "seed=1")])
 
 
-def test_runs_of_other_settings_in_an_experiment_are_named_once(open_run: OpenRun) -> None:
+def test_runs_with_other_settings_are_named_once(open_run: OpenRun) -> None:
     for seed in range(2):
         there = open_run("model/norm=layernorm", f"seed={seed}")
         there.claim()
@@ -36,7 +36,7 @@ def test_runs_of_other_settings_in_an_experiment_are_named_once(open_run: OpenRu
     assert describe_other_settings([open_run("recipe=original")]) == []  # distinguished by name
 
 
-def test_a_neighbour_whose_configuration_is_damaged_disturbs_nobody(open_run: OpenRun) -> None:
+def test_damaged_configuration_does_not_affect_other_runs(open_run: OpenRun) -> None:
     there = open_run("model/norm=layernorm", "recipe.epochs=5")
     there.claim()
     (there.path / "config.yaml").write_text("{a: [")
@@ -44,12 +44,12 @@ def test_a_neighbour_whose_configuration_is_damaged_disturbs_nobody(open_run: Op
     assert "(its config.yaml is damaged)" in text
 
 
-def test_a_run_that_is_planned_only_differs_from_nobody(open_run: OpenRun) -> None:
+def test_pending_run_does_not_conflict(open_run: OpenRun) -> None:
     open_run("model/norm=layernorm").plan()
     assert describe_other_settings([open_run("recipe.lr=1e-3")]) == []
 
 
-def test_a_copy_beside_a_run_is_none(open_run: OpenRun) -> None:
+def test_copied_run_folder_is_ignored(open_run: OpenRun) -> None:
     there = open_run("recipe.epochs=5")
     there.claim()
     there.close()

@@ -165,9 +165,7 @@ def open_run(finished: list[RunDir], tmp_path: Path) -> OpenRun:
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_run_is_named_and_made_anew(
-    open_run: OpenRun, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
+def test_damaged_run_is_named_and_restored(open_run: OpenRun, caplog: pytest.LogCaptureFixture, name: str) -> None:
     run = open_run()
     file, damage, pattern = DAMAGES[name]
     damage(run.path / file)
@@ -202,7 +200,7 @@ def check_neighbours(run: RunDir, error: str) -> None:
 
 
 @pytest.mark.parametrize("files", [["state.json"], ["state.json", "config.yaml"], ["state.json", "summary.json"]])
-def test_what_is_left_says_whose_a_run_is(open_run: OpenRun, files: list[str]) -> None:
+def test_intact_files_identify_a_damaged_run(open_run: OpenRun, files: list[str]) -> None:
     run = open_run()
     for file in files:
         (run.path / file).write_text("{")
@@ -212,7 +210,7 @@ def test_what_is_left_says_whose_a_run_is(open_run: OpenRun, files: list[str]) -
     run.claim()
 
 
-def test_a_run_of_which_nothing_is_legible_is_refused(open_run: OpenRun) -> None:
+def test_unidentifiable_run_is_an_error(open_run: OpenRun) -> None:
     run = open_run()
     for file in ("state.json", "config.yaml", "summary.json"):
         (run.path / file).write_text("{")
@@ -232,7 +230,7 @@ def test_a_run_of_which_nothing_is_legible_is_refused(open_run: OpenRun) -> None
         (["state.json", "summary.json"], "damaged", None),
     ],
 )
-def test_a_file_that_is_gone_is_named(
+def test_missing_file_is_named(
     open_run: OpenRun, caplog: pytest.LogCaptureFixture, files: list[str], state: str, reason: str | None
 ) -> None:
     run = open_run()
@@ -262,7 +260,7 @@ def test_a_file_that_is_gone_is_named(
         ('{"epoch": 2, "top1": "x", "seconds": []}', 2),
     ],
 )
-def test_a_damaged_line_of_metrics_costs_that_line_only(open_run: OpenRun, line: str, count: int) -> None:
+def test_damaged_metrics_line_drops_only_that_line(open_run: OpenRun, line: str, count: int) -> None:
     run = open_run()
     path = run.path / "metrics.jsonl"
     path.write_text(f"{line}\n{json.dumps(EPOCH)}\n")
@@ -272,7 +270,7 @@ def test_a_damaged_line_of_metrics_costs_that_line_only(open_run: OpenRun, line:
     assert read_statuses(run.path.parents[1])[0].epoch == count
 
 
-def test_a_run_whose_process_is_gone_is_interrupted(open_run: OpenRun) -> None:
+def test_run_of_a_dead_process_is_interrupted(open_run: OpenRun) -> None:
     run = open_run()
     change(state="running", pid=2**22 + 1)(run.path / "state.json")
     (status, _) = read_statuses(run.path.parents[1])
@@ -282,7 +280,7 @@ def test_a_run_whose_process_is_gone_is_interrupted(open_run: OpenRun) -> None:
         read_finished_runs(run.path.parents[1])
 
 
-def test_an_error_of_half_a_character_can_be_printed(open_run: OpenRun) -> None:
+def test_error_with_a_lone_surrogate_can_be_printed(open_run: OpenRun) -> None:
     run = open_run()
     change(state="failed", error="\ud800 of an image")(run.path / "state.json")
     assert read_statuses(run.path.parents[1])[0].remark == "? of an image"

@@ -111,7 +111,7 @@ def nested_keys(value: Any) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.system  # of the run above: 3 s
-def test_every_key_of_the_dashboard_is_one_that_a_run_logs(kernel_run: Path) -> None:
+def test_dashboard_keys_are_logged_by_runs(kernel_run: Path) -> None:
     shown = inspect(kernel_run)
     pages = json.loads(
         run_python("scripts/wandb_dashboard.py", "team/trial", "--experiment", "micro-digits", "--print").stdout
@@ -141,7 +141,7 @@ def filter_values(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.system  # draws figures and a report: 10 s
-def test_an_experiment_is_logged_beside_its_runs_and_sent_with_them(kernel_run: Path, tmp_path: Path) -> None:
+def test_experiment_is_logged_and_synced_with_its_runs(kernel_run: Path, tmp_path: Path) -> None:
     experiment = kernel_run.parents[1]
     said = run_python("scripts/wandb_experiment.py", str(experiment), WANDB_DATA_DIR=str(tmp_path)).stdout
     shown = inspect(experiment)
@@ -173,7 +173,7 @@ def test_an_experiment_is_logged_beside_its_runs_and_sent_with_them(kernel_run: 
 
 
 @pytest.mark.system  # a separate process: 10 s
-def test_without_a_dashboard_its_library_is_not_needed(tmp_path: Path) -> None:
+def test_dashboard_library_is_optional(tmp_path: Path) -> None:
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0", f"output_dir={tmp_path}")
     done = run_python("-c", WITHOUT_WANDB, *words)
     assert done.stderr == ""
@@ -203,7 +203,7 @@ def start_and_wait_for_epochs(count: int, output_dir: Path, *words: str) -> tupl
 
 
 @pytest.mark.system  # two starts: 40 s
-def test_a_run_that_was_killed_and_goes_on_is_one_run(tmp_path: Path) -> None:
+def test_killed_and_resumed_run_is_one_dashboard_run(tmp_path: Path) -> None:
     words = ("recipe.epochs=12",)
     process, folder = start_and_wait_for_epochs(3, tmp_path, *words)
     process.kill()
@@ -217,7 +217,7 @@ def test_a_run_that_was_killed_and_goes_on_is_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.system  # 20 s
-def test_a_service_that_dies_is_one_warning(tmp_path: Path) -> None:
+def test_failing_dashboard_warns_once(tmp_path: Path) -> None:
     process, folder = start_and_wait_for_epochs(2, tmp_path, "recipe.epochs=12")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (service,) = [int(pid) for pid in children if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -229,7 +229,7 @@ def test_a_service_that_dies_is_one_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.system  # 40 s: it waits for the server
-def test_a_server_that_is_not_there_does_not_stop_a_training(tmp_path: Path) -> None:
+def test_unreachable_server_does_not_stop_training(tmp_path: Path) -> None:
     started = time.monotonic()
     done = run_python(
         "train.py",

@@ -17,7 +17,7 @@ from roadmap.runs.atomic import append_line, replace_file
 ROOT = Path(__file__).parents[2]
 
 
-def test_what_does_not_fit_leaves_what_was_there(small_disk: Path) -> None:
+def test_failed_write_keeps_the_old_file(small_disk: Path) -> None:
     path, previous = small_disk / "checkpoint.pt", small_disk / "checkpoint.previous.pt"
     replace_file(path, b"first", previous)
     replace_file(path, b"second", previous)
@@ -32,7 +32,7 @@ def test_what_does_not_fit_leaves_what_was_there(small_disk: Path) -> None:
     }
 
 
-def test_a_disk_without_room_for_another_file_says_so(small_disk: Path) -> None:
+def test_error_reports_that_no_inode_is_free(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,nr_inodes=2", str(small_disk)], check=True)
     (small_disk / "one").touch()
     with pytest.raises(
@@ -41,7 +41,7 @@ def test_a_disk_without_room_for_another_file_says_so(small_disk: Path) -> None:
         replace_file(small_disk / "state.json", b"{}")
 
 
-def test_a_file_beyond_the_limit_of_the_shell_is_told(tmp_path: Path) -> None:
+def test_error_reports_the_file_size_limit(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
@@ -54,7 +54,7 @@ def test_a_file_beyond_the_limit_of_the_shell_is_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_became_read_only_interrupts_what_it_holds(small_disk: Path) -> None:
+def test_read_only_disk_interrupts_the_run(small_disk: Path) -> None:
     path = small_disk / "metrics.jsonl"
     path.touch()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -63,7 +63,7 @@ def test_a_disk_that_became_read_only_interrupts_what_it_holds(small_disk: Path)
             write()
 
 
-def test_a_failing_disk_interrupts_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_disk_interrupts_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(file: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -73,12 +73,12 @@ def test_a_failing_disk_interrupts_what_it_holds(tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.iterdir())
 
 
-def test_a_line_that_does_not_fit_is_told(small_disk: Path) -> None:
+def test_failed_append_is_an_error(small_disk: Path) -> None:
     with pytest.raises(RunError, match=r"metrics\.jsonl needs 1,000,001 bytes"):
         append_line(small_disk / "metrics.jsonl", "x" * 1_000_000)
 
 
-def test_a_sweep_on_a_full_disk_is_refused_before_its_first_run(small_disk: Path) -> None:
+def test_sweep_on_a_full_disk_fails_before_its_first_run(small_disk: Path) -> None:
     with suppress(OSError), (small_disk / "large").open("wb", buffering=0) as file:
         while file.write(b"x" * 4096):
             pass
@@ -92,7 +92,7 @@ def test_a_sweep_on_a_full_disk_is_refused_before_its_first_run(small_disk: Path
 
 
 @pytest.mark.system  # two starts
-def test_a_run_on_a_full_disk_is_interrupted_and_its_sweep_goes_on_once_there_is_room(small_disk: Path) -> None:
+def test_sweep_resumes_after_a_full_disk(small_disk: Path) -> None:
     words = (
         "-m",
         "+roadmap=step12_downsample",
@@ -126,7 +126,7 @@ def test_a_run_on_a_full_disk_is_interrupted_and_its_sweep_goes_on_once_there_is
 
 
 @pytest.mark.system  # a start with Weights & Biases: 15 s
-def test_a_dashboard_whose_disk_is_full_stops_nothing(small_disk: Path, tmp_path: Path) -> None:
+def test_full_disk_in_a_dashboard_does_not_stop_training(small_disk: Path, tmp_path: Path) -> None:
     folder = tmp_path / "micro-digits/step12_downsample/seed0"
     folder.mkdir(parents=True)
     (folder / "wandb").symlink_to(small_disk)

@@ -59,7 +59,7 @@ def read_trackio(folder: Path) -> Shown:
 
 
 @pytest.mark.parametrize(("name", "read"), [("mlflow", read_mlflow), ("trackio", read_trackio)])
-def test_a_resumed_run_goes_on_as_the_same_run(
+def test_resumed_run_keeps_its_database_entry(
     name: str,
     read: Callable[[Path], Shown],
     open_run: OpenRun,

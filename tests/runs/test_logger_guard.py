@@ -38,7 +38,7 @@ class Dashboard:
         ("finish", ["open", "log", "log", "finish"]),
     ],
 )
-def test_one_warning_and_no_further_call(fails_in: str, calls: list[str]) -> None:
+def test_failing_logger_warns_once_and_is_not_called_again(fails_in: str, calls: list[str]) -> None:
     warnings: list[str] = []
     dashboard = Dashboard(fails_in)
     logger = GuardedLogger(lambda: dashboard, "wandb", warnings.append)
@@ -50,7 +50,7 @@ def test_one_warning_and_no_further_call(fails_in: str, calls: list[str]) -> Non
     assert [warning.startswith(told) for warning in warnings] == [True] * bool(fails_in)
 
 
-def test_a_dashboard_that_does_not_open_is_left_out() -> None:
+def test_dashboard_that_fails_to_open_is_skipped() -> None:
     warnings: list[str] = []
     logger = GuardedLogger(lambda: Dashboard("open"), "wandb", warnings.append)
     logger.log({})
@@ -59,7 +59,7 @@ def test_a_dashboard_that_does_not_open_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard", "mlflow", "trackio"])
-def test_a_library_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [loaded for loaded in sys.modules if loaded.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, module)  # which also imports the library
     monkeypatch.setitem(sys.modules, name, None)
@@ -69,7 +69,7 @@ def test_a_library_that_is_not_installed_is_named(name: str, monkeypatch: pytest
         open_logger(spec, None, {}, print)  # type: ignore[arg-type]
 
 
-def test_a_library_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outdated_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [loaded for loaded in sys.modules if loaded.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(importlib.import_module("tensorboard"), "__version__", "1.14")

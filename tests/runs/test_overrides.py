@@ -12,13 +12,13 @@ from roadmap.runs.run_dir import RunDir
 WORDS = ["--config-dir=/own configs", "+roadmap='step12_downsample,norm=batchnorm'", "data.note='Blüten: a, \"b\"'"]
 
 
-def test_a_claimed_run_has_its_overrides(open_run: Callable[..., RunDir]) -> None:
+def test_claimed_run_records_its_overrides(open_run: Callable[..., RunDir]) -> None:
     run = open_run("seed=3", "model/kernel_size=9")
     run.claim()
     assert read_overrides(run.path) == ("+roadmap=step0_resnet", "seed=3", "model/kernel_size=9")
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_overrides_round_trip(tmp_path: Path) -> None:
     assert read_overrides(tmp_path) is None
     for words in (WORDS, []):
         write_overrides(tmp_path, words)

@@ -19,27 +19,27 @@ HOST = socket.gethostname()
 START = find_start(os.getpid())
 
 
-def test_this_process_runs_and_has_a_start() -> None:
+def test_this_process_is_alive_with_a_start_time() -> None:
     assert describe_process() == {"host": HOST, "pid": os.getpid(), "process_start": START}
     assert find_start(os.getpid()) == START
     assert is_alive(HOST, os.getpid(), START)
 
 
 @pytest.mark.parametrize("start", ["an earlier boot 5", ""])
-def test_a_process_that_has_a_dead_ones_pid_is_not_that_one(start: str) -> None:
+def test_reused_pid_is_not_the_old_process(start: str) -> None:
     assert is_alive(HOST, os.getpid(), start) is False
 
 
-def test_a_state_of_an_earlier_version_is_judged_by_its_pid() -> None:
+def test_state_without_a_start_time_is_judged_by_its_pid() -> None:
     assert is_alive(HOST, os.getpid(), None)
 
 
-def test_another_hosts_processes_are_not_known() -> None:
+def test_processes_of_other_hosts_are_unknown() -> None:
     assert is_alive("elsewhere", os.getpid(), START) is None
 
 
 @pytest.mark.parametrize("is_reaped", [True, False])
-def test_a_process_that_has_ended_does_not_run_though_its_parent_has_not_asked(is_reaped: bool) -> None:
+def test_zombie_is_not_alive(is_reaped: bool) -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as child:
         start = find_start(child.pid)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -48,11 +48,11 @@ def test_a_process_that_has_ended_does_not_run_though_its_parent_has_not_asked(i
         assert is_alive(HOST, child.pid, start) is False
 
 
-def test_a_pid_that_no_system_gives_is_of_no_process() -> None:
+def test_impossible_pid_is_not_alive() -> None:
     assert is_alive(HOST, 2**70, None) is False
 
 
-def test_where_there_is_no_proc_ps_says_when_a_process_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ps_reports_the_start_time_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process.sys, "platform", "darwin")
     start = find_start(os.getpid())
     assert start is not None
@@ -60,7 +60,7 @@ def test_where_there_is_no_proc_ps_says_when_a_process_started(monkeypatch: pyte
     assert find_start(2**22) is None
 
 
-def test_a_run_whose_pid_another_process_has_now_is_gone_and_settled(open_run: OpenRun) -> None:
+def test_run_with_a_reused_pid_is_marked_interrupted(open_run: OpenRun) -> None:
     run = open_run()
     run.claim()
     run.close()
@@ -74,7 +74,7 @@ def test_a_run_whose_pid_another_process_has_now_is_gone_and_settled(open_run: O
     assert (entry.state, entry.remark) == ("interrupted", "its process is gone")
 
 
-def test_a_run_that_is_under_way_is_not_settled(open_run: OpenRun) -> None:
+def test_live_run_keeps_its_state(open_run: OpenRun) -> None:
     run = open_run()
     run.claim()
     before = (run.path / "state.json").read_bytes()

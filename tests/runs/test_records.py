@@ -27,7 +27,7 @@ def output_dir(tmp_path: Path) -> Path:
     return output_dir
 
 
-def test_an_archive_holds_the_records_and_no_checkpoint(output_dir: Path, tmp_path: Path) -> None:
+def test_archive_has_records_but_no_checkpoints(output_dir: Path, tmp_path: Path) -> None:
     archive = tmp_path / "to/records.tgz"
     assert write_records(output_dir, archive) == 2
     unpack_records(archive, tmp_path / "again")
@@ -67,7 +67,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 2) -> tarfile.Ta
     ],
     ids=lambda bad: f"{bad.name} {bad.type.decode()}",
 )
-def test_anything_else_in_an_archive_is_refused(bad: tarfile.TarInfo, tmp_path: Path) -> None:
+def test_other_files_in_an_archive_are_an_error(bad: tarfile.TarInfo, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "records.tgz", "w:gz") as archive:
         archive.addfile(bad, io.BytesIO(b"{}"))
     with pytest.raises(RunError, match=r"records\.tgz: .* is no record of a run"):
@@ -76,7 +76,9 @@ def test_anything_else_in_an_archive_is_refused(bad: tarfile.TarInfo, tmp_path: 
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"<html>"])
-def test_a_damaged_archive_is_named(damage: Callable[[bytes], bytes], output_dir: Path, tmp_path: Path) -> None:
+def test_damaged_archive_error_names_the_archive(
+    damage: Callable[[bytes], bytes], output_dir: Path, tmp_path: Path
+) -> None:
     archive = tmp_path / "records.tgz"
     write_records(output_dir, archive)
     archive.write_bytes(damage(archive.read_bytes()))

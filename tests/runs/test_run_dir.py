@@ -78,7 +78,7 @@ def test_opening_writes_nothing(open_run: OpenRun, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_claimed_run_says_who_trains_what(open_run: OpenRun) -> None:
+def test_claimed_run_records_identity_and_process(open_run: OpenRun) -> None:
     run = open_run("seed=2")
     run.claim()
     record = state_of(run)
@@ -97,7 +97,7 @@ def test_the_written_configuration_has_the_runs_hash(open_run: OpenRun) -> None:
     assert RunDir(run.path, run.identity, written).config_hash == run.config_hash
 
 
-def test_a_finished_run_has_identity_and_results_side_by_side(open_run: OpenRun) -> None:
+def test_summary_has_identity_and_results(open_run: OpenRun) -> None:
     run = open_run()
     finish(run)
     assert run.is_done()
@@ -130,7 +130,7 @@ def test_a_finished_run_is_never_overwritten_by_another_configuration(
     assert content(run) == before
 
 
-def test_two_image_folders_are_told_apart_by_their_names(open_run: OpenRun) -> None:
+def test_data_names_distinguish_image_folders(open_run: OpenRun) -> None:
     """Their location is not part of a configuration."""
     run, other = (open_run("experiment=pets", f"data.name={name}") for name in ("cats", "dogs"))
     finish(run)
@@ -142,7 +142,7 @@ def test_two_image_folders_are_told_apart_by_their_names(open_run: OpenRun) -> N
 
 
 @pytest.mark.parametrize("gone", [("state.json",), ("state.json", "summary.json")])
-def test_a_run_whose_state_is_lost_is_not_overwritten(open_run: OpenRun, gone: tuple[str, ...]) -> None:
+def test_run_without_a_state_is_not_overwritten(open_run: OpenRun, gone: tuple[str, ...]) -> None:
     run = open_run()
     finish(run)
     for name in gone:
@@ -164,7 +164,7 @@ def test_the_same_run_on_other_hardware_is_done(open_run: OpenRun, words: tuple[
 
 
 @pytest.mark.parametrize("end", ["interrupt", "fail", "die", "die on another host"])
-def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str) -> None:
+def test_unfinished_run_keeps_its_files(open_run: OpenRun, end: str) -> None:
     run = open_run()
     train(run)
     if end == "interrupt":
@@ -183,7 +183,7 @@ def test_an_unfinished_run_goes_on_from_what_it_left(open_run: OpenRun, end: str
     assert content(again) == {**before, "state.json": (run.path / "state.json").read_bytes()}
 
 
-def test_an_interrupted_run_is_not_given_to_another_configuration(open_run: OpenRun) -> None:
+def test_interrupted_run_is_not_replaced_by_another_configuration(open_run: OpenRun) -> None:
     run = open_run()
     train(run)
     run.interrupt("stopped by SIGTERM")
@@ -191,7 +191,7 @@ def test_an_interrupted_run_is_not_given_to_another_configuration(open_run: Open
         open_run("recipe.lr=0.5").claim()
 
 
-def test_a_run_of_before_a_key_existed_goes_on_with_its_neutral_value(
+def test_run_from_before_a_key_existed_resumes_with_its_neutral_value(
     open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = open_run()
@@ -214,7 +214,7 @@ def test_a_run_of_before_a_key_existed_goes_on_with_its_neutral_value(
     newer.close()
 
 
-def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(open_run: OpenRun) -> None:
+def test_failed_run_is_replaced_by_another_configuration_without_leftovers(open_run: OpenRun) -> None:
     run = open_run("recipe.lr=0.5")
     train(run)
     run.fail("the loss is not finite")
@@ -227,7 +227,7 @@ def test_a_failed_run_gives_way_to_another_configuration_and_leaves_it_nothing(o
     assert state_of(other).config_hash == other.config_hash
 
 
-def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: OpenRun) -> None:
+def test_pending_run_is_replaced_by_any_configuration(open_run: OpenRun) -> None:
     run, other = open_run(), open_run("recipe.lr=0.5")
     run.plan()
     assert state_of(run).state == "pending"
@@ -239,7 +239,7 @@ def test_a_planned_run_is_pending_and_gives_way_to_any_configuration(open_run: O
     assert content(other) == run_files
 
 
-def test_a_run_keeps_its_name_on_a_dashboard(open_run: OpenRun) -> None:
+def test_run_keeps_its_dashboard_id(open_run: OpenRun) -> None:
     run = open_run()
     run.claim()
     name = run.dashboard_id()
@@ -249,7 +249,7 @@ def test_a_run_keeps_its_name_on_a_dashboard(open_run: OpenRun) -> None:
     assert open_run("recipe.lr=0.5").dashboard_id() != name
 
 
-def test_the_previous_checkpoint_goes_when_the_run_is_done(open_run: OpenRun) -> None:
+def test_finished_run_removes_the_previous_checkpoint(open_run: OpenRun) -> None:
     run = open_run()
     train(run)
     run.previous_checkpoint.write_text("weights of epoch 1")
@@ -270,7 +270,7 @@ def test_a_run_is_marked_done_once_the_previous_checkpoint_is_gone(
     assert kept == [False]
 
 
-def test_a_line_that_was_cut_off_is_left_out_and_its_epoch_trained_again(open_run: OpenRun) -> None:
+def test_truncated_metrics_line_is_dropped_and_its_epoch_retrained(open_run: OpenRun) -> None:
     run = open_run()
     train(run)
     with (run.path / "metrics.jsonl").open("a") as file:
@@ -289,7 +289,7 @@ def test_epochs_after_the_checkpoint_are_removed(open_run: OpenRun, kept: int) -
     assert read_metrics(run.path) == [epoch(number) for number in range(1, kept + 1)]
 
 
-def test_what_a_failed_run_has_saved_is_not_lost_to_another_configuration(open_run: OpenRun) -> None:
+def test_failed_run_with_a_checkpoint_is_not_replaced(open_run: OpenRun) -> None:
     run = open_run()
     run.claim()
     run.fail("the loss is not finite")
@@ -301,7 +301,7 @@ def test_what_a_failed_run_has_saved_is_not_lost_to_another_configuration(open_r
     open_run("recipe.lr=0.5").claim()
 
 
-def test_another_configurations_run_is_refused_though_its_config_is_lost(open_run: OpenRun) -> None:
+def test_run_of_another_configuration_without_config_is_an_error(open_run: OpenRun) -> None:
     run = open_run()
     finish(run)
     (run.path / "config.yaml").unlink()
@@ -309,7 +309,7 @@ def test_another_configurations_run_is_refused_though_its_config_is_lost(open_ru
         open_run("recipe.lr=0.5").claim()
 
 
-def test_a_file_in_the_way_is_named(open_run: OpenRun, tmp_path: Path) -> None:
+def test_file_in_place_of_a_folder_is_named(open_run: OpenRun, tmp_path: Path) -> None:
     (tmp_path / "micro-digits").write_text("")
     run = open_run()
     with pytest.raises(RunError, match=r"can't be made: Not a directory\. Choose another output_dir") as caught:
@@ -318,7 +318,7 @@ def test_a_file_in_the_way_is_named(open_run: OpenRun, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_taken", [False, True])
-def test_nothing_is_written_to_a_folder_that_was_removed_under_its_run(open_run: OpenRun, is_taken: bool) -> None:
+def test_removed_folder_is_not_written_to(open_run: OpenRun, is_taken: bool) -> None:
     """It may belong to another process by now."""
     run = open_run()
     train(run)

@@ -25,7 +25,7 @@ def read(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder)).Reload()
 
 
-def test_an_epoch_that_was_trained_twice_is_shown_once(open_run: OpenRun) -> None:
+def test_retrained_epoch_is_shown_once(open_run: OpenRun) -> None:
     run = open_run("recipe.epochs=3")
     run.claim()
     killed = Logger(SPEC, run, FACTS)
@@ -43,7 +43,7 @@ def test_an_epoch_that_was_trained_twice_is_shown_once(open_run: OpenRun) -> Non
     assert len(list(run.path.glob(EVENTS))) == 2
 
 
-def test_the_choices_of_a_run_are_its_hyperparameters(open_run: OpenRun) -> None:
+def test_design_choices_are_logged_as_hyperparameters(open_run: OpenRun) -> None:
     run = open_run("model/norm=layernorm", "recipe.epochs=3", "recipe.lr=0.5")
     run.claim()
     logger = Logger(SPEC, run, FACTS)
@@ -57,7 +57,7 @@ def test_the_choices_of_a_run_are_its_hyperparameters(open_run: OpenRun) -> None
     assert (asked["recipe.lr"].number_value, asked["gmacs"].number_value) == (0.5, 0.5)
 
 
-def test_a_run_that_takes_over_a_folder_shows_none_of_the_failed_one(open_run: OpenRun) -> None:
+def test_replaced_runs_events_are_removed(open_run: OpenRun) -> None:
     failed = open_run("recipe.lr=0.5")
     failed.claim()
     logger = Logger(SPEC, failed, FACTS)

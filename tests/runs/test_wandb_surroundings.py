@@ -35,14 +35,14 @@ def _no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.mark.usefixtures("_no_account")
-def test_without_a_key_nobody_is_asked() -> None:
+def test_no_prompt_without_an_api_key() -> None:
     with pytest.raises(RunError, match=r"no API key for https:.*`wandb login`.*WANDB_API_KEY.*mode=offline"):
         check_key()
 
 
 @pytest.mark.system
 @pytest.mark.usefixtures("_no_account")
-def test_with_a_key_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_online_mode_with_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     check_key()
 
@@ -60,9 +60,7 @@ def test_with_a_key_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ("disabled", WandbMode.offline, "disabled"),
     ],
 )
-def test_the_stricter_mode_is_obeyed(
-    monkeypatch: pytest.MonkeyPatch, own: str, asked: WandbMode, mode: str
-) -> None:
+def test_stricter_of_two_modes_wins(monkeypatch: pytest.MonkeyPatch, own: str, asked: WandbMode, mode: str) -> None:
     monkeypatch.setattr(wandb, "setup", lambda: SimpleNamespace(settings=SimpleNamespace(mode=own)))
     assert choose_mode(asked) == mode
 
@@ -80,7 +78,7 @@ def test_tags_have_the_length_that_wandb_takes() -> None:
     assert settings.run_tags == tuple(tags)
 
 
-def test_a_validation_error_is_shown_whole() -> None:
+def test_all_lines_of_a_validation_error_are_shown() -> None:
     """Its first line only counts the errors."""
     warnings: list[str] = []
 

@@ -37,7 +37,7 @@ def pretend(train_state: Any, batches: Iterable[Any], lr: float) -> Tensor:
     return torch.tensor(LOSS)
 
 
-IDLE = [(take_nothing, "0 images came out of"), (train_nothing, "what came out is 0.0")]
+IDLE = [(take_nothing, r"0 of \d+ images were processed"), (train_nothing, "the checksum of the output is 0.0")]
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +65,8 @@ def test_a_profile_refuses_updates_that_do_nothing(
 @pytest.mark.parametrize(
     ("logits", "words"),
     [
-        (torch.zeros(1), "1 images came out of 64"),
-        (torch.zeros(64, 10), "what came out is 0.0"),
+        (torch.zeros(1), "1 of 64 images were processed"),
+        (torch.zeros(64, 10), "the checksum of the output is 0.0"),
         (torch.ones(64, 10), "no machine exceeds"),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_plan_refuses_an_evaluation_that_does_nothing(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, loss: float
 ) -> None:
     monkeypatch.setattr(speed, "evaluate", lambda model, batches, train_state: Evaluation(loss, 10.0, 50.0, 364))
-    with pytest.raises(MeasurementError, match="step0_resnet, evaluation: 364 images came out of 0"):
+    with pytest.raises(MeasurementError, match="step0_resnet, evaluation: 364 of 0 images were processed"):
         estimate(group([run], is_sweep=False)[0], 1, lambda name: None)
 
 

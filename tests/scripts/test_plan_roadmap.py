@@ -23,8 +23,8 @@ from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, MeasurementError, RunError
 from roadmap.training.measure import images, memory, speed
 from roadmap.training.measure.concurrent import ConcurrentRate, combine, find_best, measure_concurrent
-from roadmap.training.measure.images import find_images
-from roadmap.training.measure.memory import find_largest_batch, list_batches, measure_peak_memory
+from roadmap.training.measure.images import open_or_synthesize
+from roadmap.training.measure.memory import find_largest_batch, list_micro_batch_sizes, measure_peak_memory
 from roadmap.training.measure.workload import Workload
 
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
@@ -133,7 +133,7 @@ def test_each_device_takes_the_next_run_when_it_is_free() -> None:
 def test_micro_batches_share_the_total_batch(
     workload: Workload, total: int, mixup: float, sizes: list[int]
 ) -> None:
-    assert list_batches(replace(workload.spec.recipe, total_batch=total, mixup=mixup)) == sizes
+    assert list_micro_batch_sizes(replace(workload.spec.recipe, total_batch=total, mixup=mixup)) == sizes
 
 
 @pytest.mark.system
@@ -165,12 +165,12 @@ def test_a_gpu_is_tried(
 
 def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
     config = plan(tmp_path, "data=imagenet", f"data.root={tmp_path / 'none'}")[0].config
-    train, val, reason = find_images(config.data)
+    train, val, reason = open_or_synthesize(config.data)
     assert (len(train), len(val), train[1_281_166][0].shape) == (1_281_167, 50_000, (375, 500, 3))
     assert str(reason).startswith(f"there is no data folder {tmp_path / 'none'}")
     (tmp_path / "none" / "cifar-100-python").mkdir(parents=True)  # another set in the same folder
     cifar = plan(tmp_path, "data=cifar10", f"data.root={tmp_path / 'none'}")[0].config
-    train, val, reason = find_images(cifar.data)
+    train, val, reason = open_or_synthesize(cifar.data)
     assert (len(train), len(val), train[0][0].shape, reason) == (
         50_000,
         10_000,
@@ -179,10 +179,10 @@ def test_images_that_are_not_here_are_made_up(tmp_path: Path) -> None:
     )
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["cifar-100-python"]
     part = plan(tmp_path, "data=cifar10", f"data.root={tmp_path / 'none'}", "data.holdout=5000")[0].config
-    assert [len(images) for images in find_images(part.data)[:2]] == [45_000, 5_000]
+    assert [len(images) for images in open_or_synthesize(part.data)[:2]] == [45_000, 5_000]
     folder = plan(tmp_path, "data=imagefolder", f"data.root={tmp_path / 'nothing'}", "data.num_classes=2")[0].config
     with pytest.raises(DataError, match="there is no data folder"):
-        find_images(folder.data)
+        open_or_synthesize(folder.data)
 
 
 @pytest.mark.system  # decodes and augments photographs: 4 s

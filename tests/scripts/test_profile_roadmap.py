@@ -17,7 +17,7 @@ from roadmap.model.cost import measure_cost
 from roadmap.training.measure import speed
 from roadmap.training.measure.memory import measure_memory, measure_peak_memory
 from roadmap.training.measure.speed import time_network
-from roadmap.training.measure.workload import Measured, Workload, take_turns
+from roadmap.training.measure.workload import Measured, Workload, measure_in_turns
 
 STEPS = ("step0_resnet", "step12_downsample")
 
@@ -91,7 +91,7 @@ def test_networks_take_turns_and_one_without_memory_stops_none(workload: Workloa
 
     turns: list[str] = []
     workloads = [replace(workload, name="fits"), replace(workload, name="large", build=build)]
-    fits, large = take_turns(workloads, [measure_memory, *2 * [time_network]], turns.append)
+    fits, large = measure_in_turns(workloads, [measure_memory, *2 * [time_network]], turns.append)
     assert turns == ["fits", "large"] * 3
     assert len(fits.forward) == len(fits.update) == 2
     assert (large.out_of_memory, large.update, large.peak_memory) == (True, [], None)
@@ -108,7 +108,7 @@ def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
-        take_turns([replace(workload, build=build)], [measure_memory])
+        measure_in_turns([replace(workload, build=build)], [measure_memory])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ HOSTILE = "cat\x1b]0;owned\x07\x1b[31m\x9b2J\udcff.jpg"
 SHOWN = r"cat\x1b]0;owned\x07\x1b[31m\x9b2J\xff.jpg"
 
 
-def test_controls_are_shown_as_escapes() -> None:
+def test_control_characters_are_shown_as_escapes() -> None:
     assert visible(HOSTILE) == visible(visible(HOSTILE)) == SHOWN
     assert visible("an épagneul\t猫 🐈‍⬛\n") == "an épagneul\t猫 🐈‍⬛\n"
     assert visible("abc\u202egpj.exe \ud800") == r"abc\u202egpj.exe \ud800"
@@ -27,12 +27,12 @@ def test_controls_are_shown_as_escapes() -> None:
 
 
 @pytest.mark.parametrize("kind", [DataError, ConfigError])
-def test_an_errors_text_holds_none(kind: type[Exception]) -> None:
+def test_errors_contain_no_control_characters(kind: type[Exception]) -> None:
     assert f"{kind(HOSTILE)}" == str(kind(HOSTILE)) == SHOWN
 
 
 @pytest.mark.parametrize("in_table", [False, True])
-def test_a_console_prints_none_but_its_own(in_table: bool) -> None:
+def test_console_prints_only_its_own_control_characters(in_table: bool) -> None:
     file = io.StringIO()
     table = Table("name")
     table.add_row(HOSTILE)
@@ -43,7 +43,7 @@ def test_a_console_prints_none_but_its_own(in_table: bool) -> None:
     assert "\x1b[31m" not in file.getvalue()
 
 
-def test_a_warning_is_printed_once_and_as_it_is(
+def test_warning_is_printed_once_and_verbatim(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "_warned", set())
@@ -53,7 +53,7 @@ def test_a_warning_is_printed_once_and_as_it_is(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "terminal"])
-def test_a_warning_that_nobody_reads_ends_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_stderr_does_not_stop_a_warning(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe() if kind == "pipe" else os.openpty()
     os.close(reader)
     with os.fdopen(writer, "w", buffering=1) as file:
@@ -65,7 +65,7 @@ def test_a_warning_that_nobody_reads_ends_nothing(kind: str, monkeypatch: pytest
             file.close()
 
 
-def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_rank_0_warns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "RANK": "1",
         "WORLD_SIZE": "2",
@@ -79,7 +79,7 @@ def test_only_the_first_process_warns(capfd: pytest.CaptureFixture[str], monkeyp
 
 
 @pytest.mark.parametrize("folder", ["roadmap", "scripts", "benchmarks"])
-def test_nothing_prints_on_another_console(folder: str) -> None:
+def test_all_code_prints_on_the_safe_console(folder: str) -> None:
     """rich's own console prints the escapes of a name."""
     files = [path for path in (ROOT / folder).rglob("*.py") if path != ROOT / "roadmap/system/console.py"]
     assert [

@@ -32,13 +32,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_axis_takes_two_files_and_forty_lines(folder: Path) -> None:
+def test_example_axis_takes_two_files_and_forty_lines(folder: Path) -> None:
     files = [folder / "mine/squeeze.py", folder / "mine/roadmap/step13_se.yaml"]
     assert sum(len(path.read_text().splitlines()) for path in files) < 40
 
 
 @pytest.mark.system  # seven short trainings: a minute
-def test_the_walk_through_ends_with_the_axis_in_figure_and_report(folder: Path) -> None:
+def test_example_axis_appears_in_figure_and_report(folder: Path) -> None:
     run(folder, "train", "+roadmap=step12_downsample", *SHORT)  # before the axis exists
     (block,) = re.findall(r"```bash\n(convnet-roadmap train -m.*?)```", PAGE, flags=re.DOTALL)
     outputs = []
@@ -60,7 +60,7 @@ def test_the_walk_through_ends_with_the_axis_in_figure_and_report(folder: Path) 
 
 
 @pytest.mark.system  # a short training
-def test_a_choice_a_data_set_and_a_logger_of_ones_own_train_a_network(folder: Path) -> None:
+def test_registered_choice_data_set_and_logger_train_a_network(folder: Path) -> None:
     (line,) = re.findall(r"```bash\nconvnet-roadmap (train --config-dir.*?)```", PAGE, flags=re.DOTALL)
     run(folder, *shlex.split(line), *SHORT)
     experiment = folder / "outputs/micro-stripes"
@@ -78,6 +78,6 @@ def test_a_choice_a_data_set_and_a_logger_of_ones_own_train_a_network(folder: Pa
         (["modules=[squeeze]", "model/squeeze=sea"], "there is no such choice. Did you mean se? Allowed: none, se"),
     ],
 )
-def test_a_mistake_is_one_line_with_the_way_out(folder: Path, words: list[str], message: str) -> None:
+def test_mistakes_are_one_line_with_a_way_out(folder: Path, words: list[str], message: str) -> None:
     (line,) = run(folder, "train", "--config-dir", "mine", *words, status=1).splitlines()
     assert message in line

@@ -30,7 +30,7 @@ MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORL
         (MPI, DistInfo()),  # as runs of several seeds are started
     ],
 )
-def test_the_place(variables: dict[str, str], place: DistInfo) -> None:
+def test_rank_and_world_size_are_read(variables: dict[str, str], place: DistInfo) -> None:
     assert get_dist_info(variables) == place
 
 
@@ -55,7 +55,7 @@ def test_the_place(variables: dict[str, str], place: DistInfo) -> None:
         (MPI | MEETING | {"OMPI_COMM_WORLD_RANK": "2"}, "OMPI_COMM_WORLD_RANK=2 must be below"),
     ],
 )
-def test_a_variable_that_cannot_be_is_named(variables: dict[str, str], message: str) -> None:
+def test_invalid_variable_is_named(variables: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         get_dist_info(variables)
     assert message in str(error.value)

@@ -32,14 +32,14 @@ def start_all(store: dist.Store, generator: random.Random) -> set[str]:
         return set(threads.map(start, range(SIZE), delays))
 
 
-def test_every_start_has_a_name_of_its_own_that_all_share(store: dist.Store) -> None:
+def test_each_start_has_a_unique_name_in_all_ranks(store: dist.Store) -> None:
     generator = random.Random(0)
     found = [start_all(store, generator) for _ in range(10)]
     assert all(len(names) == 1 for names in found)
     assert len(set.union(*found)) == 10
 
 
-def test_a_start_that_was_cut_short_confuses_nobody(store: dist.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_start_does_not_affect_the_next(store: dist.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rank 0 and one of the others had started, and died."""
     with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
         patch.setattr(group, "TIMEOUT", timedelta(seconds=0.2))

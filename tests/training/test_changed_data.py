@@ -158,7 +158,7 @@ def test_a_run_is_not_resumed_on_other_images(
     assert read_results(train(tmp_path, root).path) == read_results(undisturbed.path)
 
 
-def test_a_run_is_resumed_on_the_same_images_elsewhere(
+def test_run_resumes_on_the_same_images_elsewhere(
     root: Path, undisturbed: RunDir, read_results: Results, tmp_path: Path
 ) -> None:
     """Under another mount, and in an archive."""
@@ -174,7 +174,7 @@ def test_a_run_is_resumed_on_the_same_images_elsewhere(
     assert (found.summary()["train_images"], found.summary()["val_images"]) == (18, 6)
 
 
-def test_an_image_that_was_replaced_is_reported(root: Path, tmp_path: Path) -> None:
+def test_replaced_image_is_reported(root: Path, tmp_path: Path) -> None:
     """For example a damaged one; if the cache has the old one, the set is decoded again."""
     interrupt(tmp_path, root)
     Image.new("RGB", (8, 8), "red").save(root / "train/cat/1.jpg")
@@ -183,7 +183,7 @@ def test_an_image_that_was_replaced_is_reported(root: Path, tmp_path: Path) -> N
     assert "1 of 18 train files have another size than when the run began: cat/1.jpg" in warnings
 
 
-def test_images_that_were_skipped_count(root: Path, tmp_path: Path) -> None:
+def test_skipped_images_are_part_of_the_record(root: Path, tmp_path: Path) -> None:
     (root / "train/cat/1.jpg").write_bytes(b"no image")
     interrupt(tmp_path, root, on_error=OnError.skip)
     Image.new("RGB", (8, 8), "red").save(root / "train/cat/1.jpg")
@@ -191,7 +191,7 @@ def test_images_that_were_skipped_count(root: Path, tmp_path: Path) -> None:
         train(tmp_path, root)
 
 
-def test_a_checkpoint_of_an_earlier_version_names_no_data(root: Path, tmp_path: Path) -> None:
+def test_checkpoint_without_a_data_record_is_accepted(root: Path, tmp_path: Path) -> None:
     folder = interrupt(tmp_path, root)
     content = torch.load(folder.checkpoint, weights_only=True)
     kept = {key: value for key, value in content.items() if key not in ("data", "classes", "format")}
@@ -250,9 +250,7 @@ def test_a_run_keeps_the_order_of_its_classes(root: Path, tmp_path: Path) -> Non
     assert torch.load(tuned.checkpoint, weights_only=True)["classes"] == ["dog", "ape", "cat"]
 
 
-def test_a_training_that_begins_with_the_outputs_of_other_classes_is_warned_of(
-    root: Path, undisturbed: RunDir, tmp_path: Path
-) -> None:
+def test_training_from_weights_of_other_classes_warns(root: Path, undisturbed: RunDir, tmp_path: Path) -> None:
     for part in ("train", "val"):
         (root / part / "cat").rename(root / part / "eel")
     warnings: list[str] = []
@@ -260,16 +258,14 @@ def test_a_training_that_begins_with_the_outputs_of_other_classes_is_warned_of(
     assert any("trained on other classes (ape, cat, dog) than the data has (ape, dog, eel)" in w for w in warnings)
 
 
-def test_validation_images_of_classes_that_the_weights_do_not_know(
-    root: Path, undisturbed: RunDir, tmp_path: Path
-) -> None:
+def test_evaluating_unknown_classes_is_an_error(root: Path, undisturbed: RunDir, tmp_path: Path) -> None:
     (root / "val/cat").rename(root / "val/eel")
     message = rf"{root / 'val'} has images of eel: no class of .*checkpoint\.pt, which has ape, cat, dog"
     with pytest.raises(DataError, match=message):
         evaluate(tmp_path, root, undisturbed.checkpoint)
 
 
-def test_numbers_are_taken_for_names_with_a_warning(
+def test_numbers_match_names_with_a_warning(
     root: Path, undisturbed: RunDir, tmp_path: Path, warned: set[str]
 ) -> None:
     whole = evaluate(tmp_path, root, undisturbed.checkpoint)

@@ -41,17 +41,17 @@ def equals(loaded: Any) -> bool:
     }
 
 
-def test_nothing_is_trusted_where_both_are_damaged(tmp_path: Path) -> None:
+def test_two_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     newest, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
     newest.write_bytes(b"")
     previous.write_bytes(b"PK")
-    with pytest.raises(RunError, match="Nothing is left to go on from") as caught:
+    with pytest.raises(RunError, match="There is no usable checkpoint") as caught:
         load_checkpoint(newest, previous, "abc")
     assert str(newest) in str(caught.value)
     assert str(previous) in str(caught.value)
 
 
-def test_no_flipped_bit_is_read(tmp_path: Path) -> None:
+def test_flipped_bit_is_detected(tmp_path: Path) -> None:
     """Each bit of the directory and all after it, and some of those before."""
     path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
     save_checkpoint(path, none, CONTENT)
@@ -66,7 +66,7 @@ def test_no_flipped_bit_is_read(tmp_path: Path) -> None:
             raise AssertionError(f"read with bit {bit} flipped")
 
 
-def test_no_flipped_bit_in_a_file_without_a_digest_changes_what_is_read(tmp_path: Path) -> None:
+def test_flipped_bit_without_a_digest_is_detected_or_harmless(tmp_path: Path) -> None:
     """As written by earlier commits: torch.save only."""
     path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
     torch.save(CONTENT, path)
@@ -92,7 +92,7 @@ def end_in_a_slash(entry: zipfile.ZipInfo) -> None:
 
 
 @pytest.mark.parametrize("change", [look_like_a_folder, end_in_a_slash])
-def test_an_entry_that_looks_like_a_folder_is_refused(
+def test_entry_that_looks_like_a_folder_is_an_error(
     change: Callable[[zipfile.ZipInfo], None], tmp_path: Path
 ) -> None:
     """torch reads nothing from it, and returns uninitialized memory."""
@@ -109,7 +109,7 @@ def test_an_entry_that_looks_like_a_folder_is_refused(
         load_checkpoint(path, tmp_path / "none.pt", "abc")
 
 
-def test_torch_reads_it_as_any_other_file(tmp_path: Path) -> None:
+def test_torch_load_reads_a_sealed_file(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "none.pt", CONTENT)
     for mapped in (False, True):
         loaded = torch.load(tmp_path / "checkpoint.pt", weights_only=True, mmap=mapped)
@@ -117,7 +117,7 @@ def test_torch_reads_it_as_any_other_file(tmp_path: Path) -> None:
         assert equals(loaded)
 
 
-def test_a_later_format_is_not_read(tmp_path: Path) -> None:
+def test_later_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(write_sealed({**CONTENT, "format": FORMAT + 1}))
     with pytest.raises(RunError, match=f"has format {FORMAT + 1}, and this version reads 1 to {FORMAT}"):
         load_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "none.pt", "abc")

@@ -71,7 +71,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     ("updates", "sent"),
     [(0, signal.SIGTERM), (3, signal.SIGUSR1), (6, signal.SIGINT), (4, signal.SIGUSR2), (1, signal.SIGHUP)],
 )
-def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
+def test_signal_stops_after_the_update_and_resume_is_exact(
     updates: int,
     sent: signal.Signals,
     undisturbed: RunDir,
@@ -92,7 +92,7 @@ def test_a_signal_ends_a_run_after_the_update_and_it_goes_on_exactly(
     assert read_results(train(tmp_path).path) == read_results(undisturbed.path)
 
 
-def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
+def test_signal_during_evaluation_loses_no_update(
     undisturbed: RunDir, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the first epoch's and in the last one's: nothing may train after it, such as a sweep's next run."""
@@ -117,7 +117,7 @@ def test_a_signal_in_an_evaluation_ends_it_and_no_update_is_lost(
     assert read_results(train(tmp_path).path) == read_results(undisturbed.path)
 
 
-def test_a_signal_before_the_first_update_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_before_the_first_update_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_images(*_: Any, **__: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("went on")
@@ -127,7 +127,7 @@ def test_a_signal_before_the_first_update_ends_at_once(tmp_path: Path, monkeypat
         train(tmp_path)
 
 
-def test_a_signal_while_a_dashboard_takes_the_results_leaves_the_run_done(
+def test_signal_while_a_dashboard_finishes_leaves_the_run_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SlowLogger(NoLogger):
@@ -141,7 +141,7 @@ def test_a_signal_while_a_dashboard_takes_the_results_leaves_the_run_done(
     assert folder.is_done()
 
 
-def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignored_signal_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As set by nohup."""
     stop_after(2, monkeypatch, signal.SIGHUP)
     outer = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -151,7 +151,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, monkeypatch: pytest.M
         signal.signal(signal.SIGHUP, outer)
 
 
-def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_interrupt_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def update(*_: Any) -> torch.Tensor:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -163,7 +163,7 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert not isinstance(caught.value, Interrupted)
 
 
-def test_checkpoints_by_minutes_change_nothing(
+def test_timed_checkpoints_do_not_change_results(
     undisturbed: RunDir, read_results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = []
@@ -244,12 +244,12 @@ def replace_by_a_pickle(path: Path, other: Path) -> None:
         (take_a_key, "does not fit this run: it has no optimizer"),
         (take_a_row, "does not fit this run: model.head.linear.bias is (9,) of float32, expected (10,) of float32"),
         (replace_by_a_pickle, "holds argparse.Namespace, which is not loaded"),
-        (replace_by_another, "is of another configuration"),
+        (replace_by_another, "belongs to another configuration"),
         (replace_by_text, "is damaged: "),
         (remove, None),
     ],
 )
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+def test_previous_checkpoint_replaces_a_damaged_one(
     damage: Any,
     told: str | None,
     undisturbed: RunDir,
@@ -270,11 +270,11 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     else:
         (warning,) = about_checkpoints
         assert warning.startswith(f"the checkpoint {folder.checkpoint} {told}")
-        assert warning.endswith(f"; going on from {folder.previous_checkpoint}")
+        assert warning.endswith(f"; resuming from {folder.previous_checkpoint}")
     assert read_results(folder.path) == read_results(undisturbed.path)
 
 
-def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
+def test_damaged_checkpoint_never_replaces_the_previous_one(
     stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
@@ -289,7 +289,7 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(
         assert torch.load(path, weights_only=True)["config_hash"] == folder.config_hash
 
 
-def test_a_spoiled_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It affects no loss before an evaluation."""
 
     def update(train_state: Any, *arguments: Any) -> torch.Tensor:
@@ -303,7 +303,7 @@ def test_a_spoiled_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.rglob("checkpoint.pt"))
 
 
-def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A non-finite gradient affects the weights before it affects a loss."""
     calls = []
 
@@ -316,7 +316,7 @@ def test_spoiled_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("roadmap.training.trainer.train_step", update)
     with pytest.raises(
-        TrainingError, match=r"not finite.* in epoch 2, update \d+, at learning rate .*checkpoint.pt has 1 epochs"
+        TrainingError, match=r"not finite.* in epoch 2, update \d+, at learning .*checkpoint.pt, after 1 epochs"
     ):
         train(tmp_path)
     _, folder = open_run(tmp_path)

@@ -15,7 +15,7 @@ from roadmap.data.spec import Interpolation
 from roadmap.errors import ConfigError
 from roadmap.system import machine
 from roadmap.training import device as hardware
-from roadmap.training.device import choose_algorithms, is_out_of_memory, pick_device, reseed, seed_everything
+from roadmap.training.device import is_out_of_memory, pick_device, reseed, seed_everything, select_algorithms
 from roadmap.training.spec import Precision
 
 HARDWARE = read_config(roadmap.compose()).hardware
@@ -38,8 +38,8 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_settings")
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_algorithms_repeat_or_are_the_fastest(deterministic: bool) -> None:
-    choose_algorithms(replace(CUDA, deterministic=deterministic), torch.device("cuda"))
+def test_algorithms_are_deterministic_or_benchmarked(deterministic: bool) -> None:
+    select_algorithms(replace(CUDA, deterministic=deterministic), torch.device("cuda"))
     assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert torch.backends.cudnn.benchmark != deterministic
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
@@ -47,14 +47,14 @@ def test_algorithms_repeat_or_are_the_fastest(deterministic: bool) -> None:
 
 @pytest.mark.usefixtures("_settings")
 @pytest.mark.parametrize("precision", Precision)
-def test_convolutions_and_products_have_one_precision(precision: Precision) -> None:
-    choose_algorithms(replace(CUDA, precision=precision), torch.device("cuda"))
+def test_convolutions_and_matmuls_share_a_precision(precision: Precision) -> None:
+    select_algorithms(replace(CUDA, precision=precision), torch.device("cuda"))
     allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     assert allowed == (precision is Precision.tf32,) * 2
 
 
 @pytest.mark.usefixtures("_settings")
-def test_crops_are_of_fp32_where_the_network_is_of_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crops_use_fp32_even_if_the_network_uses_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     seen = []
     bmm = torch.bmm
@@ -68,7 +68,7 @@ def test_crops_are_of_fp32_where_the_network_is_of_tf32(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("gpus", "rank", "name"), [(1, 3, "cuda:0"), (8, 3, "cuda:3")])
-def test_a_process_takes_its_gpu_or_the_only_one_that_it_sees(
+def test_rank_uses_its_gpu_or_the_only_visible_one(
     gpus: int, rank: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current = []
@@ -80,8 +80,8 @@ def test_a_process_takes_its_gpu_or_the_only_one_that_it_sees(
 
 
 @pytest.mark.parametrize("precision", [Precision.fp16, Precision.tf32])
-def test_precisions_of_a_gpu(precision: Precision) -> None:
-    with pytest.raises(ConfigError, match=f"hardware.precision={precision} is of a GPU; on the CPU choose"):
+def test_gpu_precisions_on_a_cpu_are_an_error(precision: Precision) -> None:
+    with pytest.raises(ConfigError, match=f"hardware.precision={precision} needs a GPU; on the CPU choose"):
         pick_device(replace(HARDWARE, device="cpu", precision=precision))
 
 
@@ -96,11 +96,11 @@ def test_precisions_of_a_gpu(precision: Precision) -> None:
         (RuntimeError("CUDA error: device-side assert triggered"), False),
     ],
 )
-def test_what_is_a_lack_of_memory(error: Exception, is_memory: bool) -> None:
+def test_out_of_memory_errors_are_recognized(error: Exception, is_memory: bool) -> None:
     assert is_out_of_memory(error) == is_memory
 
 
-def test_reseeding_draws_what_seeding_draws() -> None:
+def test_reseed_equals_seed_everything() -> None:
     def draw() -> list[float]:
         return [torch.rand(1).item(), np.random.rand(), torch.bernoulli(torch.full((9,), 0.5)).sum().item()]  # noqa: NPY002
 

@@ -91,7 +91,7 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     """Micro-batches of 64: four in a row, or two in each of two ranks, with the same mixing and drop path."""
     alone = train(tmp_path / "alone", "+roadmap=step12_downsample", processes=1)
     pair = train(tmp_path / "pair", "+roadmap=step12_downsample", processes=2)
@@ -103,7 +103,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert abs(two["top1"] - one["top1"]) < 1
 
 
-def test_two_processes_take_the_update_of_one_where_batches_are_normalized(tmp_path: Path) -> None:
+def test_two_ranks_equal_one_process_with_batchnorm(tmp_path: Path) -> None:
     """One update of 16 micro-batches: the weights are equal to a hundredth of the learning rate of 4e-3.
 
     The gradients differ by rounding, and AdamW's first update divides each by its own size, so that a gradient near
@@ -116,7 +116,7 @@ def test_two_processes_take_the_update_of_one_where_batches_are_normalized(tmp_p
             assert (pair[name] - one).abs().max() < 4e-5, name
 
 
-def test_what_two_processes_report_is_of_the_weights_that_they_save(tmp_path: Path) -> None:
+def test_ranks_evaluate_the_saved_weights(tmp_path: Path) -> None:
     """Each rank has its own running statistics until an evaluation."""
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.total_batch=128")
     folder = train(tmp_path, *words, processes=2)
@@ -127,7 +127,7 @@ def test_what_two_processes_report_is_of_the_weights_that_they_save(tmp_path: Pa
     assert found.loss == pytest.approx(reported["loss"], rel=1e-5)
 
 
-def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: Path, read_results: Results) -> None:
+def test_stopped_or_killed_group_resumes_exactly(tmp_path: Path, read_results: Results) -> None:
     words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
     whole = read_results(train(tmp_path / "whole", *words, processes=2))
 
@@ -144,7 +144,7 @@ def test_a_stopped_group_and_one_with_a_killed_process_go_on_exactly(tmp_path: P
     assert read_results(state.parent) == whole
 
 
-def test_two_nodes_meet_and_a_killed_process_starts_both_again(tmp_path: Path, read_results: Results) -> None:
+def test_two_nodes_restart_after_a_killed_process(tmp_path: Path, read_results: Results) -> None:
     """Two torchruns of one rank each, as on two machines."""
     words = ("+roadmap=step12_downsample", "hardware.checkpoint_minutes=0")
     with socket.create_server(("localhost", 0)) as free:
@@ -159,7 +159,7 @@ def test_two_nodes_meet_and_a_killed_process_starts_both_again(tmp_path: Path, r
     assert read_results(state.parent) == read_results(whole)
 
 
-def test_no_thread_of_a_group_outlives_it(tmp_path: Path) -> None:
+def test_process_group_leaves_no_threads(tmp_path: Path) -> None:
     """A thread that frees a tensor while Python exits aborts a process that has finished its work."""
     script = tmp_path / "train_and_list_threads.py"
     script.write_text(TRAIN_AND_LIST_THREADS)
@@ -192,7 +192,7 @@ def wait_for_checkpoints(output_dir: Path, process: subprocess.Popen[str]) -> Pa
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_what_ends_one_process_is_told_by_the_first(rank: int, tmp_path: Path) -> None:
+def test_rank_0_reports_another_ranks_error(rank: int, tmp_path: Path) -> None:
     damaged = damage_an_image(tmp_path, rank)
     process = start(tmp_path / "out", *words_for(tmp_path), processes=2)
     output, _ = process.communicate()
@@ -204,7 +204,7 @@ def test_what_ends_one_process_is_told_by_the_first(rank: int, tmp_path: Path) -
     assert f"{damaged} can't be read" in output
 
 
-def test_what_any_process_skipped_is_told_by_the_first(tmp_path: Path) -> None:
+def test_rank_0_reports_all_skipped_images(tmp_path: Path) -> None:
     damaged = damage_an_image(tmp_path, rank=1)
     process = start(tmp_path / "out", *words_for(tmp_path), "data.on_error=skip", processes=2)
     output, _ = process.communicate()
@@ -233,7 +233,7 @@ def words_for(folder: Path) -> tuple[str, ...]:
     return ("+roadmap=step12_downsample", *words, *batches, "hardware.resident=false")
 
 
-def test_a_group_shares_an_evaluation_and_an_error(tmp_path: Path) -> None:
+def test_ranks_share_an_evaluation_and_an_error(tmp_path: Path) -> None:
     folder = train(tmp_path, "+roadmap=step12_downsample", processes=1)
     weights = f"init_from={folder / 'checkpoint.pt'}"
     process = start(tmp_path, "+roadmap=step12_downsample", "mode=eval", weights, processes=2)

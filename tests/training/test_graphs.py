@@ -30,7 +30,7 @@ from roadmap.training import graphs
 from roadmap.training.build_state import build_train_state
 from roadmap.training.distributed import ProcessGroup
 from roadmap.training.graphs import GraphExecution, open_backend
-from roadmap.training.resume import METRICS, Progress, collect, find_misfit, restore
+from roadmap.training.resume import METRICS, Progress, collect, find_mismatch, restore
 from roadmap.training.spec import HardwareSpec
 from roadmap.training.step import DirectExecution, Evaluation, TrainState, evaluate, train_step
 
@@ -187,7 +187,7 @@ def count_updates(device: torch.device) -> int:
 
 
 @pytest.mark.parametrize(("setting", "total"), [("step 0, SGD", 1), *((setting, 3) for setting in SETTINGS)])
-def test_updates_as_graphs_have_the_bits_of_those_without(setting: str, total: int, device: torch.device) -> None:
+def test_graph_updates_equal_direct_updates(setting: str, total: int, device: torch.device) -> None:
     found = []
     for has_graphs in (True, False):
         train_state = build(device, *SETTINGS[setting], has_graphs=has_graphs)
@@ -198,7 +198,7 @@ def test_updates_as_graphs_have_the_bits_of_those_without(setting: str, total: i
 
 
 @pytest.mark.parametrize("words", SETTINGS.values(), ids=SETTINGS)
-def test_a_network_with_graphs_is_evaluated_to_the_same_bits(words: tuple[str, ...], device: torch.device) -> None:
+def test_graph_evaluation_equals_direct_evaluation(words: tuple[str, ...], device: torch.device) -> None:
     """Between updates, its average too, and with fewer images in the last batch."""
     val = [*make_update(1000), *make_update(1001), *make_update(1002), *make_update(1003, n=5)]
     found = []
@@ -216,7 +216,7 @@ def test_a_network_with_graphs_is_evaluated_to_the_same_bits(words: tuple[str, .
     assert len({evaluation.loss for evaluation in found[0][0]}) > 2
 
 
-def test_each_micro_batch_is_a_replay_and_their_update_another(device: torch.device) -> None:
+def test_each_micro_batch_and_each_optimizer_step_is_a_replay(device: torch.device) -> None:
     if device.type == "cuda":
         pytest.skip("CUDA does not report its replays")
     train_state = build(device, *SETTINGS["step 12, all that is drawn"])
@@ -241,7 +241,7 @@ def test_an_update_copies_its_batch_into_the_same_memory(device: torch.device) -
     assert places[1] == places[2] == places[3]
 
 
-def test_batches_of_another_shape_go_without_a_graph_and_warn_once(device: torch.device) -> None:
+def test_other_batch_shapes_run_without_graphs_and_warn_once(device: torch.device) -> None:
     """Whole updates, and micro-batches within one."""
     found = []
     for has_graphs in (True, False):
@@ -266,7 +266,7 @@ def test_batches_of_another_shape_go_without_a_graph_and_warn_once(device: torch
 
 
 @pytest.mark.parametrize("place", ["first micro-batch", "later micro-batch", "optimizer", "average", "evaluation"])
-def test_what_cannot_be_captured_goes_without_graphs_from_there(place: str, device: torch.device) -> None:
+def test_failed_capture_turns_graphs_off(place: str, device: torch.device) -> None:
     """With the same bits, whatever was replayed already, and one warning."""
     found = []
     for has_graphs in (True, False):
@@ -280,7 +280,7 @@ def test_what_cannot_be_captured_goes_without_graphs_from_there(place: str, devi
         found.append((losses, evaluations, read_bits(train_state)))
         texts = [str(warning.message) for warning in caught]
         assert len(texts) == has_graphs, texts
-        assert all("can't be captured" in text and "the same numbers" in text for text in texts)
+        assert all("can't be captured" in text and "the same results" in text for text in texts)
     assert found[0] == found[1]
 
 
@@ -325,7 +325,7 @@ def run(output_dir: Path, *words: str) -> tuple[Path, dict[str, Any]]:
 
 @pytest.mark.system
 @pytest.mark.filterwarnings("ignore:hardware.graphs=true. batches of another shape")
-def test_a_run_with_graphs_is_stopped_and_resumed_to_the_same_bits(
+def test_resume_with_graphs_is_exact(
     device: torch.device,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -359,15 +359,13 @@ def test_a_run_with_graphs_is_stopped_and_resumed_to_the_same_bits(
 
 
 @pytest.mark.parametrize(("first", "optimizer"), [(True, "adamw"), (False, "sgd")])
-def test_a_checkpoint_is_for_runs_with_graphs_and_without(
-    first: bool, optimizer: str, device: torch.device
-) -> None:
+def test_checkpoint_is_independent_of_graphs(first: bool, optimizer: str, device: torch.device) -> None:
     words = ("+roadmap=step12_downsample", f"recipe.optimizer={optimizer}")
     saved, resumed = (build(device, *words, f"hardware.graphs={has}") for has in (first, not first))
     train(saved, range(2))
     progress = Progress([dict.fromkeys(METRICS, 1.0)], torch.zeros(5, device=device))
     content = collect(progress, torch.ones(3), saved.model, saved)
-    assert find_misfit(content, progress, 2, resumed.model, resumed) is None
+    assert find_mismatch(content, progress, 2, resumed.model, resumed) is None
     restore(content, progress, resumed.model, resumed)
     assert read_bits(saved) == read_bits(resumed)
     assert isinstance(resumed.optimizer.param_groups[0]["lr"], Tensor) != first
@@ -378,14 +376,12 @@ def test_a_checkpoint_is_for_runs_with_graphs_and_without(
 @pytest.mark.parametrize(
     ("network", "kind", "world_size", "text"),
     [
-        (Network, "cpu", 1, "are of an NVIDIA GPU, and this runs on cpu"),
-        (Network, "cuda", 2, "processes that train one network exchange gradients"),
+        (Network, "cpu", 1, "need an NVIDIA GPU, and this run uses cpu"),
+        (Network, "cuda", 2, "the gradient all-reduce of several ranks"),
         (nn.Module, "cuda", 1, "a reference network"),
     ],
 )
-def test_a_run_that_can_have_no_graphs_is_warned(
-    network: type[nn.Module], kind: str, world_size: int, text: str
-) -> None:
+def test_run_that_cannot_use_graphs_warns(network: type[nn.Module], kind: str, world_size: int, text: str) -> None:
     hardware = read("hardware.graphs=true").hardware
     group = ProcessGroup(DistInfo(0, world_size, 0))
     with pytest.warns(UserWarning, match=f"hardware.graphs=true has no effect: .*{text}"):

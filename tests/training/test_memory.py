@@ -40,7 +40,7 @@ runpy.run_path("train.py", run_name="__main__")
 
 
 @pytest.mark.system  # a separate process
-def test_a_run_without_memory_goes_on_with_half_the_images_at_once(tmp_path: Path) -> None:
+def test_out_of_memory_halves_the_micro_batch(tmp_path: Path) -> None:
     words = (
         "+roadmap=step0_resnet",
         "data.image_size=32",
@@ -81,7 +81,7 @@ runpy.run_path("train.py", run_name="__main__")
 
 
 @pytest.mark.system  # a separate process
-def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_workers(
+def test_killed_worker_halves_the_workers(
     tmp_path: Path, memory_group: Callable[[int], Callable[[], None]]
 ) -> None:
     words = ("+roadmap=step0_resnet", "recipe.epochs=1", "hardware.resident=false", "hardware.workers=2")
@@ -95,7 +95,7 @@ def test_a_run_whose_worker_the_kernel_ended_for_memory_goes_on_with_half_the_wo
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "a dataloader worker was ended for lack of memory. Fewer workers" in done.stderr
+    assert "a dataloader worker was killed for lack of memory. Fewer workers" in done.stderr
     assert "going on with hardware.workers=1 in place of 2" in done.stderr
     assert len(list(tmp_path.rglob("summary.json"))) == 1
 
@@ -127,7 +127,7 @@ SMALL = ("recipe.epochs=1", "recipe.warmup_epochs=0", "data.image_size=32", "mod
         (("+roadmap=step12_downsample", "hardware.per_device_batch=15"), 6),  # 15 has no half
     ],
 )
-def test_fewer_images_at_once_are_as_many_as_can_be_trained_on(
+def test_reduced_micro_batch_is_trainable(
     words: tuple[str, ...], taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = plan_run(roadmap.compose(*words, "recipe.total_batch=60", *SMALL, f"output_dir={tmp_path}"))
@@ -144,7 +144,7 @@ def test_fewer_images_at_once_are_as_many_as_can_be_trained_on(
         (("+roadmap=step0_resnet",), "BatchNorm sees a 1x1 map"),
     ],
 )
-def test_where_fewer_can_not_be_trained_on_the_memory_is_the_error(
+def test_out_of_memory_at_the_smallest_micro_batch_is_an_error(
     words: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = ("recipe.total_batch=64", "hardware.per_device_batch=2")
@@ -169,7 +169,7 @@ print(counts[-1] - counts[0])
 
 @pytest.mark.system  # a program: 5 s
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc's allocator")
-def test_the_memory_of_freed_tensors_is_used_again() -> None:
+def test_freed_memory_is_reused() -> None:
     """Otherwise each update has a page fault per 4 KiB: 650,000 here, unless glibc adapts by itself, as it may."""
     done = subprocess.run([sys.executable, "-c", FAULTS], cwd=ROOT, capture_output=True, check=True)
     assert int(done.stdout) < 100_000

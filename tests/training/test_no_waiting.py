@@ -68,7 +68,7 @@ def make_images(count: int) -> ArrayDataset:
 @pytest.mark.system  # six epochs on the meta device: 30 s
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("step", ["step0_resnet", "step12_downsample"])
-def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
+def test_epoch_does_not_synchronize(step: str, settings: tuple[str, ...]) -> None:
     config, train_state, load = prepare(step, *settings)
     updates = 0
     sent = SentToDevice()
@@ -82,7 +82,9 @@ def test_an_epoch_of_updates(step: str, settings: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_does_not_synchronize_before_its_sums(
+    settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a partial last batch."""
     config, train_state, load = prepare("step12_downsample", *settings)
     asked = []
@@ -96,7 +98,7 @@ def test_an_evaluation_until_its_sums(settings: tuple[str, ...], monkeypatch: py
     assert (asked, sent.copies) == ([META], 0)
 
 
-def test_a_wait_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synchronization_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     config, train_state, load = prepare("step12_downsample", *SETTINGS["resident"])
     batches = open_train_loader(make_images(64), config.data, config.recipe.augment, load).epoch(0)
     monkeypatch.setattr(train_state, "loss", lambda logits, _: logits.mean() * logits.sum().item())

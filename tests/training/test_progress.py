@@ -18,7 +18,7 @@ from roadmap.training.progress import ProgressDisplay
         (160, ["epoch 5/300", "loss 2.125", "lr 4.0e-03", "top-1 81.20", "12,345 images/s", "left"]),
     ],
 )
-def test_the_live_line_keeps_seed_and_time_left(width: int, shown: list[str]) -> None:
+def test_progress_bar_keeps_seed_and_time_left(width: int, shown: list[str]) -> None:
     console = Console(file=StringIO(), width=width, force_terminal=True)
     display = ProgressDisplay("step12_downsample seed 0", 300, 100, console)
     display.epoch({"epoch": 4, "top1": 81.2, "images_per_s": 12345.0, "train_loss": 2.0, "lr": 0.004})

@@ -27,7 +27,7 @@ PAPER = read_config(roadmap.compose("setting=paper", "+roadmap=step12_downsample
 ORIGINAL = read_config(roadmap.compose("setting=paper", "+roadmap=original")).recipe
 
 
-def test_cosine_with_warmup_is_timms() -> None:
+def test_cosine_with_warmup_matches_timm() -> None:
     updates = 312  # an epoch of ImageNet-1K at batch size 4096
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=PAPER.lr)
     theirs = CosineLRScheduler(
@@ -45,7 +45,7 @@ def test_cosine_with_warmup_is_timms() -> None:
 
 
 @pytest.mark.parametrize(("epoch", "lr"), [(0, 0.1), (29, 0.1), (30, 0.01), (59, 0.01), (60, 0.001), (89, 0.001)])
-def test_steps_of_the_original_recipe(epoch: int, lr: float) -> None:
+def test_step_schedule_matches_the_original_recipe(epoch: int, lr: float) -> None:
     assert learning_rate(ORIGINAL, epoch * 5004, 5004) == pytest.approx(lr)
     assert learning_rate(ORIGINAL, epoch * 5004 + 5003, 5004) == pytest.approx(lr)
 
@@ -61,7 +61,7 @@ def test_no_decay_on_biases_norms_and_layer_scale() -> None:
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
-def test_weights_of_a_reference_are_decayed_as_by_timm(name: str) -> None:
+def test_reference_weight_decay_matches_timm(name: str) -> None:
     """Except for Swin's relative position biases, which are tables."""
     model = timm.create_model(name)
     ours, theirs = build_optimizer(model, PAPER), create_optimizer_v2(model, opt="adamw", weight_decay=0.05)
@@ -74,7 +74,7 @@ def test_weights_of_a_reference_are_decayed_as_by_timm(name: str) -> None:
     assert any("relative_position" in key or key == "pos_embed" for key in names) == ("convnext" not in name)
 
 
-def test_layers_of_a_fine_tuning_are_timms_of_convnext_tiny() -> None:
+def test_layer_decay_groups_match_timms_convnext_tiny() -> None:
     words = ("+roadmap=step12_downsample", "data=imagenet", "recipe=finetune", "regime=resnet50")
     with torch.device("meta"):
         ours, theirs = roadmap.build_model(roadmap.compose(*words)), timm.create_model("convnext_tiny")
@@ -98,7 +98,7 @@ def test_layers_of_a_fine_tuning_are_timms_of_convnext_tiny() -> None:
     assert {scale for _, scale, _ in timms.values()} == {0.8**layers for layers in range(20)}
 
 
-def test_mixed_targets_hold_the_label_smoothing() -> None:
+def test_mixed_targets_include_label_smoothing() -> None:
     images, targets = build_mix(PAPER, 10, 64)(torch.rand(64, 3, 8, 8), torch.arange(64) % 10)
     assert images.shape == (64, 3, 8, 8)
     torch.testing.assert_close(targets.sum(1), torch.ones(64))
@@ -143,9 +143,9 @@ def test_accumulation(total: int, per_device: int, devices: int, plan: tuple[int
 
 @pytest.mark.parametrize(
     ("total", "per_device", "devices", "message"),
-    [(100, 64, 1, "no multiple of hardware.per_device_batch=64: take 50 or 100"), (10, 8, 3, "take 9 or 12")],
+    [(100, 64, 1, "not a multiple of hardware.per_device_batch=64: take 50 or 100"), (10, 8, 3, "take 9 or 12")],
 )
-def test_a_batch_that_can_not_be_made(total: int, per_device: int, devices: int, message: str) -> None:
+def test_impossible_batch_is_an_error(total: int, per_device: int, devices: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_accumulation(total, per_device, devices)
 
@@ -153,42 +153,40 @@ def test_a_batch_that_can_not_be_made(total: int, per_device: int, devices: int,
 @pytest.mark.parametrize(
     ("total", "per_device", "rule", "message"),
     [
-        (127, 64, BatchRule(no_single=True), "no multiple of hardware.per_device_batch=64: take 127$"),
-        (127, 64, BatchRule(), "no multiple of hardware.per_device_batch=64: take 1 or 127$"),
+        (127, 64, BatchRule(not_one=True), "not a multiple of hardware.per_device_batch=64: take 127$"),
+        (127, 64, BatchRule(), "not a multiple of hardware.per_device_batch=64: take 1 or 127$"),
         (
             12,
             3,
-            BatchRule(pairs=True),
+            BatchRule(even=True),
             "per_device_batch=3: Mixup and CutMix pair .* 3 images: take 2 or 4$",
         ),
         (
             12,
             5,
-            BatchRule(pairs=True),
+            BatchRule(even=True),
             "per_device_batch=5: Mixup and CutMix pair .* 5 images: take 4 or 6$",
         ),
         (
             7,
             8,
-            BatchRule(pairs=True),
+            BatchRule(even=True),
             "total_batch=7: Mixup and CutMix pair .* 7 images: choose recipe.total_batch=2 or",
         ),
         (
             8,
             1,
-            BatchRule(no_single=True),
+            BatchRule(not_one=True),
             "hardware.per_device_batch=1: BatchNorm sees .*: take 2$",
         ),
         (
             1,
             8,
-            BatchRule(no_single=True),
+            BatchRule(not_one=True),
             "recipe.total_batch=1: BatchNorm sees .*: choose recipe.total_batch=2",
         ),
     ],
 )
-def test_a_micro_batch_that_can_not_be_trained_on(
-    total: int, per_device: int, rule: BatchRule, message: str
-) -> None:
+def test_untrainable_micro_batch_is_an_error(total: int, per_device: int, rule: BatchRule, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_accumulation(total, per_device, rule=rule)

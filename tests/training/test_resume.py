@@ -11,7 +11,7 @@ from torch import nn
 import roadmap
 from roadmap.config import read_config
 from roadmap.training.build_state import build_train_state
-from roadmap.training.resume import METRICS, Progress, collect, find_misfit, restore
+from roadmap.training.resume import METRICS, Progress, collect, find_mismatch, restore
 from roadmap.training.step import TrainState, train_step
 
 Change = Callable[[dict[str, Any]], Any]
@@ -46,10 +46,10 @@ def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, TrainState, dict
     return *build(*words), copy.deepcopy(content)
 
 
-def test_what_was_collected_is_restored(trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
+def test_collected_state_is_restored(trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
     network, train_state, content = trained
     progress = start()
-    assert find_misfit(content, progress, EPOCHS, network, train_state) is None
+    assert find_mismatch(content, progress, EPOCHS, network, train_state) is None
     restore(content, progress, network, train_state)
     assert (progress.epoch, progress.update, progress.seconds) == (1, 3, 2.0)
     again = collect(progress, progress.losses[:3], network, train_state)
@@ -81,7 +81,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "more updates than an epoch": (lambda c: c.update(losses=torch.ones(6)), "losses is (6,)"),
     "time as a word": (lambda c: c.update(seconds="x"), "seconds is str"),
     "no groups": (lambda c: c["optimizer"].pop("param_groups"), "it has no optimizer.param_groups"),
-    "groups of another network": (lambda c: c["optimizer"]["param_groups"].pop(), "other groups of parameters"),
+    "groups of another network": (lambda c: c["optimizer"]["param_groups"].pop(), "param_groups differ from this"),
     "a rate that is a word": (lambda c: c["optimizer"]["param_groups"][0].update(lr="x"), "param_groups.lr is str"),
     "a moment too few": (lambda c: c["optimizer"]["state"].update({0: {}}), "it has no optimizer.state[0]."),
     "moments of another network": (
@@ -93,11 +93,11 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_another_content_is_named(name: str, trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
+def test_misfit_of_a_checkpoint_is_named(name: str, trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
     network, train_state, content = trained
     change, told = CHANGES[name]
     change(content)
-    problem = find_misfit(content, start(), EPOCHS, network, train_state)
+    problem = find_mismatch(content, start(), EPOCHS, network, train_state)
     assert problem is not None
     assert told in problem
     assert "\n" not in problem

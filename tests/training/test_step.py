@@ -43,7 +43,7 @@ def make_batch(seed: int = 0, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(n, 3, 16, 16, generator=generator), torch.randint(10, (n,), generator=generator)
 
 
-def test_an_update_is_plain_torch() -> None:
+def test_train_step_equals_plain_torch() -> None:
     train_state, other = make_learner(), make_learner()
     images, labels = make_batch()
     optimizer = other.optimizer
@@ -61,7 +61,7 @@ def test_an_update_is_plain_torch() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Grad strides do not match")  # as _share_gradients ignores them
-def test_gradients_are_shared_after_the_last_micro_batch() -> None:
+def test_gradients_are_reduced_after_the_last_micro_batch() -> None:
     """Otherwise each micro-batch of an update would cost the communication of a whole update."""
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
@@ -114,7 +114,7 @@ def test_accumulation_equals_the_whole_batch() -> None:
         torch.testing.assert_close(a, b, rtol=1e-2, atol=2e-4)  # Adam divides small differences by small numbers
 
 
-def test_the_loss_is_of_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_is_computed_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA's autocast would compute log_softmax in the precision of the logits."""
     train_state = make_learner("hardware.precision=bf16")
     loss, seen = train_state.loss, []
@@ -180,7 +180,7 @@ def test_the_same_command_gives_the_same_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resident", ["true", "false"])
-def test_a_run_goes_on_after_its_last_epoch(resident: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_after_an_epoch_is_exact(resident: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the second epoch and restarted: bit for bit the weights of an uninterrupted run."""
     words = [f"hardware.resident={resident}"]
     undisturbed = train(tmp_path / "whole", *words)
@@ -202,7 +202,7 @@ def test_a_run_goes_on_after_its_last_epoch(resident: str, tmp_path: Path, monke
     assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2]
 
 
-def test_a_loss_that_is_not_finite_names_epoch_and_update(tmp_path: Path) -> None:
+def test_non_finite_loss_names_epoch_and_update(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"epoch 1, update \d+, at learning rate"):
         train(tmp_path, "recipe.lr=1e20")
 

@@ -40,8 +40,8 @@ class Crops:
         flip = rng.uniform() < (augment.flip if data.mirror else 0.0)
         if augment.crop is not Crop.padded:
             return cls(flip, draw_crop_boxes(size, augment.scale, rng))
-        places = [rng.below(2 * _padding(size)) for _ in ("top", "left")]
-        return cls(flip, np.stack(places, axis=1).astype(np.int64))
+        offsets = [rng.below(2 * _padding(size)) for _ in ("top", "left")]
+        return cls(flip, np.stack(offsets, axis=1).astype(np.int64))
 
     def sort(self, order: np.ndarray) -> Self:
         """Return the crops of the images in another order."""
@@ -70,8 +70,8 @@ def _crop_padded(images: Tensor, boxes: Tensor, flip: Tensor) -> Tensor:
     rows = top + steps  # (N, S), in the padded image
     columns = left + torch.where(flip[:, None], steps.flip(0), steps)
     padded = torch.nn.functional.pad(images, (padding, padding, padding, padding))
-    places = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
-    cropped = padded.flatten(2).gather(2, places.view(n, 1, -1).expand(-1, 3, -1))
+    indices = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
+    cropped = padded.flatten(2).gather(2, indices.view(n, 1, -1).expand(-1, 3, -1))
     return cropped.view(images.shape).float()
 
 
@@ -80,12 +80,12 @@ def draw_crop_boxes(size: int, scale: tuple[float, ...], rng: BatchRng) -> np.nd
     low, high = scale
     areas, ratios = rng.uniform(ATTEMPTS), rng.uniform(ATTEMPTS)
 
-    def make(images: slice | np.ndarray, attempt: int) -> Rectangles:
+    def propose(images: slice | np.ndarray, attempt: int) -> Rectangles:
         area = (areas[images, attempt] * (high - low) + low) * size * size
         ratio = _log_uniform(RATIO, ratios[images, attempt])
         return np.sqrt(area / ratio).round(), np.sqrt(area * ratio).round()
 
-    height, width = _first_fit(make, largest=size, fallback=size)
+    height, width = _first_fit(propose, largest=size, fallback=size)
     top, left = (rng.below(size - extent) for extent in (height, width))
     return np.stack([top, left, height, width], axis=1).astype(np.int64)
 
@@ -109,7 +109,7 @@ def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Int
     matrices = torch.zeros(n, size, size, device=images.device)
     matrices.scatter_add_(1, columns.transpose(1, 2), across.transpose(1, 2))
     order = torch.arange(3 * size, device=images.device).view(3, size).t().flatten()
-    by_rows = images.flatten(1, 2).index_select(1, order)  # takes a third of the time of a transposed copy
+    by_rows = images.flatten(1, 2).index_select(1, order)  # a third of the time of a transposed copy
     with _products_of_fp32():
         products = torch.bmm(by_rows.float(), matrices)
     lines = products.round_().clamp_(0, 255).view(-1, 3 * size)
@@ -175,12 +175,12 @@ def draw_erased_boxes(size: int, probability: float, rng: BatchRng) -> tuple[np.
     low, high = ERASED_AREA
     areas, ratios = rng.uniform(ATTEMPTS), rng.uniform(ATTEMPTS)
 
-    def make(images: slice | np.ndarray, attempt: int) -> Rectangles:
+    def propose(images: slice | np.ndarray, attempt: int) -> Rectangles:
         area = (areas[images, attempt] * (high - low) + low) * size * size
         ratio = _log_uniform(ERASED_RATIO, ratios[images, attempt])
         return np.sqrt(area * ratio).round(), np.sqrt(area / ratio).round()
 
-    height, width = _first_fit(make, largest=size - 1, fallback=0)
+    height, width = _first_fit(propose, largest=size - 1, fallback=0)
     top, left = (rng.below(size - extent) for extent in (height, width))
     return images, np.stack([top, left, height, width], axis=1).astype(np.int64)[images]
 
@@ -203,7 +203,7 @@ def erase(images: Tensor, erasures: Erasures) -> Tensor:
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """Copy to the device without synchronization, which a copy from pinned memory to a GPU does not need."""
+    """Copy to the device; to a GPU from pinned memory, without synchronization."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
@@ -213,16 +213,16 @@ def _log_uniform(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray
     return np.exp(uniform * (high - low) + low)
 
 
-def _first_fit(make: Callable[[slice | np.ndarray, int], Rectangles], largest: int, fallback: int) -> Rectangles:
-    """Return each image's first rectangle, of ATTEMPTS, with sides of at most `largest`; few images need many.
+def _first_fit(propose: Callable[[slice | np.ndarray, int], Rectangles], largest: int, fallback: int) -> Rectangles:
+    """Return each image's first rectangle with sides of at most `largest`, or `fallback` after ATTEMPTS.
 
     Args:
-        make: returns the rectangles of some images at an attempt.
+        propose: returns the rectangles of some images at an attempt.
     """
-    height, width = make(slice(None), 0)
+    height, width = propose(slice(None), 0)
     missing = np.flatnonzero((height > largest) | (width > largest))
     for attempt in range(1, ATTEMPTS):
-        height[missing], width[missing] = tries = make(missing, attempt)
+        height[missing], width[missing] = tries = propose(missing, attempt)
         missing = missing[(tries[0] > largest) | (tries[1] > largest)]
     height[missing] = width[missing] = fallback
     return height, width

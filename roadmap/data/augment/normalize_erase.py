@@ -1,4 +1,4 @@
-"""Last stage of augmentation, in the training process: normalization and random erasing of the workers' batches."""
+"""Normalization and random erasing of the dataloader workers' batches, on the training device."""
 
 import torch
 from torch import Tensor
@@ -24,12 +24,12 @@ class NormalizeAndErase:
     def __init__(self, data: DataSpec, device: torch.device, erasing: float = 0.0):
         self.device = device
         self.erasing = erasing
-        # For the three channels of every pixel in a row, in memory order: the fast layout on a CPU.
+        # Repeated for every pixel of a row in memory order, the fast layout on a CPU.
         mean, std = (255 * torch.tensor(values).repeat(data.image_size) for values in (data.mean, data.std))
         self.scale, self.shift = (1 / std).to(device), (-mean / std).to(device)
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
-        """Return the finished batch without waiting for the device; `seed` is the one that it was drawn with."""
+        """Return the normalized and erased batch without waiting for the device; `seed` is its plan's."""
         levels, labels = (part.to(self.device, non_blocking=True) for part in batch[:2])
         if not len(labels):
             return batch
@@ -53,9 +53,9 @@ class NormalizeAndErase:
 
 
 def erase_boxes(images: Tensor, probability: float, seed: int) -> None:
-    """Put noise in one box of some of the images (N, 3, S, S), like `augment.erase`, but one image after the other.
+    """Put noise in one box of some of the images (N, 3, S, S), like `crop_erase.erase`, but one image at a time.
 
-    Draws noise only for the boxes; for small images, `augment.erase` draws it for the pixels of all boxes at once.
+    Draws noise for one box; for small images, `crop_erase.erase` draws it for the pixels of all boxes at once.
     """
     chosen, boxes = draw_erased_boxes(images.shape[3], probability, BatchRng([seed], len(images)))
     generator = torch.Generator(images.device).manual_seed(seed)
@@ -66,5 +66,5 @@ def erase_boxes(images: Tensor, probability: float, seed: int) -> None:
 
 
 def _lines_at_once(lines: Tensor) -> int:
-    """Return the size of the pieces into which an operation on lines, the first dimension, is cut."""
+    """Return the number of lines (the first dimension) that one operation processes."""
     return max(ONE_THREAD // max(lines[0].numel(), 1), 1) if lines.device.type == "cpu" else len(lines)

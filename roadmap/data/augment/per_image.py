@@ -1,7 +1,7 @@
-"""Dataloader workers' transforms of one image: timm's, with the recipe's values, up to whole levels.
+"""timm's transforms of one image with the recipe's values, for dataloader workers.
 
-Normalization and random erasing follow on whole batches (normalize_erase.py), since levels take a quarter of the
-memory when they are passed on from the workers.
+They return uint8 levels, a quarter of the memory of floats to pass on. Normalization and random erasing follow on
+whole batches (normalize_erase.py).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from torchvision.transforms import Compose, RandomCrop, RandomHorizontalFlip, Re
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.augment.crop_erase import RATIO
-from roadmap.data.augment.per_image_ops import work_on_arrays
+from roadmap.data.augment.per_image_ops import patch_for_arrays
 from roadmap.data.image_io import Pixels
 from roadmap.data.spec import AugmentSpec, Crop, DataSpec
 
@@ -42,7 +42,7 @@ class ResizedCrop:
         height, width = max(height, 1), max(width, 1)  # for an image of few pixels, timm can draw 0
         part = levels[None, :, top : top + height, left : left + width]
         resized = interpolate(
-            part.contiguous(memory_format=torch.channels_last),  # the fast layout, and that of the result
+            part.contiguous(memory_format=torch.channels_last),  # the fast layout, and the result's
             size=self.drawn.size,
             mode=self.interpolation.value,
             antialias=True,
@@ -76,20 +76,20 @@ class ByPillow:
 def build_train_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
     """Build random crop, flip and RandAugment like timm's, but on arrays; torch does the resized crop."""
     transforms: list[Transform] = []
-    for part in _until_tensor(build_timms_transform(data, augment)):
+    for part in _pillow_transforms(build_timm_transform(data, augment)):
         if isinstance(part, RandomResizedCropAndInterpolation):
             transforms.append(ResizedCrop(part, InterpolationMode(data.interpolation.value)))
         elif isinstance(part, RandomHorizontalFlip):
             transforms.append(Flip(part))
         elif isinstance(part, RandAugment):
-            work_on_arrays(part)
+            patch_for_arrays(part)
             transforms.append(part)
         else:
             transforms.append(ByPillow([part]))
     return Compose(transforms)
 
 
-def build_timms_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
+def build_timm_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
     """Build random crop, flip, RandAugment, normalization and random erasing: Pillow image to (3, S, S).
 
     Table 5 in the order of the released code, which uses timm's. There is no color jitter: the released code sets
@@ -128,10 +128,10 @@ def build_eval_transform(data: DataSpec) -> Transform:
         mean=data.mean,
         std=data.std,
     )
-    return ByPillow(_until_tensor(transform))
+    return ByPillow(_pillow_transforms(transform))
 
 
-def _until_tensor(transform: Compose) -> list[Callable[[Image.Image], Image.Image]]:
-    """Return the transforms that work on Pillow images."""
+def _pillow_transforms(transform: Compose) -> list[Callable[[Image.Image], Image.Image]]:
+    """Return the transforms before the conversion to a tensor."""
     kinds = [type(part) for part in transform.transforms]
     return list(transform.transforms[: kinds.index(MaybeToTensor)])

@@ -1,4 +1,4 @@
-"""RandAugment's operations on one image, an array uint8 (H, W, 3); Pillow's if none here is faster.
+"""RandAugment's operations on one image, uint8 (H, W, 3), if they are faster than Pillow's.
 
 Levels equal Pillow's, except that the rounding of a shift changes some by 1 of 255. Batches of small images use
 geometric.py and color.py; sharpness is shared, but their shift takes twice as long for one image. For an
@@ -80,24 +80,24 @@ def _fill_edges(image: Pixels, shifts: np.ndarray, fill: tuple[int, ...]) -> Non
     columns = first.clip(-EDGE, width).astype(np.int64)[:, None] + np.arange(EDGE)
     positions = columns + 0.5 + shifts[:, None]
     outside = (columns >= 0) & (columns < width) & ((positions < 0) | (positions >= width))
-    rows, places = outside.nonzero()
-    image[rows, columns[rows, places]] = fill
+    rows, offsets = outside.nonzero()
+    image[rows, columns[rows, offsets]] = fill
 
 
 def _shear_x(image: Pixels, slope: float, *, fillcolor: tuple[int, ...], resample: int) -> Pixels:
     return shift_rows(image, slope, 0.0, fillcolor, FILTERS[resample])
 
 
-def _shear_y(image: Pixels, slope: float, **how: Any) -> Pixels:
-    return _transpose(_shear_x(_transpose(image), slope, **how))
+def _shear_y(image: Pixels, slope: float, **options: Any) -> Pixels:
+    return _transpose(_shear_x(_transpose(image), slope, **options))
 
 
 def _translate_x(image: Pixels, part: float, *, fillcolor: tuple[int, ...], resample: int) -> Pixels:
     return shift_rows(image, 0.0, part * image.shape[1], fillcolor, FILTERS[resample])
 
 
-def _translate_y(image: Pixels, part: float, **how: Any) -> Pixels:
-    return _transpose(_translate_x(_transpose(image), part, **how))
+def _translate_y(image: Pixels, part: float, **options: Any) -> Pixels:
+    return _transpose(_translate_x(_transpose(image), part, **options))
 
 
 def _transpose(image: Pixels) -> Pixels:
@@ -123,8 +123,8 @@ def _solarize(image: Pixels, threshold: int, **_: Any) -> Pixels:
     return image ^ np.uint8(255) * (image >= threshold)
 
 
-def _by_pillow(operation: Callable[..., Image.Image], image: Pixels, *arguments: float, **how: Any) -> Pixels:
-    return np.array(operation(Image.fromarray(image), *arguments, **how))
+def _by_pillow(operation: Callable[..., Image.Image], image: Pixels, *arguments: float, **options: Any) -> Pixels:
+    return np.array(operation(Image.fromarray(image), *arguments, **options))
 
 
 SHIFTS: dict[str, Operation] = {
@@ -141,10 +141,10 @@ COLORS: dict[str, Operation] = {
 }
 
 
-def work_on_arrays(augment: RandAugment) -> None:
-    """Make timm's operations work on arrays, with the faster functions where available; draws stay the same."""
+def patch_for_arrays(augment: RandAugment) -> None:
+    """Patch timm's operations to work on arrays, by the faster functions if available; draws stay the same."""
     for operation in augment.ops:
         name = operation.name.removesuffix("Increasing")
         known = SHIFTS | COLORS if operation.kwargs["resample"] in FILTERS else COLORS
-        # timm may also draw the filter; then shifts stay Pillow's.
+        # If timm draws the filter too, shifts stay Pillow's.
         operation.aug_fn = known.get(name, partial(_by_pillow, operation.aug_fn))

@@ -21,7 +21,7 @@ from roadmap.data.spec import AugmentSpec, DataSpec
 
 @dataclass(frozen=True)
 class BatchDraws:
-    """The host's work for the images of some batches: the drawn parameters, and the order of the images.
+    """Parameters drawn on the host for the images of some batches, and the order in which they are augmented.
 
     Crops are in the plan's order. Erasures are in the batches' order, which the indices `back` (N,) restore.
     """
@@ -36,7 +36,7 @@ class BatchAugment:
     """Crop, flip, RandAugment, normalization and erasing, with all parameters drawn for each image.
 
     Args:
-        normalize: maps levels float32 (N, 3, S, S), which it may change, to the network's input.
+        normalize: maps levels float32 (N, 3, S, S) to the network's input, possibly in place.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class BatchAugment:
         self.device = device
         self.normalize = normalize
         policy = RandPolicy(layers=0) if augment.rand_augment is None else RandPolicy.parse(augment.rand_augment)
-        assert policy is not None, "find_obstacle lets only a known policy through"
+        assert policy is not None, "find_obstacle refuses unknown policies"
         self.rand_augment = RandAugment(policy, data, device)
 
     def draw(self, n: int, size: int, seeds: Sequence[int]) -> BatchDraws:
-        """Draw for batches of `n` images of `size` pixels; a seed gives the same draws beside any other batches."""
+        """Draw for batches of `n` images of `size` pixels; a batch's draws depend only on its seed."""
         rng = BatchRng(seeds, n)
         crops = Crops.draw(size, self.augment, self.data, rng)
         plan = Plan(self.rand_augment.policy.draw(rng), size)

@@ -1,7 +1,7 @@
 """RandAugment on whole batches, with operations and magnitudes drawn for each image.
 
-Images are sorted by kernel, so a kernel works on a contiguous part of the batch. The host drew the operations and
-so knows the sizes of the groups; nothing waits for the device.
+Images are sorted by kernel, so that each kernel works on a contiguous part of the batch. The operations are drawn
+on the host, so the sizes of the groups are known without waiting for the device.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ COLOR_KERNELS = {
     "Sharpness": color_ops.sharpness,
 }
 KERNELS = (*COLOR_KERNELS, "Rotate", "ShiftRows", "ShiftColumns")
-SHARED = {  # operations that use another's kernel, and the column of its numbers that they set
+SHARED = {  # by operation: the other operation's kernel that it uses, and the column of the values that it sets
     "Invert": ("Solarize", 0),  # at threshold 0
     "ShearX": ("ShiftRows", 0),
     "ShearY": ("ShiftColumns", 0),
@@ -46,7 +46,7 @@ COLUMN_OF = np.array([SHARED.get(name, (name, 0))[1] for name in OPS])
 
 @dataclass(frozen=True)
 class Layer:
-    """The first, second, ... operation of the images that have so many."""
+    """The n-th operation of those images that have one."""
 
     images: np.ndarray  # indices (K,), in the plan's order, sorted by kernel
     values: np.ndarray  # float32 (K, 2), the kernels' numbers
@@ -109,10 +109,10 @@ class RandAugment:
             if number == 0:  # these are the first images, in order
                 self._apply(images, layer.groups, values)
                 continue
-            places = to_device(layer.images, images.device)
-            chosen = images.index_select(0, places)
+            indices = to_device(layer.images, images.device)
+            chosen = images.index_select(0, indices)
             self._apply(chosen, layer.groups, values)
-            images.index_copy_(0, places, chosen)
+            images.index_copy_(0, indices, chosen)
 
     def _apply(self, images: Tensor, groups: dict[str, slice], values: Tensor) -> None:
         for name, group in groups.items():

@@ -63,7 +63,7 @@ class RandPolicy:
 
     @classmethod
     def parse(cls, notation: str) -> Self | None:
-        """Return the policy; None if timm knows more of the notation than this class, such as other op sets."""
+        """Return the policy; None for a notation that only timm supports, such as other op sets."""
         if not re.fullmatch(r"rand(-(m\d+|n\d+|inc\d|mmax[1-9]\d*|(p|mstd)\d+\.?\d*))*", notation):
             return None
         found = re.findall(r"-([a-z]+)([\d.]+)", notation)
@@ -80,7 +80,7 @@ class RandPolicy:
         )
 
     def draw(self, rng: BatchRng) -> Draws:
-        """Draw operations and arguments for each of the images."""
+        """Draw operations and arguments for each image."""
         ops, chance, sign = (rng.uniform(self.layers).T for _ in range(3))
         ops = (ops * len(OPS)).astype(np.int64)
         levels = self._draw_magnitudes(rng) / DENOMINATOR

@@ -14,14 +14,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Noise:
-    """Normal numbers of one batch, drawn on the device, since the host decides nothing by a pixel's value."""
+    """Seed and count of one batch's normal numbers, which are drawn on the device."""
 
     seed: int
     count: int
 
 
 class BatchRng:
-    """Generators of several batches: each batch's numbers do not depend on the others, and are processed together.
+    """Generators of several batches: each batch's numbers depend only on its own seed.
 
     Args:
         seeds: one per batch.
@@ -47,7 +47,7 @@ class BatchRng:
         return np.floor(self.uniform() * (np.asarray(bounds) + 1))
 
     def noise(self, counts: np.ndarray) -> list[Noise]:
-        """Return the specification for `make_noise` of `counts` (images,) numbers for each image, in order."""
+        """Return the noise of each batch, with `counts` (images,) numbers per image, for `make_noise`."""
         each = counts.reshape(len(self._seeds), self._n).sum(1).tolist()
         return [Noise(seed, count) for seed, count in zip(self._seeds, each, strict=True)]
 

@@ -1,7 +1,7 @@
-"""Combined speed of several runs on one device, to choose how many runs of a sweep to start at once.
+"""Total throughput of several concurrent runs on one device, to choose how many runs of a sweep to start at once.
 
-A small network leaves most of a GPU, or of several cores, idle; concurrent runs may use it. Each trains in its own
-process, as with hydra/launcher=processes, and all are timed over the same interval.
+A small network leaves most of a GPU, or of several cores, idle. Each run trains in its own process, as with
+hydra/launcher=processes, and all are timed over the same interval.
 """
 
 import multiprocessing
@@ -15,16 +15,16 @@ from threading import BrokenBarrierError
 import torch
 
 from roadmap.errors import MeasurementError, first_line
-from roadmap.training.measure.images import open_shared
+from roadmap.training.measure.images import open_data
 from roadmap.training.measure.speed import run_updates
 from roadmap.training.measure.workload import Workload
 
-SECONDS = 5.0  # length of a timing
+SECONDS = 5.0  # of one timing
 WARM_UP = 3  # updates
-PATIENCE = 300.0  # seconds for all to be ready
+READY_TIMEOUT = 300.0  # seconds
 CONTEXT = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
 
-barrier: Barrier  # in a process of the pool: where its run waits for the others
+barrier: Barrier  # of the runs, set in each process of the pool
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ def measure_concurrent(workload: Workload, counts: Sequence[int], seconds: float
 
 def find_best(measured: Sequence[ConcurrentRate]) -> ConcurrentRate | None:
     """Return the fastest; None if nothing fits."""
-    fitting = [one for one in measured if one.images_per_s is not None]
-    return max(fitting, key=lambda one: one.images_per_s or 0.0, default=None)
+    fitting = [rate for rate in measured if rate.images_per_s is not None]
+    return max(fitting, key=lambda rate: rate.images_per_s or 0.0, default=None)
 
 
 def _measure(workload: Workload, count: int, threads: int, seconds: float) -> ConcurrentRate:
-    """The runs wait for each other, so none ends before the pool has a process for each."""
-    begin = (CONTEXT.Barrier(count), threads)
-    with ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_begin, initargs=begin) as pool:
+    """Time `count` runs. They wait for each other, so the pool starts a process for each."""
+    arguments = (CONTEXT.Barrier(count), threads)
+    with ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_set_up_process, initargs=arguments) as pool:
         futures = [pool.submit(time_run_updates, workload, seconds) for _ in range(count)]
         return combine([future.exception() or future.result() for future in futures])
 
 
-def _begin(shared: Barrier, threads: int) -> None:
+def _set_up_process(shared: Barrier, threads: int) -> None:
     global barrier
     barrier = shared
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C goes to all processes; this one ends silently
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; this one exits silently
     torch.set_num_threads(threads)
 
 
@@ -71,10 +71,10 @@ def time_run_updates(workload: Workload, seconds: float) -> float:
         MeasurementError: this run failed, so that the others need not wait for it.
     """
     try:
-        data = open_shared(workload, {})
+        data = open_data(workload, {})
         train_state = workload.start()
         run_updates(workload, train_state, data.updates, WARM_UP)
-        barrier.wait(PATIENCE)
+        barrier.wait(READY_TIMEOUT)
         updates, taken = run_updates(workload, train_state, data.updates, 1, at_least=seconds)
     except BrokenBarrierError:
         raise
@@ -85,10 +85,10 @@ def time_run_updates(workload: Workload, seconds: float) -> float:
 
 
 def combine(answers: Sequence[float | BaseException]) -> ConcurrentRate:
-    """Combine each run's images per second or error; a broken barrier only says that another run failed."""
+    """Combine the runs' images per second and errors; a broken barrier only means that another run failed."""
     errors = [answer for answer in answers if isinstance(answer, BaseException)]
     if not errors:
         return ConcurrentRate(len(answers), sum(answer for answer in answers if isinstance(answer, float)))
-    own = [first_line(error) for error in errors if not isinstance(error, BrokenBarrierError)]
-    late = f"not all are ready within {PATIENCE:.0f} seconds"
-    return ConcurrentRate(len(answers), None, next(iter(own), late))
+    causes = [first_line(error) for error in errors if not isinstance(error, BrokenBarrierError)]
+    late = f"not all are ready within {READY_TIMEOUT:.0f} seconds"
+    return ConcurrentRate(len(answers), None, next(iter(causes), late))

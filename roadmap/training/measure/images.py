@@ -1,4 +1,4 @@
-"""Batches of a run to be measured: of its own images, or of noise if these are missing."""
+"""Batches for measurements: of the run's images, or of noise if these are missing."""
 
 import itertools
 import time
@@ -16,17 +16,17 @@ from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import ConfigError, DataError, first_line
 from roadmap.training.measure.workload import SEED, Workload
 
-POOL = 64  # different synthetic images; the rest repeat them
+POOL = 64  # distinct synthetic images, which are repeated
 # Training and validation images of sets whose files may be missing, and their size in pixels (width, height).
 KNOWN_SETS = {
     Source.cifar10: (50_000, 10_000, (32, 32)),
     Source.cifar100: (50_000, 10_000, (32, 32)),
 }
-IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size; the mean is near it
+IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size, near the mean
 
 
 class SyntheticDataset:
-    """Noise in place of missing images, with the same number and size: already decoded, so reading is free."""
+    """Noise in place of missing images, in the same number and size; reading costs nothing."""
 
     def __init__(self, count: int, size: tuple[int, int], num_classes: int):
         width, height = size
@@ -45,23 +45,23 @@ class SyntheticDataset:
 
 @dataclass
 class OpenData:
-    """Batches of one data set under one recipe, shared by all runs that use them."""
+    """Endless batches of one data set under one recipe."""
 
     updates_per_epoch: int
     val_images: int
     updates: Iterator[MicroBatches]  # endless
     val_batches: Iterator[Batch]  # endless
     prefetch_factor: int  # micro-batches that dataloader workers may have prefetched
-    seconds: float  # to open it, in each run
-    made_up: str | None  # why the images are noise; None for real ones
+    seconds: float  # to open the data
+    synthetic_reason: str | None  # why the images are noise; None for real ones
 
 
-def open_shared(workload: Workload, opened: dict[Any, OpenData]) -> OpenData:
+def open_data(workload: Workload, opened: dict[Any, OpenData]) -> OpenData:
     """Return a run's data, opened once for all runs that use the same batches.
 
     Raises:
         ConfigError: there are fewer images than an update needs.
-        DataError: as find_images.
+        DataError: as in open_or_synthesize.
     """
     spec, hardware = workload.spec, workload.spec.hardware
     load = LoaderSpec(
@@ -81,7 +81,7 @@ def open_shared(workload: Workload, opened: dict[Any, OpenData]) -> OpenData:
 def _open(workload: Workload, load: LoaderSpec) -> OpenData:
     data, augment = workload.spec.data, workload.spec.recipe.augment
     started = time.perf_counter()
-    train_images, val_images, made_up = find_images(data)
+    train_images, val_images, synthetic_reason = open_or_synthesize(data)
     train = open_train_loader(train_images, data, augment, load)
     val = open_eval_loader(val_images, data, augment, load)
     if train.updates < 1:
@@ -97,11 +97,11 @@ def _open(workload: Workload, load: LoaderSpec) -> OpenData:
         val_batches=_repeat(val),
         prefetch_factor=train.prefetch_factor,
         seconds=time.perf_counter() - started,
-        made_up=made_up,
+        synthetic_reason=synthetic_reason,
     )
 
 
-def find_images(data: DataSpec) -> tuple[LabeledDataset, LabeledDataset, str | None]:
+def open_or_synthesize(data: DataSpec) -> tuple[LabeledDataset, LabeledDataset, str | None]:
     """Return training and validation images, and why they are synthetic, if they are. CIFAR is not downloaded.
 
     Raises:

@@ -16,11 +16,12 @@ from roadmap.errors import MeasurementError
 from roadmap.system.machine import count_memory
 from roadmap.training.measure.speed import make_batch
 from roadmap.training.measure.workload import NO_LR, Measured, Workload, runs_out_of_memory
-from roadmap.training.spec import RecipeSpec, find_rule, list_micro_batches
+from roadmap.training.spec import RecipeSpec, find_batch_rule, list_micro_batches
 from roadmap.training.step import train_step
 
 
 def measure_memory(workload: Workload, result: Measured) -> None:
+    """Measure the peak memory."""
     result.peak_memory = measure_peak_memory(workload)
 
 
@@ -31,14 +32,14 @@ def measure_limits(workload: Workload, result: Measured) -> None:
 
 
 def measure_peak_memory(workload: Workload) -> int | None:
-    """Return the peak of bytes in tensors during training, as counted by torch's allocator.
+    """Return the peak bytes of tensors during training, as counted by torch's allocator.
 
-    That is weights, gradients, the optimizer's state, activations, temporaries and the batch, but neither
-    the process itself nor what libraries allocate past torch. CUDA's allocator keeps the peak; for the CPU
-    it is read from the profiler's record of every allocation; Apple's GPU tells no peak.
+    Includes weights, gradients, optimizer state, activations, temporaries and the batch, but neither the process
+    nor allocations outside torch. CUDA's allocator reports the peak; on a CPU it comes from the profiler's record
+    of every allocation; Apple's GPU reports none.
 
     Raises:
-        MeasurementError: there are fewer bytes than weights and gradients take, so no update was made.
+        MeasurementError: the peak is below the size of weights and gradients, so no update was made.
     """
     device = workload.device
     if device.type == "cpu":
@@ -60,9 +61,9 @@ def measure_peak_memory(workload: Workload) -> int | None:
 
 
 def _update_twice(workload: Workload) -> int:
-    """From building to the second update: the first one only creates the optimizer's state.
+    """Build the network and make two updates, since the first one creates the optimizer's state.
 
-    Returns the bytes of weights and gradients, which it takes at least.
+    Returns the bytes of weights and gradients, a lower bound of the peak.
     """
     train_state = workload.start()
     batch = make_batch(workload, train_state)
@@ -73,41 +74,41 @@ def _update_twice(workload: Workload) -> int:
 
 
 def _peak_of_profile(run: Callable[[], int]) -> tuple[int, int]:
-    """The peak in bytes, and what `run` returns."""
+    """Return the peak in bytes, and the result of `run`."""
     activities = [ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         result = run()
-        gc.collect()  # the profiler has to see that all is freed
+        gc.collect()  # so that the profiler sees all memory freed
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
     records = [event["args"] for event in events if event["name"] == "[memory]"]
-    # What earlier profiles left behind does not count.
+    # Memory that earlier profiles did not free does not count.
     start = records[0]["Total Allocated"] - records[0]["Bytes"] if records else 0
     return max((record["Total Allocated"] for record in records), default=0) - start, result
 
 
 def find_largest_batch(workload: Workload, limit: int | None = None) -> int | None:
-    """Return the most images at once that fit into memory and divide the recipe's total batch evenly.
+    """Return the largest micro-batch that fits into memory and divides the recipe's total batch.
 
-    On a GPU, sizes are tried in steps of about a factor of two, from the run's own size upwards until one runs out
-    of memory. On a CPU that would kill the process. So the machine's memory, or `limit` in bytes, is compared with
-    a straight line through the peaks of two small sizes; the process's memory outside tensors is not included.
+    On a GPU, tries sizes in steps of about a factor of two, upwards from the run's size, until one runs out of
+    memory. On a CPU that would kill the process. So the peaks of two small sizes are extrapolated to the machine's
+    memory, or `limit` in bytes; the process's memory outside tensors is not included.
 
     Returns:
         None if not even the smallest size fits, or if the device does not report its memory.
     """
-    sizes = list_batches(workload.spec.recipe)
+    sizes = list_micro_batch_sizes(workload.spec.recipe)
     if workload.device.type == "cpu":
-        return _find_by_line(workload, sizes, count_memory() if limit is None else limit)
+        return _extrapolate(workload, sizes, count_memory() if limit is None else limit)
     if workload.device.type != "cuda":
         return None
-    own = max(bisect_right(sizes, workload.batch_size) - 1, 0)
-    fitting = list(takewhile(lambda size: _fits(workload, size), sizes[own:]))
+    start = max(bisect_right(sizes, workload.batch_size) - 1, 0)
+    fitting = list(takewhile(lambda size: _fits(workload, size), sizes[start:]))
     if fitting:
         return fitting[-1]
-    return next((size for size in reversed(sizes[:own]) if _fits(workload, size)), None)
+    return next((size for size in reversed(sizes[:start]) if _fits(workload, size)), None)
 
 
 def _fits(workload: Workload, batch_size: int) -> bool:
@@ -115,23 +116,23 @@ def _fits(workload: Workload, batch_size: int) -> bool:
     return not runs_out_of_memory(trial.device, lambda: measure_peak_memory(trial))
 
 
-def _find_by_line(workload: Workload, sizes: list[int], limit: int) -> int | None:
+def _extrapolate(workload: Workload, sizes: list[int], limit: int) -> int | None:
     small, large = (max(sizes[0], 8), max(2 * sizes[0], 16))
     low, high = (measure_peak_memory(replace(workload, batch_size=size)) for size in (small, large))
     assert low is not None  # a CPU reports its memory
     assert high is not None
-    an_image = max((high - low) / (large - small), 0.0)
-    fitting = [size for size in sizes if low + an_image * (size - small) <= limit]
+    per_image = max((high - low) / (large - small), 0.0)
+    fitting = [size for size in sizes if low + per_image * (size - small) <= limit]
     return fitting[-1] if fitting else None
 
 
-def list_batches(recipe: RecipeSpec) -> list[int]:
-    """Return micro-batch sizes that divide the total batch evenly, each at least twice the one before; last, all.
+def list_micro_batch_sizes(recipe: RecipeSpec) -> list[int]:
+    """Return divisors of the total batch up to itself, each at least twice the one before.
 
-    Excludes single images, which BatchNorm cannot process, and odd sizes if Mixup or CutMix pair images.
+    Excludes 1, since BatchNorm cannot train on one image, and odd sizes if Mixup or CutMix pair images.
     """
     sizes = [recipe.total_batch]
-    for size in reversed(list_micro_batches(recipe.total_batch, find_rule(recipe, no_single=True))):
+    for size in reversed(list_micro_batches(recipe.total_batch, find_batch_rule(recipe, not_one=True))):
         if 2 * size <= sizes[0]:
             sizes.insert(0, size)
     return sizes

@@ -1,7 +1,7 @@
 """Time of a network's parts on this device: forward pass, update, evaluation, checkpoint and start.
 
-A network is timed by itself, on one synthetic batch that is already on the device, or as a run, with reading and
-augmenting of its own batches. Both use the update of the training (`step.py`).
+A network is timed alone, on one synthetic batch that is already on the device, or as a run, which also reads and
+augments its batches. Both use the trainer's update (`step.py`).
 """
 
 import itertools
@@ -23,14 +23,14 @@ from roadmap.training.measure.work import CORE_BYTES, CountedBatches, Work, chec
 from roadmap.training.measure.workload import NO_LR, Measured, Workload, wait
 from roadmap.training.step import TrainState, evaluate, train_step
 
-NETWORK_SECONDS = 0.2  # of one timing of a network by itself; shorter ones are repeated
-RUN_SECONDS = 1.0  # of one timing of a run's part: a loader's speed varies from batch to batch
-FEWEST = 3  # updates of a run, or evaluation batches, per timing
-WAIT_EVERY = 20  # updates: a training does not synchronize with the device after each, but a clock must
+NETWORK_SECONDS = 0.2  # shortest timing of a network alone
+RUN_SECONDS = 1.0  # shortest timing of a run's part: a loader's speed varies from batch to batch
+FEWEST = 3  # least updates of a run, or evaluation batches, per timing
+WAIT_EVERY = 20  # updates between synchronizations, without which the host would run ahead of the clock
 
 
 def make_batch(workload: Workload, train_state: TrainState) -> Batch:
-    """Return a batch of noise on the device."""
+    """Return a synthetic batch on the device."""
     data = workload.spec.data
     images = torch.randn(workload.batch_size, 3, data.image_size, data.image_size)
     labels = torch.randint(data.num_classes, (workload.batch_size,))
@@ -38,10 +38,10 @@ def make_batch(workload: Workload, train_state: TrainState) -> Batch:
 
 
 def time_network(workload: Workload, result: Measured) -> None:
-    """Time the forward pass in evaluation mode, and updates, each of one batch.
+    """Time the forward pass in evaluation mode, and updates of one batch.
 
     Raises:
-        ConfigError: the batch can't be made, or an image is too small for the network.
+        ConfigError: the batch size is impossible, or an image is too small for the network.
         MeasurementError: the network did not do its work.
     """
     train_state = workload.start()
@@ -54,15 +54,15 @@ def time_network(workload: Workload, result: Measured) -> None:
 
 
 def _time_calls(run: Callable[[int], float]) -> float:
-    run(1)  # to warm up
+    run(1)  # warm-up
     return _repeat_until_long(run, 1, NETWORK_SECONDS)
 
 
 def time_run(workload: Workload, data: OpenData, folder: Path, result: Measured) -> None:
     """Time the parts that `trainer.py` repeats, on the run's own batches; `folder` is for checkpoints.
 
-    Batches that dataloader workers have prefetched are dropped before the clock starts, since a queue that was
-    filled between timings would look like a fast loader.
+    Prefetched batches are dropped before the clock starts, since a queue that was filled between timings would look
+    like a fast loader.
 
     Raises:
         MeasurementError: a part did not do its work.
@@ -86,7 +86,7 @@ def time_run(workload: Workload, data: OpenData, folder: Path, result: Measured)
 
 
 def _repeat_until_long(run: Callable[[int], float], fewest: int, shortest: float) -> float:
-    """Return the seconds per call of `run`, with as many calls as take `shortest` seconds."""
+    """Return the seconds per call of `run`, from as many calls as take at least `shortest` seconds."""
     count = fewest
     while (seconds := run(count)) < shortest:
         count *= max(2, min(8, math.ceil(1.2 * shortest / seconds)))
@@ -123,8 +123,6 @@ def run_updates(
 ) -> tuple[int, float]:
     """Make `count` updates as the trainer does, and more until `at_least` seconds have passed.
 
-    Losses stay on the device.
-
     Returns:
         The number of updates, and their seconds.
 
@@ -149,7 +147,7 @@ def run_updates(
 
 
 def check_updates(workload: Workload, count: int, work: Work, seconds: float) -> None:
-    """Raises MeasurementError if the updates did not do their work; skipped images may be missing in a batch."""
+    """Raise MeasurementError if the updates did not do their work; batches may lack skipped images."""
     images = count * workload.batch_size * workload.accumulation
     if workload.spec.data.on_error is OnError.skip:
         images = min(images, max(work.images, 1))
@@ -157,7 +155,7 @@ def check_updates(workload: Workload, count: int, work: Work, seconds: float) ->
 
 
 def _time_evaluation(workload: Workload, train_state: TrainState, data: OpenData) -> float:
-    """Return the seconds of a pass over all validation images, from as many batches as a timing needs."""
+    """Return the seconds of a pass over all validation images, extrapolated from some batches."""
     images = 0
 
     def take(count: int) -> Iterator[Batch]:
@@ -185,8 +183,8 @@ def _time_evaluation(workload: Workload, train_state: TrainState, data: OpenData
 def _time_checkpoint(train_state: TrainState, folder: Path) -> float:
     """Return the seconds of a save, including the check of all weights before it."""
     weights = list(train_state.model.parameters())
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        path, previous = Path(place) / "checkpoint.pt", Path(place) / "previous.pt"
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        path, previous = Path(temporary) / "checkpoint.pt", Path(temporary) / "previous.pt"
         started = time.perf_counter()
         assert all(bool(tensor.isfinite().all()) for tensor in weights)
         content = {

@@ -1,7 +1,7 @@
-"""Checks that a measurement's work was done, since nothing is faster than a side that does nothing.
+"""Checks that the work of a measurement was done, since code that does nothing is fastest.
 
-Images that come out are counted, the result has a checksum, and a rate beyond what hardware can do is an error. The
-bounds are at least twice what the fastest machine of 2026 does, so that no real measurement is refused.
+Output images are counted, the result has a checksum, and a rate above the hardware's bound is an error. Bounds are
+at least twice the rate of the fastest machine of 2026, so that no real measurement is rejected.
 """
 
 import math
@@ -26,8 +26,8 @@ SHORTEST_CALL = 10e-6  # seconds; a pass through a network starts dozens of oper
 class Work:
     """What a timed call did."""
 
-    images: int  # that came out
-    checksum: float  # of what came out, such as the loss; 0 or not finite if nothing did
+    images: int  # processed
+    checksum: float  # of the output, such as the loss; 0 or not finite if there was none
 
 
 class CountedBatches(MicroBatches):
@@ -44,23 +44,23 @@ class CountedBatches(MicroBatches):
 
 
 def check_work(what: str, work: Work, images: int, seconds: float, bound: float) -> None:
-    """Refuse a timing whose work was not done.
+    """Reject a timing whose work was not done.
 
     Args:
-        what: names the side or the run.
-        images: that should have come out.
-        seconds: that it took.
+        what: name of what was timed.
+        images: expected number.
+        seconds: measured time.
         bound: images/s that no machine exceeds; see `compute_bound` and `copy_bound`.
 
     Raises:
-        MeasurementError: names what is wrong, with both values.
+        MeasurementError: names the value and its bound.
     """
     if work.images != images or images < 1:
-        raise MeasurementError(f"{what}: {work.images:,} images came out of {images:,}, so its time means nothing")
-    if work.checksum == 0 or not math.isfinite(work.checksum):
         raise MeasurementError(
-            f"{what}: the checksum of what came out is {work.checksum}, so its time means nothing"
+            f"{what}: {work.images:,} of {images:,} images were processed, so its time means nothing"
         )
+    if work.checksum == 0 or not math.isfinite(work.checksum):
+        raise MeasurementError(f"{what}: the checksum of the output is {work.checksum}, so its time means nothing")
     rate = images / seconds if seconds > 0 else math.inf
     if rate > bound:
         raise MeasurementError(
@@ -69,7 +69,7 @@ def check_work(what: str, work: Work, images: int, seconds: float, bound: float)
 
 
 def check_agreement(one: str, other: str, works: tuple[Work, Work], tolerance: float) -> None:
-    """Refuse two sides whose checksums differ by more than `tolerance`, relative to the larger.
+    """Reject a comparison whose checksums differ by more than `tolerance`, relative to the larger.
 
     Raises:
         MeasurementError: names both checksums.
@@ -88,7 +88,7 @@ def compute_bound(macs: float, batch_size: int, device: torch.device, precision:
     Args:
         macs: multiply-accumulates of one image's forward pass.
         batch_size: images of a call.
-        updates: whether gradients of the weights are computed, too, which takes another forward pass's arithmetic.
+        updates: True if gradients of the weights are computed too, which doubles the arithmetic.
     """
     flop = 2 * macs * (2 if updates else 1)
     wide = Precision.bf16 if precision in (Precision.bf16, Precision.fp16) else Precision.fp32

@@ -1,4 +1,4 @@
-"""A network to measure, with all that its update needs; several are measured in alternation."""
+"""A network to measure with its training settings, and measuring of several in alternation."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -21,6 +21,8 @@ NO_LR = 0.0  # the update does all its work but leaves the weights unchanged, so
 
 @dataclass(frozen=True)
 class Workload:
+    """A network to measure, with its training settings."""
+
     name: str
     build: Callable[[], nn.Module]  # on the CPU
     spec: TrainingSpec
@@ -29,7 +31,7 @@ class Workload:
     accumulation: int = 1  # micro-batches per update
 
     def start(self) -> TrainState:
-        """Build the network on the device, in training mode."""
+        """Build the train state, with the network on the device in training mode."""
         seed_everything(SEED)
         data, recipe, hardware = self.spec.data, self.spec.recipe, self.spec.hardware
         return build_train_state(self.build(), data, recipe, hardware, self.device, self.batch_size)
@@ -49,25 +51,27 @@ class Workload:
 class Measured:
     """Measurements of a workload: the seconds of its parts, one value per round."""
 
-    start: list[float] = field(default_factory=list)  # to build the network, plus the first update's excess
+    start: list[float] = field(
+        default_factory=list
+    )  # to build the network, plus the additional time of the first update
     forward: list[float] = field(default_factory=list)  # of one micro-batch, in evaluation mode
     update: list[float] = field(default_factory=list)
     evaluation: list[float] = field(default_factory=list)  # of a pass over the validation images
     checkpoint: list[float] = field(default_factory=list)
     peak_memory: int | None = None  # bytes; None if the device does not report it
-    largest_batch: int | None = None  # images at once that fit into memory; None if unknown
+    largest_batch: int | None = None  # largest micro-batch that fits into memory; None if unknown
     out_of_memory: bool = False
 
 
 Turn = Callable[[Workload, Measured], object]
 
 
-def take_turns(
+def measure_in_turns(
     workloads: Sequence[Workload], turns: Sequence[Turn], report: Callable[[str], None] = lambda name: None
 ) -> list[Measured]:
-    """Measure the networks round by round, so that a temporarily busy machine slows all of them alike.
+    """Measure the networks round by round, so that a temporarily busy machine slows all of them equally.
 
-    Each network is built again for its turn and is then alone in memory. One that runs out of memory is marked, and
+    Each network is rebuilt for its turn and is then alone in memory. One that runs out of memory is marked, and
     skipped in later rounds. On a CPU the operating system may kill the whole process instead.
 
     Args:
@@ -75,7 +79,7 @@ def take_turns(
         report: gets the name of each network before its turn.
     """
     results = [Measured() for _ in workloads]
-    gc.freeze()  # so that the collection of a network does not search all of torch each time
+    gc.freeze()  # so that freeing a network does not scan all of torch each time
     try:
         for turn in turns:
             for workload, result in zip(workloads, results, strict=True):
@@ -89,7 +93,7 @@ def take_turns(
 
 
 def runs_out_of_memory(device: torch.device, run: Callable[[], object]) -> bool:
-    """Return whether a call runs out of the device's memory; what it took is free again."""
+    """Return True if a call runs out of the device's memory, which is freed in any case."""
     try:
         run()
     except RuntimeError as error:
@@ -97,7 +101,7 @@ def runs_out_of_memory(device: torch.device, run: Callable[[], object]) -> bool:
             raise
         return True
     finally:
-        gc.collect()  # an error's frames hold the network until here
+        gc.collect()  # the error's frames reference the network until here
         if device.type != "cpu":
             torch.accelerator.empty_cache()
     return False
