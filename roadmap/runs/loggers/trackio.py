@@ -45,7 +45,7 @@ class Logger:
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         for values in missing_epochs(self.folder, self._logged, metrics):
-            curves = {name: value for name, value in numbers(values).items() if name != "epoch"}  # which is the step
+            curves = {name: value for name, value in numbers(values).items() if name != "epoch"}  # the step
             with strictly():
                 self.run.log(curves, step=values["epoch"])
             self._logged = values["epoch"]
