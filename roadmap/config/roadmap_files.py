@@ -216,7 +216,8 @@ def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile
         path = find_config(base)
         if path is None:
             raise ConfigError(
-                f"{before[0].path if before else read[0].path} is based on {base}, which does not exist"
+                f"{before[0].path if before else read[0].path} is based on {base}, which does not exist: "
+                f"add that step's file, or name another in its defaults"
             )
         before.insert(0, read_step_file(path))
         base = before[0].base
@@ -233,6 +234,7 @@ def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile
 def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], Design]:
     """Return the choice of each step after the first, and every axis' value in the first step."""
     start = {**_default_axes(), **chain[0].changes}
+    now = dict(start)
     made: dict[str, StepFile] = {}
     choices = []
     for file in chain[1:]:
@@ -242,7 +244,7 @@ def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], D
                 f"{file.path} changes {unknown[0]}, whose value before it is nowhere: write it into the first "
                 f"step, {chain[0].path.name}"
             )
-        changes = {axis: value for axis, value in file.changes.items() if start.get(axis) != value}
+        changes = {axis: value for axis, value in file.changes.items() if now.get(axis) != value}
         if not changes:
             raise ConfigError(f"{file.path} changes nothing: a step has at least one value of its own")
         for axis in changes:
@@ -252,6 +254,7 @@ def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], D
                     "is one step's choice: leave it out of one of them"
                 )
             made[axis] = file
+        now |= changes
         starts = tuple((axis, start.get(axis, INHERITED)) for axis in changes)
         choices.append(Choice(file.path.stem, starts, tuple(changes.items())))
     return choices, start

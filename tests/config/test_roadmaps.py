@@ -155,6 +155,10 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ),
         ({"step2_mixup": ("/roadmap/mine/step1_norm", "")}, "step2_mixup.yaml changes nothing"),
         (
+            {"step2_mixup": ("/roadmap/mine/step1_norm, override /model/norm: batchnorm", "")},  # back to step 0's
+            "step2_mixup.yaml changes norm, as step1_norm.yaml does",
+        ),
+        (
             {"step2_mixup": ("/roadmap/mine/step1_norm, override /model/norm: groupnorm", "")},
             "step2_mixup.yaml changes norm, as step1_norm.yaml does",
         ),
