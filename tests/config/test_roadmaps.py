@@ -135,6 +135,15 @@ def test_a_step_that_does_not_continue_the_roadmap_is_no_roadmap(write_step: Cal
     assert find_roadmap(["step13_mine"]).name == "convnext"
 
 
+@pytest.mark.parametrize("name", ["bag_of_tricks", "training_techniques"])
+def test_the_page_has_the_published_values(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/roadmaps.md").read_text()
+    cells = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `step")]
+    shown = {line[0].strip("`"): line[1] for line in cells}
+    for row in load_roadmap(name).published:
+        assert shown[row.config] == f"{row.top1:.2f}"
+
+
 def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -> None:
     write_roadmap(published="micro,0,step0_start,start,70.0,,1.0,,yes")
     roadmap = load_roadmap("mine")
