@@ -1,4 +1,4 @@
-"""Errors that a user can fix. They are printed as one message, without a traceback."""
+"""Errors that a user can fix, which are printed without a traceback."""
 
 import re
 import signal
@@ -32,7 +32,7 @@ class RunError(RoadmapError):
 
 
 class DamagedError(RunError):
-    """A file of a run that can't be read, or holds something else than it should."""
+    """A file of a run that can't be read, or has invalid content."""
 
 
 class ResumableError(RoadmapError):
@@ -56,7 +56,7 @@ class WorkerMemoryError(DataError):
 
 
 class ChangedDataError(DataError, ResumableError):
-    """A run that can be resumed on the images that it was trained on, and not on those that are there now."""
+    """A run whose images have changed; it can be resumed on the old ones."""
 
 
 class TrainingError(RoadmapError):
@@ -64,16 +64,16 @@ class TrainingError(RoadmapError):
 
 
 class MeasurementError(RoadmapError):
-    """A timing whose work was not done, so that its figures would mean nothing."""
+    """A timing whose work was not done, so that its result is meaningless."""
 
 
 def visible(text: str) -> str:
-    """Return the text with control characters as escapes such as \\x1b, so that it can be printed anywhere."""
+    """Escape control characters, such as \\x1b, so that the text can be printed anywhere."""
     return CONTROLS.sub(_escape, text)
 
 
 def in_one_line(name: str) -> str:
-    """Return a name, such as a file's, as one line for a message."""
+    """Escape a name, such as a file's, for a message of one line."""
     return visible(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
@@ -91,7 +91,7 @@ def first_line(error: BaseException) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training that a signal ended after it had saved. Like Ctrl-C, it ends the sweep and is not a failure."""
+    """A signal that ended a training after a checkpoint. Like Ctrl-C, it ends the sweep and is not a failure."""
 
     def __init__(self, number: signal.Signals, outer: Any = None):
         super().__init__(f"stopped by {number.name}")

@@ -1,7 +1,4 @@
-"""Parts for a module of one's own, which the key `modules` names: axes, choices, data sets and loggers.
-
-See docs/extend.md for such modules.
-"""
+"""What a user's module imports to register axes, choices, data sets and loggers; see docs/extend.md."""
 
 from roadmap.data.custom_sources import register_dataset
 from roadmap.model.custom_axes import register_axis, register_choice

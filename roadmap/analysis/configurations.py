@@ -15,9 +15,9 @@ from roadmap.errors import ConfigError, DamagedError, RunError, first_line
 from roadmap.model.describe import Section, describe_network
 from roadmap.model.layer_plan import plan_network
 from roadmap.model.spec import Form, ModelSpec, RegimeSpec
-from roadmap.runs.config_hash import fill_neutral, flatten
+from roadmap.runs.config_hash import fill_neutral_values, flatten
 from roadmap.runs.overrides import read_overrides
-from roadmap.runs.read_files import LARGEST_LINES, parse_json, read_text, read_yaml
+from roadmap.runs.read_files import MAX_LINES_BYTES, parse_json, read_text, read_yaml
 from roadmap.runs.read_run import CONFIG, Run, State
 
 RECIPE = "recipe.yaml"  # of a published experiment: every setting shared by its finished runs
@@ -77,7 +77,7 @@ def read_values(run: Run) -> Values | None:
 
 def _read_own_values(path: Path, name: str) -> Values:
     try:
-        lines = read_text(path, LARGEST_LINES).splitlines() if path.exists() else []
+        lines = read_text(path, MAX_LINES_BYTES).splitlines() if path.exists() else []
         return next((one["values"] for one in map(parse_json, lines) if name in one["runs"]), {})
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: {first_line(error)}") from error
@@ -103,7 +103,7 @@ def read_yaml_values(path: Path) -> Values:
     Raises:
         RunError: the file is damaged.
     """
-    return fill_neutral(read_yaml(path))
+    return fill_neutral_values(read_yaml(path))
 
 
 def read_network(values: Mapping[str, Any]) -> tuple[tuple[Section, ...] | None, str | None]:

@@ -13,7 +13,7 @@ from roadmap.errors import RoadmapError
 from roadmap.runs.run_dir import RunDir
 from roadmap.system import console as system_console
 from roadmap.system.console import Console, forget_warnings
-from roadmap.system.rank import get_dist_info_or_single
+from roadmap.system.rank import get_dist_info_or_default
 
 
 class IgnoreBrokenPipe:
@@ -68,7 +68,7 @@ class Terminal(Console):
 
 # A launcher's process shares the terminal with others, so it prints lines and no live display.
 IS_MAIN = multiprocessing.current_process().name == "MainProcess"
-QUIET = not get_dist_info_or_single().is_main_process
+QUIET = not get_dist_info_or_default().is_main_process
 # A notebook gets the lines of a pipe: rich would make a block of HTML of each, and ipykernel asks for colours.
 IS_NOTEBOOK = "ipykernel" in sys.modules
 OUT = Terminal(force_terminal=None if IS_MAIN and not IS_NOTEBOOK else False, force_jupyter=False, quiet=QUIET)

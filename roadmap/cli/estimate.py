@@ -65,7 +65,7 @@ def group(runs: Sequence[PlannedRun], is_sweep: bool) -> tuple[list[RunGroup], l
             raise ConfigError("mode=eval trains nothing; what is planned here are trainings")
         folder = open_run_dir(run)
         try:
-            reason = folder.reason_to_skip(retries=run.config.retry_failed or not is_sweep)
+            reason = folder.skip_reason(retries=run.config.retry_failed or not is_sweep)
         except DamagedError as error:  # refused when it is come to
             reason = str(error)
         if reason:

@@ -152,7 +152,7 @@ def _claim(planned: PlannedRun, folder: RunDir, retries: bool) -> str | None:
     """Claim the folder of a run to train, or return why it is not trained."""
     if (reason := _reason_to_skip(planned, folder, retries)) is None:
         folder.claim()
-        reason = folder.reason_to_skip(retries=True)  # another process may have just finished it
+        reason = folder.skip_reason(retries=True)  # another process may have just finished it
     return reason and f"{folder.path}: {reason}"
 
 
@@ -164,7 +164,7 @@ def _describe_result(folder: RunDir) -> str:
 
 def _reason_to_skip(planned: PlannedRun, folder: RunDir, retries: bool) -> str | None:
     """Return why a run is not trained; raise RunError for a finished run on other images."""
-    reason = folder.reason_to_skip(retries)
+    reason = folder.skip_reason(retries)
     if reason and folder.trained_root() != planned.config.data.root:
         from roadmap.cli.same_images import check_same_images
 

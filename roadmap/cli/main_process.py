@@ -8,9 +8,9 @@ from roadmap.cli.console import show_error
 from roadmap.config import PlannedRun
 from roadmap.errors import Interrupted, ResumableError, RoadmapError
 from roadmap.runs.run_dir import RunDir
-from roadmap.system.rank import get_dist_info_or_single
+from roadmap.system.rank import get_dist_info_or_default
 
-DIST_INFO = get_dist_info_or_single()
+DIST_INFO = get_dist_info_or_default()
 
 
 def decide_on_main_process(decide: Callable[[], str | None]) -> str | None:

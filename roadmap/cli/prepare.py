@@ -34,8 +34,8 @@ from roadmap.data.folder_facts import (
 )
 from roadmap.data.spec import Source
 from roadmap.errors import RoadmapError
-from roadmap.runs.atomic import check_room, make_folder
-from roadmap.runs.conflicts import check_places, describe_damage, describe_other_settings
+from roadmap.runs.atomic import check_disk_space, make_folder
+from roadmap.runs.conflicts import check_folders, describe_damage, describe_other_settings
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.commands import printed
 
@@ -79,14 +79,14 @@ def prepare(arguments: Namespace) -> Plan:
         overrides = expand(sweep)
     command = plan_command(overrides, arguments.multirun)
     plan = Plan(command, [open_run_dir(job.planned) for job in command.jobs])
-    check_places(plan.trained)
+    check_folders(plan.trained)
     if command.launcher in LOCAL and DIST_INFO.is_main_process:
         _check_data(plan)
     if DIST_INFO.is_main_process:
         for experiment in {folder.path.parents[1] for folder in plan.folders}:
             make_folder(experiment)
             if command.is_sweep:  # so that many runs do not each report a full disk
-                check_room(experiment)
+                check_disk_space(experiment)
                 make_folder(experiment / SWEEP_FOLDER)  # before Hydra, which has no message if a file is there
     _advise(plan.runs)
     for text in (*describe_damage(plan.trained), *describe_other_settings(plan.trained)):

@@ -65,9 +65,9 @@ def run_in_subprocess(planned: PlannedRun, folder: RunDir, warn: Callable[[str],
             status = _run_process(replace(planned, config=replace(planned.config, hardware=hardware)))
     state, error = explain_end(status, kills.happened())
     if is_stopping():
-        folder.settle(State.interrupted, describe_stop(error))
+        folder.mark_ended(State.interrupted, describe_stop(error))
         return None
-    is_left = folder.settle(state, error)
+    is_left = folder.mark_ended(state, error)
     return error if is_left or status < 0 else None  # else it has reported by itself
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.runs.read_run import State
-from roadmap.runs.status import RunStatus, count_states, estimate_rest, format_duration
+from roadmap.runs.status import RunStatus, count_states, estimate_seconds_left, format_duration
 
 STYLES = {
     State.running: "cyan",
@@ -81,7 +81,7 @@ def describe_problems(statuses: Sequence[RunStatus]) -> list[str]:
 def describe_counts(statuses: Sequence[RunStatus], note: str = "") -> str:
     """Return how many runs are in each state, and the time left of all."""
     running = sum(status.state is State.running for status in statuses)
-    rest = estimate_rest(statuses)
+    rest = estimate_seconds_left(statuses)
     if rest is not None and not note:
         note = f"about {format_duration(rest)} left with {running} at once"
     runs = f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}"

@@ -113,7 +113,7 @@ def settled_folders(plan: Plan) -> Iterator[None]:
         yield
     finally:
         for folder in plan.trained if DIST_INFO.is_main_process else ():
-            folder.settle(State.interrupted, "its process ended without a word")
+            folder.mark_ended(State.interrupted, "its process ended without a word")
         remove_empty_folders(plan.folders)
 
 

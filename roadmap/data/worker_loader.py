@@ -22,7 +22,7 @@ from roadmap.data.sampler import UNSHARDED, Batch, BatchPlan, EpochSampler, Micr
 from roadmap.data.shared_memory import PREFETCH_FACTOR, SharedMemoryBatches
 from roadmap.data.worker_ends import explain_worker_ends, watch_workers
 from roadmap.errors import DataError
-from roadmap.system.machine import count_own_cores, keep_freed_memory
+from roadmap.system.machine import count_cores_per_process, keep_freed_memory
 
 TINY = 5_000  # images; below it, starting dataloader workers takes longer than they save
 
@@ -142,7 +142,7 @@ def _build_loader(
     dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, device: torch.device
 ) -> DataLoader[Batch | DataError]:
     if workers is None:
-        workers = 0 if len(dataset.images) <= TINY else max(count_own_cores() - 1, 1)
+        workers = 0 if len(dataset.images) <= TINY else max(count_cores_per_process() - 1, 1)
     loader = DataLoader(
         dataset,
         batch_size=None,

@@ -1,4 +1,4 @@
-"""Archive of run records without checkpoints, so that results can leave a machine that is lent for minutes."""
+"""Archive of run records without checkpoints, to copy results from a machine."""
 
 import io
 import os
@@ -12,14 +12,13 @@ from roadmap.runs.overrides import OVERRIDES
 from roadmap.runs.read_run import CONFIG, METRICS, STATE, SUMMARY
 
 RECORDS = (CONFIG, OVERRIDES, STATE, METRICS, SUMMARY)
-MOST_BYTES = 2**30  # maximum in an archive to read; the records of a thousand long runs need a tenth of it
+MAX_BYTES = 2**30  # unpacked; a thousand long runs take a tenth of it
 
 
 def write_records(output_dir: Path, path: Path) -> int:
     """Replace `path` by an archive (.tgz) of the records under `output_dir`, and return its number of runs.
 
-    Runs may continue meanwhile: a file that is replaced is archived as it was read. JSON files beside the
-    experiments are archived too.
+    Runs may continue meanwhile. JSON files beside the experiments are archived too.
 
     Raises:
         RunError: the archive cannot be written.
@@ -28,24 +27,24 @@ def write_records(output_dir: Path, path: Path) -> int:
     runs = [run for experiment in experiments for run in seed_folders(experiment)]
     files = [*sorted(output_dir.glob("*.json")), *(run / name for run in runs for name in RECORDS)]
     make_folder(path.parent)
-    beside = path.with_name(path.name + ".new")
+    unfinished = path.with_name(path.name + ".new")
     with explain_writing(path, 0):
-        with tarfile.open(beside, "w:gz") as archive:
+        with tarfile.open(unfinished, "w:gz") as archive:
             for file in files:
                 if file.exists():
                     content = file.read_bytes()  # first, since a file may grow while it is added
                     entry = tarfile.TarInfo(str(file.relative_to(output_dir)))
                     entry.size = len(content)
                     archive.addfile(entry, io.BytesIO(content))
-        os.replace(beside, path)
+        os.replace(unfinished, path)
     return len(runs)
 
 
 def unpack_records(path: Path, output_dir: Path) -> None:
-    """Write the files of such an archive under `output_dir`.
+    """Unpack the records in an archive under `output_dir`.
 
     Raises:
-        RunError: it is not such an archive, or contains other files.
+        RunError: it is not an archive of records, or contains other files.
     """
     try:
         with tarfile.open(path, "r:gz") as archive:
@@ -53,11 +52,11 @@ def unpack_records(path: Path, output_dir: Path) -> None:
             for entry in archive:
                 _check_entry(path, entry)
                 size += entry.size
-                if size > MOST_BYTES:
-                    raise RunError(f"{path}: more than {MOST_BYTES:,} bytes, which no records take")
+                if size > MAX_BYTES:
+                    raise RunError(f"{path}: more than {MAX_BYTES:,} bytes, too large for records")
                 archive.extract(entry, output_dir, filter="data")
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise RunError(f"{path}: no archive of records ({first_line(error)})") from error
+        raise RunError(f"{path}: not an archive of records ({first_line(error)})") from error
 
 
 def _check_entry(path: Path, entry: tarfile.TarInfo) -> None:
@@ -65,4 +64,4 @@ def _check_entry(path: Path, entry: tarfile.TarInfo) -> None:
     is_record = len(parts) == 4 and parts[-1] in RECORDS
     is_beside = len(parts) == 1 and entry.name.endswith(".json")
     if not entry.isfile() or entry.size < 0 or ".." in parts or not (is_record or is_beside):
-        raise RunError(f"{path}: {entry.name} is no record of a run")
+        raise RunError(f"{path}: {entry.name} is not a record of a run")

@@ -11,11 +11,11 @@ from typing import Any
 
 from roadmap.errors import RunError, StorageError
 
-ROOM = 2**14  # bytes that a sweep writes before its first run
+TRIAL_BYTES = 2**14  # bytes
 FULL = {
     errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the quota of the disk is used up",
-    errno.EFBIG: "the limit on the size of a file (ulimit -f) is reached",
+    errno.EDQUOT: "the disk quota is exceeded",
+    errno.EFBIG: "the file size limit (ulimit -f) is exceeded",
 }
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
@@ -26,20 +26,20 @@ def replace_file(path: Path, content: bytes, previous: Path | None = None) -> No
     Raises:
         StorageError: the disk is full, or the path is not writable; names the path and the bytes.
     """
-    beside = path.with_name(path.name + ".new")
+    unfinished = path.with_name(path.name + ".new")
     with explain_writing(path, len(content)):
         try:
-            with beside.open("wb") as file:
+            with unfinished.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):
-                beside.unlink()  # it may use space that others need
+                unfinished.unlink()  # frees its space
             raise
         if previous is not None and path.exists():
             os.replace(path, previous)
-        os.replace(beside, path)
+        os.replace(unfinished, path)
         flush_folder(path.parent)
 
 
@@ -67,17 +67,17 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{path} can't be made: {error.strerror}. Choose another output_dir=FOLDER") from error
+        raise RunError(f"{path} can't be created: {error.strerror}. Choose another output_dir=FOLDER") from error
 
 
-def check_room(folder: Path) -> None:
-    """Write and remove a small file.
+def check_disk_space(folder: Path) -> None:
+    """Check that there is disk space, by writing and removing a small file.
 
     Raises:
         StorageError: it does not fit, or the folder is not writable.
     """
-    with explain_writing(folder, ROOM), tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"\0" * ROOM)
+    with explain_writing(folder, TRIAL_BYTES), tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0" * TRIAL_BYTES)
         file.flush()
         os.fsync(file.fileno())
 
@@ -99,13 +99,13 @@ def explain_writing(path: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise StorageError(
-                f"{FULL[error.errno]}: {path} needs {needed:,} bytes, {_describe_room(path)}. What was saved "
-                "before is intact. Make room, or choose another output_dir=FOLDER, and run the same command again"
+                f"{FULL[error.errno]}: {path} needs {needed:,} bytes, {_describe_free_space(path)}. What was saved "
+                "before is intact. Free space, or choose another output_dir=FOLDER, and run the same command again"
             ) from error
         if error.errno in GONE:
             raise StorageError(
-                f"{path} can't be written: its folder is gone. Run the same command again to go on from what is "
-                "left, or to start anew"
+                f"{path} can't be written: its folder is gone. Run the same command again to resume, or to "
+                "train from the start"
             ) from error
         raise StorageError(
             f"{path} can't be written: {error.strerror or error}. What was saved before is intact. "
@@ -113,11 +113,11 @@ def explain_writing(path: Path, needed: int) -> Iterator[None]:
         ) from error
 
 
-def _describe_room(path: Path) -> str:
+def _describe_free_space(path: Path) -> str:
     try:
         disk = os.statvfs(path.parent)
     except OSError:
-        return "an unknown number are free"
+        return "and the free space is unknown"
     if disk.f_files and not disk.f_favail:
-        return "no further file (inode) is free"
+        return "and no inode is free"
     return f"{disk.f_bavail * disk.f_frsize:,} are free"

@@ -1,4 +1,4 @@
-"""The version of the code behind a result."""
+"""The commit of the code, which results record."""
 
 import subprocess
 from functools import cache
@@ -7,16 +7,15 @@ from pathlib import Path
 from roadmap.errors import first_line
 from roadmap.system.console import warn
 
-FILES = ("roadmap", "conf", "train.py")  # those of a checkout that affect results
+FILES = ("roadmap", "conf", "train.py")  # files of a checkout that affect results
 UNVERSIONED = "not a git repository"
 
 
 @cache
 def find_commit() -> str | None:
-    """Return the code's commit, marked if a file that affects results was changed; of a wheel "version 0.1.0".
+    """Return the code's commit, with "-changed" if an edit affects results; for a wheel, "version 0.1.0".
 
-    None for a checkout that is no repository of its own, even inside another one, and with a warning if git
-    refuses to read it.
+    None, with a warning if git fails, for files that are not the root of a git repository.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / "train.py").is_file():
@@ -24,10 +23,10 @@ def find_commit() -> str | None:
 
         return f"version {__version__}"
     try:
-        top, commit = _ask(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        top, commit = _run_git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top).resolve() != root:
             return None
-        changes = _ask(root, "status", "--porcelain", "--", *FILES)
+        changes = _run_git(root, "status", "--porcelain", "--", *FILES)
     except FileNotFoundError:  # no git on this machine
         return None
     except subprocess.CalledProcessError as error:
@@ -38,5 +37,5 @@ def find_commit() -> str | None:
     return commit + ("-changed" if changes.strip() else "")
 
 
-def _ask(root: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+def _run_git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""The values that define a run's result, and the differences between two configurations in them."""
+"""Hash of the configuration values that define a run's result, and differences between two configurations."""
 
 import copy
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any
 # Paths, dashboards and hardware change only where and how fast a run is; names and notes only describe it.
 OUTSIDE = {
     "mode",
-    "modules",  # what they add to the network is named by its axes
+    "modules",  # the axes name what they add to the network
     "experiment",
     "output_dir",
     "retry_failed",
@@ -22,13 +22,13 @@ OUTSIDE = {
     "data.on_error",  # so that a run stopped by a damaged image can resume without it
     "model.form",
 }
-OWN = {"seed", "reference"}  # per run, like its model
+PER_RUN = {"seed", "reference"}  # differ between comparable runs
 NAMES = {"regime.name", "data.name", "recipe.name"}
 
 # Neutral values of the defining keys that were added after the first published hash, by dotted key. A key at its
 # neutral value is left out of the hash, and a configuration without the key counts as having that value. So hashes
-# and folders of older runs stay valid. The key's field in its spec has the same default. A module with an axis of
-# its own adds the axis here.
+# and folders of older runs stay valid. The key's field in its spec has the same default. Registered
+# axes are added here.
 NEUTRAL_VALUES: dict[str, Any] = {
     "model.response_norm": "none",
     "model.stride_conv": "spatial",
@@ -39,31 +39,31 @@ NEUTRAL_VALUES: dict[str, Any] = {
 
 
 def defining_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a run's result depends on, by dotted key; an absent added key is neutral."""
+    """Return the values that a run's result depends on, by dotted key; absent keys have their neutral values."""
     return NEUTRAL_VALUES | {key: value for key, value in flatten(config).items() if not is_outside(key)}
 
 
-def fill_neutral(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration of any version, with neutral values for the added keys that it lacks."""
+def fill_neutral_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a configuration of any version, with neutral values for missing keys."""
     filled = copy.deepcopy(dict(config))
     for key, value in NEUTRAL_VALUES.items():
         *path, last = key.split(".")
-        place: Any = filled
+        group: Any = filled
         for name in path:
-            place = place.setdefault(name, {}) if isinstance(place, dict) else None
-        if isinstance(place, dict):  # else the configuration has another structure, which its reader reports
-            place.setdefault(last, value)
+            group = group.setdefault(name, {}) if isinstance(group, dict) else None
+        if isinstance(group, dict):  # otherwise the configuration is invalid, which its reader reports
+            group.setdefault(last, value)
     return filled
 
 
 def setting_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that comparable runs must share: all but the network, the seed and the steps' changes."""
+    """Return the values that comparable runs share: all but network, seed and what the steps vary."""
     varied = config.get("step", {}).get("varies", ())  # a group of settings, such as recipe, or one key
     values = defining_values(config)
     return {
         key: value
         for key, value in values.items()
-        if key not in OWN
+        if key not in PER_RUN
         and not key.startswith("model.")
         and not any(key == axis or key.startswith(f"{axis}.") for axis in varied)
     }
@@ -90,7 +90,7 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list
 
 
 def describe_setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the differences in the values that comparable runs must share."""
+    """Return the differences in the values that comparable runs share."""
     return _describe(setting_values(old), setting_values(new))
 
 

@@ -1,4 +1,4 @@
-"""Conflicts between the runs of an experiment: a shared folder, or settings that are not comparable."""
+"""Conflicts between the runs of an experiment: one folder for two runs, or settings that are not comparable."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,12 +14,8 @@ from roadmap.runs.run_dir import RunDir
 NAMES = ("regime", "data", "recipe")  # names that distinguish the rows of a table
 
 
-def check_places(folders: Sequence[RunDir]) -> None:
-    """Refuse a command with two runs of the same name but different configurations.
-
-    Raises:
-        RunError: names the folder and the keys.
-    """
+def check_folders(folders: Sequence[RunDir]) -> None:
+    """Raise RunError if two runs of a command have one folder but different configurations; names the keys."""
     first: dict[Path, RunDir] = {}
     for folder in folders:
         other = first.setdefault(folder.path, folder)
@@ -27,21 +23,21 @@ def check_places(folders: Sequence[RunDir]) -> None:
             differences = describe_differences(other.config, folder.config)
             key = differences[0].partition(":")[0]
             raise RunError(
-                f"two runs of this command would take the folder {folder.path}, with {'; '.join(differences)}. "
-                f"experiment={folder.identity.experiment}-'${{{key}}}' gives each value an experiment of its own"
+                f"two runs of this command have the folder {folder.path}, with {'; '.join(differences)}. "
+                f"experiment={folder.identity.experiment}-'${{{key}}}' gives each value its own experiment"
             )
 
 
 def describe_other_settings(folders: Sequence[RunDir]) -> list[str]:
-    """Describe, per experiment, one existing run with other settings than the planned ones, and the differences.
+    """Describe one existing run per experiment whose settings differ from the planned ones.
 
-    Runs of another regime, data set or recipe by name are separate in tables, so they are skipped here.
+    Skips runs of another regime, data set or recipe by name, which are separate in tables.
     """
-    texts, taken = [], {folder.path for folder in folders}  # these are refused if they differ
+    texts, own_paths = [], {folder.path for folder in folders}  # RunDir checks these
     for experiment in dict.fromkeys(folder.path.parents[1] for folder in folders):
         planned = [folder for folder in folders if folder.path.parents[1] == experiment]
         for run in _read_runs(experiment):
-            # Of an earlier version, not begun, or named by describe_damage.
+            # From an earlier version, not started, or reported by describe_damage.
             if run.setting_hash is None or run.state in (State.pending, State.damaged):
                 continue
             others = [
@@ -50,32 +46,28 @@ def describe_other_settings(folders: Sequence[RunDir]) -> list[str]:
                 if all(getattr(folder.identity, name) == getattr(run, name) for name in NAMES)
                 and folder.setting_hash != run.setting_hash
             ]
-            if others and run.path not in taken:
+            if others and run.path not in own_paths:
                 differences = ["its config.yaml is damaged"]
                 with suppress(RunError):
                     differences = describe_setting_differences(read_yaml(run.path / CONFIG), others[0].config)
                 texts.append(
                     f"{experiment} holds runs with other settings, such as {run.path.parent.name} "
-                    f"({'; '.join(differences)}): changes between them and these are no comparison. "
-                    "experiment=NAME keeps them apart"
+                    f"({'; '.join(differences)}): they are not comparable with these. "
+                    "experiment=NAME separates them"
                 )
                 break
     return texts
 
 
 def describe_damage(folders: Sequence[RunDir]) -> list[str]:
-    """For each damaged run in the experiments of `folders`: what is wrong, and what follows."""
+    """Describe each damaged run in the experiments of `folders`."""
     experiments = dict.fromkeys(folder.path.parents[1] for folder in folders)
     runs = (run for experiment in experiments for run in _read_runs(experiment))
-    return [
-        f"{run.error}. Until then the run is left out, and the others go on"
-        for run in runs
-        if run.state is State.damaged
-    ]
+    return [f"{run.error}. Until then the run is left out" for run in runs if run.state is State.damaged]
 
 
 def find_runs(experiment: Path) -> Iterator[tuple[str, str, State]]:
-    """Yield name, configuration's hash and state of every run in an experiment that is not damaged."""
+    """Yield name, config hash and state of every run in an experiment that is not damaged."""
     for run in _read_runs(experiment):
         if run.config_hash and run.state is not State.damaged:
             yield run.name, run.config_hash, run.state

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.errors import DamagedError
-from roadmap.runs.read_files import LARGEST_LINES, is_finite, parse_json, read_text
+from roadmap.runs.read_files import MAX_LINES_BYTES, is_finite, parse_json, read_text
 from roadmap.runs.read_run import METRICS
 
 
@@ -13,11 +13,11 @@ def read_metrics(folder: Path, warn: Callable[[str], object] = lambda text: None
     """Return the finite metrics of a run's epochs, in order, each with its number from 1 as `epoch`.
 
     Args:
-        warn: called with what cannot be read, except a last line that was cut off while it was written.
+        warn: receives a message for what cannot be read, except a truncated last line.
     """
     path = folder / METRICS
     try:
-        text = read_text(path, LARGEST_LINES, errors="replace")
+        text = read_text(path, MAX_LINES_BYTES, errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return []
     except DamagedError as error:
@@ -40,5 +40,5 @@ def _read_line(line: str) -> dict[str, Any]:
     values = parse_json(line)
     epoch = values.get("epoch")
     if not isinstance(epoch, int) or not is_finite(epoch) or epoch < 1:
-        raise ValueError("it has no number of an epoch")
+        raise ValueError("it has no epoch number")
     return {key: value for key, value in values.items() if is_finite(value)}

@@ -13,14 +13,14 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 def network_name(step: str, variant: Mapping[str, str]) -> str:
-    """Return the step and what differs from it: step7_kernel,kernel_size=9."""
+    """Return the step with its variant, such as step7_kernel,kernel_size=9."""
     return ",".join([step, *(f"{key}={value}" for key, value in variant.items())])
 
 
 def seed_folders(experiment: Path) -> list[Path]:
     """Return the folders of an experiment's runs, STEP[,variant]/seedN, by path.
 
-    Excludes copies beside a run, such as seed0.bak, and hidden folders, which belong to launchers.
+    Excludes copies such as seed0.bak, and hidden folders, which belong to launchers.
     """
     folders = (path for path in experiment.glob("*/seed*") if not path.parent.name.startswith("."))
     return sorted(path for path in folders if SEED_FOLDER.fullmatch(path.name) and path.is_dir())

@@ -13,7 +13,7 @@ OVERRIDES = "overrides.yaml"
 
 
 def write_overrides(folder: Path, overrides: Sequence[str] | None) -> None:
-    """Write the words of `python train.py` that train the run again; None (unknown) removes the file."""
+    """Write the overrides that reproduce the run; None (unknown) removes the file."""
     if overrides is None:
         (folder / OVERRIDES).unlink(missing_ok=True)
     else:
@@ -22,18 +22,18 @@ def write_overrides(folder: Path, overrides: Sequence[str] | None) -> None:
 
 
 def read_overrides(folder: Path) -> tuple[str, ...] | None:
-    """Return the recorded words; None for a run that an earlier version trained.
+    """Return the recorded overrides; None for a run of an earlier version.
 
     Raises:
-        DamagedError: the file cannot be read or is no list of strings.
+        DamagedError: the file cannot be read or is not a list of strings.
     """
     path = folder / OVERRIDES
     try:
-        words = load_yaml(path)
+        overrides = load_yaml(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except DamagedError as error:
         raise DamagedError(f"{error}; remove it") from error
-    if not isinstance(words, list) or not all(isinstance(word, str) and word.isprintable() for word in words):
-        raise DamagedError(f"{path} is damaged (no list of overrides); remove it")
-    return tuple(words)
+    if not isinstance(overrides, list) or not all(isinstance(one, str) and one.isprintable() for one in overrides):
+        raise DamagedError(f"{path} is damaged (not a list of overrides); remove it")
+    return tuple(overrides)

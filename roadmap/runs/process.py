@@ -1,4 +1,4 @@
-"""Which process trains a run, and whether it still does: host, pid and start together, as pids are used again."""
+"""Identity of a process (host, pid and start time, since pids are reused), and whether it is alive."""
 
 import os
 import socket
@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ENDED = "ZX"  # states in Linux's /proc/PID/stat of a process that has ended
+ENDED = "ZX"  # states of a dead process in /proc/PID/stat
 
 
 def describe_process() -> dict[str, Any]:
-    """This process, as a run's state names it."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "process_start": find_start(os.getpid())}
+    """Return the entries of a run's state that identify this process."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "process_start": find_start_time(os.getpid())}
 
 
 def is_alive(host: str, pid: int, process_start: str | None) -> bool | None:
-    """Whether a process still runs; None for one on another host, where nobody can tell.
+    """Return True if a process is alive; None if it is on another host.
 
     Args:
-        process_start: as `describe_process` has it; None, as in states of earlier versions, leaves it to the pid.
+        process_start: as from `describe_process`; None, as in states of earlier versions, checks only the pid.
     """
     if host != socket.gethostname():
         return None
@@ -27,16 +27,16 @@ def is_alive(host: str, pid: int, process_start: str | None) -> bool | None:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # alive, of another user
         pass
     if _has_ended(pid):
         return False
-    found = find_start(pid)
+    found = find_start_time(pid)
     return process_start is None or found is None or found == process_start
 
 
-def find_start(pid: int) -> str | None:
-    """When a process started, in words of the system that are equal for no other with this pid; None if unknown."""
+def find_start_time(pid: int) -> str | None:
+    """Return a text that identifies a process's start among those with this pid; None if unknown."""
     if sys.platform != "linux":
         return _ask_ps(pid)
     fields = _read_stat(pid)
@@ -44,17 +44,17 @@ def find_start(pid: int) -> str | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         boot = ""
-    return f"{boot} {fields[19]}" if fields else None  # in clock ticks since the boot
+    return f"{boot} {fields[19]}" if fields else None  # clock ticks since the boot
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether it is a zombie, which has a pid until its parent asks how it ended."""
+    """Return True for a zombie, which keeps its pid until its parent waits for it."""
     fields = _read_stat(pid)
     return bool(fields) and fields[0] in ENDED
 
 
 def _read_stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the program's name, which may hold anything; empty without such a file."""
+    """Return the fields of /proc/PID/stat after the program's name; empty without such a file."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -62,7 +62,7 @@ def _read_stat(pid: int) -> list[str]:
 
 
 def _ask_ps(pid: int) -> str | None:
-    """To the second, as macOS and the BSDs have it."""
+    """Return the start time in seconds, on macOS and BSD."""
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None

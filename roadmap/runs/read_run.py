@@ -1,4 +1,4 @@
-"""Record of a run: its identity, state and results, read from its files, which are checked against each other.
+"""Reads a run's identity, state and results from its files, and checks these against each other.
 
 The trainer, sweeps, status and analysis all use it. It needs no torch.
 """
@@ -15,26 +15,26 @@ from roadmap.errors import DamagedError
 from roadmap.runs.config_hash import hash_config
 from roadmap.runs.naming import network_name
 from roadmap.runs.process import is_alive
-from roadmap.runs.read_files import MOST, check_values, damaged, read_json, read_yaml, take
+from roadmap.runs.read_files import MAX_NUMBER, check_values, damaged, read_json, read_yaml, take
 
 CONFIG, STATE, METRICS, SUMMARY = "config.yaml", "state.json", "metrics.jsonl", "summary.json"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
-WAY_OUT = "the command that trained it makes the file anew, from the checkpoint if there is one"
-GONE = "its process is gone; the same command resumes it"
+HINT = "the command that trained it restores the file, from the checkpoint if there is one"
+GONE = "its process has died; the same command resumes it"
 
 
 class State(StrEnum):
-    pending = "pending"  # a sweep will come to it
+    pending = "pending"  # planned by a sweep
     running = "running"
     done = "done"
     failed = "failed"
     interrupted = "interrupted"  # the same command resumes it
-    damaged = "damaged"  # a file cannot be read, or contradicts the others; never written, only found
+    damaged = "damaged"  # a file is unreadable or contradicts the others; never written
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is called in tables and figures."""
+    """Names of a run in tables and figures."""
 
     step: str
     step_index: int | None
@@ -55,7 +55,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Run(Identity):
-    """One training. What earlier versions did not write, and what is not known yet, is None."""
+    """One training run. Unknown values, such as those that earlier versions did not write, are None."""
 
     path: Path
     state: State
@@ -67,7 +67,7 @@ class Run(Identity):
     setting_hash: str | None = None  # the same without network and seed: equal for comparable runs
     dashboard_id: str | None = None
     config_folders: tuple[str, ...] = ()  # of the user's own configs
-    epochs: int | None = None  # of the whole run
+    epochs: int | None = None  # of the recipe
     top1: float | None = None  # percent, after the last epoch; None until done, like all below
     best_top1: float | None = None  # percent, of the best epoch on the validation set
     best_epoch: int | None = None  # that epoch, from 1
@@ -80,7 +80,7 @@ class Run(Identity):
     device: str | None = None
     data_fingerprint: str | None = None  # of the images' names and classes
     commit: str | None = None  # of the code that trained it
-    overrides: str | None = None  # of a published run: the words of `python train.py`, quoted for a shell
+    overrides: str | None = None  # of a published run, quoted for a shell
     missing: tuple[str, ...] = ()  # files that a finished run should have
 
 
@@ -96,14 +96,20 @@ IN_SUMMARY = (
     *("best_epoch", "ema_top1", "loss", "epochs", "images_per_s", "seconds"),
     *("device", "data_fingerprint", "commit", "config_hash", "setting_hash"),
 )
-RANGES = {"seed": (0, MOST), "pid": (1, MOST), "epochs": (0, MOST), "top1": (0, 100), "best_top1": (0, 100)}
+RANGES = {
+    "seed": (0, MAX_NUMBER),
+    "pid": (1, MAX_NUMBER),
+    "epochs": (0, MAX_NUMBER),
+    "top1": (0, 100),
+    "best_top1": (0, 100),
+}
 
 
 def read_run(folder: Path) -> Run | None:
-    """Return the run in a folder as its files show it; None if there is none.
+    """Return the run in a folder; None if there is none.
 
-    A run whose process is gone is interrupted. A run with an unusable file is damaged: `error` names the file, and
-    what the other files have is used.
+    A run whose process has died is interrupted. A run with an unusable file is damaged: `error` names the file, and
+    the values are those of the other files.
     """
     run: Run | None = None
     try:
@@ -111,17 +117,17 @@ def read_run(folder: Path) -> Run | None:
         if run is None or run.state is State.done:
             return _read_finished(folder, run)
     except DamagedError as error:
-        return _describe_damaged(folder, run, f"{error}; {WAY_OUT}")
+        return _describe_damaged(folder, run, f"{error}; {HINT}")
     if run.state is State.running and is_gone(run):
         return replace(run, state=State.interrupted, error=GONE)
     return run
 
 
 def read_state(folder: Path) -> Run | None:
-    """Return what a run's state.json says; None if it has none.
+    """Return the run in state.json; None if there is no such file.
 
     Raises:
-        DamagedError: it can't be read, or holds something else; names the file and the key.
+        DamagedError: it can't be read, or a value is invalid; names the file and the key.
     """
     path = folder / STATE
     content = read_json(path)
@@ -136,10 +142,10 @@ def read_state(folder: Path) -> Run | None:
 
 
 def read_summary(folder: Path) -> Run | None:
-    """Return what the summary of a finished run says; None if it has none.
+    """Return the run in summary.json; None if there is no such file.
 
     Raises:
-        DamagedError: it can't be read, is of another run, or lacks a result.
+        DamagedError: it can't be read, belongs to another run, or lacks a result.
     """
     path = folder / SUMMARY
     content = read_json(path)
@@ -154,14 +160,14 @@ def read_summary(folder: Path) -> Run | None:
 
 
 def is_gone(run: Run) -> bool:
-    """Return True if the process that a run's state names has ended on this host."""
+    """Return True if the run's process was on this host and has died."""
     if run.host is None or run.pid is None:
         return False
     return is_alive(run.host, run.pid, run.process_start) is False
 
 
 def _make_run(folder: Path, identity: Any, content: Mapping[str, Any], names: tuple[str, ...]) -> Run:
-    """Return a run from an identity and those of its values that `content` has. ValueError names a wrong one."""
+    """Return a run from an identity and those values of `names` that `content` has. Raises ValueError."""
     if not isinstance(identity, dict):
         raise ValueError(f"identity is a {type(identity).__name__}")
     for name in NAMES:
@@ -174,9 +180,8 @@ def _make_run(folder: Path, identity: Any, content: Mapping[str, Any], names: tu
         if (value := values.get(name)) is not None and not lowest <= value <= highest:
             raise ValueError(f"{name} is {value}")
     run = Run(path=folder, **values)
-    own = (folder.parent.name, folder.name)
-    if own != (run.name, f"seed{run.seed}"):
-        raise ValueError(f"it is of {run.name} seed {run.seed}")
+    if (folder.parent.name, folder.name) != (run.name, f"seed{run.seed}"):
+        raise ValueError(f"it belongs to {run.name} seed {run.seed}")
     return run
 
 
@@ -184,21 +189,21 @@ def _read_finished(folder: Path, run: Run | None) -> Run | None:
     """Return a finished run with its results; None if there is no run.
 
     Args:
-        run: what its state says; None if the state is gone, for which the summary stands in.
+        run: from its state; None if the state is missing, which the summary can replace.
 
     Raises:
-        DamagedError: the summary, the state and the configuration are not of one run, or one of them is damaged.
+        DamagedError: summary, state and configuration belong to different runs, or one of them is damaged.
     """
     summary = read_summary(folder)
     if summary is None:
         if run is not None:
-            raise DamagedError(f"{folder / SUMMARY} is gone")
+            raise DamagedError(f"{folder / SUMMARY} is missing")
         if os.path.lexists(folder / CONFIG):
-            raise DamagedError(f"{folder / STATE} is gone")
+            raise DamagedError(f"{folder / STATE} is missing")
         return None
     if run is not None:
         if identity_of(run) != identity_of(summary):
-            raise damaged(folder / SUMMARY, f"it is of another run than {STATE}")
+            raise damaged(folder / SUMMARY, f"it belongs to another run than {STATE}")
         _check_hash(folder / SUMMARY, run, summary.config_hash)
         known = {name: value for name in IN_SUMMARY if (value := getattr(summary, name)) is not None}
         run = replace(run, **known)
@@ -210,9 +215,9 @@ def _read_finished(folder: Path, run: Run | None) -> Run | None:
 
 
 def _check_hash(path: Path, run: Run, found: str | None) -> None:
-    """Raise DamagedError if a file is of another configuration than its run; a hash of None is unknown."""
+    """Raise DamagedError if a file has another config hash than its run; None is unknown."""
     if None not in (run.config_hash, found) and run.config_hash != found:
-        raise damaged(path, f"it is of configuration {found}, the run is of {run.config_hash}")
+        raise damaged(path, f"its configuration is {found}, the run's is {run.config_hash}")
 
 
 def identity_of(run: Run) -> Identity:
@@ -220,7 +225,7 @@ def identity_of(run: Run) -> Identity:
 
 
 def _describe_damaged(folder: Path, run: Run | None, error: str) -> Run:
-    """Return a damaged run without results: what its intact files have, or at least what its folder is called."""
+    """Return a damaged run without results, from its intact files, or at least its folder's name."""
     summary = None
     if run is None:
         with contextlib.suppress(DamagedError):
@@ -236,7 +241,7 @@ def _describe_damaged(folder: Path, run: Run | None, error: str) -> Run:
 
 
 def _read_name(folder: Path) -> Identity:
-    """Return what a folder's name has of an identity."""
+    """Return the identity in a folder's name."""
     step, *pairs = folder.parent.name.split(",")
     variant = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
     seed = int(folder.name.removeprefix("seed"))

@@ -1,13 +1,13 @@
-"""A run's folder: its configuration, state and results, in files that do not depend on any service.
+"""A run's folder: its configuration, state and results, in plain files.
 
 outputs/EXPERIMENT/STEP[,variant]/seedN/
     config.yaml     the resolved configuration
-    overrides.yaml  the words of `python train.py` that it was last started with
+    overrides.yaml  the overrides that it was last started with
     state.json      pending, running, done, failed (with the error) or interrupted; commit, host and process
     metrics.jsonl   one line per epoch, appended during training
     summary.json    after the run is done
-    checkpoint.pt   the state of training; checkpoint.previous.pt the one before, until the run is done;
-                    checkpoint.damaged.pt an unusable one that was replaced by the one before
+    checkpoint.pt   the state of training; checkpoint.previous.pt is the one before, until the run is done;
+                    checkpoint.damaged.pt is an unusable one that the previous one replaced
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import describe_differences, hash_config, hash_setting
 from roadmap.runs.overrides import OVERRIDES, write_overrides
 from roadmap.runs.process import describe_process
-from roadmap.runs.read_files import LARGEST_LINES, read_json, read_text, read_yaml
+from roadmap.runs.read_files import MAX_LINES_BYTES, read_json, read_text, read_yaml
 from roadmap.runs.read_run import (
     CHECKPOINT,
     CONFIG,
@@ -49,7 +49,7 @@ from roadmap.system.lock import Lock
 
 LOCK, DAMAGED_CHECKPOINT, EVALUATIONS = ".lock", "checkpoint.damaged.pt", "evaluations.jsonl"
 FILES = (CONFIG, OVERRIDES, STATE, METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT)
-TRIES, TRY_EVERY_S = 40, 0.05  # in which a process that has just taken a folder writes its state
+TRIES, TRY_EVERY_S = 40, 0.05  # a process that has just claimed a folder writes its state within this time
 
 
 class RunDir:
@@ -85,31 +85,31 @@ class RunDir:
         return read_json(self.path / SUMMARY) or {}
 
     def is_done(self) -> bool:
-        """Return True if this run is finished and its files intact; `claim` restores what its checkpoint can.
+        """Return True if this run is finished and its files are intact.
 
         Raises:
             RunError: the folder belongs to another configuration; names the keys that differ.
         """
-        return self._is_done(self._own_run())
+        return self._is_done(self._check_run())
 
     def _is_done(self, run: Run | None) -> bool:
         if run is None or run.state is not State.done or CONFIG in run.missing:
             return False
         return METRICS not in run.missing or CHECKPOINT in run.missing
 
-    def reason_to_skip(self, retries: bool) -> str | None:
-        """Return why this run must not be trained: it is done, or it failed and is not to be retried.
+    def skip_reason(self, retries: bool) -> str | None:
+        """Return why to skip this run: it is done, or it failed and `retries` is False; None to train it.
 
         Raises:
             RunError: as is_done.
         """
-        run = self._own_run()
+        run = self._check_run()
         if run is not None and self._is_done(run):
-            lost = f" ({' and '.join(run.missing)} {'is' if len(run.missing) == 1 else 'are'} gone)"
-            return "done already" + (lost if run.missing else "") + self._describe_place()
+            missing = f" (without {' and '.join(run.missing)})" if run.missing else ""
+            return "done already" + missing + self._describe_root()
         if retries or run is None or run.config_hash != self.config_hash or run.state is not State.failed:
             return None
-        return f"failed before and left alone; retry_failed=true trains it again ({run.error})"
+        return f"failed before; retry_failed=true trains it again ({run.error})"
 
     def trained_root(self) -> str | None:
         """Return the data.root of the run in the folder; None if its configuration has none or is unreadable."""
@@ -119,13 +119,13 @@ class RunDir:
             return None
         return root
 
-    def _describe_place(self) -> str:
-        """Return `, with data.root=OLD` if the finished run read images from another folder, which is allowed."""
+    def _describe_root(self) -> str:
+        """Return `, with data.root=OLD` if the finished run used another folder, which is allowed."""
         old = self.trained_root()
         return "" if old == self.config["data"]["root"] else f", with data.root={old}"
 
     def plan(self) -> None:
-        """Mark a run without a folder as pending, so that it is listed as missing."""
+        """Mark a new run as pending, so that `status` lists it."""
         if self.state():
             return
         make_folder(self.path)
@@ -136,22 +136,22 @@ class RunDir:
         self._lock.close()
 
     def claim(self) -> None:
-        """Acquire the folder for this process; the files of an unfinished run of this configuration are kept.
+        """Lock the folder for this process; keep the files of an unfinished run of this configuration.
 
         Raises:
-            RunError: it has another configuration's run, or another process is using it.
+            RunError: another configuration's run is there, or another process uses it.
         """
-        self._own_run()
+        self._check_run()
         make_folder(self.path)
         with explain_writing(self._lock.path, 0):
             is_free = self._lock.acquire()
         if not is_free:
             raise RunError(f"{self.path} is being trained by {self._find_holder()}; wait for it, or stop it")
         self._check_kinds()
-        run = self._own_run()
-        if self._is_done(run) or (run is not None and self._mend(run)):  # by the process that had it a moment ago
+        run = self._check_run()
+        if self._is_done(run) or (run is not None and self._restore(run)):  # by a process that has just released it
             return
-        if run is None or run.config_hash != self.config_hash:  # one of another configuration that came to nothing
+        if run is None or run.config_hash != self.config_hash:  # files of a failed run of another configuration
             for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
                 with explain_writing(self.path / name, 0):
                     (self.path / name).unlink(missing_ok=True)
@@ -159,15 +159,15 @@ class RunDir:
         self._write_state(State.running)
 
     def _check_kinds(self) -> None:
-        """Raise RunError for a folder in the place of a file, which could not be replaced."""
+        """Raise RunError if a folder has the name of one of the run's files."""
         for path in (self.path / name for name in FILES):
             if path.is_dir() and not path.is_symlink():
-                raise RunError(f"{path} is a folder, where a file of the run belongs: remove it")
+                raise RunError(f"{path} is a folder, but must be a file of the run: remove it")
 
-    def _mend(self, run: Run) -> bool:
-        """Write the configuration and the state of a finished run anew if its results are intact.
+    def _restore(self, run: Run) -> bool:
+        """Rewrite configuration and state of a finished run if its results are intact; return True if so.
 
-        Return False if they are not: then training goes on from the checkpoint, which has them.
+        Otherwise training resumes from the checkpoint, which has the results.
         """
         is_finished = run.state in (State.done, State.damaged)
         if not is_finished or (self.checkpoint.exists() and not (self.path / METRICS).exists()):
@@ -189,7 +189,7 @@ class RunDir:
         write_overrides(self.path, self.overrides)
 
     def _find_holder(self) -> str:
-        """The process that trains the run. One that took the folder a moment ago says so a moment later."""
+        """Describe the process that trains the run; if it has just claimed the folder, wait for its state."""
         for _ in range(TRIES):
             with contextlib.suppress(DamagedError):
                 run = read_state(self.path)
@@ -198,8 +198,8 @@ class RunDir:
             time.sleep(TRY_EVERY_S)
         return "another process"
 
-    def settle(self, state: State, reason: str) -> bool:
-        """Records how a run ended whose process is gone and left it as running; False if there was no such run."""
+    def mark_ended(self, state: State, reason: str) -> bool:
+        """Mark a running run whose process has died with `state` and `reason`; return True if there is one."""
         with contextlib.suppress(RunError, OSError):
             if not self._lock.acquire():
                 return False
@@ -216,20 +216,20 @@ class RunDir:
         """Release the folder."""
         self._lock.close()
 
-    def _own_run(self) -> Run | None:
-        """Return the run in the folder, which may be another's that came to nothing; else raise RunError.
+    def _check_run(self) -> Run | None:
+        """Return the run in the folder. Raise RunError if another configuration has saved something there.
 
-        Another `data.name` means other images, though it is not part of a configuration.
+        Another `data.name` means other images, although it is not part of the hash.
         """
         run = self.state()
         if run is None or (run.config_hash == self.config_hash and run.data in ("", self.identity.data)):
             return run
         if run.config_hash is None and run.state is State.damaged:
-            raise DamagedError(f"{run.error}. Whose it is cannot be read: remove {self.path} to train it anew")
+            raise DamagedError(f"{run.error}. Its configuration is unknown: remove {self.path} to train it again")
         is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
         if run.state is State.pending or (run.state is State.failed and is_empty):
             return run
-        differences = ["(config.yaml is gone)"]
+        differences = ["(config.yaml is missing)"]
         if (self.path / CONFIG).exists():
             differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config))
         if run.data != self.identity.data:
@@ -237,7 +237,7 @@ class RunDir:
         raise RunError(
             f"{self.path} holds a run ({run.state}) of another configuration:\n  "
             + "\n  ".join(differences or [run.error or "(config.yaml was edited)"])
-            + "\nGive this one a place of its own, as in experiment=NAME, or remove the folder"
+            + "\nGive this one another experiment=NAME, or remove the folder"
         )
 
     def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
@@ -254,7 +254,7 @@ class RunDir:
     def finish(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Write identity and results to the summary, and mark the run as done."""
         summary = {
-            **identity_values(self.identity),
+            **identity_dict(self.identity),
             **results,
             "commit": find_commit(),
             "config_hash": self.config_hash,
@@ -262,20 +262,20 @@ class RunDir:
         }
         self.check_held()
         write_json(self.path / SUMMARY, summary)
-        self.previous_checkpoint.unlink(missing_ok=True)  # before the mark: a finished run is never opened again
+        self.previous_checkpoint.unlink(missing_ok=True)  # first, since a finished run is never opened again
         self._write_state(State.done)
         return summary
 
     def record_evaluation(self, results: Mapping[str, Any]) -> None:
         """Append an evaluation without training to evaluations.jsonl beside the step's runs."""
         make_folder(self.path.parent)
-        content = {**identity_values(self.identity), **results, "commit": find_commit()}
+        content = {**identity_dict(self.identity), **results, "commit": find_commit()}
         append_line(self.evaluations, json.dumps(content))
 
     def count_evaluations(self) -> int:
-        """Return the number of lines in evaluations.jsonl; 0 for none, or one that cannot be read."""
+        """Return the number of lines in evaluations.jsonl; 0 if it is missing or unreadable."""
         try:
-            return len(read_text(self.evaluations, LARGEST_LINES, errors="replace").splitlines())
+            return len(read_text(self.evaluations, MAX_LINES_BYTES, errors="replace").splitlines())
         except (OSError, DamagedError):
             return 0
 
@@ -290,15 +290,15 @@ class RunDir:
             self._write_state(State.interrupted, reason)
 
     def check_held(self) -> None:
-        """Check that this process still holds the folder; call it before every write to a claimed folder.
+        """Check that this process still holds the lock; call it before every write to a claimed folder.
 
         Raises:
-            StorageError: the folder was removed since then, and may belong to another process.
+            StorageError: the folder was removed, and may belong to another process.
         """
-        if self._lock.is_lost():
+        if self._lock.is_removed():
             raise StorageError(
-                f"{self.path} was removed while the run was under way; nothing more is written there. "
-                "Run the same command again to train it anew"
+                f"{self.path} was removed while the run was active; nothing more is written there. "
+                "Run the same command to train it again"
             )
 
     def _write_state(self, state: State, error: str | None = None) -> None:
@@ -314,13 +314,13 @@ class RunDir:
             "config_hash": self.config_hash,
             "setting_hash": self.setting_hash,
             "dashboard_id": self.dashboard_id(),
-            "identity": identity_values(self.identity),
+            "identity": identity_dict(self.identity),
             "config_folders": self.config_folders,
         }
         write_json(self.path / STATE, content)
 
     def dashboard_id(self) -> str:
-        """What a dashboard knows the run by, the same after each restart; a new one for another configuration."""
+        """Return the run's id on a dashboard, which a resume keeps; another configuration gets a new one."""
         known = None
         with contextlib.suppress(DamagedError):
             run = read_state(self.path)
@@ -328,7 +328,7 @@ class RunDir:
         return known or uuid.uuid4().hex[:8]
 
 
-def identity_values(identity: Identity) -> dict[str, Any]:
+def identity_dict(identity: Identity) -> dict[str, Any]:
     """Return the fields of an identity for JSON."""
     return dict(vars(identity))
 

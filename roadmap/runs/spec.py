@@ -10,7 +10,7 @@ from roadmap.errors import ConfigError
 from roadmap.system.registration import check_function, check_name
 
 LOGGERS = Path(__file__).parent / "loggers"
-CUSTOM_LOGGERS: dict[str, Callable[..., Any]] = {}  # of the user's own modules: called as each module's `Logger`
+CUSTOM_LOGGERS: dict[str, Callable[..., Any]] = {}  # registered, called like each module's `Logger`
 
 
 class WandbMode(StrEnum):
@@ -34,12 +34,12 @@ class LoggerSpec:
 
 def list_loggers() -> list[str]:
     """Return the names of all loggers."""
-    own = (file.stem for file in LOGGERS.glob("*.py") if file.stem != "__init__")
-    return sorted({*own, *CUSTOM_LOGGERS})
+    built_in = (file.stem for file in LOGGERS.glob("*.py") if file.stem != "__init__")
+    return sorted({*built_in, *CUSTOM_LOGGERS})
 
 
 def register_logger(name: str, logger: Callable[..., Any]) -> None:
-    """Add a logger: `logger=NAME`.
+    """Register a logger for `logger=NAME`.
 
     Args:
         name: of the logger.
@@ -48,7 +48,7 @@ def register_logger(name: str, logger: Callable[..., Any]) -> None:
             `finish(summary)`, called at the end with the summary, or with None after a failure.
 
     Raises:
-        ConfigError: the name is taken, or the logger cannot be called so.
+        ConfigError: the name is taken, or the logger does not take these arguments.
     """
     call = f"register_logger({name!r})"
     check_name(call, name, list_loggers())

@@ -1,4 +1,4 @@
-"""States of an experiment's runs, from their own files."""
+"""Progress of an experiment's runs, from their files."""
 
 import statistics
 from collections import Counter
@@ -39,7 +39,7 @@ class RunStatus:
 
     @property
     def remark(self) -> str:
-        """Its error, or what it lacks."""
+        """Its error, or its missing files."""
         if self.run.error:
             return self.run.error.partition("\n")[0]
         return f"without {', '.join(self.run.missing)}" if self.run.missing else ""
@@ -53,7 +53,7 @@ def read_statuses(experiment: Path) -> list[RunStatus]:
     """
     runs = [run for folder in seed_folders(experiment) if (run := read_run(folder))]
     if not runs:
-        raise RunError(f"{experiment}: no run is there")
+        raise RunError(f"{experiment}: there are no runs")
     runs.sort(key=lambda run: (run.step_index is None, run.step_index, run.name, run.seed))
     return [read_status(run) for run in runs]
 
@@ -71,13 +71,13 @@ def read_status(run: Run) -> RunStatus:
     )
 
 
-def estimate_rest(statuses: Sequence[RunStatus]) -> float | None:
+def estimate_seconds_left(statuses: Sequence[RunStatus]) -> float | None:
     """Estimate the seconds until no run is running or pending, at the current concurrency; None if unknown.
 
     A run without a finished epoch is assumed to be as fast as the others of its network, or else as all runs.
     """
-    rest = [status for status in statuses if status.state in (State.running, State.pending)]
-    at_once = sum(status.state == State.running for status in rest)
+    unfinished = [status for status in statuses if status.state in (State.running, State.pending)]
+    at_once = sum(status.state == State.running for status in unfinished)
     paces: dict[str, list[float]] = {}
     for status in statuses:
         if status.epoch_seconds is not None:
@@ -86,12 +86,14 @@ def estimate_rest(statuses: Sequence[RunStatus]) -> float | None:
         return None
     means = {name: statistics.fmean(pace) for name, pace in paces.items()}
     usual = statistics.fmean(means.values())
-    seconds = [status.epochs_left * (status.epoch_seconds or means.get(status.run.name, usual)) for status in rest]
+    seconds = [
+        status.epochs_left * (status.epoch_seconds or means.get(status.run.name, usual)) for status in unfinished
+    ]
     return max(sum(seconds) / at_once, *seconds)
 
 
 def count_states(statuses: Iterable[RunStatus]) -> str:
-    """Count the states of runs in words, such as `2 done, 1 running`."""
+    """Return the counts of the runs' states, such as `2 done, 1 running`."""
     counts = Counter(status.state for status in statuses)
     return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
 

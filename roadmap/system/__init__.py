@@ -1,1 +1,1 @@
-"""The surroundings of a process: cores, memory, locks, rank and console."""
+"""Environment of a process: cores, memory, locks, rank and console."""

@@ -1,9 +1,9 @@
-"""Words of this project's commands: as they are started, and as they are printed for a user to copy."""
+"""Command lines of this project, to start and to print for a user to copy."""
 
 import sys
 from pathlib import Path
 
-CONSOLE = "convnet-roadmap"  # the console script, which an installation brings
+CONSOLE = "convnet-roadmap"  # the installed console script
 CHECKOUT = Path(__file__).resolve().parents[2]
 FILES = {  # of a checkout, by command
     "train": "train.py",
@@ -27,11 +27,11 @@ def is_checkout() -> bool:
     return (CHECKOUT / "pyproject.toml").is_file() and (CHECKOUT / FILES["train"]).is_file()
 
 
-def printed(name: str, *words: str) -> list[str]:
+def printed(name: str, *arguments: str) -> list[str]:
     """Return a command to print: `python scripts/status.py`, or `convnet-roadmap status` if started that way."""
     is_console = Path(sys.argv[0]).name.startswith(CONSOLE)
     command = [CONSOLE, name] if is_console or not is_checkout() else ["python", FILES[name]]
-    return [*command, *words]
+    return [*command, *arguments]
 
 
 def mentioned(name: str) -> str:
@@ -39,8 +39,8 @@ def mentioned(name: str) -> str:
     return " ".join(printed(name)).removeprefix("python ")
 
 
-def started(name: str, *words: str) -> list[str]:
+def started(name: str, *arguments: str) -> list[str]:
     """Return a command that starts a process, independent of the current folder and its files."""
     if is_checkout() and name in FILES:
-        return [sys.executable, str(CHECKOUT / FILES[name]), *words]
-    return [sys.executable, "-P", "-m", "roadmap.cli", name, *words]
+        return [sys.executable, str(CHECKOUT / FILES[name]), *arguments]
+    return [sys.executable, "-P", "-m", "roadmap.cli", name, *arguments]

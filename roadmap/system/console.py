@@ -1,4 +1,4 @@
-"""Console that prints outside text, such as names of files and classes, without passing control characters on."""
+"""Console that escapes control characters in outside text, such as file names, and warnings."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from roadmap.errors import visible
-from roadmap.system.rank import get_dist_info_or_single
+from roadmap.system.rank import get_dist_info_or_default
 
 _warned: set[str] = set()
 
@@ -23,20 +23,20 @@ class Console(rich.console.Console):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Print no more: rich would end the process, and with it a training that nobody watches."""
+        """Stop printing; rich would end the process, and with it the training."""
         self.quiet = True
 
 
 def warn(text: str, console: rich.console.Console | None = None) -> None:
-    """Print a warning to stderr, or to a console that is, once in this process; only rank 0 does."""
-    if text not in _warned and get_dist_info_or_single().is_main_process:
+    """Print a warning to stderr or `console`, once per process and only on rank 0."""
+    if text not in _warned and get_dist_info_or_default().is_main_process:
         _warned.add(text)
-        with suppress(OSError):  # as of a terminal that was closed
+        with suppress(OSError):  # a closed terminal
             (console or Console(stderr=True)).print(
                 Text.assemble(("warning:", "bold yellow"), f" {visible(text)}"), soft_wrap=True
             )
 
 
 def forget_warnings() -> None:
-    """Print later warnings again, for a new command in this process."""
+    """Allow repeated warnings again, for a new command in this process."""
     _warned.clear()

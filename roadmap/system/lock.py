@@ -7,7 +7,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # before what else is missing there ends in a trace
+except ImportError:  # before other missing modules raise a traceback
     sys.exit(f"error: training runs on Linux and macOS; on {sys.platform}, which has no fcntl, use WSL")
 
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -39,8 +39,8 @@ class Lock:
         self._file = file
         return True
 
-    def is_lost(self) -> bool:
-        """True if this process holds it and its file was removed or replaced since, so others may hold it too."""
+    def is_removed(self) -> bool:
+        """Return True if the locked file was removed or replaced, so that another process may hold the lock too."""
         if self._file is None:
             return False
         try:

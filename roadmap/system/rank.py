@@ -1,4 +1,4 @@
-"""This process's place among those that train one network together, as its launcher tells it. No torch here."""
+"""Rank and world size of this process, from the launcher's environment variables. Does not import torch."""
 
 import os
 from collections.abc import Mapping
@@ -24,23 +24,23 @@ class DistInfo:
 
 
 def get_dist_info(variables: Mapping[str, str] = os.environ) -> DistInfo:
-    """From RANK, WORLD_SIZE and LOCAL_RANK (torchrun, Kubeflow), or those of a SLURM step or of Open MPI.
+    """Read RANK, WORLD_SIZE and LOCAL_RANK (torchrun, Kubeflow), or the variables of a SLURM step or of Open MPI.
 
-    LOCAL_RANK is 0 where it is missing, as under launchers that start one process a machine. A SLURM allocation of
-    several tasks in which one process was started by hand is no step, and mpirun starts a group only if MASTER_ADDR
-    says where it meets, so that nobody waits for processes that never come.
+    A missing LOCAL_RANK is 0, as under launchers that start one process per machine. A process started by hand in a
+    SLURM allocation is not a step, and mpirun needs MASTER_ADDR; otherwise each process trains alone, so that none
+    waits for ranks that do not exist.
 
     Raises:
-        ConfigError: a variable is missing or has a value that can't be; names it.
+        ConfigError: a variable is missing or invalid; names it.
     """
-    _read_number(variables, "LOCAL_WORLD_SIZE", 1, default=1)  # which the cores are shared by
+    _read_number(variables, "LOCAL_WORLD_SIZE", 1, default=1)  # used by count_cores_per_process
     by_torch = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= variables.keys()
     if by_torch or "TORCHELASTIC_RUN_ID" in variables:
-        return _read_place(variables, "WORLD_SIZE", "RANK", "LOCAL_RANK")
+        return _read_dist_info(variables, "WORLD_SIZE", "RANK", "LOCAL_RANK")
     if _read_number(variables, "SLURM_STEP_NUM_TASKS", 1, default=1) > 1:
-        return _read_place(variables, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID")
+        return _read_dist_info(variables, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID")
     if "MASTER_ADDR" in variables and _read_number(variables, f"{MPI}SIZE", 1, default=1) > 1:
-        return _read_place(variables, f"{MPI}SIZE", f"{MPI}RANK", f"{MPI}LOCAL_RANK")
+        return _read_dist_info(variables, f"{MPI}SIZE", f"{MPI}RANK", f"{MPI}LOCAL_RANK")
     if _read_number(variables, "WORLD_SIZE", 1, default=1) > 1:
         absent = next(name for name in ("RANK", "MASTER_ADDR") if name not in variables)
         raise ConfigError(
@@ -50,31 +50,31 @@ def get_dist_info(variables: Mapping[str, str] = os.environ) -> DistInfo:
     return DistInfo()
 
 
-def get_dist_info_or_single() -> DistInfo:
-    """The place; alone where the variables are wrong, which `get_dist_info` tells when the command begins."""
+def get_dist_info_or_default() -> DistInfo:
+    """Return the rank; the default if the variables are invalid, for which `get_dist_info` raises at the start."""
     try:
         return get_dist_info()
     except ConfigError:
         return DistInfo()
 
 
-def _read_place(variables: Mapping[str, str], size_name: str, rank_name: str, local_name: str) -> DistInfo:
+def _read_dist_info(variables: Mapping[str, str], size_name: str, rank_name: str, local_name: str) -> DistInfo:
     world_size = _read_number(variables, size_name, 1)
     rank = _read_number(variables, rank_name, 0)
     if rank >= world_size:
         raise ConfigError(f"{rank_name}={rank} must be below {size_name}={world_size}")
     if world_size > 1:
-        _check_meeting_point(variables)
+        _check_master_address(variables)
     return DistInfo(rank, world_size, _read_number(variables, local_name, 0, default=0))
 
 
-def _check_meeting_point(variables: Mapping[str, str]) -> None:
-    """Raises ConfigError if the processes can't find each other."""
+def _check_master_address(variables: Mapping[str, str]) -> None:
+    """Raise ConfigError if the address of rank 0 is unknown."""
     if "MASTER_ADDR" in variables:
         _read_number(variables, "MASTER_PORT", 1)
         return
     if "SLURM_STEP_NUM_TASKS" not in variables:
-        raise ConfigError("MASTER_ADDR is not set; it is the address of the machine of the first process")
+        raise ConfigError("MASTER_ADDR is not set; it is the address of the machine of rank 0")
     _read_number(variables, "SLURM_JOB_ID", 0)
     if "SLURM_LAUNCH_NODE_IPADDR" not in variables:
         raise ConfigError("SLURM_LAUNCH_NODE_IPADDR is not set: set MASTER_ADDR and MASTER_PORT")

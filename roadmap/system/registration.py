@@ -1,4 +1,4 @@
-"""Checks of what a user's own module registers: each mistake is one line that names the call and the way out."""
+"""Checks of the arguments of register_* functions; an error names the call and how to fix it."""
 
 import inspect
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from roadmap.errors import ConfigError
 
 
 def check_name(call: str, name: str, taken: Collection[str]) -> None:
-    """Raise ConfigError if a name is taken, or cannot be written in an override and in a folder's name."""
+    """Raise ConfigError if a name is taken or is not an identifier."""
     if name in taken:
         raise ConfigError(
             f"{call}: {name} exists already: name yours differently. Taken: {', '.join(sorted(taken))}"
@@ -18,7 +18,7 @@ def check_name(call: str, name: str, taken: Collection[str]) -> None:
 
 
 def check_function(call: str, function: Any, *arguments: str) -> None:
-    """Raise ConfigError unless a function can be called with so many arguments."""
+    """Raise ConfigError unless a function can be called with these arguments."""
     expected = f"{call}: give a function of ({', '.join(arguments)})"
     if not callable(function):
         raise ConfigError(f"{expected}, not {function!r}")

@@ -51,7 +51,7 @@ def test_a_place_that_cannot_be_written(train: Train, tmp_path: Path) -> None:
     for overrides in ([], ["-m", "seed=0,1"]):
         outcome = train(*overrides)
         assert outcome.status == 1
-        assert f"{tmp_path / 'micro-digits'} can't be made" in outcome.err
+        assert f"{tmp_path / 'micro-digits'} can't be created" in outcome.err
         assert "Traceback" not in outcome.err
 
 
@@ -61,7 +61,7 @@ def test_a_file_in_the_place_of_hydras_folder(train: Train, tmp_path: Path, dama
     damage(tmp_path / "micro-digits/.sweep")
     outcome = train("-m", "seed=0,1")
     assert outcome.status == 1
-    assert outcome.err.startswith(f"error: {tmp_path / 'micro-digits/.sweep'} can't be made: File exists")
+    assert outcome.err.startswith(f"error: {tmp_path / 'micro-digits/.sweep'} can't be created: File exists")
 
 
 def test_a_name_with_brackets_is_printed_as_it_is(train: Train, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_only_a_copy_of_a_runs_images_is_done_already(
     folder.close()
     other = plan(write_images(tmp_path / "second", *classes))
     again = open_run_dir(other)
-    assert (again.reason_to_skip(True) or "").endswith(f", with data.root={tmp_path / 'first'}")
+    assert (again.skip_reason(True) or "").endswith(f", with data.root={tmp_path / 'first'}")
     if is_same:
         check_same_images(other.config, again)
     else:

@@ -110,7 +110,7 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
     other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
     assert other.status == 1
     assert f"{tmp_path / DIST_INFO} holds a run (done) of another configuration" in other.err
-    assert "recipe.lr: 0.004 -> 0.5 recipe.total_batch: 64 -> 32 Give this one a place" in other.err
+    assert "recipe.lr: 0.004 -> 0.5 recipe.total_batch: 64 -> 32 Give this one another experiment=NAME" in other.err
 
     sweep = train("-m", *QUICK, "recipe.lr=0.5")
     assert sweep.status == 1
@@ -194,7 +194,7 @@ def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
     assert [json.loads(files["state.json"])["state"] for files in before] == ["done", "interrupted"]
     changed = train(*overrides, "recipe.lr=1e-3")
     assert changed.status == 1
-    assert changed.err.count("of another configuration: recipe.lr: 0.004 -> 0.001 Give this one a place") == 2
+    assert changed.err.count("of another configuration: recipe.lr: 0.004 -> 0.001 Give this one another exp") == 2
     assert [content(folder) for folder in folders] == before
     assert train(*overrides).status == 1  # the third run now has the other learning rate
     assert json.loads((folders[1] / "state.json").read_text())["state"] == "done"
@@ -209,7 +209,7 @@ def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: P
 
     again = train("-m", *overrides)
     assert again.status == 1
-    assert "failed before and left alone; retry_failed=true trains it again (there is no weights" in again.out
+    assert "failed before; retry_failed=true trains it again (there is no weights" in again.out
     assert train("-m", *overrides, "retry_failed=true").status == 0
 
 

@@ -16,7 +16,7 @@ from roadmap.runs.config_hash import (
     NEUTRAL_VALUES,
     defining_values,
     describe_differences,
-    fill_neutral,
+    fill_neutral_values,
     hash_config,
     hash_setting,
     is_outside,
@@ -114,7 +114,7 @@ def test_added_key_changes_the_hash_only_if_it_is_not_neutral(
 ) -> None:
     old = hash_config(config), hash_setting(config)
     monkeypatch.setitem(NEUTRAL_VALUES, key, "none")
-    newer = fill_neutral(config)
+    newer = fill_neutral_values(config)
     assert newer != config
     assert (hash_config(newer), hash_setting(newer)) == (hash_config(config), hash_setting(config)) == old
     assert describe_differences(config, newer) == []

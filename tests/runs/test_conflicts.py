@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from roadmap.errors import RunError
-from roadmap.runs.conflicts import check_places, describe_other_settings, find_runs
+from roadmap.runs.conflicts import check_folders, describe_other_settings, find_runs
 from roadmap.runs.run_dir import RunDir
 
 OpenRun = Callable[..., RunDir]  # see conftest.py
@@ -16,10 +16,10 @@ def test_two_runs_with_one_folder_are_an_error_before_training(open_run: OpenRun
     with pytest.raises(
         RunError, match=r"two runs .* recipe\.lr: 0\.001 -> 0\.002\. experiment=micro-digits-"
     ) as caught:
-        check_places([one, other])
+        check_folders([one, other])
     assert str(one.path) in str(caught.value)
     assert str(caught.value).count("${recipe.lr}") == 1
-    check_places([one, one, open_run("recipe.lr=2e-3", "seed=1")])
+    check_folders([one, one, open_run("recipe.lr=2e-3", "seed=1")])
 
 
 def test_runs_with_other_settings_are_named_once(open_run: OpenRun) -> None:

@@ -20,7 +20,7 @@ from roadmap.config import plan_runs
 from roadmap.errors import RunError
 from roadmap.runs.conflicts import describe_damage, find_runs
 from roadmap.runs.metrics import read_metrics
-from roadmap.runs.read_files import LARGEST
+from roadmap.runs.read_files import MAX_BYTES
 from roadmap.runs.read_run import State, read_run, read_state
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.status import read_statuses
@@ -75,19 +75,19 @@ def in_place(make: Damage) -> Damage:
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(30))
 IN_ANY_FILE: dict[str, tuple[Damage, str]] = {
     "no UTF-8": (text(b"\xff"), "utf-8"),
-    "huge": (lambda path: os.truncate(path, 2**40), f"1,099,511,627,776 bytes, at most {LARGEST:,} are read"),
-    "folder": (in_place(lambda path: path.mkdir()), "Is a directory|no regular file"),
-    "pipe": (in_place(lambda path: os.mkfifo(path)), "no regular file"),
+    "huge": (lambda path: os.truncate(path, 2**40), f"1,099,511,627,776 bytes, at most {MAX_BYTES:,} are read"),
+    "folder": (in_place(lambda path: path.mkdir()), "Is a directory|not a regular file"),
+    "pipe": (in_place(lambda path: os.mkfifo(path)), "not a regular file"),
     "loop of links": (in_place(lambda path: path.symlink_to(path)), "Too many levels of symbolic links"),
-    "device": (in_place(lambda path: path.symlink_to("/dev/zero")), "no regular file"),
+    "device": (in_place(lambda path: path.symlink_to("/dev/zero")), "not a regular file"),
 }
 IN_JSON: dict[str, tuple[Damage, str]] = {
     "empty": (text(""), "Expecting value"),
     "cut": (text('{"state": "runn'), "Unterminated"),
-    "no object": (text("[]"), "no object"),
+    "no object": (text("[]"), "not an object"),
     "empty object": (text("{}"), "it has no (state|top1)"),
-    "nested": (text('{"a":' * 100_000 + "1" + "}" * 100_000), "nested too deep"),
-    "nested within the limit of recursion": (text('{"a":' * 99 + "1" + "}" * 99), "nested too deep"),
+    "nested": (text('{"a":' * 100_000 + "1" + "}" * 100_000), "nested too deeply"),
+    "nested within the limit of recursion": (text('{"a":' * 99 + "1" + "}" * 99), "nested too deeply"),
     "long number": (text('{"state": ' + "9" * 10_000 + "}"), "digits"),
 }
 IN_STATE: dict[str, tuple[Damage, str]] = {
@@ -100,7 +100,7 @@ IN_STATE: dict[str, tuple[Damage, str]] = {
     "index is a text": (change_identity(step_index="3"), "step_index is a str"),
     "index is huge": (change_identity(step_index=10**400), "step_index is too large"),
     "variant of objects": (change_identity(variant={"norm": {}}), "a value of variant"),
-    "of another seed": (change_identity(seed=5), "it is of step0_resnet seed 5"),
+    "of another seed": (change_identity(seed=5), "it belongs to step0_resnet seed 5"),
     "state is a number": (change(state=1), "state is a int"),
     "state is a list": (change(state=["done"]), "state is a list"),
     "unknown state": (change(state="finished"), "'finished' is not a valid State"),
@@ -110,25 +110,25 @@ IN_STATE: dict[str, tuple[Damage, str]] = {
     "error is an object": (change(error={}), "error is a dict"),
 }
 IN_SUMMARY: dict[str, tuple[Damage, str]] = {
-    "gone": (lambda path: path.unlink(), "summary.json is gone"),
+    "gone": (lambda path: path.unlink(), "is missing"),
     "without its top-1": (without("top1"), "it has no top1"),
     "top-1 is a text": (change(top1="20"), "top1 is a str"),
     "top-1 of more than all": (change(top1=120.0), "top1 is 120.0"),
     "top-1 is not finite": (change(top1=float("nan")), "top1 is not finite"),
-    "of another seed": (change(seed=2), "it is of step0_resnet seed 2"),
-    "of another recipe": (change(recipe="long"), r"it is of another run than state\.json"),
-    "of another configuration": (change(config_hash="0" * 12), "it is of configuration 000000000000, the run"),
+    "of another seed": (change(seed=2), "it belongs to step0_resnet seed 2"),
+    "of another recipe": (change(recipe="long"), r"it belongs to another run than state\.json"),
+    "of another configuration": (change(config_hash="0" * 12), "its configuration is 000000000000, the run"),
 }
 IN_CONFIG: dict[str, tuple[Damage, str]] = {
-    "edited": (change_recipe(lr=0.5), "it is of configuration [0-9a-f]{12}, the run is of "),
-    "another type": (change_recipe(lr={"a": []}), "it is of configuration"),
+    "edited": (change_recipe(lr=0.5), "its configuration is [0-9a-f]{12}, the run's is "),
+    "another type": (change_recipe(lr={"a": []}), "its configuration is"),
     "aliases that blow up": (text(BOMB), "an alias in line 2"),
     "recursive alias": (text("a: &a [*a]"), "an alias in line 1"),
-    "nested": (text("[" * 500_000), "nested too deep"),
+    "nested": (text("[" * 500_000), "nested too deeply"),
     "cut": (text("{a: ["), "while parsing"),
     "object of a class": (text("a: !!python/object:os.system {}"), "could not determine a constructor"),
     "date": (text("a: 2026-01-01"), "it has a date"),
-    "no keys": (text("- 1"), "no keys"),
+    "no keys": (text("- 1"), "not a mapping"),
 }
 # The files have one reader of bytes and one of JSON, so each kind of damage to them is tried in one file.
 DAMAGES = {
@@ -172,11 +172,11 @@ def test_damaged_run_is_named_and_restored(open_run: OpenRun, caplog: pytest.Log
     found = read_run(run.path)
     assert found is not None
     assert (found.state, found.seed, found.top1) == (State.damaged, 1, None)
-    assert re.match(rf"{run.path / file} is (damaged \()?.*({pattern}|gone)", found.error or "")
+    assert re.match(rf"{run.path / file} is (damaged \()?.*({pattern}|missing)", found.error or "")
     check_neighbours(run, found.error or "")
     assert found.error in caplog.text
     if (run.path / file).is_dir():
-        with pytest.raises(RunError, match=f"{file} is a folder, where a file of the run belongs: remove it"):
+        with pytest.raises(RunError, match=f"{file} is a folder, but must be a file of the run: remove it"):
             run.claim()
         return
     run.claim()
@@ -190,7 +190,7 @@ def test_damaged_run_is_named_and_restored(open_run: OpenRun, caplog: pytest.Log
 def check_neighbours(run: RunDir, error: str) -> None:
     """The run is damaged for every reader, and the other one of its experiment is done."""
     experiment = run.path.parents[1]
-    assert describe_damage([run]) == [f"{error}. Until then the run is left out, and the others go on"]
+    assert describe_damage([run]) == [f"{error}. Until then the run is left out"]
     statuses = read_statuses(experiment)
     assert [status.state for status in statuses] == [State.damaged, State.done]
     Console(file=io.StringIO()).print(draw_statuses(statuses, 80))
@@ -214,17 +214,17 @@ def test_unidentifiable_run_is_an_error(open_run: OpenRun) -> None:
     run = open_run()
     for file in ("state.json", "config.yaml", "summary.json"):
         (run.path / file).write_text("{")
-    for use in (run.claim, run.is_done, lambda: run.reason_to_skip(True)):
-        with pytest.raises(RunError, match=rf"state\.json is damaged .* remove {run.path} to train it anew"):
+    for use in (run.claim, run.is_done, lambda: run.skip_reason(True)):
+        with pytest.raises(RunError, match=rf"state\.json is damaged .* remove {run.path} to train it again"):
             use()
 
 
 @pytest.mark.parametrize(
     ("files", "state", "reason"),
     [
-        (["checkpoint.pt"], "done", "done already (checkpoint.pt is gone)"),
+        (["checkpoint.pt"], "done", "done already (without checkpoint.pt)"),
         (["metrics.jsonl"], "done", None),  # the checkpoint has them
-        (["metrics.jsonl", "checkpoint.pt"], "done", "done already (metrics.jsonl and checkpoint.pt are gone)"),
+        (["metrics.jsonl", "checkpoint.pt"], "done", "done already (without metrics.jsonl and checkpoint.pt)"),
         (["config.yaml"], "done", None),  # the command has it
         (["state.json"], "done", "done already"),
         (["state.json", "summary.json"], "damaged", None),
@@ -241,7 +241,7 @@ def test_missing_file_is_named(
     assert files == ["state.json"] or files[0] in status.remark
     read_runs(run.path.parents[1])
     assert ("metrics.jsonl is gone from 1 finished runs" in caplog.text) == ("metrics.jsonl" in files)
-    assert run.reason_to_skip(retries=False) == reason
+    assert run.skip_reason(retries=False) == reason
     run.claim()
     assert run.checkpoint.exists() == ("checkpoint.pt" not in files)
     assert run.is_done() == (files != ["metrics.jsonl"] and state == "done")
@@ -274,9 +274,9 @@ def test_run_of_a_dead_process_is_interrupted(open_run: OpenRun) -> None:
     run = open_run()
     change(state="running", pid=2**22 + 1)(run.path / "state.json")
     (status, _) = read_statuses(run.path.parents[1])
-    assert (status.state, status.remark) == ("interrupted", "its process is gone; the same command resumes it")
+    assert (status.state, status.remark) == ("interrupted", "its process has died; the same command resumes it")
     shutil.rmtree(run.path.with_name("seed2"))
-    with pytest.raises(RunError, match=r"\(1 interrupted\); .*/seed1 is interrupted: its process is gone"):
+    with pytest.raises(RunError, match=r"\(1 interrupted\); .*/seed1 is interrupted: its process has died"):
         read_finished_runs(run.path.parents[1])
 
 

@@ -70,7 +70,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 2) -> tarfile.Ta
 def test_other_files_in_an_archive_are_an_error(bad: tarfile.TarInfo, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "records.tgz", "w:gz") as archive:
         archive.addfile(bad, io.BytesIO(b"{}"))
-    with pytest.raises(RunError, match=r"records\.tgz: .* is no record of a run"):
+    with pytest.raises(RunError, match=r"records\.tgz: .* is not a record of a run"):
         unpack_records(tmp_path / "records.tgz", tmp_path / "again")
     assert not list(tmp_path.rglob("again/**/*.*"))
 
@@ -82,5 +82,5 @@ def test_damaged_archive_error_names_the_archive(
     archive = tmp_path / "records.tgz"
     write_records(output_dir, archive)
     archive.write_bytes(damage(archive.read_bytes()))
-    with pytest.raises(RunError, match=r"records\.tgz: no archive of records"):
+    with pytest.raises(RunError, match=r"records\.tgz: not an archive of records"):
         unpack_records(archive, tmp_path / "again")

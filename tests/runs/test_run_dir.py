@@ -305,14 +305,14 @@ def test_run_of_another_configuration_without_config_is_an_error(open_run: OpenR
     run = open_run()
     finish(run)
     (run.path / "config.yaml").unlink()
-    with pytest.raises(RunError, match=r"another configuration:\n  \(config\.yaml is gone\)"):
+    with pytest.raises(RunError, match=r"another configuration:\n  \(config\.yaml is missing\)"):
         open_run("recipe.lr=0.5").claim()
 
 
 def test_file_in_place_of_a_folder_is_named(open_run: OpenRun, tmp_path: Path) -> None:
     (tmp_path / "micro-digits").write_text("")
     run = open_run()
-    with pytest.raises(RunError, match=r"can't be made: Not a directory\. Choose another output_dir") as caught:
+    with pytest.raises(RunError, match=r"can't be created: Not a directory\. Choose another output_dir") as caught:
         run.claim()
     assert str(run.path) in str(caught.value)
 
@@ -327,7 +327,7 @@ def test_removed_folder_is_not_written_to(open_run: OpenRun, is_taken: bool) -> 
         open_run().claim()
         before = content(run)
     for use in (lambda: run.log(epoch(3)), lambda: run.finish(RESULTS), lambda: run.restore_metrics([])):
-        with pytest.raises(StorageError, match=r"was removed while .* Run the same command again"):
+        with pytest.raises(StorageError, match=r"was removed while .* Run the same command"):
             use()
     run.interrupt("its folder is gone")
     assert content(run) == before if is_taken else not run.path.exists()

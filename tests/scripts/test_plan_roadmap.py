@@ -90,7 +90,7 @@ def test_what_is_done_is_not_paid_again(tmp_path: Path, capsys: pytest.CaptureFi
     failed.claim()
     failed.fail("weather")
     (found,), left_out = group(plan(tmp_path, *words), is_sweep=True)
-    assert left_out == ["done already", "failed before and left alone; retry_failed=true trains it again"]
+    assert left_out == ["done already", "failed before; retry_failed=true trains it again"]
     assert found.epochs == [12, 12]  # without initial weights
     begun.checkpoint.touch()
     assert group(plan(tmp_path, *words), is_sweep=True)[0][0].epochs == [9, 12]

@@ -15,7 +15,7 @@ from roadmap.cli.folders import open_run_dir
 from roadmap.config import plan_runs
 from roadmap.runs.read_run import Run, State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.status import RunStatus, estimate_rest, format_duration, read_statuses
+from roadmap.runs.status import RunStatus, estimate_seconds_left, format_duration, read_statuses
 
 RESULTS = {"top1": 40.0, "best_top1": 40.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
@@ -108,15 +108,15 @@ def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
         return RunStatus(run, epoch=epoch, epoch_seconds=epoch_seconds)
 
     done, pending = status("step0", "done", 10, 30.0), status("step0", "pending")
-    assert estimate_rest([done, pending]) is None  # its start is unknown
-    assert estimate_rest([status("step1", "running"), pending]) is None
+    assert estimate_seconds_left([done, pending]) is None  # its start is unknown
+    assert estimate_seconds_left([status("step1", "running"), pending]) is None
     running = status("step1", "running", 4, 50.0)
-    assert estimate_rest([done, running]) == 300
-    assert estimate_rest([done, running, pending]) == 600  # 6 x 50, then 10 x 30
-    assert estimate_rest([done, running, running, pending]) == 450
-    assert estimate_rest([done, running, status("step2", "pending")]) == 700  # at the mean of 30 and 50
+    assert estimate_seconds_left([done, running]) == 300
+    assert estimate_seconds_left([done, running, pending]) == 600  # 6 x 50, then 10 x 30
+    assert estimate_seconds_left([done, running, running, pending]) == 450
+    assert estimate_seconds_left([done, running, status("step2", "pending")]) == 700  # at the mean of 30 and 50
     slow = status("step1", "running", 0, 100.0)
-    assert estimate_rest([running, slow]) == 1000  # two at once; the longer one determines the time
+    assert estimate_seconds_left([running, slow]) == 1000  # two at once; the longer one determines the time
 
 
 def test_without_a_name_the_running_experiment_is_shown(

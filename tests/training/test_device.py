@@ -112,8 +112,8 @@ def test_reseed_equals_seed_everything() -> None:
 
 def test_cores_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "count_cores", lambda: 96)
-    assert machine.count_own_cores() == 96
+    assert machine.count_cores_per_process() == 96
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")  # set by torchrun
-    assert machine.count_own_cores() == 12
+    assert machine.count_cores_per_process() == 12
     monkeypatch.setenv(machine.SHARING, "16")
-    assert machine.count_own_cores() == 1
+    assert machine.count_cores_per_process() == 1

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from roadmap.errors import ConfigError, first_line
 from roadmap.runs.config_hash import defining_values
 from roadmap.runs.metrics import read_metrics
-from roadmap.runs.run_dir import RunDir, identity_values
+from roadmap.runs.run_dir import RunDir, identity_dict
 from roadmap.runs.spec import CUSTOM_LOGGERS, LoggerSpec
 
 SUMMARY_PREFIX = "summary/"  # separates a finished run's results from its curves, which have the plain names
@@ -87,7 +87,7 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 def run_parameters(run: RunDir, facts: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """Return name, identity, defining values and facts of a run, in types that every dashboard takes."""
-    identity = {**identity_values(run.identity), "name": run.identity.name}
+    identity = {**identity_dict(run.identity), "name": run.identity.name}
     values = {**defining_values(run.config), **identity, **facts}
     return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 

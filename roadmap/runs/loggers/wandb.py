@@ -16,7 +16,7 @@ import wandb
 from roadmap.errors import RunError
 from roadmap.runs.loggers import missing_epochs
 from roadmap.runs.metrics import read_metrics
-from roadmap.runs.run_dir import RunDir, identity_values
+from roadmap.runs.run_dir import RunDir, identity_dict
 from roadmap.runs.spec import LoggerSpec, WandbMode
 
 JOB_TYPE = "train"  # distinguishes it from the run that summarizes an experiment
@@ -83,7 +83,7 @@ class Logger:
             job_type=JOB_TYPE,
             name=f"{identity.name}-seed{identity.seed}",
             tags=shorten_tags([identity.regime, identity.data, identity.recipe]),
-            config={**run.config, "identity": {**identity_values(identity), "name": identity.name}},
+            config={**run.config, "identity": {**identity_dict(identity), "name": identity.name}},
             settings=SETTINGS,
         )
         for old in (run.path / "wandb").glob(f"offline-run-*-{self.run.id}"):
@@ -92,7 +92,7 @@ class Logger:
         self._logged = self.run.starting_step - 1 if self.run.resumed else 0  # epochs that W&B has
         self.run.define_metric("epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
-        self.run.summary.update({**identity_values(identity), **facts})
+        self.run.summary.update({**identity_dict(identity), **facts})
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         self._try(partial(self._log_missing, metrics))
