@@ -12,6 +12,7 @@ OWN_LIBRARIES = {
     "frames": {"pandas"},
     "figures/dataframe_plots": {"matplotlib", "pandas"},
     "publish": {"yaml"},
+    "report/plotly_figures": {"pandas", "plotly"},
     "report/report": {"plotly", "jinja2", "markupsafe"},
     "report/walk": {"markupsafe"},
     **{
