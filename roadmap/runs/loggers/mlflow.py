@@ -23,6 +23,7 @@ from roadmap.runs.loggers import SUMMARY_PREFIX, missing_epochs, numbers, run_pa
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.spec import LoggerSpec
+from roadmap.system.lock import Lock
 
 ID_TAG = "roadmap.id"  # MLflow chooses the ids of its runs; this is ours
 
@@ -37,7 +38,7 @@ class Logger:
     def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
         self.folder = run
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a line for each table that it creates
-        self._client = MlflowClient(tracking_uri=find_store(run))
+        self._client = MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or open_database(run))
         experiment = self._open_experiment(f"{spec.project}/{run.identity.experiment}")
         found = self._client.search_runs([experiment], f"tags.`{ID_TAG}` = '{run.dashboard_id()}'", max_results=1)
         if found:
@@ -87,7 +88,21 @@ class Logger:
         self._client.log_batch(self.run.info.run_id, metrics=metrics)
 
 
-def find_store(run: RunDir) -> str:
-    """Return MLFLOW_TRACKING_URI, or the database in the output folder."""
+def open_database(run: RunDir) -> str:
+    """Return the URI of the database in the output folder, which is created if there is none.
+
+    MLflow creates its tables in many steps, and a second process that starts in between leaves a database that no
+    process can open. So one process creates it under another name, and it appears when it is complete.
+    """
     database = Path(run.config["output_dir"]).resolve() / "mlflow.db"
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    lock = Lock(database.with_name(".mlflow.lock"))
+    lock.acquire(wait=True)
+    try:
+        if not database.exists():
+            new = database.with_name(".mlflow.new.db")
+            new.unlink(missing_ok=True)  # of a process that was killed
+            MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments()
+            new.replace(database)
+    finally:
+        lock.close()
+    return f"sqlite:///{database}"
