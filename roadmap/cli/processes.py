@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 
 from roadmap.config import Config, PlannedRun
 from roadmap.errors import RunError
-from roadmap.model.layer_plan import needs_two_images
+from roadmap.model.layer_plan import needs_several_images
 from roadmap.runs.atomic import replace_file
 from roadmap.runs.read_run import State
 from roadmap.runs.run_dir import RunDir
@@ -94,7 +94,7 @@ def _find_smaller_micro_batch(config: Config) -> tuple[int, int | None]:
     """Return the micro-batch of a run, and the largest one of at most half the images; None if there is none."""
     total = config.recipe.total_batch
     is_own = config.reference is None
-    single = not is_own or needs_two_images(config.model, config.regime, config.data.image_size)
+    single = not is_own or needs_several_images(config.model, config.regime, config.data.image_size)
     rule = find_batch_rule(config.recipe, not_one=single)
     micro_batch, _ = plan_accumulation(total, config.hardware.per_device_batch, rule=rule)
     smaller = [n for n in list_micro_batches(total, rule) if n <= micro_batch // 2]

@@ -44,7 +44,7 @@ from roadmap.config.search_path import (
 from roadmap.config.variant import find_variant
 from roadmap.config.yaml_errors import check_chosen, find_defect
 from roadmap.errors import ConfigError, RoadmapError
-from roadmap.model.layer_plan import check_image_size, needs_two_images
+from roadmap.model.layer_plan import check_image_size, needs_several_images
 from roadmap.runs.naming import network_name
 from roadmap.system.rank import get_dist_info
 from roadmap.training.spec import find_batch_rule, plan_accumulation
@@ -206,7 +206,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
         check_image_size(config.model, config.regime, config.data.image_size)
     if config.mode is Mode.train:
         is_own = config.reference is None
-        single = is_own and needs_two_images(config.model, config.regime, config.data.image_size)
+        single = is_own and needs_several_images(config.model, config.regime, config.data.image_size)
         rule = find_batch_rule(config.recipe, not_one=single)
         plan_accumulation(
             config.recipe.total_batch, config.hardware.per_device_batch, get_dist_info().world_size, rule

@@ -1,9 +1,9 @@
-"""Building the network that a configuration names: a step of the roadmap or a timm reference."""
+"""Builds the network of a configuration: a step of the roadmap or a timm reference."""
 
 import torch
 from torch import nn
 
-from roadmap.model.layer_plan import check_image_size, needs_two_images
+from roadmap.model.layer_plan import check_image_size, needs_several_images
 from roadmap.model.network import build_network
 from roadmap.model.reference import build_reference
 from roadmap.model.spec import ModelSpec, RegimeSpec
@@ -18,7 +18,7 @@ def build(
         head_init_scale: factor on the classifier's initial weights, for fine-tuning.
 
     Raises:
-        ConfigError: the strides reduce the image to nothing, or timm has no such reference.
+        ConfigError: the image is too small for the strides, or timm has no such reference.
     """
     if reference is not None:
         network = build_reference(reference, model, image_size)
@@ -35,13 +35,13 @@ def build(
 def trains_on_one_image(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> bool:
     """Return False if a BatchNorm would see a single value per channel in a micro-batch of one image."""
     if reference is None:
-        return not needs_two_images(model, regime, image_size)
+        return not needs_several_images(model, regime, image_size)
     with torch.device("meta"), torch.no_grad():
         network = build(model, regime, reference, image_size).train()
         try:
             network(torch.empty(1, 3, image_size, image_size))
         except ValueError as error:
             return "more than 1 value per channel" not in str(error)
-        except RuntimeError:  # an operation that the meta device does not have
+        except RuntimeError:  # an operation without support for the meta device
             return True
     return True

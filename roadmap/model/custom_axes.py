@@ -1,4 +1,4 @@
-"""Design axes, and choices of existing ones, of a user's own Python module: functions that edit lists of layers."""
+"""Registration of design axes, and of choices of existing axes, by functions that edit lists of layers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from roadmap.model.layer_plan import Layer  # it applies the edits
 
 Edit = Callable[["list[Layer]"], "list[Layer]"]
-Part = Literal["stem", "downsample", "branch", "shortcut", "after", "head"]  # of a network's plan
+Part = Literal["stem", "downsample", "branch", "shortcut", "after", "head"]  # of a NetworkPlan
 
 
 @dataclass(frozen=True)
-class OwnAxis:
-    """An axis `model/NAME` whose first choice, the neutral one, changes nothing."""
+class CustomAxis:
+    """A registered axis `model/NAME`; its first choice is neutral and changes nothing."""
 
     name: str
     edits: tuple[tuple[str, Edit | None], ...]  # by choice; the neutral one has none
@@ -36,8 +36,8 @@ class OwnAxis:
 
 
 @dataclass(frozen=True)
-class OwnChoice:
-    """A choice of an axis of the roadmap: the network with the choice `like`, whose layers are edited."""
+class CustomChoice:
+    """A registered choice of an existing axis: the network with the choice `like`, whose layers are edited."""
 
     axis: str
     name: str
@@ -46,9 +46,9 @@ class OwnChoice:
     part: Part | None  # the only one that is edited; None: all
 
 
-AXES: dict[str, OwnAxis] = {}
-CHOICES: dict[str, dict[str, OwnChoice]] = {}  # by axis and name
-# The axes whose choices are names: all but the kernel size, which is any odd number.
+AXES: dict[str, CustomAxis] = {}
+CHOICES: dict[str, dict[str, CustomChoice]] = {}  # by axis and name
+# Axes whose choices are names: all but the kernel size.
 NAMED_AXES: dict[str, type[StrEnum]] = {
     name: kind
     for name, kind in get_type_hints(ModelSpec).items()
@@ -59,7 +59,7 @@ NAMED_AXES: dict[str, type[StrEnum]] = {
 def register_axis(
     name: str, edits: Mapping[str, Edit], neutral: str = "none", part: Literal["branch", "stem"] = "branch"
 ) -> None:
-    """Add an axis `model/NAME` to every network. Runs without it count as having its neutral choice.
+    """Register an axis `model/NAME` for every network. Older runs count as having its neutral choice.
 
     Args:
         name: of the axis, as in `model/squeeze=se`.
@@ -68,7 +68,7 @@ def register_axis(
         part: which layers the functions receive: those of each block's branch, or of the stem.
 
     Raises:
-        ConfigError: the axis exists already, a name is no identifier, or an edit is no function of the layers.
+        ConfigError: the axis exists already, a name is not an identifier, or an edit does not take layers.
     """
     call = f"register_axis({name!r})"
     check_name(call, name, {*(field.name for field in fields(ModelSpec)), *AXES})
@@ -78,11 +78,11 @@ def register_axis(
     for choice, function in edits.items():
         check_name(call, choice, {neutral})
         check_function(call, function, "layers")
-    AXES[name] = OwnAxis(name, ((neutral, None), *edits.items()), part)
+    AXES[name] = CustomAxis(name, ((neutral, None), *edits.items()), part)
 
 
 def register_choice(axis: str, name: str, edit: Edit, like: str, part: Part | None = None) -> None:
-    """Add a choice to an existing axis, such as a norm, an activation or a stem: `model/AXIS=NAME`.
+    """Register a choice of an existing axis, such as a norm, an activation or a stem: `model/AXIS=NAME`.
 
     Args:
         axis: such as `norm`.
@@ -92,8 +92,8 @@ def register_choice(axis: str, name: str, edit: Edit, like: str, part: Part | No
         part: the only part whose layers the function receives; None: each part of the network in turn.
 
     Raises:
-        ConfigError: there is no such axis, choice `like` or part, the name is taken, or the edit is no function of
-            the layers.
+        ConfigError: there is no such axis, choice `like` or part, the name is taken, or the edit does not
+            take layers.
     """
     call = f"register_choice({axis!r}, {name!r})"
     if axis not in NAMED_AXES:
@@ -106,7 +106,7 @@ def register_choice(axis: str, name: str, edit: Edit, like: str, part: Part | No
         raise ConfigError(f"{call}: like={like!r}: there is no such choice. Allowed: {', '.join(known)}")
     _check_part(call, part, (None, *Part.__args__))  # type: ignore[attr-defined]
     check_function(call, edit, "layers")
-    CHOICES.setdefault(axis, {})[name] = OwnChoice(axis, name, edit, NAMED_AXES[axis](like), part)
+    CHOICES.setdefault(axis, {})[name] = CustomChoice(axis, name, edit, NAMED_AXES[axis](like), part)
 
 
 def _check_part(call: str, part: str | None, allowed: tuple[str | None, ...]) -> None:
@@ -115,12 +115,12 @@ def _check_part(call: str, part: str | None, allowed: tuple[str | None, ...]) ->
 
 
 def extended(kind: type) -> type:
-    """Return the specification of a network with a field for each own axis; any other class unchanged."""
+    """Return ModelSpec with a field for each registered axis; any other class unchanged."""
     return _extend(tuple(AXES.values())) if kind is ModelSpec and AXES else kind
 
 
 @cache
-def _extend(axes: tuple[OwnAxis, ...]) -> type:
+def _extend(axes: tuple[CustomAxis, ...]) -> type:
     added = [(axis.name, str, axis.neutral) for axis in axes]
 
     def check(self: Any) -> None:
@@ -133,14 +133,14 @@ def _extend(axes: tuple[OwnAxis, ...]) -> type:
     return make_dataclass("ModelSpec", added, bases=(ModelSpec,), frozen=True, namespace={"__post_init__": check})
 
 
-def without_own_choices(model: ModelSpec) -> ModelSpec:
-    """Return the network whose layers the own choices edit: each replaced by the one that it is like."""
+def without_custom_choices(model: ModelSpec) -> ModelSpec:
+    """Replace each registered choice by the built-in one that it is like."""
     changes: dict[str, Any] = {choice.axis: choice.like for choice in _chosen(model)}
     return replace(model, **changes)
 
 
 def edit_for_axes(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
-    """Return the layers of a part with the choices of the own axes."""
+    """Apply the choices of registered axes to the layers of a part."""
     for axis in AXES.values():
         choice = getattr(model, axis.name, axis.neutral)
         change = dict(axis.edits).get(choice)
@@ -150,30 +150,30 @@ def edit_for_axes(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[L
 
 
 def edit_for_choices(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
-    """Return the layers of a part with the own choices of existing axes."""
+    """Apply the registered choices of existing axes to the layers of a part."""
     for choice in _chosen(model):
         if choice.part in (None, part):
             layers = _apply(choice.edit, layers, f"model.{choice.axis}={choice.name}")
     return layers
 
 
-def _chosen(model: ModelSpec) -> list[OwnChoice]:
-    found = ((own, getattr(model, axis)) for axis, own in CHOICES.items())
-    return [own[name] for own, name in found if name in own]
+def _chosen(model: ModelSpec) -> list[CustomChoice]:
+    chosen = ((choices, getattr(model, axis)) for axis, choices in CHOICES.items())
+    return [choices[name] for choices, name in chosen if name in choices]
 
 
-def _apply(change: Edit, layers: "list[Layer]", word: str) -> "list[Layer]":
+def _apply(change: Edit, layers: "list[Layer]", override: str) -> "list[Layer]":
     edited = change(list(layers))
     name = getattr(change, "__name__", repr(change))
     if not isinstance(edited, list | tuple) or not all(is_dataclass(layer) for layer in edited):
-        raise ConfigError(f"{word}: {name} returned {edited!r}: must return a list of layers of roadmap.extend")
+        raise ConfigError(f"{override}: {name} returned {edited!r}: must return a list of layers of roadmap.extend")
     if (before := _ends(layers)) != (after := _ends(edited)):
-        raise ConfigError(f"{word}: {name} returned layers with {after}, and must keep {before}")
+        raise ConfigError(f"{override}: {name} returned layers with {after}, and must keep {before}")
     return list(edited)
 
 
 def _ends(layers: "Sequence[Layer]") -> str:
-    """Return what the rest of the network depends on: channels into and out of a part, and its stride."""
+    """Describe what an edit must keep: channels into and out of a part, and its stride."""
     convs: list[Any] = [layer for layer in layers if hasattr(layer, "out_channels")]
     stride = prod(getattr(layer, "stride", 2 if type(layer).__name__.endswith("Pool") else 1) for layer in layers)
     channels = f"{convs[0].in_channels} channels in, {convs[-1].out_channels} out" if convs else "no convolution"

@@ -1,4 +1,4 @@
-"""Text description of a plan, in the notation of the paper's figures 3 and 4, and the difference of two plans.
+"""Text description of a plan, in the notation of the paper's figures 3 and 4, and the diff of two plans.
 
 `d7x7` is a depthwise 7 x 7 convolution. Each convolution is one row, which also names the layers that follow it. A
 block is its branch, its shortcut and the layers after their sum. Needs no torch.
@@ -90,7 +90,7 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
             size = _output_size(layers, size)
         depth, channels = len(stage.blocks), _output_channels(stage.blocks[-1])
         title = f"stage {number}: {depth} block{'s'[: depth - 1]}, {channels} channels, {size} x {size}"
-        downsample = _placed("  downsampling", _describe_layers(stage.downsample))
+        downsample = _with_place("  downsampling", _describe_layers(stage.downsample))
         sections.append(Section(f"stage {number}", title, downsample, tuple(_describe_blocks(stage.blocks))))
     head = (
         LayerRow(kernel="global average pooling"),
@@ -102,9 +102,9 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
 
 def describe_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
     """Return the design choices that differ, such as "model.block bottleneck -> inverted"."""
-    names = [field.name for field in fields(after)]  # with the axes of the user's own modules
+    names = [field.name for field in fields(after)]  # with registered axes
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
-    return [f"model.{name} {_word(old)} -> {_word(new)}" for name, old, new in pairs if old != new]
+    return [f"model.{name} {_format(old)} -> {_format(new)}" for name, old, new in pairs if old != new]
 
 
 def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
@@ -182,7 +182,7 @@ def _describe_block(block: BlockPlan) -> tuple[LayerRow, ...]:
     after = ", ".join(_name(layer) for layer in block.after) or "nothing"
     return (
         *_describe_layers(block.branch),
-        *_placed("    + shortcut", shortcut),
+        *_with_place("    + shortcut", shortcut),
         LayerRow("    = their sum", then=after),
     )
 
@@ -205,7 +205,7 @@ def _describe_layers(layers: Sequence[Layer]) -> tuple[LayerRow, ...]:
     return tuple(rows)
 
 
-def _placed(place: str, rows: tuple[LayerRow, ...]) -> tuple[LayerRow, ...]:
+def _with_place(place: str, rows: tuple[LayerRow, ...]) -> tuple[LayerRow, ...]:
     return (replace(rows[0], place=place), *rows[1:]) if rows else ()
 
 
@@ -239,7 +239,7 @@ def _arrow(into: int, out: int) -> str:
     return f"{into:>5} -> {out}"
 
 
-def _word(value: object) -> str:
+def _format(value: object) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Plan of a network: its list of layers from the design choices. The steps of the roadmap differ only here.
+"""Plans a network: the list of its layers from the design choices. The steps of the roadmap differ only here.
 
 `plan_network` is a pure function and needs no torch, so a plan can be printed, compared, drawn and tested.
 `network.py` builds modules from it. `c` is the number of channels into a block, `w` the stage's width, `o` the
@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from roadmap.errors import ConfigError
-from roadmap.model.custom_axes import edit_for_axes, edit_for_choices, without_own_choices
+from roadmap.model.custom_axes import edit_for_axes, edit_for_choices, without_custom_choices
 from roadmap.model.planned_layers import (
     Act,
     AvgPool,
@@ -49,15 +49,15 @@ def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
     """Return all layers of the network with the choices of `model` at the size of `regime`.
 
     Raises:
-        ConfigError: a function of the user's own module does not return layers, or changes the part's size.
+        ConfigError: a registered function does not return layers, or changes the part's channels or stride.
     """
-    base = without_own_choices(model)
+    base = without_custom_choices(model)
     plan = _plan_roadmap(base, regime)
     return plan if base == model else _edit(plan, model)
 
 
 def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
-    """Plan a network with this project's choices, and the user's own axes."""
+    """Plan a network with built-in choices and registered axes."""
     depths = regime.depths.resnet if model.stage_ratio is StageRatio.resnet else regime.depths.modern
     width = _first_width(model, regime)
     rates = _drop_path_rates(model.drop_path, sum(depths))
@@ -81,10 +81,10 @@ def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
 
 
 def _edit(plan: NetworkPlan, model: ModelSpec) -> NetworkPlan:
-    """Edit the layers of every part for the user's own choices of existing axes."""
+    """Apply registered choices of existing axes to the layers of every part."""
 
     def edit(layers: tuple[Layer, ...], part: str) -> tuple[Layer, ...]:
-        return _settle_biases(edit_for_choices(list(layers), model, part)) if layers else ()
+        return _set_biases(edit_for_choices(list(layers), model, part)) if layers else ()
 
     def edit_block(block: BlockPlan) -> BlockPlan:
         branch, shortcut = edit(block.branch, "branch"), edit(block.shortcut, "shortcut")
@@ -99,7 +99,7 @@ def _edit(plan: NetworkPlan, model: ModelSpec) -> NetworkPlan:
 
 
 def check_image_size(model: ModelSpec, regime: RegimeSpec, image_size: int) -> None:
-    """Check that neither the stem nor the 2x2 downsampling of step 12 reduces the image to nothing.
+    """Check that the image is large enough for the stem and for the 2x2 downsampling of step 12.
 
     Raises:
         ConfigError: a stage would see no pixels; the message has the size after each stage.
@@ -113,8 +113,8 @@ def check_image_size(model: ModelSpec, regime: RegimeSpec, image_size: int) -> N
         )
 
 
-def needs_two_images(model: ModelSpec, regime: RegimeSpec, image_size: int) -> bool:
-    """Return True if a BatchNorm sees one position of an image: a single image then has no variance to train on.
+def needs_several_images(model: ModelSpec, regime: RegimeSpec, image_size: int) -> bool:
+    """Return True if a BatchNorm sees a 1x1 map, which has no variance for a single image.
 
     The smallest map that is normalized is the last stage's, or in step 12 the pooled one before the classifier.
     """
@@ -124,8 +124,8 @@ def needs_two_images(model: ModelSpec, regime: RegimeSpec, image_size: int) -> b
 
 
 def _stage_sizes(model: ModelSpec, regime: RegimeSpec, image_size: int) -> list[int]:
-    """Height and width of each stage's map, in pixels."""
-    model = without_own_choices(model)
+    """Return height and width of each stage's map, in pixels."""
+    model = without_custom_choices(model)
     sizes = [_stem_output(model, image_size)]
     for _ in regime.depths.resnet[1:]:
         sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
@@ -180,7 +180,7 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
         layers.append(MaxPool("pool"))
     if model.downsample is Downsample.separate:
         layers.append(Norm("out_norm", model.norm, width))
-    return _settle_biases(edit_for_axes(layers, model, "stem"))
+    return _set_biases(edit_for_axes(layers, model, "stem"))
 
 
 def _plan_downsample(model: ModelSpec, channels: int, out: int) -> tuple[Layer, ...]:
@@ -208,7 +208,7 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
         branch.append(Scale("layer_scale", o, model.layer_scale_init))
     after = (Act("act", model.activation),) if model.activation_count is Count.all else ()
     branch = edit_for_axes(branch, model, "branch")
-    return BlockPlan(_settle_biases(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
+    return BlockPlan(_set_biases(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
 
 
 def _plan_convs(model: ModelSpec, c: int, w: int, o: int, stride: int) -> tuple[Conv, Conv, Conv]:
@@ -244,18 +244,18 @@ def _plan_shortcut(model: ModelSpec, c: int, o: int, stride: int) -> tuple[Layer
     pool: list[Layer] = []
     if model.shortcut is Shortcut.avgpool and stride > 1:
         pool, stride = [AvgPool("pool")], 1
-    return _settle_biases([*pool, Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o)])
+    return _set_biases([*pool, Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o)])
 
 
-def _settle_biases(layers: list[Layer]) -> tuple[Layer, ...]:
+def _set_biases(layers: list[Layer]) -> tuple[Layer, ...]:
     """Give each convolution a bias, unless a BatchNorm follows it, which would cancel the bias.
 
     Step 0 then has ResNet's parameters and step 12 ConvNeXt's.
     """
-    settled: list[Layer] = []
+    result: list[Layer] = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if isinstance(layer, Conv):
             is_cancelled = isinstance(following, Norm) and following.kind is NormKind.batchnorm
             layer = replace(layer, bias=not is_cancelled)
-        settled.append(layer)
-    return tuple(settled)
+        result.append(layer)
+    return tuple(result)

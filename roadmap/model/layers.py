@@ -74,7 +74,7 @@ def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution
     match layer:
         case Conv() if layer.is_depthwise:
             return DepthwiseConv2d(layer.in_channels, layer.kernel, layer.stride, layer.padding, layer.bias)
-        case Conv() if layer.is_of_patches:
+        case Conv() if layer.is_patchify:
             return PatchConv2d(layer.in_channels, layer.out_channels, layer.kernel, layer.bias)
         case Conv():
             kind = PointwiseLinear if is_channels_last else nn.Conv2d

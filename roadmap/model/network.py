@@ -77,7 +77,7 @@ class Network(nn.Module):
         return self.head(self.stages(self.stem(x)))
 
     def get_classifier(self) -> nn.Module:
-        """Return the linear classifier, as timm's models do; theirs may be an identity."""
+        """Return the linear classifier, as timm's models do."""
         return self.head.linear
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Layers, blocks and stages of a plan, as plain values. `layer_plan.py` makes them, `network.py` builds modules."""
+"""Layers, blocks and stages of a plan, as plain values. `layer_plan.py` creates them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Conv:
         return self.kernel == self.stride == self.groups == 1
 
     @property
-    def is_of_patches(self) -> bool:
+    def is_patchify(self) -> bool:
         """True if the convolution is a linear map of non-overlapping patches."""
         return self.kernel == self.stride > 1 and self.groups == 1
 
@@ -86,7 +86,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class OwnLayer:
-    """A layer of a user's own module: `build(channels)` is its module, from (N, C, H, W) to the same shape."""
+    """A custom layer: `build(channels)` returns its module, which maps (N, C, H, W) to the same shape."""
 
     name: str  # in the state dict
     label: str  # in diagrams

@@ -1,4 +1,4 @@
-"""Safe reading of torch.save files: checked before torch reads them, and read without running their pickled code.
+"""Safe reading of torch.save files: verified before torch reads them, without running pickled code.
 
 torch's reader verifies no checksum. If an entry's attributes look like a folder's, it reads nothing and returns
 uninitialized memory. So our files end in a digest of all their bytes, and other archives are first read entry by
@@ -49,7 +49,7 @@ def read_torch_file(path: Path, allowed: Sequence[Any] = ()) -> tuple[Any, bool]
             torch.serialization.safe_globals takes them.
 
     Raises:
-        UnusableFile: the file is damaged, is no torch.save file, or holds a class that is not allowed.
+        UnusableFile: the file is damaged, is not a torch.save file, or holds a class that is not allowed.
     """
     try:
         with path.open("rb") as file:

@@ -1,7 +1,4 @@
-"""Weights files: find the state dicts in what training scripts save, and strip the prefixes of their names.
-
-Scripts wrap a state dict in others, save averaged weights beside it, and prefix the names.
-"""
+"""Weights files: finds raw and averaged state dicts in what scripts save, and strips prefixes of names."""
 
 import argparse
 from collections.abc import Mapping
@@ -20,7 +17,7 @@ StateDict = Mapping[str, Tensor]
 
 
 class Kind(StrEnum):
-    """Which of a file's weights."""
+    """Kind of weights in a file."""
 
     raw = "raw"  # as the optimizer left them
     averaged = "ema"  # their moving average
@@ -75,7 +72,7 @@ def read_weights(path: Path) -> dict[Kind, StateDict]:
             content, _ = read_torch_file(path, ALLOWED)
     except UnusableFile as error:
         raise WeightsError(f"{path.absolute()} can't be read as weights: it {error}") from error
-    except Exception as error:  # safetensors' have no base
+    except Exception as error:  # safetensors' errors have no common base
         raise WeightsError(f"{path.absolute()} can't be read as weights: {first_line(error)}") from error
     found = {Kind.raw: _find(content), Kind.averaged: _find_wrapped(content, Kind.averaged)}
     states = {kind: _strip(state) for kind, state in found.items() if state is not None}

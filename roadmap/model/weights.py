@@ -18,9 +18,9 @@ from roadmap.model.network import Network
 from roadmap.model.weight_files import Kind, StateDict, read_weights
 
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".tar")
-PLACES = ("timm:", "hub:")
+HOSTS = ("timm:", "hub:")
 HUB_FILE = "model.safetensors"  # ours and timm's
-FILES_OF_A_FOLDER = ("checkpoint.pt", HUB_FILE)  # a run's, and what roadmap.save_pretrained writes
+FOLDER_FILES = ("checkpoint.pt", HUB_FILE)  # a run's, and what roadmap.save_pretrained writes
 BATCH_COUNT = ".num_batches_tracked"
 
 
@@ -219,9 +219,9 @@ def find_file(source: str) -> Path | None:
     """
     path = Path(source)
     if path.is_dir():
-        if found := [path / name for name in FILES_OF_A_FOLDER if (path / name).is_file()]:
+        if found := [path / name for name in FOLDER_FILES if (path / name).is_file()]:
             return found[0]
-        raise WeightsError(f"{path.absolute()} holds no {' and no '.join(FILES_OF_A_FOLDER)}")
+        raise WeightsError(f"{path.absolute()} holds no {' and no '.join(FOLDER_FILES)}")
     return path if path.suffix in SUFFIXES or path.exists() else None
 
 
@@ -237,7 +237,7 @@ def _download(source: str) -> dict[Kind, StateDict]:
     Raises:
         WeightsError: no such name, or no network.
     """
-    place, _, name = source.partition(":") if source.startswith(PLACES) else ("", "", source)
+    place, _, name = source.partition(":") if source.startswith(HOSTS) else ("", "", source)
     model, _, tag = name.partition(".")
     is_torchvision = (
         not place and model.startswith("resnet") and model in torchvision.models.list_models(torchvision.models)

@@ -7,7 +7,7 @@ import roadmap
 from roadmap.config import plan_run, read_config
 from roadmap.errors import ConfigError
 from roadmap.model.build import build, trains_on_one_image
-from roadmap.model.layer_plan import needs_two_images
+from roadmap.model.layer_plan import needs_several_images
 
 STEPS = ("step0_resnet", "step2_patchify", "step7_kernel", "step10_fewer_norms", "step12_downsample")
 
@@ -26,7 +26,7 @@ def test_the_plan_knows_what_torch_refuses(step: str, norm: str) -> None:
             except ValueError as error:
                 assert "more than 1 value per channel" in str(error)  # noqa: PT017
                 refused.append(size)
-        assert needs_two_images(config.model, config.regime, size) == (size in refused), size
+        assert needs_several_images(config.model, config.regime, size) == (size in refused), size
     assert (32 in refused) == (norm == "batchnorm")
 
 

@@ -21,14 +21,14 @@ from torch.nn.functional import conv2d
 from roadmap.model.ops.convolution import TunedConv2d
 from roadmap.model.ops.triton_availability import LARGE, has_kernels
 
-LARGEST = 16  # largest side in positions: the products of all pairs of positions take memory
-# Multiplications worth spending per multiplication of torch's. At a ratio of 7.1 (8 images of 7x7 k7) torch takes
-# 13.6 ms and this 6.5; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16 (16 of 14x14 k7)
-# 29 and 34.
-WORTH = 9
+MAX_SIDE = 16  # in positions: the products of all pairs of positions take memory
+# Multiplications here per multiplication of torch's, up to which this is faster. At a ratio of 7.1 (8 images of 7x7
+# k7) torch takes 13.6 ms and this 6.5; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16
+# (16 of 14x14 k7) 29 and 34.
+MAX_COST_RATIO = 9
 SMALL_KERNEL = 3  # for 64 images of 4x4 k3 torch takes 1.5 ms, this 2.2
-TINY = 4  # largest map, in positions, for the sum of scaled positions
-FEW = 300_000  # most terms: at 160 channels 2x2, 64 images take 0.7 ms instead of 0.8, 256 take 1.6 instead of 1.3
+MAX_POSITIONS = 4  # of a map, for the sum of scaled positions
+MAX_TERMS = 300_000  # at 160 channels 2x2, 64 images take 0.7 ms instead of 0.8, 256 take 1.6 instead of 1.3
 
 
 class DepthwiseConv2d(TunedConv2d):
@@ -58,25 +58,25 @@ class DepthwiseConv2d(TunedConv2d):
         """Return True if this module's weight gradient is faster than torch's for maps of this size."""
         n, _, height, width = x.shape
         kernel = self.kernel_size[0]
-        if max(height, width) > LARGEST:
+        if max(height, width) > MAX_SIDE:
             return False
         if max(height, width) < kernel:
             return True
         if kernel <= SMALL_KERNEL:
             return False
-        return height * width * (n + kernel**2) <= WORTH * n * kernel**2
+        return height * width * (n + kernel**2) <= MAX_COST_RATIO * n * kernel**2
 
     def convolve(self, x: Tensor) -> Tensor:
         arguments = x, self.weight, self.bias, self.stride[0], int(self.padding[0])
         positions = x.shape[2] * x.shape[3]
-        if positions == 1 or (positions <= TINY and x.numel() * positions <= FEW):
-            return _add_up(*arguments)
+        if positions == 1 or (positions <= MAX_POSITIONS and x.numel() * positions <= MAX_TERMS):
+            return _sum_positions(*arguments)
         y: Tensor = _SmallMap.apply(*arguments)
         return y
 
 
-def _add_up(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """Sum all input positions for each output position, each times the tap that joins the two, or 0."""
+def _sum_positions(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Compute each output position as the sum of all input positions, each times its tap, or 0."""
     n, channels, height, width = x.shape
     kernel = weight.shape[2]
     spread = _spread_matrix(height, width, kernel, stride, padding).to(x.dtype)
@@ -122,13 +122,13 @@ def _differentiate_weight(x: Tensor, grad: Tensor, weight: Tensor, stride: int, 
 @cache
 @torch.inference_mode(False)  # an evaluation may call it first, and training later saves the result for backward
 def _spread_matrix(height: int, width: int, kernel: int, stride: int, padding: int) -> Tensor:
-    """Return which tap joins which input and output position: (P * Q, K * K) of 0 and 1."""
+    """Return the taps between input and output positions: (P * Q, K * K) of 0 and 1."""
     rows, columns = (_find_taps(side, kernel, stride, padding) for side in (height, width))
     return torch.einsum("hik,wjl->hwijkl", rows, columns).reshape(-1, kernel**2)
 
 
 def _find_taps(side: int, kernel: int, stride: int, padding: int) -> Tensor:
-    """Return which tap joins which input and output position along one side: (H, H', K) of 0 and 1."""
+    """Return the taps between input and output positions along one side: (H, H', K) of 0 and 1."""
     outputs = torch.arange(_count_outputs(side, kernel, stride, padding))
     taps = torch.arange(side)[:, None] + padding - stride * outputs
     return (taps[..., None] == torch.arange(kernel)).float()
