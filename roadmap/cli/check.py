@@ -108,17 +108,17 @@ def read_tolerance(text: str) -> float:
 def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
     claimed = {(row.regime, row.recipe): row for row in rows if is_called_paper(row)}
-    return {
-        (regime, recipe): asdict(read_config(compose(*_words_of(row), f"regime={regime}", f"recipe={recipe}")))
-        for (regime, recipe), row in claimed.items()
-    }
+    return {(regime, recipe): _compose_paper(row) for (regime, recipe), row in claimed.items()}
 
 
-def _words_of(row: Row) -> list[str]:
-    """Return the words of the published setting; steps that change settings are compared in all others."""
+def _compose_paper(row: Row) -> dict[str, Any]:
+    """Return the published setting of a row; what the roadmap's steps change is no part of it."""
     roadmap = row.roadmap
     step = [f"+roadmap={roadmap.override(roadmap.steps[0])}"] if roadmap.setting_axes else []
-    return ["setting=paper", *step]
+    words = ["setting=paper", *step, f"regime={row.regime}", f"recipe={row.recipe}"]
+    values = asdict(read_config(compose(*words)))
+    values["step"]["varies"] = roadmap.setting_axes
+    return values
 
 
 def explain_others(

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
-from roadmap.config import compose, read_config
+from roadmap.config import compose, plan_runs, read_config
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.runs.config_hash import hash_setting
 
@@ -63,6 +63,33 @@ def test_each_row_passes_or_fails_within_the_tolerance(
     (line,) = [line for line in printed.splitlines() if line.startswith("step12_downsample")]
     assert line.split()[1] == "1"
     assert line.split()[3] == "81.97"
+
+
+def test_the_steps_of_another_roadmap_are_checked_against_its_published_results(
+    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roadmap = load_roadmap("bag_of_tricks")
+    for paper in roadmap.published:
+        (planned,) = plan_runs(
+            [f"+roadmap={roadmap.override(paper.config)}", "setting=paper", "data.root=x"], False
+        )
+        config = planned.config
+        identity = {
+            "step": paper.config, "step_index": paper.step, "label": paper.label, "variant": {}, "reference": None,
+            "experiment": "trial", "seed": 0, "regime": "resnet50", "data": "imagenet",
+            "recipe": config.recipe.name,
+        }  # fmt: skip
+        run = tmp_path / "trial" / paper.config / "seed0"
+        run.mkdir(parents=True)
+        (run / "state.json").write_text(json.dumps({"state": "done", "error": None, "identity": identity}))
+        top1 = paper.top1 - 0.2
+        numbers: dict[str, object] = {"top1": top1, "best_top1": top1, "gmacs": 4.0, "parameters": 25e6}
+        numbers["setting_hash"] = hash_setting(asdict(config))
+        (run / "summary.json").write_text(json.dumps(identity | numbers))
+    assert load_script("check_paper").main(["trial", "--output-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "7 of 7 rows within 0.3 points" in printed
+    assert "1812.01187" in printed
 
 
 def test_on_other_data_only_the_order_is_compared(
