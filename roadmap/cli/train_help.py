@@ -17,12 +17,14 @@ from roadmap.config.search_path import find_config, list_choices, list_groups
 from roadmap.config.sweep import SPECS
 from roadmap.errors import RoadmapError
 from roadmap.model.spec import ModelSpec
+from roadmap.runs.naming import natural_key
 from roadmap.system.commands import printed
 
 WIDTH = 80
 COLUMN = 29  # where a meaning begins
 GROUPS = ("setting", "regime", "data", "recipe", "logger", "reference", "sweep", "hydra/launcher")
 ADDED = ("reference", "sweep")  # groups that the configuration has no choice of, so Hydra wants a plus sign
+OF_HYDRA = {"hydra/launcher": ("basic", "joblib")}  # choices without a file in conf/
 SECTIONS = ("recipe", "data", "hardware", "logger")
 
 
@@ -35,7 +37,7 @@ def help_lines(cfg: DictConfig) -> Iterator[str]:
     yield from _step_lines()
     yield "== Groups: GROUP=CHOICE =="
     for group in GROUPS:
-        if choices := list_choices(group):
+        if choices := sorted({*list_choices(group), *OF_HYDRA.get(group, ())}, key=natural_key):
             yield from _entry(f"{'+' if group in ADDED else ''}{group}=", ", ".join(choices))
     yield ""
     yield "== Design choices, each switched alone: model/AXIS=CHOICE =="
