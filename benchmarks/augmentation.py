@@ -32,7 +32,7 @@ from roadmap.data.sampler import EpochSampler
 from roadmap.data.sources import ArrayDataset
 from roadmap.data.spec import AugmentSpec, DataSpec, OnError
 from roadmap.system.machine import keep_freed_memory
-from roadmap.training.measure.work import Work, copy_bound
+from roadmap.training.measure.check_work import Work, copy_bound
 
 UINT8, FLOAT32 = 1, 4  # bytes
 BATCHES = 16  # per timing, one after another as in an epoch

@@ -29,7 +29,7 @@ from roadmap.model.build import build
 from roadmap.model.ops.convolution import TunedConv2d
 from roadmap.training.build_state import build_train_state
 from roadmap.training.device import pick_device, seed_everything
-from roadmap.training.measure.work import Work, compute_bound
+from roadmap.training.measure.check_work import Work, compute_bound
 from roadmap.training.spec import Precision
 from roadmap.training.step import TrainState
 

@@ -46,7 +46,7 @@ from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.training.build_state import build_train_state
 from roadmap.training.device import pick_device, seed_everything
-from roadmap.training.measure.work import CountedBatches, Work
+from roadmap.training.measure.check_work import CountedBatches, Work
 from roadmap.training.recipe import learning_rate
 from roadmap.training.step import evaluate, train_step
 

@@ -32,7 +32,7 @@ from roadmap.data.loaders import LoaderSpec, open_train_loader
 from roadmap.data.sources import open_images
 from roadmap.errors import ConfigError
 from roadmap.system.machine import count_cores, keep_freed_memory
-from roadmap.training.measure.work import Work, copy_bound
+from roadmap.training.measure.check_work import Work, copy_bound
 
 SHRINK = Path(__file__).parents[1] / "scripts/shrink_images.py"
 CLASSES = 4

@@ -5,7 +5,7 @@ seconds of one round: above 1, ours is faster. The table has the median over the
 
 Each call reports its work: the number of images that came out, and a checksum, taken after the clock has stopped.
 It is an error if a side took another number of images, if its checksum is 0, not finite or not the other side's, or
-if it is faster than any machine (roadmap/training/measure/work.py).
+if it is faster than any machine (roadmap/training/measure/check_work.py).
 """
 
 import argparse
@@ -39,7 +39,7 @@ from roadmap.errors import RoadmapError
 from roadmap.runs.commit import find_commit
 from roadmap.system.console import Console
 from roadmap.system.machine import count_cores
-from roadmap.training.measure.work import Work, check_agreement, check_work
+from roadmap.training.measure.check_work import Work, check_agreement, check_work
 
 FEWEST_REPEATS = 5
 PIPE_WIDTH = 160  # columns if the output is no terminal

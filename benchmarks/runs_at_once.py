@@ -5,7 +5,7 @@
 Each is an epoch of `epoch.py`, with images of its own. In a round the runs make an epoch each, at the same time,
 and the one makes as many, so the ratio is that of the sums of images/s. --single gives overrides for the one only,
 such as the setting that is best for a run alone. On a GPU the runs share it by NVIDIA's multi-process service if
-that can be started (`roadmap/cli/mps.py`), as with hydra/launcher=processes. A CPU's cores are shared among them.
+that can be started (`roadmap/cli/gpu_sharing.py`), as with hydra/launcher=processes. A CPU's cores are shared.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from pairs import InOwnProcess, Pair, Report, make_parser, run_benchmark
 from training_step import find_update_bound
 
 from roadmap.cli.arguments import positive
-from roadmap.cli.mps import share_gpus
+from roadmap.cli.gpu_sharing import share_gpus
 from roadmap.config import Config
 from roadmap.training.device import pick_device
-from roadmap.training.measure.work import Work
+from roadmap.training.measure.check_work import Work
 
 STEP = "step12_downsample"
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from roadmap.config import Config
 from roadmap.data.sources import ArrayDataset
 from roadmap.system.machine import count_cores
-from roadmap.training.measure.work import Work
+from roadmap.training.measure.check_work import Work
 from roadmap.training.spec import Precision
 from roadmap.training.step import DTYPES
 

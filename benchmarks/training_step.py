@@ -36,7 +36,7 @@ from roadmap.model.cost import measure_cost
 from roadmap.model.weights import import_weights
 from roadmap.training.build_state import build_train_state
 from roadmap.training.device import pick_device, seed_everything
-from roadmap.training.measure.work import CountedBatches, Work, compute_bound
+from roadmap.training.measure.check_work import CountedBatches, Work, compute_bound
 from roadmap.training.spec import HardwareSpec, Precision
 from roadmap.training.step import train_step
 

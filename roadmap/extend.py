@@ -3,7 +3,7 @@
 from roadmap.data.custom_sources import register_dataset
 from roadmap.model.custom_axes import register_axis, register_choice
 from roadmap.model.planned_layers import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
-from roadmap.runs.spec import register_logger
+from roadmap.runs.logger_spec import register_logger
 
 __all__ = [
     "Act", "AvgPool", "Conv", "Grn", "Layer", "MaxPool", "Norm", "OwnLayer", "Scale",

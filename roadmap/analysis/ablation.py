@@ -26,7 +26,7 @@ from roadmap.analysis.stats import (
     pool,
 )
 from roadmap.config.roadmaps import NONE, Network, Order, Roadmap
-from roadmap.config.steps import networks_along, sample_orders
+from roadmap.config.sweep_networks import networks_along, sample_orders
 
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
 MOST_PAIRS = 1000  # of sampled orders to look for

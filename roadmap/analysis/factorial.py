@@ -19,7 +19,7 @@ from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA, Difference, compare
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Roadmap, check_word
-from roadmap.config.steps import factorial
+from roadmap.config.sweep_networks import factorial
 from roadmap.errors import RunError
 
 Cell = tuple[str, ...]  # a choice of each axis

@@ -11,7 +11,7 @@ from math import factorial
 from roadmap.analysis.ablation import AVERAGE, ON_PATH, Results, end_headings, mark_significant, pool_std
 from roadmap.analysis.stats import Difference, compare, contrast
 from roadmap.config.roadmaps import NONE, Network, Roadmap
-from roadmap.config.steps import group_networks, join_groups
+from roadmap.config.sweep_networks import group_networks, join_groups
 
 
 @dataclass(frozen=True)

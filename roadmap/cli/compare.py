@@ -28,7 +28,7 @@ from roadmap.analysis.comparison import (
 from roadmap.analysis.configurations import find_recipe, show_values
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
-from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
+from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
 from roadmap.analysis.read_runs import choose_experiment, count_states, read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from roadmap.cli.folders import open_run_dir
 from roadmap.cli.run import collect_facts
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Config, Mode, PlannedRun, list_length_warnings, list_warnings
 from roadmap.errors import ConfigError, DamagedError, MeasurementError
 from roadmap.model.build import build

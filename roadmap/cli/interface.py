@@ -7,10 +7,10 @@ from pathlib import Path
 
 from roadmap.analysis.read_runs import read_runs
 from roadmap.cli import console
-from roadmap.cli.folders import open_run_dir
 from roadmap.cli.job import claimed, evaluate, load_run, run_job, terminal
 from roadmap.cli.launch import launch
 from roadmap.cli.prepare import Plan, prepare
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.cli.train import settled_folders, stop_signals
 from roadmap.config import Mode, read_search_path, use
 from roadmap.errors import ConfigError, RunError

@@ -25,7 +25,6 @@ from roadmap.cli.console import (
     show_summary,
     warn,
 )
-from roadmap.cli.folders import open_run_dir
 from roadmap.cli.launch import planned_of
 from roadmap.cli.main_process import DIST_INFO, decide_on_main_process, record_failure, share
 from roadmap.cli.printing import print_anything
@@ -38,6 +37,7 @@ from roadmap.cli.processes import (
     is_watched,
     run_in_subprocess,
 )
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Mode, PlannedRun, plan_job, use
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.runs.run_dir import RunDir

@@ -15,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.convnet_roadmap import PlannedSweeper
-from roadmap.cli.folders import split_lost
+from roadmap.cli.run_folders import split_lost
 from roadmap.config import Command, Job, PlannedRun
 from roadmap.config.compose import own_hydra
 from roadmap.errors import RoadmapError, RunError, first_line

@@ -24,7 +24,7 @@ from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.arguments import add_config_dir, positive
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_lines, print_table
-from roadmap.cli.sweep import expand
+from roadmap.cli.reuse_finished_runs import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
@@ -167,7 +167,7 @@ def measure_at_once(workloads: Sequence["Workload"], rows: Sequence[Row], counts
     """Measure each number of concurrent runs of the most expensive step, and find the fastest number."""
     if not rows or not counts:
         return None
-    from roadmap.cli.mps import share_gpus
+    from roadmap.cli.gpu_sharing import share_gpus
     from roadmap.training.measure.concurrent import find_best, measure_concurrent
 
     place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from roadmap.cli.console import is_done, print_line, warn
 from roadmap.cli.flags import flags_of
-from roadmap.cli.folders import SWEEP_FOLDER, open_run_dir
 from roadmap.cli.main_process import DIST_INFO
 from roadmap.cli.processes import LAUNCHER
-from roadmap.cli.sweep import expand
+from roadmap.cli.reuse_finished_runs import expand
+from roadmap.cli.run_folders import SWEEP_FOLDER, open_run_dir
 from roadmap.config import (
     Command,
     Mode,
@@ -22,7 +22,7 @@ from roadmap.config import (
     prepare_overrides,
     read_sweep,
 )
-from roadmap.config.expand import BASIC
+from roadmap.config.plan_runs import BASIC
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.folder_facts import (
     check_class_count,

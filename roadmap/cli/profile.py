@@ -130,8 +130,8 @@ def profile(runs: Sequence[PlannedRun], batch: int | None, rounds: int, console:
 
 def count(run: PlannedRun) -> Profile:
     """Return the columns that need no measurement."""
-    from roadmap.cli.folders import open_run_dir
     from roadmap.cli.run import collect_facts
+    from roadmap.cli.run_folders import open_run_dir
 
     config, identity = run.config, open_run_dir(run).identity
     facts = collect_facts(config, identity)

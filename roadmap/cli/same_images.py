@@ -6,7 +6,7 @@ from functools import cache
 from roadmap.cli.run import find_classes
 from roadmap.config import Config
 from roadmap.data.classes import Classes
-from roadmap.data.record import DataRecord, record_data
+from roadmap.data.fingerprint import DataRecord, record_data
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
 from roadmap.errors import DataError, RunError

@@ -16,14 +16,14 @@ from omegaconf import DictConfig
 from roadmap.cli import console
 from roadmap.cli.console import ERR, is_done, show_defect, show_error
 from roadmap.cli.flags import answer, check_flags, wants_answer
-from roadmap.cli.folders import count_evaluations, read_written_state, remove_empty_folders
+from roadmap.cli.gpu_sharing import share_gpus
 from roadmap.cli.job import run_handed, run_job
 from roadmap.cli.launch import launch
 from roadmap.cli.main_process import DIST_INFO, leave_group
-from roadmap.cli.mps import share_gpus
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.printing import print_anything
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
+from roadmap.cli.run_folders import count_evaluations, read_written_state, remove_empty_folders
 from roadmap.config import CONF_DIR, PlannedRun, read_search_path, use
 from roadmap.config.search_path import PRIMARY
 from roadmap.errors import Interrupted, RoadmapError

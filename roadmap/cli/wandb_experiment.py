@@ -28,10 +28,10 @@ from roadmap.analysis.tables_and_figures import ExperimentFigures, draw_curve
 from roadmap.cli.exit_status import report_errors
 from roadmap.config import CONF_DIR
 from roadmap.errors import RunError
+from roadmap.runs.logger_spec import WandbMode
 from roadmap.runs.loggers import describe_error
 from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
 from roadmap.runs.read_run import CONFIG, Run
-from roadmap.runs.spec import WandbMode
 
 JOB_TYPE = "aggregate"
 TABLE = "roadmap"

@@ -10,7 +10,7 @@ from roadmap.data.custom_sources import SOURCES
 from roadmap.errors import ConfigError, first_line
 from roadmap.model.custom_axes import AXES, CHOICES
 from roadmap.runs.config_hash import NEUTRAL_VALUES
-from roadmap.runs.spec import CUSTOM_LOGGERS, WandbMode
+from roadmap.runs.logger_spec import CUSTOM_LOGGERS, WandbMode
 
 
 def import_modules(names: Sequence[str], folders: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError
 from roadmap.model.custom_axes import AXES
 from roadmap.model.spec import ModelSpec, RegimeSpec
-from roadmap.runs.spec import LoggerSpec
+from roadmap.runs.logger_spec import LoggerSpec
 from roadmap.training.spec import HardwareSpec, RecipeSpec
 
 GROUPS = ("setting", "+roadmap", "+reference", "+sweep")  # groups that are not keys

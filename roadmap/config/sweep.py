@@ -1,7 +1,7 @@
 """Sweeps as configurations: `+sweep=NAME`, from `conf/sweep/`, expands to the networks that it trains.
 
 Leave-one-out and sampled orders are no product of choices, which is all that Hydra can sweep over. So the override
-is replaced before Hydra parses it: by `+roadmap=` with the name of each network (roadmap/config/steps.py).
+is replaced before Hydra parses it: by `+roadmap=` with the name of each network (roadmap/config/sweep_networks.py).
 `sweep.roadmap=NAME` takes the steps and choices of another roadmap than ConvNeXt's.
 """
 
@@ -21,7 +21,7 @@ from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_word, is_setting
 from roadmap.config.search_path import list_choices, quote
-from roadmap.config.steps import (
+from roadmap.config.sweep_networks import (
     add_one_in,
     factorial,
     group_networks,

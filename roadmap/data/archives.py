@@ -17,7 +17,7 @@ from roadmap.data.archive_samples import key_of, list_samples
 from roadmap.data.image_files import class_name, describe_left_out
 from roadmap.data.image_io import Pixels, check_length, decode_image
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
-from roadmap.data.splits import warn_if_ambiguous
+from roadmap.data.locate_train_val import warn_if_ambiguous
 from roadmap.errors import DataError, first_line
 from roadmap.system.console import warn
 

@@ -12,7 +12,7 @@ from torchvision.transforms.functional import InterpolationMode
 from roadmap.data.archives import TarDataset
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_decode
 from roadmap.data.checked_dataset import CheckedDataset, name_of
-from roadmap.data.folders import FolderImages
+from roadmap.data.class_folders import FolderImages
 from roadmap.data.image_io import Pixels
 from roadmap.data.sources import Subset
 from roadmap.data.spec import DataSpec

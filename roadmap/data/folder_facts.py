@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from roadmap.data.image_files import class_name, is_ignored, list_names, walk_images
-from roadmap.data.splits import TRAINING_NAMES, find_split
+from roadmap.data.locate_train_val import TRAINING_NAMES, find_split
 from roadmap.errors import ConfigError, DataError
 
 HUB = "hfds/"  # prefix of a root that names a Hugging Face data set, in timm's notation

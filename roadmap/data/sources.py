@@ -13,6 +13,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from roadmap.data.archives import HubDataset, TarDataset
 from roadmap.data.array_dataset import ArrayDataset, wrap_split
 from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
+from roadmap.data.class_folders import FolderImages
 from roadmap.data.classes import (
     ClassedImages,
     Classes,
@@ -24,10 +25,9 @@ from roadmap.data.classes import (
 )
 from roadmap.data.custom_sources import SOURCES
 from roadmap.data.folder_facts import HUB, check_class_count, check_root
-from roadmap.data.folders import FolderImages
 from roadmap.data.image_io import Pixels
+from roadmap.data.locate_train_val import TRAINING_NAMES, VALIDATION_NAMES, find_split
 from roadmap.data.spec import DataSpec, Source
-from roadmap.data.splits import TRAINING_NAMES, VALIDATION_NAMES, find_split
 from roadmap.errors import DataError
 
 DEFAULT_ROOT = Path("data")

@@ -10,8 +10,8 @@ from torch import nn
 
 from roadmap.data.checked_dataset import LabeledDataset
 from roadmap.data.classes import Classes
+from roadmap.data.fingerprint import DataRecord, describe_changes, describe_replaced, record_data
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
-from roadmap.data.record import DataRecord, describe_changes, describe_replaced, record_data
 from roadmap.data.sampler import Batch, Shard
 from roadmap.data.sources import open_images
 from roadmap.data.worker_ends import explain_worker_ends

@@ -27,7 +27,7 @@ from roadmap.analysis.results import aggregate, read_runs
 from roadmap.analysis.stats import Difference, critical_value
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import NONE, Network
-from roadmap.config.steps import group_networks, networks_along, networks_needed, sample_orders
+from roadmap.config.sweep_networks import group_networks, networks_along, networks_needed, sample_orders
 
 CONVNEXT = load_roadmap()
 AXES, GROUPS, STEPS = CONVNEXT.axes, CONVNEXT.groups, CONVNEXT.steps

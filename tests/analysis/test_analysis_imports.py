@@ -65,7 +65,7 @@ def test_analysis_imports_no_other_room(file: Path) -> None:
         "roadmap.config.roadmap_files",
         "roadmap.config.roadmaps",
         "roadmap.config.search_path",
-        "roadmap.config.steps",
+        "roadmap.config.sweep_networks",
         "roadmap.config.variant",
         "roadmap.errors",
         "roadmap.runs.naming",

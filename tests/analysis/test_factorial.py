@@ -12,7 +12,7 @@ from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_e
 from roadmap.analysis.report.ablation_chart import factorial_chart
 from roadmap.analysis.results import aggregate, read_runs
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.steps import factorial
+from roadmap.config.sweep_networks import factorial
 from roadmap.errors import RunError
 
 CONVNEXT = load_roadmap()

@@ -7,7 +7,7 @@ from pathlib import Path
 from roadmap.analysis.report.commands import training_commands
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import quote
-from roadmap.config.steps import leave_one_out
+from roadmap.config.sweep_networks import leave_one_out
 from roadmap.runs.read_run import Run, State
 
 CONVNEXT = load_roadmap()

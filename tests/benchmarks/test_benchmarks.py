@@ -21,7 +21,7 @@ from torch import nn
 from roadmap.errors import ConfigError
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.patchify import PatchConv2d
-from roadmap.training.measure.work import Work
+from roadmap.training.measure.check_work import Work
 
 Load = Callable[[str], ModuleType]
 Report = Callable[[], Work]

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from roadmap.errors import MeasurementError
-from roadmap.training.measure.work import Work
+from roadmap.training.measure.check_work import Work
 
 Load = Callable[[str], ModuleType]
 Report = Callable[[], Work]

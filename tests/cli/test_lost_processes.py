@@ -9,8 +9,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from roadmap.cli import console as terminal
-from roadmap.cli.folders import open_run_dir
 from roadmap.cli.launch import HandedJob, launch_jobs
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Command, plan_command
 
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run

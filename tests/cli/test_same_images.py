@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.cli.same_images import check_same_images, record_images
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RunError

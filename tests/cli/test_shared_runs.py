@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from roadmap.cli import sweep_report
-from roadmap.cli.folders import open_run_dir
-from roadmap.cli.sweep import expand
+from roadmap.cli.reuse_finished_runs import expand
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs, read_sweep
 
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run

@@ -28,7 +28,7 @@ from roadmap.extend import (
 )
 from roadmap.model.build import build
 from roadmap.model.custom_axes import AXES, CHOICES
-from roadmap.runs.spec import CUSTOM_LOGGERS
+from roadmap.runs.logger_spec import CUSTOM_LOGGERS
 
 PIXELS = np.zeros((6, 16, 16), dtype=np.uint8)
 LABELS = np.arange(6) % 2

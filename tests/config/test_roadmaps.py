@@ -9,7 +9,7 @@ import pytest
 from roadmap.config import Config, plan_runs, read_sweep
 from roadmap.config.roadmap_files import find_roadmap, list_roadmaps, load_roadmap
 from roadmap.config.search_path import SearchPath, use
-from roadmap.config.steps import leave_one_out
+from roadmap.config.sweep_networks import leave_one_out
 from roadmap.errors import ConfigError
 from roadmap.runs.config_hash import hash_config, hash_setting
 

@@ -7,7 +7,7 @@ import pytest
 from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import NONE
-from roadmap.config.steps import add_one_in, leave_one_out, networks_along, networks_needed, sample_orders
+from roadmap.config.sweep_networks import add_one_in, leave_one_out, networks_along, networks_needed, sample_orders
 from roadmap.errors import ConfigError
 from roadmap.model.describe import describe_changes
 from roadmap.runs.config_hash import hash_config

@@ -22,10 +22,10 @@ from roadmap.data.augment.per_image import build_eval_transform
 from roadmap.data.cache import fingerprint
 from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset
 from roadmap.data.decode import decode
+from roadmap.data.locate_train_val import find_split
 from roadmap.data.sampler import EpochSampler
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, OnError
-from roadmap.data.splits import find_split
 from roadmap.data.worker_loader import WorkerTrainLoader
 from roadmap.errors import DataError
 

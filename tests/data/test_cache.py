@@ -18,8 +18,8 @@ from PIL import Image
 from roadmap.data import cache, checked_dataset
 from roadmap.data.cache import HEADER, find_folder, load_or_decode, read_cache
 from roadmap.data.checked_dataset import CheckedDataset, name_of
+from roadmap.data.class_folders import FolderImages
 from roadmap.data.decode import decode
-from roadmap.data.folders import FolderImages
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, Interpolation
 from roadmap.errors import DataError

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from roadmap.data.archives import HubDataset, TarDataset
+from roadmap.data.locate_train_val import VALIDATION_NAMES
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec
-from roadmap.data.splits import VALIDATION_NAMES
 from roadmap.errors import DataError
 
 MakeArchive = Callable[..., Path]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs
 from roadmap.runs.run_dir import RunDir
 

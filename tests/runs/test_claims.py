@@ -22,7 +22,7 @@ OpenRun = Callable[..., RunDir]
 CLAIM = """
 import sys
 from dataclasses import replace
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs
 (planned,) = plan_runs(["+roadmap=step0_resnet"], is_sweep=False)
 open_run_dir(replace(planned, config=replace(planned.config, output_dir=sys.argv[1]))).claim()

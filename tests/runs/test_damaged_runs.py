@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from roadmap.analysis.read_runs import read_finished_runs, read_runs
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.cli.status_table import draw_statuses
 from roadmap.config import plan_runs
 from roadmap.errors import RunError

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from roadmap.runs.logger_spec import LoggerSpec, WandbMode
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.spec import LoggerSpec, WandbMode
 
 pytestmark = [
     pytest.mark.system,  # MLflow takes seconds to import, and to create its tables

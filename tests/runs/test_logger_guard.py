@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from roadmap.errors import ConfigError
+from roadmap.runs.logger_spec import LoggerSpec, WandbMode
 from roadmap.runs.loggers import GuardedLogger, open_logger
-from roadmap.runs.spec import LoggerSpec, WandbMode
 
 
 class Dashboard:

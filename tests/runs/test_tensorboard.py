@@ -7,9 +7,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from roadmap.runs.logger_spec import LoggerSpec, WandbMode
 from roadmap.runs.loggers.tensorboard import EVENTS, Logger
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.spec import LoggerSpec, WandbMode
 
 OpenRun = Callable[..., RunDir]
 SPEC = LoggerSpec("tensorboard", WandbMode.offline, "roadmap", None)

@@ -10,9 +10,9 @@ import pytest
 import wandb
 
 from roadmap.errors import RunError
+from roadmap.runs.logger_spec import WandbMode
 from roadmap.runs.loggers import GuardedLogger, describe_error
 from roadmap.runs.loggers.wandb import check_key, choose_mode, shorten_tags
-from roadmap.runs.spec import WandbMode
 
 
 @pytest.fixture

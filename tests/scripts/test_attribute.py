@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.steps import factorial, group_networks
+from roadmap.config.sweep_networks import factorial, group_networks
 
 CONVNEXT = load_roadmap()
 

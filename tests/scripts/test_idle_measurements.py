@@ -14,8 +14,8 @@ from roadmap.cli.estimate import estimate, group, make_workload
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import MeasurementError
 from roadmap.training.measure import concurrent, memory, speed
+from roadmap.training.measure.check_work import Work
 from roadmap.training.measure.speed import check_updates, time_network
-from roadmap.training.measure.work import Work
 from roadmap.training.measure.workload import Measured
 from roadmap.training.step import Evaluation
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roadmap.analysis.factorial import MainEffect
-from roadmap.analysis.gaps import Gap, terminal_gaps
+from roadmap.analysis.network_gap import Gap, terminal_gaps
 from roadmap.analysis.reproduction import RowCheck
 from roadmap.analysis.stats import Difference, Interval
 from roadmap.analysis.terminal import draw_table

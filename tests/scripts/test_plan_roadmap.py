@@ -18,7 +18,7 @@ from roadmap.cli import estimate as cost
 from roadmap.cli import plan as script
 from roadmap.cli import run as jobs
 from roadmap.cli.estimate import add_up, estimate, group, make_workload
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, MeasurementError, RunError
 from roadmap.training.measure import images, memory, speed

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from roadmap.data.folders import FolderImages
+from roadmap.data.class_folders import FolderImages
 from roadmap.data.image_io import read_image
 from roadmap.errors import DataError
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs
 from roadmap.runs.read_run import Run, State
 from roadmap.runs.run_dir import RunDir

@@ -17,7 +17,7 @@ from PIL import Image
 
 import roadmap
 from roadmap.cli import run as jobs
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Config, Mode, PlannedRun, plan_run
 from roadmap.data.spec import OnError
 from roadmap.errors import ChangedDataError, ConfigError, DataError, Interrupted

@@ -14,7 +14,7 @@ import torch
 
 import roadmap
 from roadmap.cli import run as jobs
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_run
 from roadmap.errors import Interrupted, TrainingError
 from roadmap.model.torch_file import write_sealed

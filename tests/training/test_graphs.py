@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten
 
 import roadmap
 from roadmap.cli import run as jobs
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Config, plan_run, read_config
 from roadmap.data.sampler import Batch
 from roadmap.model.network import Network, build_network

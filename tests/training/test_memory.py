@@ -13,7 +13,7 @@ import torch
 
 import roadmap
 from roadmap.cli import run as jobs
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_run
 from roadmap.errors import TrainingError
 from roadmap.runs.run_dir import RunDir

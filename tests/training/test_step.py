@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import roadmap
 from roadmap.cli import run as jobs
-from roadmap.cli.folders import open_run_dir
+from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_run, read_config
 from roadmap.data.sampler import Batch
 from roadmap.errors import TrainingError

@@ -11,7 +11,7 @@ from roadmap.analysis.results import Row
 from roadmap.config.roadmap_files import find_roadmap
 from roadmap.config.roadmaps import DEFAULT, Roadmap
 from roadmap.config.search_path import CONF_DIR, quote
-from roadmap.config.steps import add_one_in, leave_one_out
+from roadmap.config.sweep_networks import add_one_in, leave_one_out
 from roadmap.runs.read_run import Run
 from roadmap.system.commands import printed
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from roadmap.errors import ConfigError, first_line
 from roadmap.runs.config_hash import defining_values
+from roadmap.runs.logger_spec import CUSTOM_LOGGERS, LoggerSpec
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir, identity_dict
-from roadmap.runs.spec import CUSTOM_LOGGERS, LoggerSpec
 
 SUMMARY_PREFIX = "summary/"  # separates a finished run's results from its curves, which have the plain names
 

@@ -19,10 +19,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
 
+from roadmap.runs.logger_spec import LoggerSpec
 from roadmap.runs.loggers import SUMMARY_PREFIX, missing_epochs, numbers, run_parameters
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.spec import LoggerSpec
 from roadmap.system.lock import Lock
 
 ID_TAG = "roadmap.id"  # MLflow chooses the ids of its runs; this is ours

@@ -6,9 +6,9 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from roadmap.runs.logger_spec import LoggerSpec
 from roadmap.runs.loggers import SUMMARY_PREFIX, numbers, run_parameters
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.spec import LoggerSpec
 
 EVENTS = "events.out.tfevents.*"
 

@@ -13,10 +13,10 @@ from typing import Any
 import trackio
 
 from roadmap.errors import RunError
+from roadmap.runs.logger_spec import LoggerSpec
 from roadmap.runs.loggers import SUMMARY_PREFIX, missing_epochs, numbers, run_parameters
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.spec import LoggerSpec
 
 
 class Logger:

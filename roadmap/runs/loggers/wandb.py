@@ -14,10 +14,10 @@ from typing import Any, Literal
 import wandb
 
 from roadmap.errors import RunError
+from roadmap.runs.logger_spec import LoggerSpec, WandbMode
 from roadmap.runs.loggers import missing_epochs
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.run_dir import RunDir, identity_dict
-from roadmap.runs.spec import LoggerSpec, WandbMode
 
 JOB_TYPE = "train"  # distinguishes it from the run that summarizes an experiment
 SETTINGS = {

@@ -18,8 +18,8 @@ from roadmap.data.sampler import Batch, MicroBatches
 from roadmap.data.spec import OnError
 from roadmap.errors import MeasurementError
 from roadmap.training.checkpoint import save_checkpoint
+from roadmap.training.measure.check_work import CORE_BYTES, CountedBatches, Work, check_work
 from roadmap.training.measure.images import OpenData
-from roadmap.training.measure.work import CORE_BYTES, CountedBatches, Work, check_work
 from roadmap.training.measure.workload import NO_LR, Measured, Workload, wait
 from roadmap.training.step import TrainState, evaluate, train_step
 

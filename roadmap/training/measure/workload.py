@@ -11,7 +11,7 @@ from torch import nn
 from roadmap.model.cost import measure_cost
 from roadmap.training.build_state import build_train_state
 from roadmap.training.device import is_out_of_memory, seed_everything
-from roadmap.training.measure.work import compute_bound
+from roadmap.training.measure.check_work import compute_bound
 from roadmap.training.spec import TrainingSpec
 from roadmap.training.step import TrainState
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roadmap.analysis.comparison import Candidate, make_candidate
-from roadmap.analysis.gaps import find_gaps, gap_notes, gap_table, pool_experiments
+from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments
 from roadmap.analysis.stats import PooledStd, critical_value
 from roadmap.errors import RunError
 from roadmap.runs.read_run import Run, State

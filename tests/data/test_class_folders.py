@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from roadmap.data.folders import FolderImages
+from roadmap.data.class_folders import FolderImages
 from roadmap.data.image_files import ENDINGS
 from roadmap.data.image_io import read_image
 from roadmap.data.sources import open_images

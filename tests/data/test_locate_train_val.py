@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from roadmap.data.archives import TarDataset
-from roadmap.data.folders import FolderImages
+from roadmap.data.class_folders import FolderImages
 from roadmap.data.image_files import ENDINGS
+from roadmap.data.locate_train_val import VALIDATION_NAMES, find_split
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, Source
-from roadmap.data.splits import VALIDATION_NAMES, find_split
 from roadmap.errors import DataError
 from roadmap.system import console
 

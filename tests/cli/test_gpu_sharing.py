@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from roadmap.cli import mps
-from roadmap.cli.mps import PIPES, share_gpus
+from roadmap.cli import gpu_sharing
+from roadmap.cli.gpu_sharing import PIPES, share_gpus
 from roadmap.cli.train import stop_signals
 
 SERVICE = """#!/bin/sh
@@ -25,8 +25,8 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.delenv(PIPES, raising=False)
-    monkeypatch.setattr(mps, "PROBE", "pass")
-    monkeypatch.setattr(mps, "RUNNING", tmp_path / "none")
+    monkeypatch.setattr(gpu_sharing, "PROBE", "pass")
+    monkeypatch.setattr(gpu_sharing, "RUNNING", tmp_path / "none")
     return log
 
 
@@ -59,16 +59,16 @@ def test_none_is_started_where_none_is_wanted_or_there(log: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         assert not share_gpus(12, refuse).__enter__()
-    (log.parent / mps.CONTROL).unlink()
+    (log.parent / gpu_sharing.CONTROL).unlink()
     assert not share_gpus(12, refuse).__enter__()
     assert not log.exists()
 
 
 def test_a_service_that_runs_already_is_used_and_left_alone(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mps.RUNNING.touch()
+    gpu_sharing.RUNNING.touch()
     with share_gpus(12, refuse) as has_service:
         assert has_service
-    mps.RUNNING.unlink()
+    gpu_sharing.RUNNING.unlink()
     monkeypatch.setenv(PIPES, "/mine")
     with share_gpus(12, refuse) as has_service:
         assert has_service
@@ -89,8 +89,8 @@ def test_one_that_can_not_be_used_is_ended_and_warned_of(
 ) -> None:
     """Runs would fail by it, which share the GPU without it too."""
     if program is not None:
-        (log.parent / mps.CONTROL).write_text(f"#!/bin/sh\n{program}\n")
-    monkeypatch.setattr(mps, "PROBE", probe)
+        (log.parent / gpu_sharing.CONTROL).write_text(f"#!/bin/sh\n{program}\n")
+    monkeypatch.setattr(gpu_sharing, "PROBE", probe)
     warnings: list[str] = []
     with share_gpus(12, warnings.append) as has_service:
         assert not has_service

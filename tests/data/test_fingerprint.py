@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roadmap.data.record import DataRecord, describe_changes, describe_replaced, record_data
+from roadmap.data.fingerprint import DataRecord, describe_changes, describe_replaced, record_data
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, Source
 
