@@ -30,7 +30,7 @@ AXES = "model/activation, model/activation_count, model/block, "
         ("model/kernel_size=7.0", ["model/kernel_size=7.0:", "Allowed: 3, 5, 7, 9, 11"]),
         (
             "model/kernel_size=7 recipe=null",
-            ["recipe=null:", "Allowed: bag_of_tricks, cifar10, original, paper, short"],
+            ["recipe=null:", "Allowed: bag_of_tricks, cifar10, finetune, original, paper, short"],
         ),
         ("+reference=", ["reference=:", "swin_base, swin_tiny, or any timm model"]),
         # a group or key that does not exist

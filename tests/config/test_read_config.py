@@ -99,7 +99,7 @@ def test_a_value_of_the_wrong_type_or_no_choice(composed: DictConfig, change: di
         ({"recipe__ema_decay": 1.5}, ["recipe.ema_decay=1.5", "from 0 to 1"]),
         ({"recipe__label_smoothing": 1.0}, ["recipe.label_smoothing=1.0", "below 1"]),
         ({"recipe__augment__flip": 1.5}, ["recipe.augment.flip=1.5", "0 to 1"]),
-        ({"recipe__augment__scale": [0.5]}, ["recipe.augment.scale=", "two parts"]),
+        ({"recipe__augment__scale": [0.5]}, ["recipe.augment.scale=", "two fractions"]),
         ({"model__kernel_size": 8}, ["model.kernel_size=8", "odd"]),
         ({"data__stem_stride": 3}, ["model.stem_stride=3", "4, 2 or 1"]),
         ({"data__crop_pct": 1.5}, ["data.crop_pct=1.5", "at most 1"]),
