@@ -6,7 +6,7 @@ changes are one kind. Ablations, which are compared with their own step, are ano
 and a sweep of them should not weaken the roadmap's tests.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -119,20 +119,11 @@ def pool_rows(rows: Sequence[Row], best: bool = False) -> dict[Setting, PooledSt
 
 def pooled_text(rows: Sequence[Row], best: bool = False) -> str:
     """Name the changes that are significant with the pooled standard deviation; empty if that adds nothing."""
-    return _with_pooled_std(rows, best, verdict_text)
-
-
-def pooled_summary_text(rows: Sequence[Row], best: bool = False) -> str:
-    """Return the same in one sentence."""
-    return _with_pooled_std(rows, best, summary_text)
-
-
-def _with_pooled_std(rows: Sequence[Row], best: bool, describe: Callable[[Sequence[RowStats]], str]) -> str:
     pooled_stds = pool_rows(rows, best)
     row_stats = compute_row_stats(rows, best, pooled_stds)
     if not pooled_stds or sum(one.change is not None for one in row_stats) < 2:
         return ""
-    verdict = describe(row_stats)
+    verdict = verdict_text(row_stats)
     if not verdict:
         return ""
     if len(pooled_stds) == 1:

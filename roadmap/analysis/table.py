@@ -14,7 +14,6 @@ from roadmap.analysis.significance import (
     RowStats,
     compute_row_stats,
     method_text,
-    pooled_summary_text,
     pooled_text,
     summary_text,
     verdict_text,
@@ -227,7 +226,7 @@ def summary(rows: Sequence[Row], best: bool = False) -> list[str]:
     """Return the setting, the verdict in a sentence, and what has no result, in a few lines."""
     row_stats = compute_row_stats(rows, best)
     lines = [f"{rows[0].experiment}: {setting_text(rows)}; {BEST_EPOCH if best else 'last epoch'}."]
-    lines += filter(None, [summary_text(row_stats), pooled_summary_text(rows, best)])
+    lines += filter(None, [summary_text(row_stats)])
     missing = [name for name, row in zip(short_names(rows), rows, strict=True) if not row.seeds]
     if missing:
         lines.append(f"Without a result: {', '.join(missing)}.")

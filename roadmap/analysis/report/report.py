@@ -47,7 +47,6 @@ from roadmap.analysis.significance import (
     estimate_text,
     interval_text,
     method_text,
-    pooled_summary_text,
     pooled_text,
     summary_text,
     verdict_text,
@@ -183,7 +182,7 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         "states": count_states(runs),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "missing": [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds],
-        "summary": [text for text in (summary_text(row_stats), pooled_summary_text(rows, best)) if text],
+        "summary": summary_text(row_stats),
         "statistics": [
             text for text in (verdict_text(row_stats), pooled_text(rows, best), method_text(row_stats)) if text
         ],
