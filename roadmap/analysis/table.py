@@ -226,7 +226,8 @@ def summary(rows: Sequence[Row], best: bool = False) -> list[str]:
     """Return the setting, the verdict in a sentence, and what has no result, in a few lines."""
     row_stats = compute_row_stats(rows, best)
     lines = [f"{rows[0].experiment}: {setting_text(rows)}; {BEST_EPOCH if best else 'last epoch'}."]
-    lines += filter(None, [summary_text(row_stats)])
+    if verdict := summary_text(row_stats):
+        lines.append(verdict)
     missing = [name for name, row in zip(short_names(rows), rows, strict=True) if not row.seeds]
     if missing:
         lines.append(f"Without a result: {', '.join(missing)}.")

@@ -24,9 +24,8 @@ def expand(sweep: Sweep) -> list[str]:
         ConfigError: as plan_runs.
     """
     names = sweep.spec.names()
-    print_line(
-        f"{sweep.word}: {sweep.spec.describe()}: {len(names):,} distinct networks"
-    )  # composing them takes a while
+    # composing them takes a while
+    print_line(f"{sweep.word}: {sweep.spec.describe()}: {len(names):,} distinct networks")
     if sweep.spec.kind is Kind.roadmap:
         return sweep.overrides(names)
     runs = plan_runs(sweep.overrides(names), is_sweep=True)

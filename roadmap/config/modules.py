@@ -43,10 +43,7 @@ def registered_configs() -> dict[str, dict[str, dict[str, Any]]]:
     }
     groups |= {f"model/{axis}": {choice: {axis: choice} for choice in own} for axis, own in CHOICES.items()}
     groups["data"] = {name: source.values for name, source in SOURCES.items()}
-    settings = {
-        "mode": WandbMode.offline.value,
-        "project": "roadmap",
-        "entity": None,
-    }  # as in conf/logger/none.yaml
+    # as in conf/logger/none.yaml
+    settings = {"mode": WandbMode.offline.value, "project": "roadmap", "entity": None}
     groups["logger"] = {name: {"name": name, **settings} for name in CUSTOM_LOGGERS}
     return groups

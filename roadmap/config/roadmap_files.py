@@ -126,18 +126,21 @@ def _extend(roadmap: Roadmap, path: Path) -> Roadmap:
             f"{path} does not continue the roadmap {roadmap.name}: begin its defaults with {roadmap.steps[-1]}, or "
             f"make a roadmap of its own with a {ABOUT} (docs/roadmaps.md)"
         )
-    choices, start = _find_choices(path.stem, chain)
+    return replace(roadmap, name=path.stem, **_describe_path(path.stem, chain))
+
+
+def _describe_path(name: str, chain: Sequence[StepFile]) -> dict[str, Any]:
+    """Return the fields of a Roadmap that follow from its steps' files."""
+    choices, start = _find_choices(name, chain)
     changed = {axis for choice in choices for axis in choice.axes}
-    return replace(
-        roadmap,
-        name=path.stem,
-        steps=steps,
-        folders=tuple(file.folder for file in chain),
-        labels=tuple(file.label for file in chain),
-        indices=tuple(file.index for file in chain),
-        choices=tuple(choices),
-        fixed=tuple((axis, value) for axis, value in start.items() if axis not in changed and is_axis(axis)),
-    )
+    return {
+        "steps": tuple(file.path.stem for file in chain),
+        "folders": tuple(file.folder for file in chain),
+        "labels": tuple(file.label for file in chain),
+        "indices": tuple(file.index for file in chain),
+        "choices": tuple(choices),
+        "fixed": tuple((axis, value) for axis, value in start.items() if axis not in changed and is_axis(axis)),
+    }
 
 
 def _read(place: Path, folder: str) -> Roadmap:
@@ -157,23 +160,17 @@ def _read(place: Path, folder: str) -> Roadmap:
             raise ConfigError(f"{path}: {step} is in two sections: name it once")
     read = [read_listed_step(path, folder, step) for step in names]
     chain = _follow(path, read, folder)
-    steps = tuple(file.path.stem for file in chain)
-    choices, start = _find_choices(about.name, chain)
+    described = _describe_path(about.name, chain)
+    steps = described["steps"]
     published = _read_anchors(place / PUBLISHED, steps, about, dict(references))
     if about.curve is not None and about.curve not in steps[1:]:
         raise ConfigError(f"{path}: curve={about.curve}: must be a step after the first: {', '.join(steps[1:])}")
-    changed = {axis for choice in choices for axis in choice.axes}
     inherited = _inherited_sections(read, folder)
     return Roadmap(
         name=about.name,
         title=about.title,
         paper=about.paper,
-        steps=steps,
-        folders=tuple(file.folder for file in chain),
-        labels=tuple(file.label for file in chain),
-        indices=tuple(file.index for file in chain),
-        choices=tuple(choices),
-        fixed=tuple((axis, value) for axis, value in start.items() if axis not in changed and is_axis(axis)),
+        **described,
         sections=(*inherited, *sections),
         published=published,
         references=references,

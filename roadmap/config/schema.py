@@ -46,9 +46,7 @@ class Config:
     experiment: str  # folder of runs that are compared with each other
     output_dir: str  # folder of the experiments
     seed: int  # random seed of initialization, order, augmentation and mixing
-    init_from: (
-        str | None
-    )  # a run's folder, a weights file (FILE:ema), timm:NAME, hub:OWNER/NAME, a torchvision ResNet
+    init_from: str | None  # a run's folder, a weights file (FILE:ema), timm:NAME, hub:OWNER/NAME, resnet50
     retry_failed: bool  # a sweep retries its failed runs; a single run is always retried
     reference: str | None  # a timm model to train instead of the roadmap's network
     step: StepSpec

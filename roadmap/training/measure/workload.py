@@ -51,9 +51,7 @@ class Workload:
 class Measured:
     """Measurements of a workload: the seconds of its parts, one value per round."""
 
-    start: list[float] = field(
-        default_factory=list
-    )  # to build the network, plus the additional time of the first update
+    start: list[float] = field(default_factory=list)  # building, and the extra time of the first update
     forward: list[float] = field(default_factory=list)  # of one micro-batch, in evaluation mode
     update: list[float] = field(default_factory=list)
     evaluation: list[float] = field(default_factory=list)  # of a pass over the validation images
