@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-# Every kind of layer; the steps between have no others.
-STEPS = ("step0_resnet", "step12_downsample", "convnextv2/step13_grn", "bag_of_tricks/step3_resnet_d")
+from roadmap.config.roadmap_files import load_roadmap
+
+# Every step, and the layers that only other roadmaps have.
+STEPS = (*load_roadmap().steps, "convnextv2/step13_grn", "bag_of_tricks/step3_resnet_d")
 
 
 @pytest.mark.system  # 5 s each

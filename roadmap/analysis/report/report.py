@@ -29,6 +29,7 @@ from roadmap.analysis.figures.layout import (
     accuracies,
     cost_text,
     cost_unit,
+    curve_name,
     missing_text,
     seeds_text,
     setting_text,
@@ -64,7 +65,7 @@ CONTENTS = {
     "changes": "Changes",
     "costs": "Accuracy and cost",
     "curves": "Training curves",
-    "kernels": "Values of one choice",
+    "kernels": "",  # the curve's title, such as "Kernel sizes"
     "effects": "Effect of each choice",
     "factorial": "Factorial",
     "paper": "The paper",
@@ -140,7 +141,7 @@ def _render(context: dict[str, Any]) -> str:
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return environment.get_template("report.html").render(
         **context,
-        contents=[(id_, name) for id_, name in CONTENTS.items() if id_ not in absent],
+        contents=[(id_, name or context["curve_title"]) for id_, name in CONTENTS.items() if id_ not in absent],
         policy=POLICY,
         style=Markup((ROOM / "report.css").read_text(encoding="utf-8")),
         script=Markup((ROOM / "report.js").read_text(encoding="utf-8")),
@@ -188,6 +189,7 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         ],
         "published": rows[0].roadmap.paper if rows[0].roadmap.published else "",
         "curve": rows[0].roadmap.curve,
+        "curve_title": f"{curve_name(rows[0]).capitalize()}s",
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
         "notes": notes(rows, best),
