@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 ## These networks are too small for several threads; several runs at once use the cores better.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 8))')
 
+## Tests start many processes: each would compile the package anew where the environment forbids bytecode files.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help install roadmap test test-system check format
 help:
 	@sed -n 's/^# //p' Makefile

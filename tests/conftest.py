@@ -22,6 +22,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _fast_garbage_collections() -> Iterator[None]:
+    """Exclude what the module before left in caches, too."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def read_results() -> Callable[[Path], tuple[Any, ...]]:
     """Return a function that reads all but timings and commit: summary, metrics, and the checkpoint's bits."""
