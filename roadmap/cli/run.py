@@ -16,7 +16,7 @@ from roadmap.data.classes import Classes, list_names
 from roadmap.data.loaders import LoaderSpec, open_eval_loader
 from roadmap.data.sampler import Shard
 from roadmap.data.sources import open_validation
-from roadmap.data.worker_ends import explain_worker_ends
+from roadmap.data.worker_errors import explain_worker_errors
 from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
 from roadmap.model.spec import ModelSpec, RegimeSpec
@@ -114,7 +114,7 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     evaluations = {}
     for kind, state in states.items():
         import_weights(network, state, config.init_from)
-        with explain_worker_ends():
+        with explain_worker_errors():
             evaluations[kind] = evaluate(network, batches, train_state)
     return evaluations
 

@@ -19,7 +19,7 @@ from roadmap.cli.status_table import describe_counts, draw_statuses
 from roadmap.errors import RoadmapError
 from roadmap.runs.read_run import State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.status import RunStatus, read_status
+from roadmap.runs.run_status import RunStatus, read_status
 from roadmap.system.console import Console
 
 LINE_EVERY_S = 60

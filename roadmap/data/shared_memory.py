@@ -15,8 +15,7 @@ SLOTS = PREFETCH_FACTOR + 1
 class SharedMemoryBatches:
     """Stacks images into the memory of earlier batches, each of which must be read before SLOTS more are stacked.
 
-    New memory for each batch costs a page fault per 4 KiB: for 64 images of 224 pixels 10 of the 155 ms that a
-    worker takes per batch (one core of an AMD EPYC, 2026-11-25).
+    New memory for each batch would cost a page fault per 4 KiB.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from roadmap.data.augment.per_image import Transform
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.sampler import UNSHARDED, Batch, BatchPlan, EpochSampler, MicroBatches, Shard, plan_evaluation
 from roadmap.data.shared_memory import PREFETCH_FACTOR, SharedMemoryBatches
-from roadmap.data.worker_ends import explain_worker_ends, watch_workers
+from roadmap.data.worker_errors import explain_worker_errors, watch_workers
 from roadmap.errors import DataError
 from roadmap.system.machine import count_cores_per_process, keep_freed_memory
 
@@ -131,7 +131,7 @@ def _deliver(
     Raises:
         DataError: an image cannot be read, or a dataloader worker died.
     """
-    with explain_worker_ends():
+    with explain_worker_errors():
         for batch, plan in zip(loader, list(plans), strict=True):
             if isinstance(batch, DataError):
                 raise batch

@@ -60,9 +60,8 @@ def compile_network(network: nn.Module) -> None:
     uncompiled. A network needs up to three, for training, evaluation and a partial last batch, so the last networks
     of a long sweep would silently run uncompiled.
 
-    The whole network is compiled, since the next seed then profits most from the compiler's disk cache: step 12 of
-    resnet50, first update and evaluation, 135 s and then 13 s; block by block 94 s and 16 s; by stages it fails on
-    the last batch (n = 1, 2 cores of a 2.5 GHz Intel Xeon, torch 2.14.1, 2026-11-26).
+    The whole network is compiled, not block by block, since the next seed then profits most from the compiler's
+    disk cache.
     """
     torch.compiler.reset()
     network.compile()

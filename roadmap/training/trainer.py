@@ -14,7 +14,7 @@ from roadmap.data.fingerprint import DataRecord, describe_changes, describe_repl
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sampler import Batch, Shard
 from roadmap.data.sources import open_images
-from roadmap.data.worker_ends import explain_worker_ends
+from roadmap.data.worker_errors import explain_worker_errors
 from roadmap.errors import ChangedDataError, ConfigError, DataError, TrainingError
 from roadmap.runs.loggers import RunLogger
 from roadmap.runs.run_dir import RunDir
@@ -97,7 +97,7 @@ class Trainer:
             Interrupted: a signal arrived; everything is saved up to the last update.
         """
         progress = self.progress
-        with display, signals.held(), explain_worker_ends():
+        with display, signals.held(), explain_worker_errors():
             while progress.epoch < self.recipe.epochs:
                 updates = self.train_batches.updates
                 clock = EpochClock(progress)

@@ -18,7 +18,7 @@ from roadmap.cli.status_table import choose_rows, draw_statuses
 from roadmap.cli.watch import LiveTable, Runs, describe_progress
 from roadmap.errors import RunError
 from roadmap.runs.read_run import Run, State
-from roadmap.runs.status import RunStatus
+from roadmap.runs.run_status import RunStatus
 
 NAME = "step12_downsample,norm=batchnorm"
 

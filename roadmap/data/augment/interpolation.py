@@ -1,6 +1,6 @@
 """Interpolation weights of the pixels around a position, as in Pillow's filters.
 
-Avoids torch.where and uses few comparisons: on a CPU they cost 15 and 4 times an addition (torch 2.14).
+Avoids torch.where and comparisons, which cost several times an addition on a CPU.
 """
 
 from typing import TypeVar

@@ -4,11 +4,7 @@ torch's CPU kernels are fast for the output and the input's gradient. They are s
 especially if the kernel is larger than the map, as in most stages of a ConvNet for small images. Here one small
 matrix product per channel, of all input with all output positions, gives that gradient. On a map of one position
 the filter is a scale, and on a map of a few positions it is a sum of scaled positions; both are cheaper.
-
-Forward and backward in ms, torch / here: 40 channels 8x8 k7 3.5 / 2.3; 80 4x4 k7 2.7 / 1.4; 160 2x2 k7 2.4 / 0.8;
-320 1x1 k7 2.7 / 0.5; 384 14x14 k7 79 / 50; 768 7x7 k7 75 / 23 (64 images, channels_last, medians of n = 7 or more,
-2 threads of a 2.5 GHz Intel Xeon with AVX-512, torch 2.14.1, 2026-11-26). With AVX2 only, 1 thread: 5.3 / 3.8;
-12 / 1.7; 15 / 1.1; 24 / 0.6; 161 / 128; 92 / 39.
+benchmarks/convolutions.py compares the times.
 """
 
 from functools import cache
@@ -22,13 +18,11 @@ from roadmap.model.ops.convolution import TunedConv2d
 from roadmap.model.ops.triton_availability import LARGE, has_kernels
 
 MAX_SIDE = 16  # in positions: the products of all pairs of positions take memory
-# Multiplications here per multiplication of torch's, up to which this is faster. At a ratio of 7.1 (8 images of 7x7
-# k7) torch takes 13.6 ms and this 6.5; at 9.3 (8 of 8x8 k7) 4.1 and 3.3; at 10 (16 of 10x10 k5) 3.2 and 3.8; at 16
-# (16 of 14x14 k7) 29 and 34.
-MAX_COST_RATIO = 9
-SMALL_KERNEL = 3  # for 64 images of 4x4 k3 torch takes 1.5 ms, this 2.2
+# The limits below were measured: beyond them torch is faster.
+MAX_COST_RATIO = 9  # multiplications here per multiplication of torch's
+SMALL_KERNEL = 3
 MAX_POSITIONS = 4  # of a map, for the sum of scaled positions
-MAX_TERMS = 300_000  # at 160 channels 2x2, 64 images take 0.7 ms instead of 0.8, 256 take 1.6 instead of 1.3
+MAX_TERMS = 300_000  # of these sums
 
 
 class DepthwiseConv2d(TunedConv2d):
@@ -38,7 +32,7 @@ class DepthwiseConv2d(TunedConv2d):
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=bias)
 
     def is_faster_on_gpu(self, x: Tensor) -> bool:
-        """Return True if a kernel supports this input and the map is large; times are in depthwise_triton.py."""
+        """Return True if a kernel supports this input and the map is large."""
         kernel = self.kernel_size[0]
         keeps_size = self.stride[0] == 1 and kernel % 2 == 1 and self.padding[0] == kernel // 2
         # For a small map cuDNN's deterministic algorithms can take a hundred times as long.

@@ -3,13 +3,7 @@
 A thread computes a strip: some rows of one column of one image, for a few neighbouring channels. Each loaded input
 value is used for every row of the strip that it reaches: with a 7x7 kernel and strips of 14 rows, one load serves
 4.9 multiplications. Sums are fp32 and have a fixed order, so the same input gives the same bits.
-
-Output, input's gradient and weights' gradient in us, torch (cuDNN 9.19, its fastest) / here, 256 images in bf16: 96
-channels 56x56 k7 781 1261 511 / 267 258 354; 192 28x28 k7 437 652 347 / 139 216 209; 96 56x56 k3 375 264 328 / 153
-222 224, k5 539 508 394 / 187 181 315, k9 22482 7180 11686 / 443 438 630, k11 20712 10045 16648 / 675 676 968; in
-fp32 k7 1716 1492 17908 / 309 375 487, k3 491 273 384 / 305 312 477 (medians of n = 7 on one H100, torch 2.11.0,
-2026-11-27). Memory traffic at 2.8 TB/s bounds each k7 56x56 pass at 110 from below. In an update of ConvNeXt-T at
-224 px, all depthwise layers took 17.8 ms with cuDNN and take 6.1 here.
+benchmarks/README.md has the times against cuDNN.
 """
 
 from functools import cache

@@ -27,7 +27,7 @@ _pin_errors: list[BaseException] = []
 
 
 def watch_workers(loader: DataLoader[Any]) -> None:
-    """Register the loader's workers for `explain_worker_ends`."""
+    """Register the loader's workers for `explain_worker_errors`."""
     if loader.num_workers:
         _watched[loader] = MemoryKills()
     if loader.pin_memory:
@@ -35,7 +35,7 @@ def watch_workers(loader: DataLoader[Any]) -> None:
 
 
 @contextmanager
-def explain_worker_ends() -> Iterator[None]:
+def explain_worker_errors() -> Iterator[None]:
     """Raise the cause instead of torch's internal error if a worker died; its SIGCHLD handler raises at any line.
 
     Raises:
