@@ -33,17 +33,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs")
 
 
-@pytest.mark.parametrize(
-    "example", doctest.DocTestFinder().find(roadmap, extraglobs={"roadmap": roadmap}), ids=lambda one: one.name
-)
+FUNCTIONS = {name: getattr(roadmap, name) for name in roadmap.__all__ if not name.startswith("__")}
+EXAMPLES = [
+    example
+    for name, owner in {"roadmap": roadmap, **FUNCTIONS}.items()
+    for example in doctest.DocTestFinder(recurse=False).find(owner, name, globs={"roadmap": roadmap})
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
 def test_the_examples_of_the_docstrings(example: doctest.DocTest, folder: Path) -> None:
     example.globs["folder"] = str(folder)
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_every_public_function_has_an_example() -> None:
-    functions = [getattr(roadmap, name) for name in roadmap.__all__ if not name.startswith("__")]
-    assert not [one.__name__ for one in functions if ">>>" not in (one.__doc__ or "")]
+    assert not [name for name, function in FUNCTIONS.items() if ">>>" not in (function.__doc__ or "")]
 
 
 def test_the_tables_are_those_of_the_analysis() -> None:

@@ -25,11 +25,27 @@ from roadmap.runs.naming import natural_key
 from roadmap.runs.read_run import Run, State
 
 COLUMNS = ["path", *TABLE_COLUMNS]
+OUTPUTS = Path("outputs")  # where train.py writes by default
 
 
-def load_results(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
-    """Return the runs of an experiment, in any state; see `roadmap.load_results`."""
-    return frame_of(read_runs(choose_experiment(str(experiment), output_dir)))
+def load_results(experiment: str | Path, output_dir: str | Path = OUTPUTS) -> pd.DataFrame:
+    """Return the runs of an experiment, one row each, in any state.
+
+    Columns: network, step, variant, seed, state, top1 (percent, last epoch), best_top1, ema_top1, loss, epochs,
+    gmacs (1e9 per image), parameters, images_per_s (training), seconds, device, commit, config_hash and others;
+    see `roadmap.analysis.run_table.Run`.
+
+    Args:
+        experiment: a name under `output_dir`, or the path of a folder, also of a published one.
+
+    >>> runs = roadmap.load_results("results/cifar10-stride4")
+    >>> round(float(runs[runs.network == "step0_resnet"].top1.mean()), 2)
+    72.77
+
+    Raises:
+        roadmap.errors.RunError: no such experiment, or it has no readable run.
+    """
+    return frame_of(read_runs(choose_experiment(str(experiment), Path(output_dir))))
 
 
 def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
@@ -43,9 +59,20 @@ def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
     return frame.astype({**dict.fromkeys(numbers, "Float64"), **dict.fromkeys(counts, "Int64")})
 
 
-def load_epochs(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
-    """Return the metrics of each epoch; see `roadmap.load_epochs`."""
-    folder = choose_experiment(str(experiment), output_dir)
+def load_epochs(experiment: str | Path, output_dir: str | Path = OUTPUTS) -> pd.DataFrame:
+    """Return the metrics of each epoch: a row per run and epoch; of a published experiment, per network and epoch.
+
+    Columns: network, regime, data, recipe, seeds (those that a row is the mean of), epoch (from 1), top1
+    (percent), loss, train_loss, lr.
+
+    >>> epochs = roadmap.load_epochs("results/cifar10-stride4")
+    >>> float(epochs.groupby("network").top1.last()["step0_resnet"])
+    72.773
+
+    Raises:
+        roadmap.errors.RunError: as load_results.
+    """
+    folder = choose_experiment(str(experiment), Path(output_dir))
     rows = []
     for record in read_records(folder, read_runs(folder)):
         regime, data, recipe = record.setting
@@ -55,8 +82,20 @@ def load_epochs(experiment: str | Path, output_dir: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def find_changes(results: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per network with its change from the step before; see `roadmap.changes`."""
+def changes(results: pd.DataFrame) -> pd.DataFrame:
+    """Return each network's mean top-1, and its change from the step before with a 95% interval, in points.
+
+    Args:
+        results: rows of `load_results`; leave out what is not to count.
+
+    Columns: network, label, seeds (their number), top1, top1_std, top1_low, top1_high, before, change, change_low,
+    change_high, p, min_detectable_effect, paired (by seed), p_holm (corrected), verdict, paper_change. A step
+    without a finished run has no row.
+
+    >>> found = roadmap.changes(roadmap.load_results("results/cifar10-stride4")).set_index("network")
+    >>> round(float(found.change["step6"]), 2), found.verdict["step6"]
+    (-7.22, 'loss')
+    """
     stats = compute_row_stats(rows_of(results))
     names = dict(zip((id(one.row) for one in stats), short_names([one.row for one in stats]), strict=True))
     found = []
@@ -82,21 +121,34 @@ def find_changes(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def find_all_effects(results: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per choice and place where it was measured; see `roadmap.effects`."""
+def effects(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the effect of each choice, top-1 with it minus without it, wherever the runs measure it, in points.
+
+    Intervals use the standard deviation pooled over all networks.
+
+    Args:
+        results: rows of `load_results`.
+
+    Columns: axis, place (on the path, in the last step, in step 0), effect, effect_low, effect_high, p,
+    min_detectable_effect, paired, significant (corrected over the effects of the same place).
+
+    >>> found = roadmap.effects(roadmap.load_results("results/cifar10-stride4")).set_index(["axis", "place"])
+    >>> round(float(found.effect["stem", "in step 12"]), 1)
+    -10.2
+    """
     rows = rows_of(results)
     roadmap = rows[0].roadmap if rows else load_roadmap()
     in_last, in_first = end_headings(roadmap)
-    effects = find_effects(roadmap, results_of(rows))
+    measured = find_effects(roadmap, results_of(rows))
     places = {
-        ON_PATH: [one.on_path for one in effects],
-        in_last: [one.removed for one in effects],
-        in_first: [one.added for one in effects],
+        ON_PATH: [one.on_path for one in measured],
+        in_last: [one.removed for one in measured],
+        in_first: [one.added for one in measured],
     }
     found = []
     for place, differences in places.items():
         marks = mark_significant(differences)
-        for effect, difference, is_significant in zip(effects, differences, marks, strict=True):
+        for effect, difference, is_significant in zip(measured, differences, marks, strict=True):
             if difference is not None:
                 own = {"axis": effect.axis, "place": place, **_difference("effect", difference)}
                 found.append({**own, "significant": is_significant})

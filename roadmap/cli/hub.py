@@ -9,10 +9,11 @@ from huggingface_hub import HfApi, snapshot_download
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-import roadmap
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats, interval_text
+from roadmap.cli.step_description import describe
+from roadmap.config.network import build_model
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.errors import RunError, WeightsError, first_line
 from roadmap.model.weight_files import Kind, read_weights
@@ -27,51 +28,79 @@ PRIVATE = ("data.root", "data.cache", "output_dir", "init_from", "logger", "hydr
 DEFAULT_PLACES = {"output_dir": "outputs", "init_from": None}
 
 
-def save_pretrained(run_folder: Path, folder: Path, weights: str, name: str | None = None) -> None:
-    """Write weights, config and card of a finished run; see `roadmap.save_pretrained`.
+def save_pretrained(run: str | Path, folder: str | Path, weights: str = "raw", name: str | None = None) -> None:
+    """Write a finished run as a folder that the Hugging Face Hub shows: safetensors, config and a model card.
+
+    Places on this machine (data, outputs) are left out.
 
     Args:
+        run: its folder, such as `roadmap.train(...).path`.
+        weights: "raw", or "ema" for the averaged ones.
         name: what the card tells readers to load; by default the folder.
+
+    >>> where = {"experiment": "example", "output_dir": folder, "progress": False}
+    >>> run = roadmap.train(roadmap="step12_downsample", recipe={"epochs": 1}, **where)
+    >>> roadmap.save_pretrained(run.path, f"{folder}/published")
+    >>> network = roadmap.from_pretrained(f"{folder}/published")
+
+    Raises:
+        roadmap.errors.RoadmapError: the run is not done, or has no such weights.
     """
-    run = read_run(run_folder)
-    if run is None or run.state is not State.done:
-        raise RunError(f"{run_folder}: {'no run' if run is None else f'the run is {run.state}, not done'}")
-    states = read_weights(run_folder / CHECKPOINT)
+    source, target = Path(run), Path(folder)
+    record = read_run(source)
+    if record is None or record.state is not State.done:
+        raise RunError(f"{source}: {'no run' if record is None else f'the run is {record.state}, not done'}")
+    states = read_weights(source / CHECKPOINT)
     if weights not in states:
-        raise WeightsError(f"weights={weights}: {run_folder} has {', '.join(states)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in states[Kind(weights)].items()}
-    safetensors.torch.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    cfg = OmegaConf.create(read_yaml(run_folder / CONFIG) | DEFAULT_PLACES)
+        raise WeightsError(f"weights={weights}: {source} has {', '.join(states)}")
+    target.mkdir(parents=True, exist_ok=True)
+    state = {key: tensor.contiguous() for key, tensor in states[Kind(weights)].items()}
+    safetensors.torch.save_file(state, target / WEIGHTS, metadata={"format": "pt"})
+    cfg = OmegaConf.create(read_yaml(source / CONFIG) | DEFAULT_PLACES)
     for key in ("data.root", "data.cache", "logger.entity"):
         OmegaConf.update(cfg, key, None)
-    OmegaConf.save(cfg, folder / CONFIG)
-    (folder / CARD).write_text(_write_card(run, cfg, folder, name or folder.name), encoding="utf-8")
+    OmegaConf.save(cfg, target / CONFIG)
+    (target / CARD).write_text(_write_card(record, cfg, target, name or target.name), encoding="utf-8")
 
 
-def push_to_hub(run_folder: Path, repo_id: str, private: bool, weights: str) -> str:
-    """Send a finished run to a repository of the Hub; see `roadmap.push_to_hub`."""
+def push_to_hub(run: str | Path, repo_id: str, private: bool = False, weights: str = "raw") -> str:
+    """Send what `save_pretrained` writes to a repository of the Hugging Face Hub; return its address.
+
+    Uses the credentials of `hf auth login` or HF_TOKEN.
+
+    >>> roadmap.push_to_hub("outputs/cifar10/step12_downsample/seed0", "me/step12-cifar10")  # doctest: +SKIP
+
+    Raises:
+        roadmap.errors.RoadmapError: as save_pretrained.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refused it.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(run_folder, Path(folder), weights, repo_id)
+        save_pretrained(run, folder, weights, repo_id)
         api = HfApi()
         url = api.create_repo(repo_id, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=f"Upload {run_folder.parent.name}")
+        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=f"Upload {Path(run).parent.name}")
     return str(url)
 
 
-def from_pretrained(name: str) -> nn.Module:
-    """Return the network in a folder or a repository of the Hub; see `roadmap.from_pretrained`."""
+def from_pretrained(name: str | Path) -> nn.Module:
+    """Return the network of a folder of `save_pretrained`, or of a repository of the Hub, in evaluation mode.
+
+    >>> network = roadmap.from_pretrained("me/step12-cifar10")  # doctest: +SKIP
+
+    Raises:
+        roadmap.errors.WeightsError: no such folder or repository, or it is of something else.
+    """
     folder = Path(name)
     if not folder.is_dir():
         try:
-            folder = Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG]))
+            folder = Path(snapshot_download(str(name), allow_patterns=[WEIGHTS, CONFIG]))
         except Exception as error:  # the hub's and its transport's have no common base
             raise WeightsError(f"{name} is no folder, and not read from the Hub: {first_line(error)}") from error
     if not (folder / CONFIG).is_file():
         raise WeightsError(f"{folder} has no {CONFIG}: roadmap.save_pretrained writes such a folder")
     cfg = OmegaConf.create(read_yaml(folder / CONFIG))
     assert isinstance(cfg, DictConfig)
-    network = roadmap.build_model(cfg)
+    network = build_model(cfg)
     load_weights(network, str(folder / WEIGHTS))
     return network.eval()
 
@@ -94,7 +123,7 @@ def _write_card(run: Run, cfg: DictConfig, folder: Path, name: str) -> str:
     picture = ""
     if run.reference is None:
         step = f"{run.step},{','.join(f'{key}={value}' for key, value in run.variant.items())}".rstrip(",")
-        roadmap.describe(load_roadmap(cfg.step.roadmap).override(step), regime=run.regime).save(folder / DIAGRAM)
+        describe(load_roadmap(cfg.step.roadmap).override(step), regime=run.regime).save(folder / DIAGRAM)
         picture = f"![The block of {run.step}]({DIAGRAM})\n\n"
     return (
         "---\nlibrary_name: convnet-roadmap\npipeline_tag: image-classification\ntags: [pytorch]\n---\n"

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from roadmap.analysis.figures.block_files import Panel, arrange, svg_text, write_png, write_svg
 from roadmap.config import Config, PlannedRun, plan_runs, quote, read_search_path, use
+from roadmap.config.keywords import to_words
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import find_config
 from roadmap.errors import ConfigError
@@ -81,15 +83,34 @@ class StepDescription:
         return self.svg
 
 
-def describe_step(step: str, overrides: Sequence[str], against: str | None) -> StepDescription:
-    """Describe a step, at the paper's size unless overrides say otherwise; see `roadmap.describe`."""
-    with use(read_search_path(overrides)):
-        run = load_step(step, overrides)
+def describe(step: str, *overrides: str, against: str | None = None, **values: Any) -> StepDescription:
+    """Describe a step: `print` shows its layers, a notebook the diagram of its block.
+
+    Sizes are the paper's (setting=paper) unless overrides say otherwise.
+
+    Args:
+        step: such as step5_inverted, or a variant such as step7_kernel,kernel_size=9.
+        against: the step to compare with; by default the one that the step is based on.
+
+    >>> step = roadmap.describe("step5_inverted")
+    >>> step.changes
+    ('block bottleneck -> inverted',)
+    >>> step.svg.startswith("<svg")
+    True
+
+    `diff` is the layers that differ, as text; `save("step5.svg")` or `.png` writes the diagram.
+
+    Raises:
+        roadmap.errors.ConfigError: no such step or override.
+    """
+    words = to_words(overrides, values)
+    with use(read_search_path(words)):
+        run = load_step(step, words)
         own = step.partition(",")[0]
         base = against or (own if own != step else find_base(step, run.config.step.index))
         if base is None:
             return _describe(run, None, ())
-        other = load_step(base, overrides)
+        other = load_step(base, words)
         changes = find_changes(other.config, run.config)
         return _describe(run, _describe(other, None, ()), tuple(one.removeprefix("model.") for one in changes))
 

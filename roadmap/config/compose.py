@@ -12,10 +12,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.copies import copier
+from roadmap.config.hydra_errors import explain_hydra_error
+from roadmap.config.keywords import to_words
 from roadmap.config.resolvers import register_resolvers
 from roadmap.config.roadmaps import AXIS_GROUP, is_axis
 from roadmap.config.search_path import (
@@ -28,6 +31,7 @@ from roadmap.config.search_path import (
     quote,
     register,
 )
+from roadmap.errors import ConfigError
 
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 GROUP_WORD = re.compile(r"^(?P<group>\+?[\w/]+)=(?P<choices>[^'\"]+)$")
@@ -38,16 +42,23 @@ VARIANT = re.compile(r"'(?P<step>[\w/]+),(?P<switched>[\w.]+=[^,'=]+(,[\w.]+=[^,
 PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\s]+,\w+=[^'\"\s]+)$")
 
 
-def compose(*overrides: str) -> DictConfig:
+def compose(*overrides: str, **values: Any) -> DictConfig:
     """Return the configuration that `python train.py OVERRIDES...` trains.
 
     A folder of configs of one's own takes `hydra.searchpath=[file:///PATH]`, as there.
 
+    >>> roadmap.compose(roadmap="step7_kernel", model={"kernel_size": 9}, seed=1).model.kernel_size
+    9
+
     Raises:
-        hydra.errors.HydraException: a group, choice or key does not exist.
+        ConfigError: a group, choice or key does not exist.
     """
+    words = to_words(overrides, values)
     search_path = SearchPath(current().folders, modules=current().modules)
-    cfg = compose_overrides(search_path, prepare_overrides(overrides))
+    try:
+        cfg = compose_overrides(search_path, prepare_overrides(words))
+    except HydraException as error:
+        raise ConfigError(explain_hydra_error(error, words)) from None
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

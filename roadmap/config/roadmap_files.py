@@ -23,7 +23,7 @@ from roadmap.config.roadmaps import (
     is_axis,
     is_setting,
 )
-from roadmap.config.search_path import SearchPath, current, find_config, use
+from roadmap.config.search_path import SearchPath, current, find_config, list_choices, use
 from roadmap.config.step_files import ROADMAPS, YAML, StepFile, read_listed_step, read_step_file
 from roadmap.errors import ConfigError
 from roadmap.model.custom_axes import AXES
@@ -67,9 +67,34 @@ def load_roadmap(name: str = DEFAULT) -> Roadmap:
 
 
 def list_roadmaps() -> list[str]:
-    """Return the names of all roadmaps, the default one first."""
+    """Return the names of the roadmaps, the default one first.
+
+    >>> roadmap.list_roadmaps()[0]
+    'convnext'
+    """
     found = {file.parent.name for place in current().places() for file in (place / ROADMAPS).glob(f"*/{ABOUT}")}
     return [DEFAULT, *sorted(found)]
+
+
+def list_steps(roadmap: str = DEFAULT) -> list[str]:
+    """Return the names of a roadmap's steps, in order.
+
+    >>> roadmap.list_steps()[:3]
+    ['step0_resnet', 'step1_stage_ratio', 'step2_patchify']
+
+    Raises:
+        roadmap.errors.ConfigError: there is no such roadmap.
+    """
+    return list(load_roadmap(roadmap).steps)
+
+
+def list_axes() -> dict[str, list[str]]:
+    """Return each design axis with its choices, for overrides such as `model/norm=batchnorm`.
+
+    >>> roadmap.list_axes()["norm"]
+    ['batchnorm', 'layernorm']
+    """
+    return {axis: list_choices(f"{AXIS_GROUP}{axis}") for axis in load_roadmap().all_axes}
 
 
 def find_roadmap(names: Sequence[str]) -> Roadmap:

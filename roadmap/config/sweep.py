@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.compose import compose, prepare_overrides
 from roadmap.config.convert import convert
-from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_word, is_setting
 from roadmap.config.search_path import list_choices, quote
@@ -214,10 +211,7 @@ def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
 def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
     # Added with ++, so that the spec, not Hydra, reports which settings this sweep has.
     settings = ["++" + LIST.sub(r"\g<key>=[\g<names>]", setting) for setting in settings]
-    try:
-        values: Any = OmegaConf.to_container(compose(word, *settings).sweep)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain_hydra_error(error, [word, *settings])) from None
+    values: Any = OmegaConf.to_container(compose(word, *settings).sweep)
     for key, value in values.items():
         if value == "???":
             raise ConfigError(f"no value yet for sweep.{key}: give one, as in sweep.{key}=kernel_size,activation")

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OWN_LIBRARIES = {
     "frames": {"pandas"},
-    "figures/dataframe_plots": {"matplotlib", "pandas"},
+    "figures/dataframe_plots": {"matplotlib", "pandas", "plotly"},
     "publish": {"yaml"},
     "report/plotly_figures": {"pandas", "plotly"},
     "report/report": {"plotly", "jinja2", "markupsafe"},

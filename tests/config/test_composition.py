@@ -69,10 +69,6 @@ def test_composing_needs_neither_torch_nor_the_checkouts_folder(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-def test_the_package_offers_the_same_function() -> None:
-    assert roadmap.compose("seed=1") == compose("seed=1")
-
-
 def test_the_path_of_a_variant_needs_no_quotes() -> None:
     path = "outputs/trial/step7_kernel,kernel_size=9,norm=layernorm/seed0/checkpoint.pt"
     assert roadmap.compose(f"init_from={path}").init_from == path

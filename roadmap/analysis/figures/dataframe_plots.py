@@ -1,6 +1,7 @@
 """Figures of DataFrames, as figures of their own or in the reader's axes: the roadmap, effects, training curves."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pandas as pd
 
@@ -17,28 +18,79 @@ from roadmap.analysis.figures.ablation import draw_marks, effects_figure
 from roadmap.analysis.figures.roadmap import WIDTH, draw_bars, roadmap_figure
 from roadmap.analysis.frames import find_curves, rows_of
 from roadmap.analysis.results import drawn_rows
-from roadmap.errors import RunError
+from roadmap.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure as PlotlyFigure
 
 CURVE_HEIGHT, LEGEND_LINE = 3.4, 0.135  # inches
 MOST_MARKERS = 20  # epochs; more would hide the line
 
 
-def plot_roadmap(results: pd.DataFrame, ax: Axes | None = None, best: bool = False) -> Figure:
-    """Draw figure 2, or only its bars into given axes; see `roadmap.plot_roadmap`."""
+@overload
+def plot_roadmap(
+    results: pd.DataFrame, ax: Axes | None = None, best: bool = False, backend: Literal["matplotlib"] = ...
+) -> Figure: ...
+@overload
+def plot_roadmap(
+    results: pd.DataFrame, ax: None = None, best: bool = False, *, backend: Literal["plotly"]
+) -> "PlotlyFigure": ...
+def plot_roadmap(
+    results: pd.DataFrame, ax: Axes | None = None, best: bool = False, backend: str = "matplotlib"
+) -> Any:
+    """Draw the paper's figure 2: a bar per step with top-1, standard deviation, seeds and cost.
+
+    Args:
+        results: rows of `load_results` or `sweep`.
+        ax: draw only the bars, into these axes.
+        best: the best epoch, picked on the validation set, instead of the last one.
+        backend: "matplotlib", or "plotly" for a figure that shows its numbers under the pointer.
+
+    >>> runs = roadmap.load_results("results/cifar10-stride4")
+    >>> roadmap.plot_roadmap(runs).savefig(f"{folder}/roadmap.svg")
+    >>> roadmap.plot_roadmap(runs, backend="plotly").write_html(f"{folder}/roadmap.html")
+
+    Raises:
+        roadmap.errors.RunError: no run has finished.
+        roadmap.errors.ConfigError: there is no such backend, or plotly was given matplotlib's axes.
+    """
+    plotly = _find_plotly(backend, ax)
     rows = drawn_rows(rows_of(results))
     if not any(row.top1 for row in rows):
         raise RunError(f"no finished run to draw among {len(results)} rows")
+    if plotly:
+        return plotly.draw_roadmap(rows, best)
     return _draw(ax, lambda: roadmap_figure(rows, best), lambda axes: draw_bars(axes, rows, best))
 
 
-def plot_effects(results: pd.DataFrame, ax: Axes | None = None, best: bool = False) -> Figure:
-    """Draw the effect of each choice; see `roadmap.plot_effects`."""
+@overload
+def plot_effects(
+    results: pd.DataFrame, ax: Axes | None = None, best: bool = False, backend: Literal["matplotlib"] = ...
+) -> Figure: ...
+@overload
+def plot_effects(
+    results: pd.DataFrame, ax: None = None, best: bool = False, *, backend: Literal["plotly"]
+) -> "PlotlyFigure": ...
+def plot_effects(
+    results: pd.DataFrame, ax: Axes | None = None, best: bool = False, backend: str = "matplotlib"
+) -> Any:
+    """Draw the effect of each choice with its interval, wherever the runs measure it.
+
+    >>> figure = roadmap.plot_effects(roadmap.load_results("results/cifar10-stride4"))
+
+    Raises:
+        roadmap.errors.RunError: no two networks differ in one choice.
+        roadmap.errors.ConfigError: as plot_roadmap.
+    """
+    plotly = _find_plotly(backend, ax)
     rows = rows_of(results)
     ablation = find_ablation(rows, best)
     if not ablation.effects:
         raise RunError(
             f"no effect to draw among {len(results)} rows: it takes two finished networks that differ in one choice"
         )
+    if plotly:
+        return plotly.draw_all_effects(ablation)
 
     def draw_into(axes: Axes) -> None:
         entries = draw_marks(axes, ablation, best)
@@ -48,9 +100,34 @@ def plot_effects(results: pd.DataFrame, ax: Axes | None = None, best: bool = Fal
     return _draw(ax, lambda: effects_figure(rows, ablation, best), draw_into)
 
 
-def plot_curves(epochs: pd.DataFrame, metric: str = "top1", ax: Axes | None = None) -> Figure:
-    """Draw a metric of each network over the epochs; see `roadmap.plot_curves`."""
+@overload
+def plot_curves(
+    epochs: pd.DataFrame, metric: str = "top1", ax: Axes | None = None, backend: Literal["matplotlib"] = ...
+) -> Figure: ...
+@overload
+def plot_curves(
+    epochs: pd.DataFrame, metric: str = "top1", ax: None = None, *, backend: Literal["plotly"]
+) -> "PlotlyFigure": ...
+def plot_curves(
+    epochs: pd.DataFrame, metric: str = "top1", ax: Axes | None = None, backend: str = "matplotlib"
+) -> Any:
+    """Draw training curves: a line per network, the mean over its seeds, in a band from lowest to highest.
+
+    Args:
+        epochs: rows of `load_epochs`.
+        metric: top1, loss, train_loss, ema_top1 or lr.
+
+    >>> epochs = roadmap.load_epochs("results/cifar10-stride4")
+    >>> figure = roadmap.plot_curves(epochs[epochs.network.isin(["step0_resnet", "step12_downsample"])])
+
+    Raises:
+        roadmap.errors.RunError: the metric was not measured.
+        roadmap.errors.ConfigError: as plot_roadmap.
+    """
+    plotly = _find_plotly(backend, ax)
     curves = find_curves(epochs, metric)
+    if plotly:
+        return plotly.draw_curves(curves, metric)
 
     def draw_alone() -> Figure:
         height = max(CURVE_HEIGHT, LEGEND_LINE * len(curves) + 0.3)
@@ -64,6 +141,19 @@ def plot_curves(epochs: pd.DataFrame, metric: str = "top1", ax: Axes | None = No
         axes.legend(fontsize=7, frameon=False)
 
     return _draw(ax, draw_alone, draw_into)
+
+
+def _find_plotly(backend: str, ax: Axes | None) -> Any:
+    """Return the module that draws by plotly, whose import takes a second; None for matplotlib."""
+    if backend == "matplotlib":
+        return None
+    if backend != "plotly":
+        raise ConfigError(f"backend={backend}: must be matplotlib or plotly")
+    if ax is not None:
+        raise ConfigError("backend=plotly cannot draw into ax, which is matplotlib's: leave it out")
+    from roadmap.analysis.report import plotly_figures
+
+    return plotly_figures
 
 
 def _draw(ax: Axes | None, draw_alone: Callable[[], Figure], draw_into: Callable[[Axes], None]) -> Figure:

@@ -6,43 +6,33 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from roadmap.analysis.ablation_table import find_ablation
+from roadmap.analysis.ablation_table import Ablation
 from roadmap.analysis.curves import DASHES, METRICS, band_color
 from roadmap.analysis.figures.style import LINE_COLORS
-from roadmap.analysis.frames import find_curves, rows_of
 from roadmap.analysis.report.ablation_chart import draw_effects
 from roadmap.analysis.report.charts import GRAY, SHORTEST_PLOT, axis, base_layout, roadmap_chart, text_of
-from roadmap.analysis.results import drawn_rows
+from roadmap.analysis.results import Row
 from roadmap.analysis.significance import compute_row_stats
-from roadmap.errors import RunError
 
 INK, PAPER = "#000000", "#ffffff"  # the report's page has colours of its own, which follow the reader's settings
 
 
-def plot_roadmap(results: pd.DataFrame, best: bool = False) -> go.Figure:
-    """Return figure 2; see `roadmap.plot_roadmap`."""
-    rows = drawn_rows(rows_of(results))
-    if not any(row.top1 for row in rows):
-        raise RunError(f"no finished run to draw among {len(results)} rows")
+def draw_roadmap(rows: Sequence[Row], best: bool) -> go.Figure:
+    """Return figure 2."""
     chart = roadmap_chart(compute_row_stats(rows, best), best)
     return _figure(chart.data, chart.layout)
 
 
-def plot_effects(results: pd.DataFrame, best: bool = False) -> go.Figure:
-    """Return the effect of each choice; see `roadmap.plot_effects`."""
-    ablation = find_ablation(rows_of(results), best)
-    if not ablation.effects:
-        raise RunError(
-            f"no effect to draw among {len(results)} rows: it takes two finished networks that differ in one choice"
-        )
+def draw_all_effects(ablation: Ablation) -> go.Figure:
+    """Return the effect of each choice."""
     chart = draw_effects(ablation)
     return _figure(chart.data, chart.layout)
 
 
-def plot_curves(epochs: pd.DataFrame, metric: str = "top1") -> go.Figure:
-    """Return training curves; see `roadmap.plot_curves`."""
+def draw_curves(curves: dict[str, pd.DataFrame], metric: str) -> go.Figure:
+    """Return training curves."""
     data: list[dict[str, Any]] = []
-    for number, (name, curve) in enumerate(find_curves(epochs, metric).items()):
+    for number, (name, curve) in enumerate(curves.items()):
         color = LINE_COLORS[number % len(LINE_COLORS)]
         dash = list(DASHES)[number // len(LINE_COLORS) % len(DASHES)]
         shared = {"type": "scatter", "mode": "lines", "legendgroup": name, "name": text_of(name)}
