@@ -39,9 +39,11 @@ from training_step import find_update_bound
 import roadmap
 from roadmap.cli.arguments import positive
 from roadmap.config import Config, read_config
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.loaders import LoaderSpec, TrainLoader, open_eval_loader, open_train_loader
 from roadmap.data.sampler import MicroBatches
 from roadmap.data.sources import ArrayDataset
+from roadmap.data.spec import OnError
 from roadmap.errors import ConfigError
 from roadmap.model.build import build
 from roadmap.training.build_state import build_train_state
@@ -157,9 +159,10 @@ class OurEpoch:
         device = pick_device(config.hardware)
         batch = config.recipe.total_batch
         load = LoaderSpec(batch, 1, config.seed, device, config.hardware.workers, config.hardware.resident)
-        self.train: TrainLoader = open_train_loader(train, config.data, config.recipe.augment, load)
+        images, val_images = (CheckedDataset(part, OnError.stop) for part in (train, val))
+        self.train: TrainLoader = open_train_loader(images, config.data, config.recipe.augment, load)
         self.val_images = len(val)
-        self.val = open_eval_loader(val, config.data, config.recipe.augment, load)
+        self.val = open_eval_loader(val_images, config.data, config.recipe.augment, load)
         self.train_state = build_train_state(network, config.data, config.recipe, config.hardware, device, batch)
         self.epochs = 0
 

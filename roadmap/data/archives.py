@@ -7,13 +7,15 @@ cannot be resumed. Here an archive is listed once, and each image is read at its
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from timm.data.readers import create_reader
 
 from roadmap.data.archive_samples import key_of, list_samples
+from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_files import class_name, describe_left_out
 from roadmap.data.image_io import Pixels, check_length, decode_image
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
@@ -32,11 +34,10 @@ class Member:
     name: str
     offset: int
     size: int
-    label: int
     time: int  # the archive's modification time in ns
 
 
-class TarDataset:
+class TarDataset(ImageDataset):
     """Images of uncompressed tar archives, which several threads and processes may read.
 
     Classes are as in timm. A WebDataset's are numbers or names, in `.cls` or as `label` in `.json`. If no image has
@@ -46,6 +47,8 @@ class TarDataset:
     Raises:
         DataError: an archive is unreadable or has no images, or some of its labels are unusable.
     """
+
+    allows_threads = True
 
     def __init__(self, archives: Sequence[Path], num_classes: int):
         self.root = os.path.commonpath([str(path) for path in archives])
@@ -69,46 +72,32 @@ class TarDataset:
             lambda index: f"{found[index][0]}: {found[index][1].name}",
             num_classes,
         ) or number_names([_folder_of(image.name) or _class_of_archive(path, archives) for path, image, _ in found])
+        self.labels = np.array(numbers)
         times = {path: path.stat().st_mtime_ns for path in archives}
-        self.members = [
-            Member(path, image.name, image.offset, image.size, number, times[path])
-            for (path, image, _), number in zip(found, numbers, strict=True)
-        ]
+        self.members = [Member(path, image.name, image.offset, image.size, times[path]) for path, image, _ in found]
 
-    @property
-    def labels(self) -> list[int]:
-        return [member.label for member in self.members]
-
-    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        self.members = [replace(member, label=numbers[member.label]) for member in self.members]
-        self.classes = list(classes)
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+    def pixels_of(self, index: int) -> Pixels:
         member = self.members[index]
         with member.archive.open("rb") as file:
             file.seek(member.offset)
-            content = bytearray(file.read(check_length(member.size)))
-        return decode_image(content), member.label
+            return decode_image(bytearray(file.read(check_length(member.size))))
 
     def name_of(self, index: int) -> str:
         return f"{self.members[index].archive}: {self.members[index].name}"
 
     def entry_of(self, index: int) -> str:
-        member = self.members[index]
-        return f"{self.classes[member.label]}/{os.path.basename(member.name)}"
+        return f"{self.classes[self.labels[index]]}/{os.path.basename(self.members[index].name)}"
 
     def size_of(self, index: int) -> int:
         return self.members[index].size
 
     def origin_of(self, index: int) -> str:
-        archive, name, *numbers = astuple(self.members[index])
-        return "\0".join(["", os.path.abspath(archive), name, *map(str, numbers)])
+        member = self.members[index]
+        place = f"\0{os.path.abspath(member.archive)}\0{member.name}\0{member.offset}\0{member.size}"
+        return f"{place}\0{self.labels[index]}\0{member.time}"
 
 
-class HubDataset:
+class HubDataset(ImageDataset):
     """A split of a Hugging Face data set with the columns `image` and `label`, on disk or downloaded.
 
     Labels are numbers, with or without names, or names. A split without labels (marked by -1) is skipped.
@@ -122,28 +111,19 @@ class HubDataset:
         self.reader, self.split, labels = _open_split(name, splits)
         self.classes = sorted(self.reader.class_to_idx, key=self.reader.class_to_idx.__getitem__)
         if self.classes:
-            self.labels = [label if isinstance(label, int) else -1 for label in labels]
-            check_numbers(self.labels, self.name_of, len(self.classes))
+            numbers = [label if isinstance(label, int) else -1 for label in labels]
+            check_numbers(numbers, self.name_of, len(self.classes))
         else:
-            self.classes, self.labels = number_labels(labels, self.name_of, num_classes) or ([], [])
+            self.classes, numbers = number_labels(labels, self.name_of, num_classes) or ([], [])
+        self.labels = np.array(numbers)
 
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
+    def pixels_of(self, index: int) -> Pixels:
         file, _ = self.reader[index]
         with file:
-            return decode_image(bytearray(file.read())), self.labels[index]
-
-    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        self.labels = [numbers[label] for label in self.labels]
-        self.classes = list(classes)
+            return decode_image(bytearray(file.read()))
 
     def name_of(self, index: int) -> str:
         return f"image {index} of {self.root}, {self.split}"
-
-    def entry_of(self, index: int) -> str:
-        return f"{self.classes[self.labels[index]]}/{index}"
 
     def size_of(self, index: int) -> int:
         file, _ = self.reader[index]

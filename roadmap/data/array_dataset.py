@@ -1,6 +1,5 @@
 """Images in memory, or read by index from a user's data set."""
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from roadmap.data.folder_facts import check_class_count
+from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_io import Pixels
 from roadmap.data.image_modes import as_rgb
 from roadmap.errors import DataError, first_line
@@ -16,49 +16,29 @@ IMAGE = "a Pillow image, or a uint8 array (H, W, 3) or (H, W)"
 EXPECTED = "Return a pair of arrays (images, class indices), or a data set of pairs (image, class index)"
 
 
-class ArrayDataset:
+class ArrayDataset(ImageDataset):
     """Images in memory, uint8 (N, H, W, 3), with labels (N,) and class names."""
 
     def __init__(
-        self,
-        images: "np.ndarray | ReadPixels",
-        labels: np.ndarray,
-        classes: Sequence[str] | None = None,
-        root: str = "memory",
+        self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None, root: str = "memory"
     ):
         self.images = images
         self.labels = labels
         self.classes = list(classes or map(str, range(int(labels.max()) + 1)))
         self.root = root
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        return self.images[index], int(self.labels[index])
-
-    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        self.labels, self.classes = np.array(numbers)[self.labels], list(classes)
-
-    def entry_of(self, index: int) -> str:
-        return f"{self.classes[self.labels[index]]}/{index}"
-
-    def size_of(self, index: int) -> int:
-        """Return a checksum of the pixels, since all images have one size in bytes."""
-        return zlib.crc32(self.images[index].tobytes())
+    def pixels_of(self, index: int) -> Pixels:
+        return self.images[index]
 
 
-class ReadPixels:
-    """The pixels of a data set whose items are pairs of an image and its class index."""
+class IndexedDataset(ImageDataset):
+    """A user's data set, whose items are pairs of an image and its class index."""
 
-    def __init__(self, dataset: Any):
-        self.dataset = dataset
+    def __init__(self, pairs: Any, labels: np.ndarray, classes: list[str], root: str):
+        self.pairs, self.labels, self.classes, self.root = pairs, labels, classes, root
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Pixels:
-        return as_pixels(self.dataset[index][0])
+    def pixels_of(self, index: int) -> Pixels:
+        return as_pixels(self.pairs[index][0])
 
 
 def as_pixels(image: Any) -> Pixels:
@@ -78,7 +58,7 @@ def as_pixels(image: Any) -> Pixels:
     raise TypeError(f"{kind}, expected {IMAGE}")
 
 
-def wrap_split(split: Any, name: str, num_classes: int) -> ArrayDataset:
+def wrap_split(split: Any, name: str, num_classes: int) -> ImageDataset:
     """Return the training or validation images of a user's module; see `register_dataset`.
 
     Raises:
@@ -86,7 +66,7 @@ def wrap_split(split: Any, name: str, num_classes: int) -> ArrayDataset:
     """
     is_pair = isinstance(split, tuple) and len(split) == 2
     try:
-        images = np.stack([as_pixels(image) for image in split[0]]) if is_pair else ReadPixels(split)
+        images = np.stack([as_pixels(image) for image in split[0]]) if is_pair else split
         labels = np.asarray(split[1] if is_pair else _labels_of(split))
         fits = len(images) == len(labels) > 0 and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
     except (TypeError, ValueError, IndexError, KeyError) as error:
@@ -101,7 +81,7 @@ def wrap_split(split: Any, name: str, num_classes: int) -> ArrayDataset:
         )
     classes = [str(one) for one in getattr(split, "classes", range(num_classes))]
     check_class_count(name, classes, num_classes)
-    return ArrayDataset(images, labels, classes, root=name)
+    return (ArrayDataset if is_pair else IndexedDataset)(images, labels, classes, root=name)
 
 
 def _labels_of(split: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from roadmap.data.checked_dataset import LabeledDataset, origin_of
+from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.system.lock import Lock
@@ -67,13 +67,13 @@ def find_folder(data: DataSpec) -> Path | None:
     return Path(base) / "convnet-roadmap"
 
 
-def fingerprint(images: LabeledDataset, data: DataSpec) -> str | None:
+def fingerprint(images: ImageDataset, data: DataSpec) -> str | None:
     """Return a digest of what decoded pixels depend on; None if the images are already in memory."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([data.image_size, data.interpolation, data.on_error]).encode())
     for index in range(len(images)):
         try:
-            origin = origin_of(images, index)
+            origin = images.origin_of(index)
         except OSError:
             return None  # reading it will raise a clear error
         if origin is None:

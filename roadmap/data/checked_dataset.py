@@ -2,44 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from roadmap.data.image_dataset import ImageDataset, Sample
 from roadmap.data.image_files import list_names
-from roadmap.data.image_io import Pixels
 from roadmap.data.spec import OnError
 from roadmap.errors import DataError, first_line, in_one_line
 from roadmap.system.console import Console
 
-Sample = tuple[Pixels, int]
 LISTED = 5  # skipped files named in a report
-
-
-class LabeledDataset(Protocol):
-    """Images by index: an image of any size, and its class index."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Sample: ...
-
-
-@runtime_checkable
-class NamedImages(LabeledDataset, Protocol):
-    """Images with names that do not depend on the location of the data."""
-
-    classes: list[str]
-
-    def entry_of(self, index: int) -> str:
-        """Return an image's class and file, such as cat/1.jpg."""
-
-    def size_of(self, index: int) -> int:
-        """Return the size of its file in bytes, or another number that changes with the image.
-
-        Raises:
-            OSError: its file cannot be found.
-        """
 
 
 @dataclass(frozen=True)
@@ -59,7 +32,7 @@ class CheckedDataset:
     Skipped images are recorded in shared memory, so that failures in dataloader workers are counted too.
     """
 
-    def __init__(self, images: LabeledDataset, on_error: OnError):
+    def __init__(self, images: ImageDataset, on_error: OnError):
         self.images = images
         self.on_error = on_error
         self._skipped = torch.zeros(len(images), dtype=torch.uint8).share_memory_()
@@ -78,9 +51,11 @@ class CheckedDataset:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and others
-            raise DataError(
-                f"{name_of(self.images, index)} can't be read: {_cause(error)}{self._hint(error)}"
-            ) from error
+            raise DataError(f"{self.name_of(index)} can't be read: {_cause(error)}{self._hint(error)}") from error
+
+    def name_of(self, index: int) -> str:
+        """Return an image's file, for messages."""
+        return in_one_line(self.images.name_of(index))
 
     def _hint(self, error: Exception) -> str:
         if self.on_error is OnError.skip or _is_system_error(error):
@@ -109,7 +84,7 @@ class CheckedDataset:
             sample = self.read((index + step) % len(self))
             if sample is not None:
                 return sample
-        raise DataError(f"none of the {len(self):,} images can be read, such as {name_of(self.images, index)}")
+        raise DataError(f"none of the {len(self):,} images can be read, such as {self.name_of(index)}")
 
     def skipped(self, reduce: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
         """Return what this process and its dataloader workers have skipped so far.
@@ -118,7 +93,7 @@ class CheckedDataset:
             reduce: combines the flags of all ranks, uint8 (images,).
         """
         indices = reduce(self._skipped).nonzero().flatten().tolist()
-        return Skipped([name_of(self.images, index) for index in indices], len(self))
+        return Skipped([self.name_of(index) for index in indices], len(self))
 
     def skipped_indices(self) -> list[int]:
         """Return the indices of the images that this process and its dataloader workers have skipped so far."""
@@ -127,27 +102,6 @@ class CheckedDataset:
     def mark_skipped(self, indices: list[int]) -> None:
         """Count images that an earlier process skipped when it cached this set."""
         self._skipped[indices] = 1
-
-
-def checked(images: LabeledDataset, on_error: OnError) -> CheckedDataset:
-    """Wrap the images in a CheckedDataset, unless they are one."""
-    return images if isinstance(images, CheckedDataset) else CheckedDataset(images, on_error)
-
-
-def name_of(images: LabeledDataset, index: int) -> str:
-    """Return the file of an image, or its index if there is none."""
-    name = getattr(images, "name_of", None)  # only images in files have names
-    return in_one_line(name(index)) if callable(name) else f"image {index}"
-
-
-def origin_of(images: LabeledDataset, index: int) -> str | None:
-    """Return everything that an image and its class depend on, to detect a change; None if it is not in a file.
-
-    Raises:
-        OSError: its file cannot be found.
-    """
-    origin = getattr(images, "origin_of", None)
-    return origin(index) if callable(origin) else None
 
 
 def _is_system_error(error: BaseException | None) -> bool:

@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from roadmap.data.classes import list_names
+from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_files import (
     ENDINGS,
     class_name,
@@ -20,7 +22,7 @@ from roadmap.errors import DataError
 from roadmap.system.console import warn
 
 
-class FolderImages:
+class FolderImages(ImageDataset):
     """Images of class folders: classes sorted by name, and the files of a class by folder and name.
 
     Hidden files and folders are ignored; a warning counts the other files that are not images.
@@ -28,6 +30,8 @@ class FolderImages:
     Raises:
         DataError: there are no class folders, or no images in them. A class may be empty.
     """
+
+    allows_threads = True
 
     def __init__(self, root: Path):
         self.root = str(root)
@@ -38,49 +42,39 @@ class FolderImages:
             raise DataError(f"{root.absolute()} is not an image folder: it has no folder of a class")
         self.classes = list(dict.fromkeys(class_name(folder) for folder in folders))
         numbers = {name: number for number, name in enumerate(self.classes)}
-        self.samples: list[tuple[str, int]] = []
+        self.paths: list[str] = []
+        labels: list[int] = []
         left_out = Counter(_kind_outside(name) for name, is_folder in found if not is_folder)
         for folder in folders:
             paths, others = walk_images(os.path.join(root, folder))
-            self.samples += [(path, numbers[class_name(folder)]) for path in paths]
+            self.paths += paths
+            labels += [numbers[class_name(folder)]] * len(paths)
             left_out += others
         if left_out:
             warn(describe_left_out(root, left_out))
-        if not self.samples:
+        if not self.paths:
             raise DataError(
                 f"{root.absolute()} is not an image folder: no images ({', '.join(ENDINGS)}) in its classes "
                 f"{list_names(self.classes)}"
             )
+        self.labels = np.array(labels)
 
-    @property
-    def labels(self) -> list[int]:
-        return [label for _, label in self.samples]
-
-    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        self.samples = [(path, numbers[label]) for path, label in self.samples]
-        self.classes = list(classes)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        path, label = self.samples[index]
-        return read_image(path), label
+    def pixels_of(self, index: int) -> Pixels:
+        return read_image(self.paths[index])
 
     def name_of(self, index: int) -> str:
-        return self.samples[index][0]
+        return self.paths[index]
 
     def entry_of(self, index: int) -> str:
-        path, label = self.samples[index]
-        return f"{self.classes[label]}/{os.path.basename(path)}"
+        return f"{self.classes[self.labels[index]]}/{os.path.basename(self.paths[index])}"
 
     def size_of(self, index: int) -> int:
-        return os.path.getsize(self.samples[index][0])
+        return os.path.getsize(self.paths[index])
 
     def origin_of(self, index: int) -> str:
-        path, label = self.samples[index]
-        facts = os.stat(path)
-        return f"\0{os.path.abspath(path)}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}"
+        facts = os.stat(self.paths[index])
+        path = os.path.abspath(self.paths[index])
+        return f"\0{path}\0{self.labels[index]}\0{facts.st_size}\0{facts.st_mtime_ns}"
 
 
 def _kind_outside(name: str) -> str:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from roadmap.data.checked_dataset import NamedImages
+from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_files import list_names
 from roadmap.errors import DataError
 from roadmap.system.console import warn
@@ -20,25 +19,12 @@ class Classes:
     source: str
 
 
-class ClassedImages(NamedImages, Protocol):
-    """Images with named classes that can be renumbered, and their location, for errors."""
-
-    root: str
-
-    @property
-    def labels(self) -> Sequence[int] | np.ndarray:
-        """The class index of each image."""
-
-    def renumber(self, numbers: Sequence[int], classes: Sequence[str]) -> None:
-        """Change the class indices: numbers[old] is the new index, classes[new] its name."""
-
-
 def are_numbers(names: Sequence[str]) -> bool:
     """Return True if the class names are just 0 to N - 1, as in many WebDatasets."""
     return list(names) == [str(number) for number in range(len(names))]
 
 
-def match_classes(images: ClassedImages, known: Classes) -> None:
+def match_classes(images: ImageDataset, known: Classes) -> None:
     """Renumber a set's classes as in `known`, by name; the set may lack some of them.
 
     Raises:
@@ -54,7 +40,7 @@ def match_classes(images: ClassedImages, known: Classes) -> None:
         images.renumber([numbers.get(name, -1) for name in images.classes], known.names)
 
 
-def match_recorded(images: ClassedImages, recorded: Classes | None) -> bool:
+def match_recorded(images: ImageDataset, recorded: Classes | None) -> bool:
     """Match the classes that weights were trained on; return True if they were matched by name.
 
     If only one side has names, keep the class numbers and warn.
@@ -74,14 +60,14 @@ def match_recorded(images: ClassedImages, recorded: Classes | None) -> bool:
     return False
 
 
-def find_unknown(images: ClassedImages, known: Classes) -> list[str]:
+def find_unknown(images: ImageDataset, known: Classes) -> list[str]:
     """Return the classes of the images that are not in `known`."""
     names = set(known.names)
     counts = np.bincount(images.labels, minlength=len(images.classes))
     return [name for name, count in zip(images.classes, counts, strict=True) if count and name not in names]
 
 
-def warn_of_empty(images: ClassedImages) -> None:
+def warn_of_empty(images: ImageDataset) -> None:
     """Warn if a set has no images of some of its classes."""
     counts = np.bincount(images.labels, minlength=len(images.classes))
     empty = [name for name, count in zip(images.classes, counts, strict=True) if not count]

@@ -9,12 +9,9 @@ from rich.progress import Progress
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import InterpolationMode
 
-from roadmap.data.archives import TarDataset
 from roadmap.data.cache import Decoded, find_folder, fingerprint, load_or_decode
-from roadmap.data.checked_dataset import CheckedDataset, name_of
-from roadmap.data.class_folders import FolderImages
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.image_io import Pixels
-from roadmap.data.sources import Subset
 from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 from roadmap.system.console import Console
@@ -69,8 +66,7 @@ def _fill(images: CheckedDataset, data: DataSpec, pixels: np.ndarray, labels: np
             image, labels[index] = sample
             if image.shape != first.shape:
                 raise SizesDifferError(
-                    f"{name_of(images.images, index)} has {_size(image)} pixels, "
-                    f"{name_of(images.images, 0)} {_size(first)}"
+                    f"{images.name_of(index)} has {_size(image)} pixels, {images.name_of(0)} {_size(first)}"
                 )
             if image.shape[:2] != (size, size):
                 image = np.asarray(resize(Image.fromarray(image)))
@@ -78,10 +74,8 @@ def _fill(images: CheckedDataset, data: DataSpec, pixels: np.ndarray, labels: np
         return skipped
 
     chunks = [range(start, min(start + CHUNK, len(images))) for start in range(0, len(images), CHUNK)]
-    # In threads, since a decoder releases the GIL; but other readers may share a file.
-    whole = images.images.images if isinstance(images.images, Subset) else images.images
-    opens_files = isinstance(whole, FolderImages | TarDataset)
-    threads = ThreadPoolExecutor(count_cores() if opens_files else 1)
+    # In threads, since a decoder releases the GIL.
+    threads = ThreadPoolExecutor(count_cores() if images.images.allows_threads else 1)
     try:
         done = _show_progress(threads.map(fill, chunks), len(images), data.name)
         return [index for skipped in done for index in skipped]

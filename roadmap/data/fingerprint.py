@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from roadmap.data.checked_dataset import CheckedDataset, NamedImages
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.classes import list_names
 
 SAMPLED = 256  # files whose sizes are checked: a few may be replaced, but not all by shrunk copies
@@ -70,25 +70,22 @@ class DataRecord:
 
 def record_data(train: CheckedDataset, val: CheckedDataset, totals: tuple[int, int]) -> DataRecord:
     """Return the record of opened sets; `totals` are as in record_split."""
-    classes = train.images.classes if isinstance(train.images, NamedImages) else []
-    return DataRecord(list(classes), record_split(train, totals[0]), record_split(val, totals[1]))
+    return DataRecord(list(train.images.classes), record_split(train, totals[0]), record_split(val, totals[1]))
 
 
 def record_split(images: CheckedDataset, total: int) -> SplitRecord:
     """Return the record of an opened set, of whose images `total` are used: all but those skipped by decoding."""
     skipped = images.skipped_indices() if total < len(images) else []
     kept = np.delete(np.arange(len(images)), skipped).tolist()
-    named = images.images if isinstance(images.images, NamedImages) else None
-    entries = {index: named.entry_of(index) if named else f"image {index}" for index in kept}
+    entries = {index: images.images.entry_of(index) for index in kept}
     kept.sort(key=entries.__getitem__)
     digest = hashlib.blake2b(digest_size=16)
     for index in kept:
         digest.update(entries[index].encode(errors="surrogatepass") + b"\0")
     sizes = {}
-    if named is not None:
-        for index in kept[:: max(-(-len(kept) // SAMPLED), 1)]:
-            with contextlib.suppress(OSError):  # reading it will raise a clear error
-                sizes[entries[index]] = named.size_of(index)
+    for index in kept[:: max(-(-len(kept) // SAMPLED), 1)]:
+        with contextlib.suppress(OSError):  # reading it will raise a clear error
+            sizes[entries[index]] = images.images.size_of(index)
     return SplitRecord(len(kept), len(skipped), digest.hexdigest(), sizes)
 
 

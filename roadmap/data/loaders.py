@@ -8,7 +8,7 @@ import torch
 
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform, build_train_transform
-from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, checked
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.decode import SizesDifferError
 from roadmap.data.device_loader import (
     RESIDENT,
@@ -56,10 +56,9 @@ class LoaderSpec:
 
 
 def open_train_loader(
-    images: LabeledDataset, data: DataSpec, augment: AugmentSpec, load: LoaderSpec
+    images: CheckedDataset, data: DataSpec, augment: AugmentSpec, load: LoaderSpec
 ) -> TrainLoader:
     """Open the images as augmented training batches."""
-    images = checked(images, data.on_error)
     sampler = EpochSampler(len(images), load.batch_size, load.accumulation, load.seed, load.shard)
     resident = _keep_on_device(images, data, augment, load)
     if resident is not None:
@@ -73,9 +72,8 @@ def open_train_loader(
     )
 
 
-def open_eval_loader(images: LabeledDataset, data: DataSpec, augment: AugmentSpec, load: LoaderSpec) -> EvalLoader:
+def open_eval_loader(images: CheckedDataset, data: DataSpec, augment: AugmentSpec, load: LoaderSpec) -> EvalLoader:
     """Open the images as evaluation batches, each image once and unaugmented."""
-    images = checked(images, data.on_error)
     resident = _keep_on_device(images, data, augment, load)
     if resident is not None:
         return DeviceEvalLoader(resident, load.batch_size, load.shard)

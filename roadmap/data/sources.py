@@ -12,10 +12,9 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from roadmap.data.archives import HubDataset, TarDataset
 from roadmap.data.array_dataset import ArrayDataset, wrap_split
-from roadmap.data.checked_dataset import CheckedDataset, LabeledDataset, NamedImages, name_of, origin_of
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.class_folders import FolderImages
 from roadmap.data.classes import (
-    ClassedImages,
     Classes,
     are_numbers,
     list_names,
@@ -25,7 +24,7 @@ from roadmap.data.classes import (
 )
 from roadmap.data.custom_sources import SOURCES
 from roadmap.data.folder_facts import HUB, check_class_count, check_root
-from roadmap.data.image_io import Pixels
+from roadmap.data.image_dataset import ImageDataset, Subset
 from roadmap.data.locate_train_val import TRAINING_NAMES, VALIDATION_NAMES, find_split
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
@@ -34,33 +33,6 @@ DEFAULT_ROOT = Path("data")
 DIGITS = Path(__file__).with_name("digits.npz")
 HOLDOUT_SEED = 0  # independent of the run's seed
 DIGITS_HELD_OUT = 5  # every fifth image of each class is for validation
-
-
-class Subset:
-    """A subset of a set's images, by index."""
-
-    def __init__(self, images: NamedImages, indices: np.ndarray):
-        self.images = images
-        self.indices = indices
-        self.classes = images.classes
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        return self.images[int(self.indices[index])]
-
-    def name_of(self, index: int) -> str:
-        return name_of(self.images, int(self.indices[index]))
-
-    def entry_of(self, index: int) -> str:
-        return self.images.entry_of(int(self.indices[index]))
-
-    def size_of(self, index: int) -> int:
-        return self.images.size_of(int(self.indices[index]))
-
-    def origin_of(self, index: int) -> str | None:
-        return origin_of(self.images, int(self.indices[index]))
 
 
 def open_images(
@@ -94,7 +66,7 @@ def open_images(
     return CheckedDataset(train, data.on_error), CheckedDataset(val, data.on_error)
 
 
-def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, ClassedImages]:
+def _open_source(data: DataSpec, download: bool) -> tuple[ImageDataset, ImageDataset]:
     if data.source is Source.digits:
         return _open_digits()
     if data.source in SOURCES:
@@ -113,7 +85,7 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ClassedImages, Classed
     return _open_cifar(kind, root, download)
 
 
-def _hold_out(images: NamedImages, count: int) -> tuple[LabeledDataset, LabeledDataset]:
+def _hold_out(images: ImageDataset, count: int) -> tuple[Subset, Subset]:
     """Split off `count` images; return the others and these."""
     if count >= len(images):
         raise DataError(f"data.holdout={count}: there are only {len(images):,} training images")
@@ -141,7 +113,7 @@ def open_validation(data: DataSpec, recorded: Classes | None = None) -> CheckedD
     return CheckedDataset(images, data.on_error)
 
 
-def _open_custom(data: DataSpec) -> tuple[ArrayDataset, ArrayDataset]:
+def _open_custom(data: DataSpec) -> tuple[ImageDataset, ImageDataset]:
     opened = SOURCES[data.source].open_parts(data)
     if not isinstance(opened, tuple | list) or len(opened) != 2:
         raise DataError(
@@ -180,7 +152,7 @@ def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tup
     return first, second
 
 
-def _open_files(root: Path, names: tuple[str, ...], num_classes: int) -> ClassedImages:
+def _open_files(root: Path, names: tuple[str, ...], num_classes: int) -> ImageDataset:
     """Return the training or validation images of a root, from Hugging Face, archives or folders."""
     if str(root).startswith(HUB):
         return HubDataset(str(root).removeprefix(HUB), names, num_classes)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from roadmap.data.checked_dataset import LabeledDataset
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.classes import Classes
 from roadmap.data.fingerprint import DataRecord, describe_changes, describe_replaced, record_data
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
@@ -292,7 +292,7 @@ def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _check_updates(images: LabeledDataset, recipe: RecipeSpec) -> None:
+def _check_updates(images: CheckedDataset, recipe: RecipeSpec) -> None:
     if len(images) < recipe.total_batch:
         raise ConfigError(
             f"recipe.total_batch={recipe.total_batch} is more than the {len(images)} training images: "

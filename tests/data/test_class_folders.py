@@ -45,7 +45,7 @@ def make_files(tmp_path: Path) -> MakeFiles:
 
 
 def files(images: FolderImages) -> list[str]:
-    return [os.path.relpath(path, images.root) for path, _ in images.samples]
+    return [os.path.relpath(path, images.root) for path in images.paths]
 
 
 def test_endings_match_torchvision() -> None:
@@ -59,7 +59,7 @@ def test_images_match_torchvision_in_order(make_files: MakeFiles) -> None:
         *("A/x.bmp", "A/x.ppm", "A/x.y.jpg", "A/x.jpg.ppm", "a/z.pgm", "a/notes", "a/z.gif"),
     )
     ours, theirs = FolderImages(root), ImageFolder(str(root), loader=read_image)
-    assert ours.samples == theirs.samples
+    assert list(zip(ours.paths, ours.labels, strict=True)) == theirs.samples
     assert ours.classes == theirs.classes == ["A", "a", "b"]
     for index in range(len(theirs)):
         np.testing.assert_array_equal(ours[index][0], theirs[index][0])
@@ -118,7 +118,7 @@ def test_composed_and_decomposed_class_names_match(
     expected = [("zebra", COMPOSED), (COMPOSED, "zebra")][train == DECOMPOSED]
     for part in (images.images for images in open_images(replace(spec, root=str(root)))):
         assert tuple(part.classes) == expected
-        for path, label in part.samples:
+        for path, label in zip(part.paths, part.labels, strict=True):
             assert expected[label] == unicodedata.normalize("NFC", Path(path).parent.name)
 
 
@@ -126,4 +126,4 @@ def test_class_folders_in_both_unicode_forms_are_merged(make_files: MakeFiles) -
     """For example after a class was copied from macOS into an existing one."""
     images = FolderImages(make_files(f"{COMPOSED}/1.png", f"{DECOMPOSED}/2.png", "zebra/1.png"))
     assert images.classes == [COMPOSED, "zebra"]
-    assert [label for _, label in images.samples] == [0, 1, 0]
+    assert images.labels.tolist() == [0, 1, 0]

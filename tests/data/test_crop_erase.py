@@ -20,10 +20,11 @@ from roadmap.data.augment.crop_erase import Crops, Erasures, crop_and_flip, crop
 from roadmap.data.augment.normalize_erase import NormalizeAndErase, erase_boxes
 from roadmap.data.augment.per_image import build_train_transform
 from roadmap.data.augment.rng import BatchRng
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.loaders import LoaderSpec, open_train_loader
 from roadmap.data.sampler import Batch
 from roadmap.data.sources import ArrayDataset
-from roadmap.data.spec import AugmentSpec, Crop, Interpolation
+from roadmap.data.spec import AugmentSpec, Crop, Interpolation, OnError
 from roadmap.data.worker_loader import isolated_random_state
 
 CONFIG = read_config(roadmap.compose())
@@ -68,7 +69,8 @@ def test_transform_matches_timm_operation_by_operation() -> None:
     assert [str(one) for one in (crop.drawn, flip.drawn, rand_augment)] == [str(other) for other in timms[:3]]
     assert [type(part).__name__ for part in timms[3:]] == ["MaybeToTensor", "Normalize", "RandomErasing"]
     load = LoaderSpec(4, 1, 0, torch.device("cpu"), workers=0, resident=False)
-    images = ArrayDataset(np.zeros((4, 9, 9, 3), dtype=np.uint8), np.zeros(4, dtype=np.int64))
+    arrays = np.zeros((4, 9, 9, 3), dtype=np.uint8), np.zeros(4, dtype=np.int64)
+    images = CheckedDataset(ArrayDataset(*arrays), OnError.stop)
     assert open_train_loader(images, data, augment, load).normalize_erase.erasing == timms[5].probability == 0.25
 
 

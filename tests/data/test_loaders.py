@@ -15,7 +15,7 @@ import roadmap
 from roadmap.config import read_config
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform, build_train_transform
-from roadmap.data.checked_dataset import CheckedDataset, checked
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.device_loader import (
     DeviceDataset,
     DeviceEvalLoader,
@@ -130,7 +130,7 @@ def test_reasons_not_to_keep_a_set_on_the_device(
     data = replace(CONFIG.data, image_size=16)
     augment = read_config(roadmap.compose("recipe=paper")).recipe.augment
     pixels = random_images(1000, 16).permute(0, 2, 3, 1).numpy()
-    images = checked(ArrayDataset(pixels, np.arange(1000)), OnError.stop)
+    images = CheckedDataset(ArrayDataset(pixels, np.arange(1000)), OnError.stop)
     monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: 4 * pixels.nbytes - (not changes))
     assert find_obstacle(images, replace(data, **changes), augment, torch.device("cpu")) == reason
     monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: 4 * pixels.nbytes)
@@ -147,13 +147,12 @@ def test_resident_true_allows_all_of_the_memory(
     pixels = random_images(100, 16).permute(0, 2, 3, 1).numpy()
     monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: pixels.nbytes / part)
     load = LoaderSpec(10, 1, 0, torch.device("cpu"), workers=0, resident=resident)
-    batches = open_train_loader(ArrayDataset(pixels, np.arange(100)), data, CONFIG.recipe.augment, load)
+    images = CheckedDataset(ArrayDataset(pixels, np.arange(100)), OnError.stop)
+    batches = open_train_loader(images, data, CONFIG.recipe.augment, load)
     assert isinstance(batches, DeviceTrainLoader) == stays
     monkeypatch.setattr("roadmap.data.device_loader._total_memory", lambda _: pixels.nbytes - 1)
     with pytest.raises(ConfigError, match="100 images of 16 pixels take more than 100% of its memory"):
-        open_train_loader(
-            ArrayDataset(pixels, np.arange(100)), data, CONFIG.recipe.augment, replace(load, resident=True)
-        )
+        open_train_loader(images, data, CONFIG.recipe.augment, replace(load, resident=True))
 
 
 def test_images_of_different_sizes_are_read_by_workers(
@@ -183,7 +182,7 @@ def test_evaluation_resizes_and_center_crops(size: tuple[int, int]) -> None:
     """Short side 256, center crop 224 (evaluation in table 5's recipe), compared with torchvision's transforms."""
     data = read_config(roadmap.compose("data=imagenet", "recipe=paper")).data
     pixels = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
-    images = checked(ArrayDataset(pixels[None], np.zeros(1, dtype=np.int64)), OnError.stop)
+    images = CheckedDataset(ArrayDataset(pixels[None], np.zeros(1, dtype=np.int64)), OnError.stop)
     finish = NormalizeAndErase(data, torch.device("cpu"))
     ((ours, _, _),) = WorkerEvalLoader(images, build_eval_transform(data), finish, batch_size=1)
     expected = Compose(

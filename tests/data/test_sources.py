@@ -11,7 +11,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from roadmap.data import sources
-from roadmap.data.checked_dataset import name_of
 from roadmap.data.decode import decode
 from roadmap.data.sources import DIGITS, open_images, open_validation
 from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
@@ -104,12 +103,12 @@ def test_held_out_training_images_replace_the_validation_images(tmp_path: Path) 
     train, _ = open_images(make_spec(tmp_path))
     kept, held = open_images(replace(make_spec(tmp_path), holdout=30))
     assert (len(kept), len(held)) == (70, 30)
-    names = [[name_of(part.images, index) for index in range(len(part))] for part in (train, kept, held)]
+    names = [[part.name_of(index) for index in range(len(part))] for part in (train, kept, held)]
     assert sorted(names[1] + names[2]) == names[0]
     assert 8 <= sum("cat" in name for name in names[2]) <= 22
     assert [held[i][0][0, 0, 0] for i in range(30)] == [int(Path(name).stem) for name in names[2]]
     again = open_validation(replace(make_spec(tmp_path), holdout=30))
-    assert [name_of(again.images, index) for index in range(30)] == names[2]
+    assert [again.name_of(index) for index in range(30)] == names[2]
     decoded = [decode(part, replace(make_spec(tmp_path), cache=str(tmp_path / "cache"))) for part in (kept, held)]
     assert [len(part.labels) for part in decoded] == [70, 30]
     assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2

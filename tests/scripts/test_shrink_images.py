@@ -241,8 +241,8 @@ def test_what_is_shrunk_is_what_is_trained_on(
         assert "its mode is F" in failures[0]
         originals, small = FolderImages(tmp_path / "photographs"), FolderImages(tmp_path / target)
         assert len(small) == 10
-        kept = [path for path, _ in originals.samples if not path.endswith("float.tif")]
-        for original, (path, _) in zip(kept, small.samples, strict=True):
+        kept = [path for path in originals.paths if not path.endswith("float.tif")]
+        for original, path in zip(kept, small.paths, strict=True):
             expected = Image.fromarray(read_image(original)).resize((side, side), Image.Resampling.BICUBIC)
             is_lossy = quality and side == 20 and path.endswith(("jpg", "webp"))
             np.testing.assert_allclose(read_image(path), np.asarray(expected), atol=8 if is_lossy else 0)

@@ -15,8 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import roadmap
 from roadmap.config import Config, read_config
+from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sources import ArrayDataset
+from roadmap.data.spec import OnError
 from roadmap.training.build_state import build_train_state
 from roadmap.training.step import TrainState, evaluate, train_step
 
@@ -60,9 +62,10 @@ def prepare(step: str, *settings: str) -> tuple[Config, TrainState, LoaderSpec]:
     return config, train_state, LoaderSpec(16, 2, 0, META, hardware.workers, hardware.resident)
 
 
-def make_images(count: int) -> ArrayDataset:
+def make_images(count: int) -> CheckedDataset:
     rng = np.random.default_rng(count)
-    return ArrayDataset(rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8), rng.integers(10, size=count))
+    pixels = rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
+    return CheckedDataset(ArrayDataset(pixels, rng.integers(10, size=count)), OnError.stop)
 
 
 @pytest.mark.system  # six epochs on the meta device: 30 s

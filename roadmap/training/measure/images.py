@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from roadmap.data.checked_dataset import CheckedDataset
+from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_io import Pixels
 from roadmap.data.loaders import EvalLoader, LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sampler import Batch, MicroBatches
-from roadmap.data.sources import LabeledDataset, open_images
+from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import ConfigError, DataError, first_line
 from roadmap.training.measure.workload import SEED, Workload
@@ -25,22 +27,19 @@ KNOWN_SETS = {
 IMAGENET = (1_281_167, 50_000, (500, 375))  # the most frequent size, near the mean
 
 
-class SyntheticDataset:
+class SyntheticDataset(ImageDataset):
     """Noise in place of missing images, in the same number and size; reading costs nothing."""
+
+    root = "noise"
 
     def __init__(self, count: int, size: tuple[int, int], num_classes: int):
         width, height = size
         self.pool = np.random.default_rng(SEED).integers(256, size=(POOL, height, width, 3), dtype=np.uint8)
-        self.count = count
-        self.num_classes = num_classes
+        self.labels = np.arange(count) % num_classes
+        self.classes = [str(number) for number in range(num_classes)]
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        return self.pool[index % POOL], index % self.num_classes
+    def pixels_of(self, index: int) -> Pixels:
+        return self.pool[index % POOL]
 
 
 @dataclass
@@ -101,7 +100,7 @@ def _open(workload: Workload, load: LoaderSpec) -> OpenData:
     )
 
 
-def open_or_synthesize(data: DataSpec) -> tuple[LabeledDataset, LabeledDataset, str | None]:
+def open_or_synthesize(data: DataSpec) -> tuple[CheckedDataset, CheckedDataset, str | None]:
     """Return training and validation images, and why they are synthetic, if they are. CIFAR is not downloaded.
 
     Raises:
@@ -117,8 +116,9 @@ def open_or_synthesize(data: DataSpec) -> tuple[LabeledDataset, LabeledDataset, 
         train, val, size = counts
         if data.holdout:
             train, val = train - data.holdout, data.holdout
-        noise = [SyntheticDataset(count, size, data.num_classes) for count in (train, val)]
-        return noise[0], noise[1], first_line(error)
+        noise = (SyntheticDataset(count, size, data.num_classes) for count in (train, val))
+        train_images, val_images = (CheckedDataset(images, data.on_error) for images in noise)
+        return train_images, val_images, first_line(error)
 
 
 def _repeat(batches: EvalLoader) -> Iterator[Batch]:
