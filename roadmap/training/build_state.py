@@ -12,7 +12,7 @@ from roadmap.training.distributed import SINGLE_PROCESS, ProcessGroup
 from roadmap.training.graphs import GraphExecution, open_backend
 from roadmap.training.recipe import build_ema, build_loss, build_mix, build_optimizer
 from roadmap.training.spec import HardwareSpec, Precision, RecipeSpec
-from roadmap.training.step import DirectExecution, TrainState
+from roadmap.training.step import Execution, TrainState
 
 
 def build_train_state(
@@ -49,7 +49,7 @@ def build_train_state(
         memory_format=memory_format,
         clip_grad=recipe.clip_grad,
         group=group,
-        execution=DirectExecution() if backend is None else GraphExecution(backend),
+        execution=Execution() if backend is None else GraphExecution(backend),
     )
 
 

@@ -14,8 +14,12 @@ from roadmap.runs.atomic import replace_file
 
 FORMAT = 2  # format 1 has neither a digest nor this number
 
-# Returns why the run cannot resume from a checkpoint's content; None if it can.
-Check = Callable[[dict[str, Any]], str | None]
+
+class MismatchError(Exception):
+    """Content of a checkpoint that does not fit a training; the text names the first wrong key."""
+
+
+Check = Callable[[dict[str, Any]], None]  # raises MismatchError for a content that the run cannot resume from
 
 
 def save_checkpoint(path: Path, previous: Path, content: dict[str, Any]) -> None:
@@ -89,6 +93,8 @@ def _read(path: Path, config_hash: str, check: Check) -> dict[str, Any]:
         raise RunError(f"the checkpoint {path} has format {found}, and this version reads 1 to {FORMAT}")
     if found > 1 and not is_sealed:
         raise RunError(f"the checkpoint {path} is damaged: the digest at its end is missing")
-    if problem := check(content):
-        raise RunError(f"the checkpoint {path} does not fit this run: {problem}")
+    try:
+        check(content)
+    except MismatchError as error:
+        raise RunError(f"the checkpoint {path} does not fit this run: {error}") from error
     return content

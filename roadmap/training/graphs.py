@@ -24,7 +24,7 @@ from roadmap.errors import first_line
 from roadmap.model.network import Network
 from roadmap.training.distributed import ProcessGroup
 from roadmap.training.spec import HardwareSpec
-from roadmap.training.step import MicroStep, TrainState, apply_gradients, forward_backward, score
+from roadmap.training.step import Execution, MicroStep, TrainState
 
 WARM_UP = 1  # calls of a part before its capture; measurements warm up twice, so they time only replays
 UPDATE = "update"
@@ -122,8 +122,8 @@ class Mode(Enum):
     replay = auto()
 
 
-class GraphExecution:
-    """Runs the parts of updates and evaluations as graphs after a warm-up; see `step.Execution`.
+class GraphExecution(Execution):
+    """Runs the parts of updates and evaluations as graphs after a warm-up.
 
     Updates of one shape have graphs, and evaluations of one shape per network; other shapes run without, with one
     warning. If a capture fails, everything runs without graphs from then on. Between replays no parameter has a
@@ -144,7 +144,7 @@ class GraphExecution:
         shapes = (step.total, _describe(images), _describe(targets))
         if step.number == 0:
             self._update = self._choose(UPDATE, shapes)
-        work = partial(forward_backward, train_state, count=step.total)
+        work = partial(super().forward_backward, train_state, step=step)
         if self._update is not Mode.replay:
             loss: Tensor = self._start(self._update, partial(work, images, targets))
         elif shapes != self._shapes[UPDATE]:
@@ -156,7 +156,7 @@ class GraphExecution:
         return loss
 
     def apply_gradients(self, train_state: TrainState) -> None:
-        work = partial(apply_gradients, train_state)
+        work = partial(super().apply_gradients, train_state)
         part = self._find((UPDATE, "end"), train_state, work) if self._update is Mode.replay else None
         if part is None:
             self._start(self._update, work)
@@ -165,7 +165,8 @@ class GraphExecution:
         self._update = Mode.direct
 
     def score(self, train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        work, mode = partial(score, train_state, model), self._choose(model, (_describe(images), _describe(labels)))
+        work = partial(super().score, train_state, model)
+        mode = self._choose(model, (_describe(images), _describe(labels)))
         if mode is not Mode.replay:
             sums: Tensor = self._start(mode, partial(work, images, labels))
             return sums

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.data import Mixup
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from timm.utils import ModelEmaV3
@@ -105,12 +104,8 @@ def build_mix(recipe: RecipeSpec, num_classes: int, batch_size: int) -> Mix:
 
 def build_loss(recipe: RecipeSpec) -> Loss:
     """Build the mean cross-entropy of logits (N, classes) with labels (N,), smoothed, or targets (N, classes)."""
-    smoothing = recipe.label_smoothing if recipe.mixup == recipe.cutmix == 0 else 0.0
-
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
-
-    return loss
+    is_mixed = recipe.mixup > 0 or recipe.cutmix > 0  # then the targets are smoothed already
+    return nn.CrossEntropyLoss(label_smoothing=0.0 if is_mixed else recipe.label_smoothing)
 
 
 def build_ema(model: nn.Module, recipe: RecipeSpec) -> ModelEmaV3 | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from roadmap.training.checkpoint import MismatchError
 from roadmap.training.recipe import set_learning_rate
 from roadmap.training.step import TrainState
 
@@ -105,27 +106,16 @@ def _restore_optimizer(state: dict[str, Any], optimizer: torch.optim.Optimizer) 
     set_learning_rate(optimizer, float(first["lr"]) / first.get("lr_scale", 1.0))
 
 
-def find_mismatch(
-    content: Mapping[str, Any], progress: Progress, epochs: int, network: nn.Module, train_state: TrainState
-) -> str | None:
-    """Return why a content cannot be restored, naming the first wrong key; None if it can.
-
-    Otherwise torch would fail with a traceback after loading part of the state, or at the next update.
-    """
-    try:
-        _check(content, progress, epochs, network, train_state)
-    except _MismatchError as error:
-        return str(error)
-    return None
-
-
-class _MismatchError(Exception):
-    pass
-
-
-def _check(
+def check_content(
     content: Mapping[str, Any], progress: Progress, epochs: int, network: nn.Module, train_state: TrainState
 ) -> None:
+    """Check that a content can be restored.
+
+    Otherwise torch would fail with a traceback after loading part of the state, or at the next update.
+
+    Raises:
+        MismatchError: names the first wrong key.
+    """
     for name, kind in {"epochs": int, "history": list, "losses": Tensor, "seconds": Real, "scaler": dict}.items():
         _check_kind(content, name, kind)
     for number, metrics in enumerate(content["history"]):
@@ -133,13 +123,13 @@ def _check(
             _check_kind(metrics, name, Real, f"history[{number}].")
     done, losses = content["epochs"], content["losses"]
     if not 0 <= done <= epochs or done != len(content["history"]):
-        raise _MismatchError(f"it has {done} epochs and the metrics of {len(content['history'])}, of {epochs}")
+        raise MismatchError(f"it has {done} epochs and the metrics of {len(content['history'])}, of {epochs}")
     updates = len(progress.losses)
     if losses.ndim != 1 or len(losses) > updates or not losses.is_floating_point():
-        raise _MismatchError(f"losses is {_describe(losses)}, expected those of at most {updates} updates")
+        raise MismatchError(f"losses is {_describe(losses)}, expected those of at most {updates} updates")
     _check_state(content, "model", network.state_dict())
     if train_state.ema is None and content.get("ema") is not None:
-        raise _MismatchError("it has averaged weights")
+        raise MismatchError("it has averaged weights")
     if train_state.ema is not None:
         _check_state(content, "ema", train_state.ema.state_dict())
     _check_optimizer(content, train_state.optimizer)
@@ -149,21 +139,21 @@ def _check(
 
 def _check_kind(content: Any, name: str, kind: Any, prefix: str = "") -> None:
     if not isinstance(content, Mapping) or name not in content:
-        raise _MismatchError(f"it has no {prefix}{name}")
+        raise MismatchError(f"it has no {prefix}{name}")
     if not isinstance(content[name], kind):
-        raise _MismatchError(f"{prefix}{name} is {_describe(content[name])}, expected {kind.__name__}")
+        raise MismatchError(f"{prefix}{name} is {_describe(content[name])}, expected {kind.__name__}")
 
 
 def _check_state(content: Mapping[str, Any], name: str, expected: Mapping[str, Tensor]) -> None:
     """Check that weights and buffers have the network's names, shapes and types."""
     _check_kind(content, name, Mapping)
     if unexpected := [key for key in content[name] if key not in expected]:
-        raise _MismatchError(f"it has {name}.{unexpected[0]}, which this network lacks")
+        raise MismatchError(f"it has {name}.{unexpected[0]}, which this network lacks")
     for key in expected:
         _check_kind(content[name], key, Tensor, f"{name}.")
         found = content[name][key]
         if (found.shape, found.dtype) != (expected[key].shape, expected[key].dtype):
-            raise _MismatchError(f"{name}.{key} is {_describe(found)}, expected {_describe(expected[key])}")
+            raise MismatchError(f"{name}.{key} is {_describe(found)}, expected {_describe(expected[key])}")
 
 
 def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
@@ -173,7 +163,7 @@ def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimize
     _check_kind(saved, "state", dict, "optimizer.")
     _check_kind(saved, "param_groups", list, "optimizer.")
     if len(saved["param_groups"]) != len(expected["param_groups"]):
-        raise _MismatchError("optimizer.param_groups differ from this optimizer's")
+        raise MismatchError("optimizer.param_groups differ from this optimizer's")
     for found, group in zip(saved["param_groups"], expected["param_groups"], strict=True):
         _check_kind(found, "params", list, "optimizer.param_groups.")
         for name, value in group.items():
@@ -181,18 +171,18 @@ def _check_optimizer(content: Mapping[str, Any], optimizer: torch.optim.Optimize
                 kind = Real if isinstance(value, float | int) else type(value)
                 _check_kind(found, name, kind, "optimizer.param_groups.")
         if found["params"] != group["params"]:
-            raise _MismatchError("optimizer.param_groups differ from this optimizer's")
+            raise MismatchError("optimizer.param_groups differ from this optimizer's")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     names = ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("step", "exp_avg", "exp_avg_sq")
     for number, state in saved["state"].items():
         prefix = f"optimizer.state[{number}]."
         if number not in range(len(parameters)):
-            raise _MismatchError(f"it has {prefix[:-1]}, of {len(parameters)} parameters")
+            raise MismatchError(f"it has {prefix[:-1]}, of {len(parameters)} parameters")
         for name in names:
             _check_kind(state, name, Tensor, prefix)
             shape = () if name == "step" else parameters[number].shape
             if state[name].shape != shape:
-                raise _MismatchError(f"{prefix}{name} is {_describe(state[name])}, expected {tuple(shape)}")
+                raise MismatchError(f"{prefix}{name} is {_describe(state[name])}, expected {tuple(shape)}")
 
 
 def _describe(value: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,18 +32,6 @@ class MicroStep(NamedTuple):
     total: int  # micro-batches of the update
 
 
-class Execution(Protocol):
-    """Runs the parts of updates and evaluations: directly, or as CUDA graphs."""
-
-    def forward_backward(
-        self, train_state: "TrainState", images: Tensor, targets: Tensor, step: MicroStep
-    ) -> Tensor: ...
-
-    def apply_gradients(self, train_state: "TrainState") -> None: ...
-
-    def score(self, train_state: "TrainState", model: nn.Module, images: Tensor, labels: Tensor) -> Tensor: ...
-
-
 @dataclass
 class TrainState:
     """Everything that an update needs, and the state that it changes."""
@@ -59,7 +47,7 @@ class TrainState:
     memory_format: torch.memory_format
     clip_grad: float | None
     group: ProcessGroup  # process group that trains this network
-    execution: Execution
+    execution: "Execution"
 
     def autocast(self) -> Any:
         dtype = DTYPES[self.precision]
@@ -95,26 +83,36 @@ def train_step(train_state: TrainState, micro_batches: Sequence[Batch] | MicroBa
     return mean_loss
 
 
-def forward_backward(train_state: TrainState, images: Tensor, targets: Tensor, count: int) -> Tensor:
-    """Accumulate the gradients of one of `count` micro-batches; return its part of the mean loss."""
-    with train_state.autocast():
-        logits = train_state.model(images)
-        # In fp32, since CUDA's autocast would leave cross_entropy in the logits' dtype.
-        loss = train_state.loss(logits.float(), targets) / count
-    train_state.scaler.scale(loss).backward()
-    return loss.detach()
+class Execution:
+    """Runs the parts of updates and evaluations; GraphExecution (graphs.py) replays them as CUDA graphs."""
 
+    def forward_backward(self, train_state: TrainState, images: Tensor, targets: Tensor, step: MicroStep) -> Tensor:
+        """Accumulate the gradients of a micro-batch; return its part of the update's mean loss."""
+        with train_state.autocast():
+            logits = train_state.model(images)
+            # In fp32, since CUDA's autocast would leave cross_entropy in the logits' dtype.
+            loss = train_state.loss(logits.float(), targets) / step.total
+        train_state.scaler.scale(loss).backward()
+        return loss.detach()
 
-def apply_gradients(train_state: TrainState) -> None:
-    """Clip the gradients, update the weights and their moving average, and free the gradients."""
-    if train_state.clip_grad is not None:
-        train_state.scaler.unscale_(train_state.optimizer)
-        nn.utils.clip_grad_norm_(train_state.model.parameters(), train_state.clip_grad)
-    train_state.scaler.step(train_state.optimizer)
-    train_state.scaler.update()
-    train_state.optimizer.zero_grad(set_to_none=True)
-    if train_state.ema is not None:
-        train_state.ema.update(train_state.model)
+    def apply_gradients(self, train_state: TrainState) -> None:
+        """Clip the gradients, update the weights and their moving average, and free the gradients."""
+        if train_state.clip_grad is not None:
+            train_state.scaler.unscale_(train_state.optimizer)
+            nn.utils.clip_grad_norm_(train_state.model.parameters(), train_state.clip_grad)
+        train_state.scaler.step(train_state.optimizer)
+        train_state.scaler.update()
+        train_state.optimizer.zero_grad(set_to_none=True)
+        if train_state.ema is not None:
+            train_state.ema.update(train_state.model)
+
+    def score(self, train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the sums over a batch of its loss, top-1 and top-5, as (3,)."""
+        with train_state.autocast():
+            logits = model(images).float()
+        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        return torch.stack([loss, best[:, 0].sum(), best.sum()])
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,8 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], train_state: TrainState
     """
     train_state.group.broadcast_buffers(model)
     model.eval()
-    # loss, top-1, top-5, images
-    sums = torch.zeros(
-        4, device=train_state.device, dtype=torch.float64 if train_state.device.type != "mps" else None
-    )
+    dtype = torch.float32 if train_state.device.type == "mps" else torch.float64
+    sums = torch.zeros(4, device=train_state.device, dtype=dtype)  # loss, top-1, top-5, images
     images_seen = 0
     for batch in batches:
         images, labels, _ = train_state.to_device(*batch)
@@ -146,25 +142,3 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], train_state: TrainState
     model.train()
     loss, top1, top5, count = train_state.group.all_reduce_sum(sums).tolist()
     return Evaluation(loss / count, 100 * top1 / count, 100 * top5 / count, round(count))
-
-
-def score(train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the sums over a batch of its loss, top-1 and top-5, as (3,)."""
-    with train_state.autocast():
-        logits = model(images).float()
-    best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]  # (N, 5)
-    loss = F.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([loss, best[:, 0].sum(), best.sum()])
-
-
-class DirectExecution:
-    """Runs updates and evaluations without CUDA graphs; see graphs.py for those."""
-
-    def forward_backward(self, train_state: TrainState, images: Tensor, targets: Tensor, step: MicroStep) -> Tensor:
-        return forward_backward(train_state, images, targets, step.total)
-
-    def apply_gradients(self, train_state: TrainState) -> None:
-        apply_gradients(train_state)
-
-    def score(self, train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        return score(train_state, model, images, labels)

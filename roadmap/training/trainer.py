@@ -1,7 +1,7 @@
 """Training loop: epochs of updates, each followed by an evaluation, with metrics and checkpoints."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,14 @@ from roadmap.errors import ChangedDataError, ConfigError, DataError, TrainingErr
 from roadmap.runs.loggers import RunLogger
 from roadmap.runs.run_dir import RunDir
 from roadmap.training.build_state import build_train_state
-from roadmap.training.checkpoint import load_checkpoint, save_checkpoint, set_aside
+from roadmap.training.checkpoint import MismatchError, load_checkpoint, save_checkpoint, set_aside
 from roadmap.training.distributed import SINGLE_PROCESS, ProcessGroup
 from roadmap.training.progress import ProgressDisplay
 from roadmap.training.recipe import learning_rate
-from roadmap.training.resume import EpochClock, Progress, collect, find_mismatch, restore
+from roadmap.training.resume import EpochClock, Progress, check_content, collect, restore
 from roadmap.training.signals import StopSignals
 from roadmap.training.spec import RecipeSpec, TrainingSpec, plan_accumulation
-from roadmap.training.step import evaluate, train_step
+from roadmap.training.step import Evaluation, evaluate, train_step
 
 FINITE_CHECK_EVERY = 100  # updates; each check waits for the device
 
@@ -68,7 +68,6 @@ class Trainer:
         if classes is not None:
             self._match_classes(classes)
         self.network = network
-        self._last_saved = "none: nothing was saved yet"
         self.train_state = build_train_state(network, self.data, self.recipe, hardware, device, batch_size, group)
 
     def _open_images(self, classes: Classes | None = None) -> None:
@@ -139,10 +138,12 @@ class Trainer:
     def _close_epoch(self, progress: Progress, run: RunDir, signals: StopSignals) -> dict[str, Any]:
         """Evaluate an epoch whose updates are done, and return its metrics."""
         started = time.perf_counter()
-        batches = CheckedBatches(self.val_batches, lambda: self._stop_evaluation(progress, run, signals))
-        validation = evaluate(self.network, batches, self.train_state)
-        ema = self.train_state.ema
-        ema_top1 = {} if ema is None else {"ema_top1": evaluate(ema, batches, self.train_state).top1}
+
+        def score(model: nn.Module) -> Evaluation:
+            return evaluate(model, self._read_validation(progress, run, signals), self.train_state)
+
+        validation, ema = score(self.network), self.train_state.ema
+        ema_top1 = {} if ema is None else {"ema_top1": score(ema).top1}
         updates = len(progress.losses)
         number = (progress.epoch + 1) * updates
         return {
@@ -158,11 +159,13 @@ class Trainer:
             "seconds": progress.seconds + time.perf_counter() - started,
         }
 
-    def _stop_evaluation(self, progress: Progress, run: RunDir, signals: StopSignals) -> None:
-        """Save and stop if a signal arrived; several ranks finish the evaluation first."""
-        if signals.received is not None and self.group.dist_info.world_size == 1:
-            self._save(progress, run)
-            raise signals.stop()
+    def _read_validation(self, progress: Progress, run: RunDir, signals: StopSignals) -> Iterator[Batch]:
+        """Yield the validation batches; save and stop if a signal arrived. Several ranks finish the evaluation."""
+        for batch in self.val_batches:
+            if signals.received is not None and self.group.dist_info.world_size == 1:
+                self._save(progress, run)
+                raise signals.stop()
+            yield batch
 
     def _check_finite(self, progress: Progress) -> None:
         losses = self.group.all_reduce_mean(progress.losses)
@@ -211,7 +214,7 @@ class Trainer:
             run.checkpoint,
             run.previous_checkpoint,
             run.config_hash,
-            lambda content: self._find_mismatch(content, progress, run, warn),
+            lambda content: self._check_content(content, progress, run, warn),
         )
         _check_updates(self.images[0], self.recipe)
         if warning:
@@ -226,17 +229,17 @@ class Trainer:
             run.restore_metrics(progress.history)
         self.progress = progress
 
-    def _find_mismatch(
+    def _check_content(
         self, content: dict[str, Any], progress: Progress, run: RunDir, warn: Callable[[str], None]
-    ) -> str | None:
+    ) -> None:
         try:
             record = DataRecord.from_checkpoint(content)
-        except (KeyError, TypeError):
-            return "its record of the data is damaged"
+        except (KeyError, TypeError) as error:
+            raise MismatchError("its record of the data is damaged") from error
         if record is not None:
             self._check_data(record, run, warn)
         _check_updates(self.images[0], self.recipe)
-        return find_mismatch(content, progress, self.recipe.epochs, self.network, self.train_state)
+        check_content(content, progress, self.recipe.epochs, self.network, self.train_state)
 
     def _check_data(self, record: DataRecord, run: RunDir, warn: Callable[[str], None]) -> None:
         self._match_classes(Classes(record.classes, str(run.checkpoint)))
@@ -248,19 +251,6 @@ class Trainer:
             )
         for text in describe_replaced(record, self.record):
             warn(text)
-
-
-class CheckedBatches:
-    """Batches, with a call of `check` before each."""
-
-    def __init__(self, batches: Iterable[Batch], check: Callable[[], None]):
-        self.batches = batches
-        self.check = check
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self.batches:
-            self.check()
-            yield batch
 
 
 def _describe_progress(progress: Progress, run: RunDir) -> str:

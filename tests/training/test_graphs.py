@@ -30,9 +30,9 @@ from roadmap.training import graphs
 from roadmap.training.build_state import build_train_state
 from roadmap.training.distributed import ProcessGroup
 from roadmap.training.graphs import GraphExecution, open_backend
-from roadmap.training.resume import METRICS, Progress, collect, find_mismatch, restore
+from roadmap.training.resume import METRICS, Progress, check_content, collect, restore
 from roadmap.training.spec import HardwareSpec
-from roadmap.training.step import DirectExecution, Evaluation, TrainState, evaluate, train_step
+from roadmap.training.step import Evaluation, Execution, TrainState, evaluate, train_step
 
 UPDATES = 50
 SIZE, CLASSES = 16, 10
@@ -132,7 +132,7 @@ def build(device: torch.device, *words: str, has_graphs: bool = True) -> TrainSt
     model = build_network(config.model, config.regime)
     train_state = build_train_state(model, config.data, config.recipe, config.hardware, device, 8)
     if not has_graphs:
-        train_state.execution = DirectExecution()
+        train_state.execution = Execution()
     return train_state
 
 
@@ -353,7 +353,7 @@ def test_resume_with_graphs_is_exact(
     monkeypatch.setattr("roadmap.training.trainer.train_step", train_step)
     broken, _ = run(tmp_path / "broken", *words)
     assert read_results(whole) == read_results(broken)
-    monkeypatch.setattr("roadmap.training.build_state.GraphExecution", lambda backend: DirectExecution())
+    monkeypatch.setattr("roadmap.training.build_state.GraphExecution", lambda backend: Execution())
     direct, _ = run(tmp_path / "direct", *words)
     assert read_results(whole) == read_results(direct)
 
@@ -365,7 +365,7 @@ def test_checkpoint_is_independent_of_graphs(first: bool, optimizer: str, device
     train(saved, range(2))
     progress = Progress([dict.fromkeys(METRICS, 1.0)], torch.zeros(5, device=device))
     content = collect(progress, torch.ones(3), saved.model, saved)
-    assert find_mismatch(content, progress, 2, resumed.model, resumed) is None
+    check_content(content, progress, 2, resumed.model, resumed)
     restore(content, progress, resumed.model, resumed)
     assert read_bits(saved) == read_bits(resumed)
     assert isinstance(resumed.optimizer.param_groups[0]["lr"], Tensor) != first

@@ -11,7 +11,8 @@ from torch import nn
 import roadmap
 from roadmap.config import read_config
 from roadmap.training.build_state import build_train_state
-from roadmap.training.resume import METRICS, Progress, collect, find_mismatch, restore
+from roadmap.training.checkpoint import MismatchError
+from roadmap.training.resume import METRICS, Progress, check_content, collect, restore
 from roadmap.training.step import TrainState, train_step
 
 Change = Callable[[dict[str, Any]], Any]
@@ -49,7 +50,7 @@ def trained(request: pytest.FixtureRequest) -> tuple[nn.Module, TrainState, dict
 def test_collected_state_is_restored(trained: tuple[nn.Module, TrainState, dict[str, Any]]) -> None:
     network, train_state, content = trained
     progress = start()
-    assert find_mismatch(content, progress, EPOCHS, network, train_state) is None
+    check_content(content, progress, EPOCHS, network, train_state)
     restore(content, progress, network, train_state)
     assert (progress.epoch, progress.update, progress.seconds) == (1, 3, 2.0)
     again = collect(progress, progress.losses[:3], network, train_state)
@@ -97,7 +98,7 @@ def test_misfit_of_a_checkpoint_is_named(name: str, trained: tuple[nn.Module, Tr
     network, train_state, content = trained
     change, told = CHANGES[name]
     change(content)
-    problem = find_mismatch(content, start(), EPOCHS, network, train_state)
-    assert problem is not None
-    assert told in problem
-    assert "\n" not in problem
+    with pytest.raises(MismatchError) as caught:
+        check_content(content, start(), EPOCHS, network, train_state)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
