@@ -18,7 +18,7 @@ from roadmap.analysis.design import collect, row_design
 from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA, Difference, compare
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.roadmaps import DEFAULT, Roadmap, check_word
+from roadmap.config.roadmaps import DEFAULT, Roadmap, check_axes, check_word
 from roadmap.config.sweep_networks import factorial
 from roadmap.errors import RunError
 
@@ -73,7 +73,7 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str | None = None,
     """
     roadmap = rows[0].roadmap if rows else load_roadmap()
     step = step or roadmap.steps[-1]
-    roadmap.check_axes("--axes", axes)
+    check_axes("--axes", axes, roadmap.all_axes)
     check_word("--step", step, roadmap.steps)
     grid_name = f"the factorial over {', '.join(axes)} on {step}"
     cells = {

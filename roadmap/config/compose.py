@@ -11,7 +11,6 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -75,7 +74,7 @@ def divide_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[st
 
     If an override adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
     """
-    split = [(word, split_word(word)) for word in overrides]
+    split = [(word, _split_word(word)) for word in overrides]
     base = [word for word, value in split if value is None]
     if all(parse_word(word).is_hydra_override() or is_group(parse_word(word).key_or_group) for word in base):
         return tuple(base), dict(value for _, value in split if value is not None)
@@ -160,20 +159,14 @@ def _is_name(group: str, text: str) -> bool:
     return text.isdecimal() or (not text.isidentifier() and find_config(f"{group}/{text}") is not None)
 
 
-def is_value(override: Override) -> bool:
-    """Return True if an override sets one plain value of the job, on which no config choice depends."""
-    is_plain = isinstance(override.value(), str | int | float | bool | None)
-    is_set = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
-    key = override.key_or_group
-    return is_set and is_plain and not override.is_hydra_override() and "/" not in key and not is_group(key)
-
-
-def split_word(word: str) -> tuple[str, Any] | None:
+def _split_word(word: str) -> tuple[str, Any] | None:
     """Return key and value of an override that sets one plain value, on which no choice depends; else None."""
     override = parse_word(word)
-    if override.is_sweep_override() or not is_value(override):
-        return None
-    return override.key_or_group, override.value()
+    key, value = override.key_or_group, override.value()
+    is_set = not (override.is_add() or override.is_force_add() or override.is_delete() or override.package)
+    is_key = not (override.is_hydra_override() or "/" in key or is_group(key))
+    is_plain = isinstance(value, str | int | float | bool | None) and not override.is_sweep_override()
+    return (key, value) if is_set and is_key and is_plain else None
 
 
 def _register_reference(name: str) -> None:

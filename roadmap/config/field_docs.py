@@ -1,17 +1,14 @@
 """Meaning of the keys that a user sets, read from the comments beside the fields of the specs, their only home."""
 
-import ast
 import inspect
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
-from textwrap import dedent
 from typing import Any, get_args, get_type_hints
 
-CONTINUED = re.compile(r"#\s{2,}")  # a comment below a field's, indented, goes on with it
+FIELD = re.compile(r" {4}(?P<name>\w+): [^#]*(# (?P<comment>.*))?")
+CONTINUED = re.compile(r" {4}#\s{2,}(?P<comment>.*)")  # a comment below a field's, indented, goes on with it
 IN_YAML = {"None": "null", "True": "true", "False": "false"}
 
 
@@ -40,42 +37,24 @@ def document_keys(spec: type, prefix: str = "") -> Iterator[KeyDoc]:
 def read_comments(spec: type) -> dict[str, str]:
     """Return the comment of each field of a class and of those it extends, in the words of YAML."""
     found: dict[str, str] = {}
-    for owner in reversed(spec.__mro__):
-        if is_dataclass(owner):
-            found |= _read_own_comments(owner)
+    for owner in filter(is_dataclass, reversed(spec.__mro__)):
+        name = ""  # of the field whose comment the next line may continue
+        for line in inspect.getsource(owner).splitlines():
+            if field := FIELD.fullmatch(line):
+                name = field["name"]
+                found[name] = _in_yaml(field["comment"] or "")
+            elif name and (more := CONTINUED.fullmatch(line)):
+                found[name] += f" {_in_yaml(more['comment'])}"
+            else:
+                name = ""
     return found
 
 
-def _read_own_comments(spec: type) -> dict[str, str]:
-    source = dedent(inspect.getsource(spec))
-    (body,) = ast.parse(source).body
-    assert isinstance(body, ast.ClassDef)
-    rows = {row: node for node in body.body for row in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
-    found: dict[str, str] = {}
-    last: str | None = None
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type != tokenize.COMMENT:
-            continue
-        node = rows.get(token.start[0])
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            last = node.target.id
-            found[last] = _clean(token.string)
-        elif node is None and last and CONTINUED.match(token.string):
-            found[last] += f" {_clean(token.string)}"
-        else:
-            last = None
-    return found
-
-
-def _clean(comment: str) -> str:
-    text = comment.lstrip("# ").strip()
-    return re.sub(r"\b(None|True|False)\b", lambda match: IN_YAML[match[0]], text)
+def _in_yaml(comment: str) -> str:
+    return re.sub(r"\b(None|True|False)\b", lambda word: IN_YAML[word[0]], comment)
 
 
 def _allowed(kind: Any) -> str:
-    choices = [member for part in (kind, *get_args(kind)) for member in _members(part)]
+    kinds = [part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, StrEnum)]
+    choices = [member for part in kinds for member in part]
     return f"one of {', '.join(choices)}" if choices else ""
-
-
-def _members(kind: Any) -> list[str]:
-    return list(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else []

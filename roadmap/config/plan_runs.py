@@ -42,7 +42,7 @@ from roadmap.config.search_path import (
     use,
 )
 from roadmap.config.variant import find_variant
-from roadmap.config.yaml_errors import check_chosen, find_defect
+from roadmap.config.yaml_errors import check_chosen, check_files
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.layer_plan import check_image_size, needs_several_images
 from roadmap.runs.naming import network_name
@@ -150,11 +150,9 @@ def plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
     except OverrideParseException as error:
         raise ConfigError(explain_hydra_error(error, overrides)) from None
     except (RoadmapError, HydraException, OmegaConfBaseException, yaml.YAMLError, *SHAPES) as error:
-        if defect := find_defect(overrides):
-            raise ConfigError(defect) from None
-        if isinstance(error, RoadmapError):
-            raise
-        raise ConfigError(explain_hydra_error(error, overrides)) from None
+        failure = error
+    check_files(overrides)  # whose error names a line
+    raise failure if isinstance(failure, RoadmapError) else ConfigError(explain_hydra_error(failure, overrides))
 
 
 def _plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
@@ -175,9 +173,8 @@ def _plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
         )
     if is_sweep:
         _check_direction(hydra.sweeper)
-    is_known = not is_sweep or sweeper == BASIC
     jobs: list[Job] = []
-    if is_known:
+    if not is_sweep or sweeper == BASIC:
         split = _split_sweep(overrides, hydra.sweeper.params or {}) if is_sweep else [list(overrides)]
         jobs = [Job(tuple(job), planned) for job, planned in zip(split, _plan_all(split, is_sweep), strict=True)]
         if not split:
@@ -202,11 +199,11 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
             f"{step} is a step of the roadmap, {config.reference} a network beside it: "
             "choose one of them, by +roadmap or by +reference"
         )
+    single = False
     if config.reference is None:
         check_image_size(config.model, config.regime, config.data.image_size)
+        single = needs_several_images(config.model, config.regime, config.data.image_size)
     if config.mode is Mode.train:
-        is_own = config.reference is None
-        single = is_own and needs_several_images(config.model, config.regime, config.data.image_size)
         rule = find_batch_rule(config.recipe, not_one=single)
         plan_accumulation(
             config.recipe.total_batch, config.hardware.per_device_batch, get_dist_info().world_size, rule
@@ -243,15 +240,14 @@ def _split_sweep(overrides: Sequence[str], params: Mapping[str, str]) -> list[li
 
 def _check_plugins(overrides: Sequence[str]) -> None:
     """Check launcher and sweeper, which Hydra would reject only after the preparations."""
-    typed = [
-        word.partition("=")[::2] for word in overrides if word.startswith(tuple(f"{group}=" for group in PLUGINS))
-    ]
-    for group, choice in typed:
+    for group, _, choice in (word.partition("=") for word in overrides):
+        if group not in PLUGINS:
+            continue
         with own_hydra() as loader:
             known = loader.get_group_options(group)
-        for name, (needed, package) in PACKAGES.items():
-            if choice == name and needed not in known:
-                raise ConfigError(f"{group}={choice} needs a package: pip install {package}")
+        plugin, package = PACKAGES.get(choice, (choice, ""))
+        if package and plugin not in known:
+            raise ConfigError(f"{group}={choice} needs a package: pip install {package}")
         if choice not in known:
             allowed = ", ".join(known)
             raise ConfigError(f"{group}={choice}: no such choice.{suggest(choice, known)} Allowed: {allowed}")

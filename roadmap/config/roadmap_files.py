@@ -3,13 +3,11 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from roadmap.config.convert import convert, suggest
 from roadmap.config.paper import PaperRow, read_published
@@ -24,9 +22,9 @@ from roadmap.config.roadmaps import (
     is_setting,
 )
 from roadmap.config.search_path import SearchPath, current, find_config, list_choices, use
-from roadmap.config.step_files import ROADMAPS, YAML, StepFile, read_listed_step, read_step_file
+from roadmap.config.step_files import ROADMAPS, StepFile, read_step_file
+from roadmap.config.yaml_errors import default_choices
 from roadmap.errors import ConfigError
-from roadmap.model.custom_axes import AXES
 
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
@@ -34,18 +32,8 @@ PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # 
 
 
 @dataclass(frozen=True)
-class SectionFile:
-    """A table [[sections]] of roadmap.toml."""
-
-    label: str
-    steps: tuple[str, ...]
-    group: str | None = None
-    color: str | None = None
-
-
-@dataclass(frozen=True)
 class AboutFile:
-    """The keys of roadmap.toml apart from its tables."""
+    """The keys of roadmap.toml apart from its tables; a Roadmap has the same."""
 
     title: str
     name: str
@@ -164,7 +152,7 @@ def _describe_path(name: str, chain: Sequence[StepFile]) -> dict[str, Any]:
         "labels": tuple(file.label for file in chain),
         "indices": tuple(file.index for file in chain),
         "choices": tuple(choices),
-        "fixed": tuple((axis, value) for axis, value in start.items() if axis not in changed and is_axis(axis)),
+        "fixed": {axis: value for axis, value in start.items() if axis not in changed and is_axis(axis)},
     }
 
 
@@ -174,52 +162,47 @@ def _read(place: Path, folder: str) -> Roadmap:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    references, printed, figures = (
-        tuple(content.pop(key, {}).items()) for key in ("references", "tables", "figures")
-    )
-    tables = content.pop("sections", None)
-    about, sections = _convert(path, content, tables, place.name)
+    tables = {key: content.pop(key, {}) for key in ("references", "tables", "figures")}
+    about, sections = _convert(path, content.pop("sections", None), {"name": place.name, **content})
     names = [step for section in sections for step in section.steps]
     for step in names:
         if names.count(step) > 1:
             raise ConfigError(f"{path}: {step} is in two sections: name it once")
-    read = [read_listed_step(path, folder, step) for step in names]
-    chain = _follow(path, read, folder)
-    described = _describe_path(about.name, chain)
+    read = [_read_listed(path, folder, step) for step in names]
+    described = _describe_path(about.name, _follow(path, read, folder))
     steps = described["steps"]
-    published = _read_anchors(place / PUBLISHED, steps, about, dict(references))
     if about.curve is not None and about.curve not in steps[1:]:
         raise ConfigError(f"{path}: curve={about.curve}: must be a step after the first: {', '.join(steps[1:])}")
-    inherited = _inherited_sections(read, folder)
     return Roadmap(
-        name=about.name,
-        title=about.title,
-        paper=about.paper,
+        **asdict(about),
         **described,
-        sections=(*inherited, *sections),
-        published=published,
-        references=references,
-        original=about.original,
-        curve=about.curve,
-        recipe=about.recipe,
-        tables=printed,
-        figures=tuple((number, tuple(shown)) for number, shown in figures),
+        **tables,
+        sections=(*_inherited_sections(read, folder), *sections),
+        published=_read_anchors(place / PUBLISHED, steps, about, tables["references"]),
     )
 
 
-def _convert(path: Path, content: Mapping[str, Any], tables: Any, name: str) -> tuple[AboutFile, list[Section]]:
+def _read_listed(about: Path, folder: str, name: str) -> StepFile:
+    path = find_config(f"{folder}/{name}")
+    if path is None:
+        raise ConfigError(
+            f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
+        )
+    return read_step_file(path)
+
+
+def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[AboutFile, list[Section]]:
+    """Return the typed keys of a roadmap.toml, and its sections, each with a colour."""
     try:
-        about = convert(AboutFile, {"name": name, **content})
+        about = convert(AboutFile, values)
         assert isinstance(about, AboutFile)
         if not isinstance(tables, list) or not tables:
             raise ConfigError("no [[sections]] yet: give at least one, with a label and its steps")
-        read = [convert(SectionFile, table, "sections") for table in tables]
+        read: list[Section] = [convert(Section, table, "sections") for table in tables]
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return about, [
-        Section(one.label, one.color or PALETTE[number % len(PALETTE)], one.steps, one.group)
-        for number, one in enumerate(read)
-    ]
+    colors = cycle(PALETTE)
+    return about, [replace(one, color=one.color or color) for one, color in zip(read, colors, strict=False)]
 
 
 def _inherited_sections(read: Sequence[StepFile], folder: str) -> tuple[Section, ...]:
@@ -277,8 +260,8 @@ def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], D
                 )
             made[axis] = file
         now |= changes
-        starts = tuple((axis, start.get(axis, INHERITED)) for axis in changes)
-        choices.append(Choice(file.path.stem, starts, tuple(changes.items())))
+        starts = {axis: start.get(axis, INHERITED) for axis in changes}
+        choices.append(Choice(file.path.stem, starts, changes))
     return choices, start
 
 
@@ -287,12 +270,8 @@ INHERITED = "from the recipe"  # value of a key of the model that a step sets, a
 
 def _default_axes() -> Design:
     """Return the value of every axis of conf/model in config.yaml."""
-    path = find_config("config")
-    assert path is not None
-    entries = yaml.load(path.read_text(encoding="utf-8"), YAML)["defaults"]
-    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    own = {axis.name: axis.neutral for axis in AXES.values()}
-    return own | {key.removeprefix(AXIS_GROUP): str(value) for key, value in pairs if key.startswith(AXIS_GROUP)}
+    choices = default_choices().items()
+    return {group.removeprefix(AXIS_GROUP): name for group, name in choices if group.startswith(AXIS_GROUP)}
 
 
 def _read_anchors(

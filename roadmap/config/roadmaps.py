@@ -28,25 +28,25 @@ class Choice:
     """What one step changes: an axis or key of the network (norm), a group (recipe) or a key (recipe.mixup)."""
 
     step: str
-    starts: tuple[tuple[str, str], ...]  # each axis that the step changes, and its value before
-    ends: tuple[tuple[str, str], ...]  # the same axes, and their values from the step on
+    starts: Design  # each axis that the step changes, and its value before
+    ends: Design  # the same axes, and their values from the step on
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(self.ends)
 
     @property
     def axis(self) -> str:
         """The name of the choice: its first axis."""
-        return self.ends[0][0]
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return tuple(axis for axis, _ in self.ends)
+        return self.axes[0]
 
     @property
     def start(self) -> str:
-        return self.starts[0][1]
+        return self.starts[self.axis]
 
     @property
     def end(self) -> str:
-        return self.ends[0][1]
+        return self.ends[self.axis]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Section:
     """Consecutive steps that a figure labels together; several sections may form one group of choices."""
 
     label: str
-    color: str
     steps: tuple[str, ...]
-    group: str | None
+    group: str | None = None
+    color: str = ""  # roadmap_files.py gives one to a section without
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class Roadmap:
     labels: tuple[str, ...]  # of each step
     indices: tuple[int | None, ...]  # of each step
     choices: tuple[Choice, ...]  # of each step but the first
-    fixed: tuple[tuple[str, str], ...]  # axes of conf/model that no step changes, and their values
+    fixed: Design  # axes of conf/model that no step changes, and their values
     sections: tuple[Section, ...]
     published: tuple[PaperRow, ...]
-    references: tuple[tuple[str, str], ...]  # networks beside the roadmap, and the regime of each
+    references: dict[str, str]  # networks beside the roadmap, and the regime of each
     original: str | None  # the step before the first, which has a recipe of its own
     curve: str | None  # the step whose axis is drawn as a curve
     recipe: str | None  # name of the published results' recipe
-    tables: tuple[tuple[str, str], ...]  # where the results of a regime are printed
-    figures: tuple[tuple[str, tuple[str, ...]], ...]  # of the paper, by number: the steps whose blocks they show
+    tables: dict[str, str]  # where the results of a regime are printed
+    figures: dict[str, list[str]]  # of the paper, by number: the steps whose blocks they show
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Roadmap:
     @cached_property
     def all_axes(self) -> tuple[str, ...]:
         """Every axis: those of the choices in their order, then those that no step changes."""
-        return (*(axis for choice in self.choices for axis in choice.axes), *(axis for axis, _ in self.fixed))
+        return (*(axis for choice in self.choices for axis in choice.axes), *self.fixed)
 
     @property
     def all_choices(self) -> Network:
@@ -130,20 +130,19 @@ class Roadmap:
     def design_of(self, network: Network) -> Design:
         design: Design = {}
         for choice in self.choices:
-            design |= dict(choice.ends if choice.axis in network else choice.starts)
-        return design | dict(self.fixed)
+            design |= choice.ends if choice.axis in network else choice.starts
+        return design | self.fixed
 
     def network_of(self, design: Mapping[str, str]) -> Network | None:
         """Return the choices of a design; None if it has a value that is neither start nor end."""
-        made = [choice.axis for choice in self.choices if _has(design, choice.ends)]
-        network = frozenset(made)
+        network = frozenset(choice.axis for choice in self.choices if choice.ends.items() <= design.items())
         return network if self.design_of(network) == dict(design) else None
 
     def levels_of(self, axis: str) -> list[str]:
         """Return every value of an axis, the first step's first."""
         start = self.design_of(NONE)[axis]
         if is_setting(axis):
-            ends = [dict(choice.ends)[axis] for choice in self.choices if axis in choice.axes]
+            ends = [choice.ends[axis] for choice in self.choices if axis in choice.ends]
             return list(dict.fromkeys([start, *ends]))
         return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
 
@@ -180,27 +179,19 @@ class Roadmap:
 
         Another value of a step's own axis may be another step: step 7 with kernel 3 is step 6.
         """
-        references = dict(self.references)
-        if step in references:
-            return None if variant else self._published(references[step], "reference", ())
+        if step in self.references:
+            return None if variant else self._published(self.references[step], "reference", {})
         choice = self.choice_of(step)
         table = regime if regime in self.regimes or not self.regimes else self.regimes[0]
-        found = self._published(table, step, tuple(variant.items()))
-        if found is None and choice is not None and dict(choice.starts) == dict(variant):
-            return self._published(table, self.steps[self.steps.index(step) - 1], ())
+        found = self._published(table, step, variant)
+        if found is None and choice is not None and choice.starts == variant:
+            return self._published(table, self.steps[self.steps.index(step) - 1], {})
         return found
 
-    def _published(self, regime: str, config: str, variant: tuple[tuple[str, str], ...]) -> PaperRow | None:
-        rows = (row for row in self.published if (row.regime, row.config, row.variant) == (regime, config, variant))
+    def _published(self, regime: str, config: str, variant: Mapping[str, str]) -> PaperRow | None:
+        wanted = regime, config, tuple(variant.items())
+        rows = (row for row in self.published if (row.regime, row.config, row.variant) == wanted)
         return next(rows, None)
-
-    def check_choices(self, key: str, names: Sequence[str]) -> None:
-        """Raise ConfigError if a choice does not exist or is named twice, or if there is none."""
-        _check_words(key, names, self.axes)
-
-    def check_axes(self, key: str, axes: Sequence[str]) -> None:
-        """Raise ConfigError if an axis does not exist or is named twice, or if there is none."""
-        _check_words(key, axes, self.all_axes)
 
 
 def is_setting(axis: str) -> bool:
@@ -220,11 +211,8 @@ def value_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _has(design: Mapping[str, str], values: Sequence[tuple[str, str]]) -> bool:
-    return all(design[axis] == value for axis, value in values)
-
-
-def _check_words(key: str, words: Sequence[str], known: Sequence[str]) -> None:
+def check_axes(key: str, words: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ConfigError if an axis or choice is not a known one or is named twice, or if there is none."""
     for word in words:
         check_word(key, word, known)
     if not words or len(set(words)) < len(words):

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from roadmap.config.convert import convert
-from roadmap.errors import ConfigError, first_line
+from roadmap.config.yaml_errors import load_yaml
+from roadmap.errors import ConfigError
 
 START_S = 10  # per run: starting its process, building its network, loading its images
 MARGIN = 0.8  # part of the time that is planned: the steps between the ends may be slower
@@ -111,9 +110,10 @@ def read_series(path: Path) -> SeriesSpec:
     Raises:
         ConfigError: a key is unknown or missing, or a value is unusable; names the file.
     """
+    content = load_yaml(path)
     try:
-        spec = convert(SeriesSpec, yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeError, ConfigError) as error:
-        raise ConfigError(f"{path}: {first_line(error)}") from error
+        spec = convert(SeriesSpec, content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     assert isinstance(spec, SeriesSpec)
     return spec

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roadmap.config.roadmaps import AXIS_GROUP, value_text
-from roadmap.config.search_path import find_config
-from roadmap.config.yaml_errors import explain_syntax
+from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
 
 ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
 NO_CHOICE = ("step", "experiment")  # keys that name a step, and the folder of its runs
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
 
 
 @dataclass(frozen=True)
@@ -35,23 +31,8 @@ class StepFile:
         return ROADMAPS if parent.name == ROADMAPS else f"{ROADMAPS}/{parent.name}"
 
 
-def read_listed_step(about: Path, folder: str, name: str) -> StepFile:
-    path = find_config(f"{folder}/{name}")
-    if path is None:
-        raise ConfigError(
-            f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
-        )
-    return read_step_file(path)
-
-
 def read_step_file(path: Path) -> StepFile:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content: Any = yaml.load(text, YAML) or {}
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no UTF-8: {error}: save the file as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(explain_syntax(path, text, error)) from None
+    content = load_yaml(path) or {}
     entries = content.pop("defaults", []) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise ConfigError(f"{path}: a step has a list of defaults, and keys with their values")

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from roadmap.config.compose import compose, prepare_overrides
 from roadmap.config.convert import convert
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_word, is_setting
+from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_axes, check_word, is_setting
 from roadmap.config.search_path import list_choices, quote
 from roadmap.config.sweep_networks import (
     add_one_in,
@@ -81,7 +81,7 @@ class OneChoiceSpec(SweepSpec):
 
     def __post_init__(self) -> None:
         if self.choices is not None:
-            self.steps.check_choices("sweep.choices", self.choices)
+            check_axes("sweep.choices", self.choices, self.steps.axes)
 
     def names(self) -> list[str]:
         networks = leave_one_out if self.kind is Kind.leave_one_out else add_one_in
@@ -141,7 +141,7 @@ class FactorialSpec(SweepSpec):
     step: str | None  # the step that sets the other axes; None: the last one
 
     def __post_init__(self) -> None:
-        self.steps.check_axes("sweep.axes", self.axes)
+        check_axes("sweep.axes", self.axes, self.steps.all_axes)
         if self.step is not None:
             check_word("sweep.step", self.step, self.steps.steps)
 

@@ -51,8 +51,7 @@ def _describe_choice(row: Row) -> str:
     choice = row.roadmap.choice_of(row.step)
     if choice is None:
         return row.label
-    pairs = zip(choice.starts, choice.ends, strict=True)
-    return ", ".join(f"{axis} {start} → {end}" for (axis, start), (_, end) in pairs)
+    return ", ".join(f"{axis} {start} → {choice.ends[axis]}" for axis, start in choice.starts.items())
 
 
 def _describe_accuracy(one: RowStats) -> str:
