@@ -6,29 +6,29 @@
     results/NAME-steps/   the output of `publish` for the thirteen steps
 
 NAME is the series' own. Text that you add at the end of a page is kept. --commit is for runs of a machine without
-git. An error prints one message and exits with status 1.
+git.
 """
 
 import argparse
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from roadmap.analysis.read_runs import find_experiments, read_runs
+from roadmap.cli.compare import read_finished, write_comparison
 from roadmap.cli.exit_status import report_errors
+from roadmap.cli.publish import YOURS, publish, write_page
 from roadmap.errors import RunError
 from roadmap.runs.archive import unpack_records
 from roadmap.runs.atomic import write_json
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.read_files import read_json
 from roadmap.runs.read_run import SUMMARY, Run, State
-from roadmap.system.commands import printed, started
+from roadmap.system.commands import printed
 
 STATE_ENDING = "-series.json"
-YOURS = "<!-- What you write below this line stays when the folder is published again. -->\n"
 
 
 @report_errors()
@@ -66,16 +66,16 @@ def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -
     pages = []
     if ends:
         target = to / f"{name}-ends"
-        call("compare", *ends, "--output-dir", str(output_dir), "--transfer", "--to", str(target))
-        pages.append(write_page(target, describe_ends(target, state, [run for one in ends for run in done[one]])))
+        write_comparison(read_finished([output_dir / one for one in ends]), target, transfer=True)
+        pages.append(target / "README.md")
+        write_page(pages[0], describe_ends(target, state, [run for one in ends for run in done[one]]))
     if f"{name}-steps" in done:
         target = to / f"{name}-steps"
-        call("publish", f"{name}-steps", "--output-dir", str(output_dir), "--to", str(target))
-        page = target / "README.md"
-        text = page.read_text(encoding="utf-8")
+        publish(output_dir / f"{name}-steps", target)
+        pages.append(target / "README.md")
+        text = pages[-1].read_text(encoding="utf-8")
         if text.endswith(YOURS):
-            page.write_text(f"{text}\n{describe_machine(state, done[f'{name}-steps'])}\n", encoding="utf-8")
-        pages.append(page)
+            pages[-1].write_text(f"{text}\n{describe_machine(state, done[f'{name}-steps'])}\n", encoding="utf-8")
     if not pages:
         raise RunError(f"{archive}: no run of {name}-ends or {name}-steps is done")
     return pages
@@ -96,27 +96,17 @@ def record_commit(archive: Path, output_dir: Path, commit: str | None) -> None:
                 write_json(summary, content | {"commit": commit})
 
 
-def call(name: str, *words: str) -> None:
-    """Run another command. Raises RunError with its message if it fails."""
-    result = subprocess.run(started(name, *words), capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RunError(result.stderr.strip().removeprefix("error: "))
-
-
 def describe_ends(target: Path, state: Mapping[str, Any], runs: Sequence[Run]) -> str:
     """Return the comparison's page, without the user's text below it."""
     table = (target / "comparison.md").read_text(encoding="utf-8").strip()
     figure = "![transfer](transfer.svg)\n\n" if (target / "transfer.svg").exists() else ""
     chosen = state.get("choice", {}).get("reason")
     said = f"All steps were then trained at {chosen}.\n\n" if chosen else ""
+    command = shlex.join(printed("train", "-m", *state["sweeps"]["ends"]))
     return (
         f"# {target.name}\n\n{figure}{table}\n\n{said}{describe_machine(state, runs)}\n\n"
-        f"```bash\n{describe_command(state, 'ends')}\n```\n\n`comparison.csv` has a row for each run.\n"
+        f"```bash\n{command}\n```\n\n`comparison.csv` has a row for each run.\n"
     )
-
-
-def describe_command(state: Mapping[str, Any], phase: str) -> str:
-    return shlex.join(printed("train", "-m", *state["sweeps"][phase]))
 
 
 def describe_machine(state: Mapping[str, Any], runs: Sequence[Run]) -> str:
@@ -126,11 +116,3 @@ def describe_machine(state: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"Trained on {devices} with {state['cores']} cores, {state['jobs']} runs at a time, until a deadline. "
         f"{state.get('note', '')}".strip()
     )
-
-
-def write_page(target: Path, text: str) -> Path:
-    """Replace the page, except for the text below the line that marks the user's part."""
-    page = target / "README.md"
-    before = page.read_text(encoding="utf-8") if page.exists() else ""
-    page.write_text(f"{text}\n{YOURS}{before.partition(YOURS)[2]}", encoding="utf-8")
-    return page

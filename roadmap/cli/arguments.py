@@ -9,6 +9,15 @@ def add_config_dir(parser: ArgumentParser) -> None:
     parser.add_argument("--config-dir", metavar="FOLDER", help="of configs of your own, as in train.py")
 
 
+def add_best(parser: ArgumentParser) -> None:
+    """Add --best, for commands that show accuracies."""
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="use the accuracy of the best epoch, picked on the validation set, not of the last",
+    )
+
+
 def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
     """Return an argparse type: an integer of at least `lowest` and at most `highest`."""
 

@@ -4,11 +4,10 @@
     convnet-roadmap attribute [EXPERIMENT] --axes kernel_size,norm
 
 The runs are those of `train -m +sweep=roadmap`, leave_one_out, add_one_in, shapley or groups; with --axes those of
-+sweep=factorial. An error prints one message and exits with status 1.
++sweep=factorial.
 """
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from roadmap.analysis.read_runs import add_experiment_arguments, choose_experime
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import interval_text
 from roadmap.analysis.terminal import TerminalColumn, closing_lines, draw_table
+from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.system.commands import printed
@@ -39,7 +39,6 @@ BASELINE = "baseline"
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     console = open_console(highlight=False)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     rows = aggregate(read_finished_runs(experiment_dir))
@@ -53,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Print the effect of each choice of the roadmap.")
     add_experiment_arguments(parser)
-    parser.add_argument("--best", action="store_true", help="of the best epoch, picked on the validation set")
+    add_best(parser)
     parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
     add_factorial_arguments(parser)
     return parser.parse_args(words)
@@ -66,15 +65,12 @@ def print_effects(console: Console, ablation: Ablation, experiment_dir: Path) ->
     tables, lines = terminal_effects(ablation, console.width)
     for table in tables:
         print_table(console, table)
-    report = printed("report", str(experiment_dir))
-    print_lines(console, [*lines, *closing_lines([], [report])])
+    print_lines(console, [*lines, *closing_lines([], [printed("report", str(experiment_dir))])])
 
 
 def print_factorial(console: Console, grid: Grid) -> None:
-    table, lines = draw_levels(find_main_effects(grid), console.width)
-    print_table(console, table)
     interactions = find_axis_interactions(grid)
-    lines += [
+    lines = [
         f"Effect: top-1 with the choice minus top-1 with the baseline, the first step's, in points, on {grid.step}:"
         " the mean over all n pairs of runs that differ in it alone, with its 95% interval. "
         f"Seeds: {len(grid.seeds)}."
@@ -87,6 +83,7 @@ def print_factorial(console: Console, grid: Grid) -> None:
         one, other = pair.choices
         largest = f", the largest of {pair.largest_of}" if pair.largest_of > 1 else ""
         lines.append(f"Interaction of {one} and {other}: {show(pair.effect)} (n = {pair.effect.n[0]}{largest})")
+    print_table(console, *draw_levels(find_main_effects(grid), console.width))
     print_lines(console, lines)
 
 

@@ -10,7 +10,6 @@ Exit status: 0 if no claim fails or there is none; 1 if one fails; 2 if nothing 
 """
 
 import argparse
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -34,8 +33,9 @@ from roadmap.analysis.reproduction import (
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import step_name
 from roadmap.analysis.terminal import TerminalColumn, draw_table
+from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
-from roadmap.cli.printing import open_console, print_lines, print_table
+from roadmap.cli.printing import open_console, print_table
 from roadmap.config import compose, read_config
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_setting_differences, hash_setting
@@ -47,7 +47,6 @@ FAILED, UNREADABLE = 1, 2
 @report_errors(status=UNREADABLE)
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     console = open_console(highlight=False)
     runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
     rows = aggregate(runs)
@@ -69,9 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
             "No run has the paper's data, size and settings: accuracies can't be compared with the paper's."
         )
         return 0
-    table, lines = draw_checks(checks, console.width)
-    print_table(console, table)
-    print_lines(console, lines)
+    print_table(console, *draw_checks(checks, console.width))
     failed = [check for check in checks if not check.passed]
     unfinished = [step_name(row) for row in rows if not row.seeds]
     if unfinished:
@@ -90,11 +87,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tolerance", type=read_tolerance, default=TOLERANCE, help=f"points of top-1; default: {TOLERANCE}"
     )
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="check the accuracy of the best epoch, picked on the validation set, not of the last",
-    )
+    add_best(parser)
     return parser.parse_args(words)
 
 

@@ -8,7 +8,6 @@ validation images stay unseen. With --to, the table is written there (comparison
 per run); with --along, a figure of each step against one setting, from the experiments that differ only in it; with
 --transfer, a figure of each change in the paper beside those of the experiments (transfer.*); with --gap, the
 gap of two networks in each experiment, and how far it differs from that of the first experiment (gaps.md).
-An error prints one message and exits with status 1.
 """
 
 import argparse
@@ -46,16 +45,13 @@ logger = logging.getLogger(__name__)
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     console = open_console(1000)
     folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
     candidates = read_finished(folders)
-    drawn, lines = terminal_comparison(candidates, console.width)
-    print_table(console, drawn)
-    print_lines(console, lines)
-    paths = write(candidates, arguments.to, arguments.along)
-    if arguments.transfer:
-        paths += draw_transfer([aggregate(one.runs) for one in candidates], arguments.to / "transfer")
+    print_table(console, *terminal_comparison(candidates, console.width))
+    paths = []
+    if arguments.to is not None:
+        paths += write_comparison(candidates, arguments.to, arguments.along, arguments.transfer)
     if arguments.gap:
         paths += report_gaps(console, candidates, arguments)
     print_lines(console, closing_lines(paths, []))
@@ -111,8 +107,7 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     gaps = find_gaps(candidates, first, last, pooled_std)
     notes = gap_notes(first, last, pooled_std)
     table, lines = terminal_gaps(gaps, console.width)
-    print_table(console, table)
-    print_lines(console, [notes, *lines])
+    print_table(console, table, [notes, *lines])
     if arguments.to is None:
         return []
     path = arguments.to / "gaps.md"
@@ -120,13 +115,16 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     return [path]
 
 
-def write(candidates: Sequence[Candidate], folder: Path | None, key: str | None) -> list[Path]:
-    if folder is None:
-        return []
+def write_comparison(
+    candidates: Sequence[Candidate], folder: Path, key: str | None = None, transfer: bool = False
+) -> list[Path]:
+    """Write the table, the figure along a setting and that of each change, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "comparison.csv", folder / "comparison.md"]
     write_candidates(candidates, paths[0])
     paths[1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
     if key is not None:
         paths += draw_setting(along(candidates, key), key, folder / key)
+    if transfer:
+        paths += draw_transfer([aggregate(one.runs) for one in candidates], folder / "transfer")
     return paths

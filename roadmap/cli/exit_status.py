@@ -1,5 +1,6 @@
 """End of a command: its exit status, its errors in one line, and a reader that closes the pipe."""
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     A `main` that writes to other processes or to a network restores SIGPIPE: there a broken pipe is an error.
     """
     print_anything()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     with ended_by_reader():
         try:
             status = main()

@@ -1,13 +1,6 @@
-"""Estimate the cost of a train.py command on this device before it runs: hours, memory, money and energy.
-
-    python scripts/plan_roadmap.py -m +sweep=roadmap seed=0,1,2
-    python scripts/plan_roadmap.py -m +sweep=roadmap setting=paper --price-per-hour 2.5 --devices 8
-
-An error prints one message and exits with status 1.
-"""
+"""Estimate the cost of a train.py command on this device before it runs: hours, memory, money and energy."""
 
 import argparse
-import csv
 import json
 import os
 import sys
@@ -23,7 +16,7 @@ from rich.table import Table
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.arguments import add_config_dir, positive
 from roadmap.cli.exit_status import report_errors
-from roadmap.cli.printing import open_console, print_lines, print_table
+from roadmap.cli.printing import format_mebibytes, open_console, print_table, write_rows
 from roadmap.cli.reuse_finished_runs import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
 from roadmap.system.console import Console
@@ -78,14 +71,12 @@ def main(words: Sequence[str] | None = None) -> int:
         path.touch()  # an unwritable path should not cost a measurement
     rows, total, machine = plan(runs, arguments, console)
     if arguments.csv is not None:
-        write_csv(arguments.csv, rows)
+        write_rows(arguments.csv, rows, left_out=("run_hours", "warnings"))
     if arguments.json is not None:
         content = {"command": arguments.overrides, "runs": rows, "total": total, **machine}
         arguments.json.write_text(json.dumps(content, indent=2) + "\n")
     if rows:
-        table, left_out = draw_rows(rows, console.width)
-        print_table(console, table)
-        print_lines(console, left_out)
+        print_table(console, *draw_rows(rows, console.width))
     for line in describe(rows, total):
         console.print(line, soft_wrap=True, markup=False)
     return 0
@@ -182,14 +173,6 @@ def measure_at_once(workloads: Sequence["Workload"], rows: Sequence[Row], counts
     }
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    names = [name for name in (rows[0] if rows else {}) if name not in ("run_hours", "warnings")]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 class RoughPrinter:
     """Shows what is known before all rounds are done: without a terminal a line per network."""
 
@@ -225,10 +208,6 @@ def draw_rows(rows: Sequence[Row], width: int) -> tuple[Table, list[str]]:
         TerminalColumn("largest", ["" if (n := row["largest_batch"]) is None else f"{n:,}" for row in rows], 6),
     ]
     return draw_table(columns, width)
-
-
-def format_mebibytes(size: int | None) -> str:
-    return "" if size is None else f"{size / 2**20:,.0f}"
 
 
 def format_time(hours: float) -> str:

@@ -1,9 +1,11 @@
-"""Printing of a command: tables and lines at the terminal's width, and any text in any encoding."""
+"""Output of a command: tables and lines at the terminal's width, any text in any encoding, and CSV files."""
 
 import codecs
+import csv
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,14 +24,18 @@ def open_console(pipe_width: int = PIPE_WIDTH, highlight: bool = True) -> "Conso
     return Console(width=None if sys.stdout.isatty() else pipe_width, highlight=highlight)
 
 
-def print_table(console: "Console", table: "Table") -> None:
-    """Print at full width: a narrow terminal folds the lines, while truncated cells would be unreadable."""
+def print_table(console: "Console", table: "Table", lines: Iterable[str] = ()) -> None:
+    """Print a table and the lines below it.
+
+    A narrow terminal folds the table's lines, while truncated cells would be unreadable.
+    """
     from rich.measure import Measurement  # not all scripts need rich
 
     own, widest = console.width, console.options.update(width=WIDEST)
     console.width = max(own, Measurement.get(console, widest, table).maximum)
     console.print(table)
     console.width = own
+    print_lines(console, lines)
 
 
 def print_lines(console: "Console", lines: Iterable[str]) -> None:
@@ -39,6 +45,19 @@ def print_lines(console: "Console", lines: Iterable[str]) -> None:
     """
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=line.startswith(("written: ", "next: ")))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], left_out: Collection[str] = ()) -> None:
+    """Write rows as a CSV file, without the columns `left_out`."""
+    names = [name for name in (rows[0] if rows else {}) if name not in left_out]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def format_mebibytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 2**20:,.0f}"
 
 
 def print_anything() -> None:

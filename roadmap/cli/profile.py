@@ -1,14 +1,6 @@
-"""Measure cost, speed and memory of every step on this device, beside the paper's GFLOPs.
-
-    python scripts/profile_roadmap.py
-    python scripts/profile_roadmap.py --steps step0_resnet,step12_downsample --csv profile.csv
-    python scripts/profile_roadmap.py regime=resnet50 data=imagenet --batch 8 +reference=swin_tiny
-
-An error prints one message and exits with status 1.
-"""
+"""Measure cost, speed and memory of every step on this device, beside the paper's GFLOPs."""
 
 import argparse
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +12,7 @@ from rich.table import Table
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.arguments import add_config_dir, positive
 from roadmap.cli.exit_status import report_errors
-from roadmap.cli.printing import open_console, print_lines, print_table
+from roadmap.cli.printing import format_mebibytes, open_console, print_table, write_rows
 from roadmap.config import PlannedRun, plan_runs, read_search_path, use
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.system.console import Console
@@ -67,10 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments.csv.touch()  # an unwritable path should not cost a measurement
     rows = profile(runs, arguments.batch, arguments.rounds, console)
     if arguments.csv is not None:
-        write_csv(arguments.csv, rows)
-    table, left_out = draw_rows(rows, console.width)
-    print_table(console, table)
-    print_lines(console, left_out)
+        write_rows(arguments.csv, rows)
+    print_table(console, *draw_rows(rows, console.width))
     console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
     return 0
 
@@ -173,17 +163,9 @@ def summarize(measured: "Measured", batch_size: int) -> Profile:
     return row
 
 
-def write_csv(path: Path, rows: Sequence[Profile]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def draw_rows(rows: Sequence[Profile], width: int) -> tuple[Table, list[str]]:
     """Return the table, and a line about the columns that do not fit."""
     papers = ["" if (flops := row["paper_gflops"]) is None else f"{flops:.2f}" for row in rows]
-    memory = ["" if (size := row["peak_memory_bytes"]) is None else f"{size / 2**20:,.0f}" for row in rows]
     columns = [
         TerminalColumn("step", [row["step"] for row in rows], is_number=False),
         TerminalColumn("GMACs", [f"{row['gmacs']:.4g}" for row in rows], 1),
@@ -192,7 +174,7 @@ def draw_rows(rows: Sequence[Profile], width: int) -> tuple[Table, list[str]]:
         TerminalColumn("M acts", [f"{row['activations'] / 1e6:.3g}" for row in rows], 5),
         TerminalColumn("forward/s", [format_rate(row, "forward") for row in rows], 2),
         TerminalColumn("update/s", [format_rate(row, "update") for row in rows]),
-        TerminalColumn("MiB", memory, 3),
+        TerminalColumn("MiB", [format_mebibytes(row["peak_memory_bytes"]) for row in rows], 3),
     ]
     return draw_table(columns, width)
 

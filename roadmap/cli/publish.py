@@ -13,7 +13,7 @@
 All else is made from the first four files, so commands that read an experiment also read such a folder:
 `plot results/EXPERIMENT` draws the same figures, and `publish results/EXPERIMENT` writes all of them again, such as
 after an update of this project. Previously published runs that are not on this machine are kept if their settings
-are the same; --anew drops them. An error prints one message and exits with status 1.
+are the same; --anew drops them.
 """
 
 import argparse
@@ -54,7 +54,6 @@ YOURS = "<!-- What you write below this line stays when the folder is published 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     logger.setLevel(logging.INFO)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     is_published = (experiment_dir / RUN_TABLE).exists()
@@ -104,9 +103,7 @@ def write_derived(target: Path) -> list[Path]:
     shown = show_folder(target)
     write_report(target, target / "report.html", Commands.on(shown))
     page = target / "README.md"
-    page.write_text(
-        describe(read_finished_runs(target), curve.rows, target, shown) + read_own_text(page), encoding="utf-8"
-    )
+    write_page(page, describe(read_finished_runs(target), curve.rows, target, shown))
     return [page, target / "report.html", *curve.paths]
 
 
@@ -140,10 +137,10 @@ def find_differing(old: Values, new: Values) -> list[str]:
     ]
 
 
-def read_own_text(page: Path) -> str:
-    """Return the text that a user added below the generated part, with the line that marks its beginning."""
+def write_page(page: Path, text: str) -> None:
+    """Replace a page, except for the text that a user added below its last line."""
     before = read_text(page) if page.exists() else ""
-    return "\n" + YOURS + before.partition(YOURS)[2]
+    page.write_text(f"{text}\n{YOURS}{before.partition(YOURS)[2]}", encoding="utf-8")
 
 
 def show_folder(target: Path) -> Path:

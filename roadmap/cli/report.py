@@ -3,11 +3,10 @@
     convnet-roadmap report [EXPERIMENT] [--output-dir outputs] [--best] [--axes A,B] [--to FILE]
 
 The file is EXPERIMENT/figures/report.html; it needs no network and no server. A running sweep can be reported, with
-missing results shown as missing. An error prints one message and exits with status 1.
+missing results shown as missing.
 """
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +19,13 @@ from roadmap.analysis.read_runs import (
 )
 from roadmap.analysis.report.commands import Commands
 from roadmap.analysis.report.report import write_report
+from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
 
 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     name = f"report{'-best' if arguments.best else ''}.html"
     path = arguments.to or experiment_dir / FIGURE_FOLDER / name
@@ -46,10 +45,6 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write one HTML file with the results of an experiment.")
     add_experiment_arguments(parser)
     parser.add_argument("--to", type=Path, help="the file to write; default: EXPERIMENT/figures/report.html")
-    parser.add_argument(
-        "--best",
-        action="store_true",
-        help="show the accuracy of the best epoch, picked on the validation set, not of the last",
-    )
+    add_best(parser)
     add_factorial_arguments(parser)
     return parser.parse_args(words)

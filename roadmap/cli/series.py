@@ -5,15 +5,15 @@
 The runs of a phase are one sweep of train.py, each in a separate process (hydra/launcher=processes), in order of
 value. Every minute their records, without checkpoints, replace one archive; `add-records` adds it to
 results/. The same command continues where it stopped. Additional overrides for every run go at the end of the
-command. An error prints one message and exits with status 1.
+command.
 """
 
 import argparse
-import logging
 import os
 import shlex
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Sequence
@@ -45,8 +45,6 @@ and install it there, from the root of this repository:
   pip install --no-index --no-deps --target /tmp/site wheels/*.whl
   PYTHONPATH=/tmp/site:. python scripts/run_series.py ..."""
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
 class Series:
@@ -75,8 +73,6 @@ def main(words: Sequence[str] | None = None) -> int:
     deadline = time.monotonic()
     arguments = read_arguments(words)
     deadline += arguments.seconds
-    logging.basicConfig(format="%(message)s")
-    logger.setLevel(logging.INFO)
     spec = read_series(arguments.series)
     output_dir = arguments.output_dir
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -157,7 +153,7 @@ def train_phases(series: Series) -> None:
             state["choice"] = choose(series)
         series.save()
     if "choice" in state:
-        logger.info("all steps at %s", state["choice"]["reason"])
+        report(f"all steps at {state['choice']['reason']}")
         chosen = {key: value for key, value in state["choice"].items() if key != "reason"}
         run_phase(series, "steps", spec.steps_overrides(**chosen), series.left)
 
@@ -193,15 +189,19 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
     series.save()
     launcher = ["hydra/launcher=processes", f"hydra.launcher.n_jobs={series.jobs}"]
     words = ["-m", *overrides, *series.overrides, *launcher]
-    logger.info("%s, %.0f s: %s", name, seconds, shlex.join(printed("train", *words)))
+    report(f"{name}, {seconds:.0f} s: {shlex.join(printed('train', *words))}")
     # In its own session, so that only this process gets a terminal's Ctrl-C.
     command, environment = started("train", *words), os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         ended = wait(series, process, time.monotonic() + seconds)
     runs = write_records(series.output_dir, series.records)
-    logger.info("%s: records of %d runs", series.records, runs)
+    report(f"{series.records}: records of {runs} runs")
     if ended and not runs:
         raise RunError("train.py began no run; its message is above")
+
+
+def report(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def wait(series: Series, process: subprocess.Popen[bytes], until: float) -> bool:
@@ -214,7 +214,7 @@ def wait(series: Series, process: subprocess.Popen[bytes], until: float) -> bool
             archived = time.monotonic()
     if process.poll() is not None:
         if process.returncode:
-            logger.warning("train.py ended with status %d: a run failed, or it was refused", process.returncode)
+            report(f"train.py ended with status {process.returncode}: a run failed, or it was refused")
         return True
     process.terminate()
     try:

@@ -1,13 +1,4 @@
-"""Print the layers of a step as text, or the differences between two steps; or draw blocks into a file.
-
-    convnet-roadmap show
-    convnet-roadmap show step5_inverted
-    convnet-roadmap show step5_inverted step6_move_up --stage 2
-    convnet-roadmap show step7_kernel regime=resnet200 model/kernel_size=9
-    convnet-roadmap show step5_inverted step6_move_up --svg blocks.svg
-
-An error prints one message and exits with status 1.
-"""
+"""Print the layers of a step as text, or the differences between two steps; or draw blocks into a file."""
 
 import argparse
 import textwrap

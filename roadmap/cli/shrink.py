@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -27,9 +27,10 @@ from PIL import Image, ImageOps
 from rich.progress import track
 
 from roadmap.cli.arguments import positive, whole_number
+from roadmap.cli.exit_status import report_errors
 from roadmap.data.image_files import ENDINGS, describe_left_out, walk_images
 from roadmap.data.image_modes import as_rgb
-from roadmap.errors import DataError, RoadmapError, first_line, in_one_line, visible
+from roadmap.errors import DataError, first_line, in_one_line, visible
 from roadmap.runs.atomic import FULL
 from roadmap.system.console import Console, warn
 from roadmap.system.machine import count_cores
@@ -43,7 +44,30 @@ ORIENTATION = 274  # EXIF tag; 1 is upright
 PIECE = 64  # images per task of a process
 
 
-def main() -> int:
+@report_errors()
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a pool process that dies raises an error
+    try:
+        counts, failures = shrink_folder(
+            arguments.source,
+            arguments.target,
+            short_side=arguments.short_side,
+            quality=None if arguments.uncompressed else arguments.quality,
+            workers=arguments.workers,
+            upright=arguments.upright,
+        )
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        raise
+    print(f"{counts.total():,} images: " + ", ".join(f"{counts[what]:,} {what}" for what in sorted(counts)))
+    if failures:
+        listed = arguments.target / FAILED
+        raise DataError(f"{len(failures)} images failed, such as {failures[0]}; all are in {listed}")
+    return 0
+
+
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
@@ -56,29 +80,7 @@ def main() -> int:
     parser.add_argument("--upright", action="store_true", help="turn images by the orientation in their EXIF data")
     cores = count_cores()
     parser.add_argument("--workers", type=positive, default=cores, metavar="N", help=f"processes; default: {cores}")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a pool process that dies raises an error
-    try:
-        counts, failures = shrink_folder(
-            arguments.source,
-            arguments.target,
-            short_side=arguments.short_side,
-            quality=None if arguments.uncompressed else arguments.quality,
-            workers=arguments.workers,
-            upright=arguments.upright,
-        )
-    except RoadmapError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 128 + signal.SIGINT
-    print(f"{counts.total():,} images: " + ", ".join(f"{counts[what]:,} {what}" for what in sorted(counts)))
-    if failures:
-        listed = arguments.target / FAILED
-        print(f"error: {len(failures)} images failed, such as {failures[0]}; all are in {listed}", file=sys.stderr)
-        return 1
-    return 0
+    return parser.parse_args(words)
 
 
 def shrink_folder(
@@ -101,16 +103,19 @@ def shrink_folder(
         warn(describe_left_out(source, left_out))
     if not paths:
         raise DataError(f"{source.absolute()} has no images ({', '.join(ENDINGS)}) in it")
-    form: dict[str, object] = {"uncompressed": True} if quality is None else {"quality": quality}
-    if upright:
-        form["upright"] = True
+    form = {"uncompressed": True} if quality is None else {"quality": quality}
+    form |= {"upright": True} if upright else {}
     _check_settings(target, {"source": str(source.resolve()), "short_side": short_side, **form})
     shrink = partial(shrink_image, source, target, short_side=short_side, quality=quality, upright=upright)
     ignore = signal.SIGINT, signal.SIG_IGN  # not in this process; the workers finish their current files
     processes = ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore)
     try:
         outcomes = processes.map(shrink, paths, chunksize=PIECE)
-        results = dict(zip(paths, _show(outcomes, len(paths)), strict=True))
+        console = Console(stderr=True)
+        shown = track(
+            outcomes, "shrinking", len(paths), console=console, transient=True, disable=not console.is_terminal
+        )
+        results = dict(zip(paths, shown, strict=True))
     except BrokenProcessPool as error:
         raise DataError(
             "a process that shrinks images died, often for want of memory: fewer need less, by --workers N. "
@@ -175,11 +180,6 @@ def _save(image: Image.Image, path: Path, kind: str | None, quality: int | None)
         image.save(path, format=LOSSY[kind], quality=quality)
     else:
         image.save(path, format=kind if kind in LOSSLESS else "PNG")
-
-
-def _show(outcomes: Iterator[str], n: int) -> Iterator[str]:
-    console = Console(stderr=True)
-    return iter(track(outcomes, "shrinking", n, console=console, transient=True, disable=not console.is_terminal))
 
 
 def _check_settings(target: Path, settings: dict[str, object]) -> None:

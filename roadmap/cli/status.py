@@ -8,6 +8,7 @@ The exit status is 0 if every run is done, 1 if any is not, 2 if there is no exp
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.live import Live
@@ -22,8 +23,8 @@ from roadmap.system.console import Console
 
 
 @report_errors(status=2)
-def main() -> int:
-    arguments = read_arguments()
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = read_arguments(words)
     console = open_console()
     experiment = choose_experiment(arguments.experiment, arguments.output_dir, for_status=True)
     statuses = read_statuses(experiment)
@@ -59,7 +60,7 @@ def seconds(text: str) -> float:
         ) from None
 
 
-def read_arguments() -> argparse.Namespace:
+def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Shows how the runs of an experiment stand.",
         epilog="Exit status: 0 if every run is done, 1 if any is not, 2 where there is no experiment.",
@@ -68,4 +69,4 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
     )
-    return parser.parse_args()
+    return parser.parse_args(words)

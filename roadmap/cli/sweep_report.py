@@ -23,9 +23,7 @@ def report_sweep(folders: Sequence[RunDir], notes: set[str | None]) -> None:
     for experiment in sorted({folder.path.parents[1] for folder in folders}):
         try:
             rows = aggregate(read_finished_runs(experiment))
-            table, lines = terminal_table(rows, OUT.width)
-            print_table(OUT, table)
-            print_lines(OUT, lines)
+            print_table(OUT, *terminal_table(rows, OUT.width))
             print_lines(OUT, closing_lines(_draw(rows, experiment), next_commands(rows, experiment)))
         except (RoadmapError, OSError) as error:
             show_error(error)

@@ -3,7 +3,7 @@
     convnet-roadmap wandb-dashboard ENTITY/PROJECT [--experiment NAME] [--print]
 
 Each call saves new ones and prints their addresses. `--print` prints what would be saved, as JSON, without account
-or network. An error prints one message and exits with status 1.
+or network.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from roadmap.cli.exit_status import report_errors
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Roadmap, is_setting
-from roadmap.errors import ConfigError, RoadmapError, RunError, first_line
+from roadmap.errors import ConfigError, RunError, first_line
 from roadmap.runs.loggers.wandb import JOB_TYPE
 
 try:
@@ -69,21 +70,20 @@ class Shown:
         return Curve(choice.step, choice.axis) if choice else None
 
 
+@report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    try:
-        entity, project = read_path(arguments.project)
-        check_experiment(arguments.experiment)
-        shown = Shown(arguments.experiment, load_roadmap(arguments.roadmap))
-        report = make_report(entity, project, shown)
-        workspaces = make_workspaces(entity, project, shown)
-        if arguments.print:
-            print(json.dumps([dump(report), *(dump(workspace) for workspace in workspaces)], indent=2))
-        else:
-            save(report, workspaces)
-    except RoadmapError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    entity, project = read_path(arguments.project)
+    check_experiment(arguments.experiment)
+    shown = Shown(arguments.experiment, load_roadmap(arguments.roadmap))
+    pages: list[wr.Report | ws.Workspace] = [
+        make_report(entity, project, shown),
+        *make_workspaces(entity, project, shown),
+    ]
+    if arguments.print:
+        print(json.dumps([dump(page) for page in pages], indent=2))
+    else:
+        save(pages)
     return 0
 
 
@@ -118,20 +118,19 @@ def check_experiment(name: str | None) -> None:
         )
 
 
-def save(report: wr.Report, workspaces: Sequence[ws.Workspace]) -> None:
-    """Save all pages; W&B's library prints their addresses.
+def save(pages: Sequence[wr.Report | ws.Workspace]) -> None:
+    """Save all pages, the report first, since this creates a missing project; W&B's library prints their addresses.
 
     Raises:
         RunError: no account, no network, no such entity, or no permission to write there.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # so that a broken connection raises an error
     try:
-        report.save()  # first, since it creates a missing project
-        for workspace in workspaces:
-            workspace.save()
+        for page in pages:
+            page.save()
     except Exception as error:  # the service and its library may raise any error
         raise RunError(
-            f"{report.entity}/{report.project}: not saved ({type(error).__name__}: {first_line(error)}); "
+            f"{pages[0].entity}/{pages[0].project}: not saved ({type(error).__name__}: {first_line(error)}); "
             "it takes a network and an account that may write there, see `wandb login`; --print takes neither"
         ) from error
 

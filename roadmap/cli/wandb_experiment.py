@@ -4,12 +4,10 @@
 
 The run has the project and group of the experiment's runs. It is offline by default; then the last line is the
 command that uploads it and them. Run that on the same machine: until then, W&B keeps the artifact's files in
-~/.local/share/wandb. Each call makes a new run; the artifact keeps the versions. An error prints one message and
-exits with status 1.
+~/.local/share/wandb. Each call makes a new run; the artifact keeps the versions.
 """
 
 import argparse
-import logging
 import re
 import shlex
 import signal
@@ -40,7 +38,6 @@ TABLE = "roadmap"
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     curve = draw_curve(experiment_dir)
     report = experiment_dir / FIGURE_FOLDER / "report.html"

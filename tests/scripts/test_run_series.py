@@ -151,11 +151,12 @@ def test_records_are_archived_while_runs_go_on(series: Path) -> None:
 
 
 def test_a_refused_command_is_an_error(
-    run_series: Callable[[str, int], int], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    run_series: Callable[[str, int], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_series("refuse", 60) == 1
-    assert "error: train.py began no run; its message is above" in capsys.readouterr().err
-    assert "train.py ended with status 1" in caplog.text
+    error = capsys.readouterr().err
+    assert "error: train.py began no run; its message is above" in error
+    assert "train.py ended with status 1" in error
 
 
 def test_images_are_unpacked_once(tmp_path: Path, load_script: Callable[[str], ModuleType]) -> None:
