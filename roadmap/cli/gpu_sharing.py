@@ -45,7 +45,7 @@ def share_gpus(runs_at_once: int, warn: Callable[[str], None]) -> Iterator[bool]
     finally:
         for name in names:
             os.environ.pop(name, None)
-        _call([CONTROL], names, "quit\n")
+        _call([CONTROL], os.environ | names, "quit\n")
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -53,24 +53,20 @@ def _start(names: dict[str, str]) -> str | None:
     """Start the service and compute by it; return what went wrong."""
     # It numbers the GPUs that it sees anew, so it sees all.
     every_gpu = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    return _call([CONTROL, "-d"], names, environment=every_gpu) or _call([sys.executable, "-c", PROBE], names)
+    return _call([CONTROL, "-d"], every_gpu | names) or _call([sys.executable, "-c", PROBE], os.environ | names)
 
 
-def _call(
-    command: list[str], names: dict[str, str], text: str | None = None, environment: dict[str, str] | None = None
-) -> str | None:
-    """Run a command to its end; return what went wrong, in a line."""
-    inherited = dict(os.environ) if environment is None else environment
+def _call(command: list[str], environment: dict[str, str], text: str = "") -> str | None:
+    """Run a command to its end, with `text` as its input; return what went wrong, in a line."""
     # A service keeps what it inherits open, so its output is no pipe.
     with tempfile.TemporaryFile("w+") as output:
         try:
             done = subprocess.run(
                 command,
                 input=text,
-                stdin=subprocess.DEVNULL if text is None else None,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=inherited | names,
+                env=environment,
                 text=True,
                 timeout=PATIENCE_S,
                 check=False,

@@ -26,7 +26,7 @@ from roadmap.cli.console import (
     warn,
 )
 from roadmap.cli.launch import planned_of
-from roadmap.cli.main_process import DIST_INFO, decide_on_main_process, record_failure, share
+from roadmap.cli.main_process import DIST_INFO, decide_on_main_process, record_failure
 from roadmap.cli.printing import print_anything
 from roadmap.cli.processes import (
     ENDED_BY,
@@ -57,11 +57,9 @@ def run_job(cfg: DictConfig) -> float | None:
     planned = planned_of(cfg)
     is_asked = planned is None  # by a sweeper that waits for the result
     try:
-        planned = share(plan_job(cfg) if planned is None else planned)
-        with (
-            use(planned.search_path),
-            closing(open_run_dir(planned)) as folder,
-        ):
+        own = plan_job(cfg) if planned is None else planned
+        planned = decide_on_main_process(lambda: own)  # each rank composed it separately, at another time
+        with use(planned.search_path), closing(open_run_dir(planned)) as folder:
             if planned.config.mode is Mode.eval:
                 return evaluate(planned, folder)
             if HydraConfig.get().runtime.choices["hydra/launcher"] == LAUNCHER and _is_sweep():

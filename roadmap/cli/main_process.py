@@ -3,41 +3,33 @@
 import signal
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 from roadmap.cli.console import show_error
-from roadmap.config import PlannedRun
 from roadmap.errors import Interrupted, ResumableError, RoadmapError
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.rank import get_dist_info_or_default
 
+T = TypeVar("T")
+
 DIST_INFO = get_dist_info_or_default()
 
 
-def decide_on_main_process(decide: Callable[[], str | None]) -> str | None:
-    """Return rank 0's decision in all ranks."""
+def decide_on_main_process(decide: Callable[[], T]) -> T:
+    """Return rank 0's decision in all ranks, or raise its RoadmapError in all."""
     if DIST_INFO.world_size == 1:
         return decide()
     from roadmap.training.distributed import join_group
 
-    answer: str | RoadmapError | None = None
+    answer: T | RoadmapError | None = None
     if DIST_INFO.is_main_process:
         try:
             answer = decide()
         except RoadmapError as error:
             answer = error
-    answer = join_group().broadcast(answer)
-    if isinstance(answer, RoadmapError):
-        raise answer
-    return answer
-
-
-def share(planned: PlannedRun) -> PlannedRun:
-    """Return rank 0's run in all ranks, since each composed it separately, at another time."""
-    if DIST_INFO.world_size == 1:
-        return planned
-    from roadmap.training.distributed import join_group
-
-    shared: PlannedRun = join_group().broadcast(planned)
+    shared: T | RoadmapError = join_group().broadcast(answer)
+    if isinstance(shared, RoadmapError):
+        raise shared
     return shared
 
 

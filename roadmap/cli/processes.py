@@ -32,7 +32,7 @@ from roadmap.system.commands import started
 from roadmap.system.lock import Lock
 from roadmap.system.machine import CRASHES, SHARING, MemoryKills, name_signal
 from roadmap.training.signals import StopSignals
-from roadmap.training.spec import find_batch_rule, list_micro_batches, plan_accumulation
+from roadmap.training.spec import BatchRule, find_batch_rule, list_micro_batches, plan_accumulation
 
 LAUNCHER = "processes"  # the choice of hydra/launcher that enables it
 HANDED = "CONVNET_ROADMAP_RUN"  # the run for which a process is started, as JSON
@@ -57,12 +57,16 @@ def run_in_subprocess(planned: PlannedRun, folder: RunDir, warn: Callable[[str],
     kills = MemoryKills()
     status = _run_process(planned)
     if status == -signal.SIGKILL and kills.happened() and not is_stopping():
-        micro_batch, smaller = _find_smaller_micro_batch(planned.config)
-        if smaller:
-            warn(f"{folder.path}: {KILLED_FOR_MEMORY} with {micro_batch} images at once; going on with {smaller}")
+        config = planned.config
+        is_own = config.reference is None
+        single = not is_own or needs_several_images(config.model, config.regime, config.data.image_size)
+        rule = find_batch_rule(config.recipe, not_one=single)
+        most, _ = plan_accumulation(config.recipe.total_batch, config.hardware.per_device_batch, rule=rule)
+        if smaller := halve_micro_batch(config, most, rule):
+            less = smaller.hardware.per_device_batch
+            warn(f"{folder.path}: {KILLED_FOR_MEMORY} with {most} images at once; going on with {less}")
             kills = MemoryKills()
-            hardware = replace(planned.config.hardware, per_device_batch=smaller)
-            status = _run_process(replace(planned, config=replace(planned.config, hardware=hardware)))
+            status = _run_process(replace(planned, config=smaller))
     state, error = explain_end(status, kills.happened())
     if is_stopping():
         folder.mark_ended(State.interrupted, describe_stop(error))
@@ -90,15 +94,10 @@ def explain_end(status: int, is_memory_short: bool | None) -> tuple[State, str]:
     return State.interrupted, f"{error}, from outside{hint}; the same command resumes it"
 
 
-def _find_smaller_micro_batch(config: Config) -> tuple[int, int | None]:
-    """Return the micro-batch of a run, and the largest one of at most half the images; None if there is none."""
-    total = config.recipe.total_batch
-    is_own = config.reference is None
-    single = not is_own or needs_several_images(config.model, config.regime, config.data.image_size)
-    rule = find_batch_rule(config.recipe, not_one=single)
-    micro_batch, _ = plan_accumulation(total, config.hardware.per_device_batch, rule=rule)
-    smaller = [n for n in list_micro_batches(total, rule) if n <= micro_batch // 2]
-    return micro_batch, smaller[-1] if smaller else None
+def halve_micro_batch(config: Config, micro_batch: int, rule: BatchRule) -> Config | None:
+    """Return the configuration with the largest micro-batch of at most half the images; None if there is none."""
+    smaller = [n for n in list_micro_batches(config.recipe.total_batch, rule) if n <= micro_batch // 2]
+    return replace(config, hardware=replace(config.hardware, per_device_batch=smaller[-1])) if smaller else None
 
 
 def _run_process(planned: PlannedRun) -> int:

@@ -8,11 +8,12 @@ from typing import Self
 
 import torch
 
+from roadmap.cli.processes import halve_micro_batch
 from roadmap.config import Config
 from roadmap.errors import TrainingError, WorkerMemoryError, first_line
 from roadmap.model.build import trains_on_one_image
 from roadmap.training.device import is_out_of_memory
-from roadmap.training.spec import find_batch_rule, list_micro_batches, plan_accumulation
+from roadmap.training.spec import find_batch_rule, plan_accumulation
 
 
 class MemoryRetry:
@@ -72,13 +73,12 @@ class MemoryRetry:
         self.config = replace(self.config, hardware=replace(self.config.hardware, workers=workers))
 
     def _take_smaller_batch(self, error: RuntimeError) -> None:
-        failed, total = self._micro_batch, self.config.recipe.total_batch
+        failed = self._micro_batch
         reason = f"out of memory with {failed} images at once ({first_line(error)})"
-        smaller = [n for n in list_micro_batches(total, self._rule) if n <= failed // 2]
-        if not smaller:
+        smaller = halve_micro_batch(self.config, failed, self._rule)
+        if smaller is None:
             why = self._rule.obstacle(max(failed // 2, 1)) or "there is no smaller micro-batch"
             raise TrainingError(f"{reason}. {why}: choose a device with more memory or another network") from error
-        self._too_large, self._micro_batch = failed, smaller[-1]
+        self._too_large, self._micro_batch = failed, smaller.hardware.per_device_batch
         self._warn(f"{reason}; going on with {self._micro_batch}")
-        hardware = replace(self.config.hardware, per_device_batch=self._micro_batch)
-        self.config = replace(self.config, hardware=hardware)
+        self.config = smaller

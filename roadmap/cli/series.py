@@ -76,7 +76,11 @@ def main(words: Sequence[str] | None = None) -> int:
     spec = read_series(arguments.series)
     output_dir = arguments.output_dir
     output_dir.mkdir(parents=True, exist_ok=True)
-    overrides = [*arguments.overrides, f"output_dir={output_dir}", *device_overrides(arguments.device)]
+    overrides = [*arguments.overrides, f"output_dir={output_dir}"]
+    if arguments.device is not None:
+        overrides.append(f"hardware.device={arguments.device}")
+    if arguments.device == "cpu":
+        overrides.append("hardware.precision=fp32")
     if arguments.images is not None:
         overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
     state = read_json(output_dir / f"{spec.name}-series.json") or {}
@@ -99,12 +103,6 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=positive, help="runs at a time; default: the series' own number")
     parser.add_argument("--device", help="hardware.device of every run; cpu also takes fp32")
     return parser.parse_args(words)
-
-
-def device_overrides(device: str | None) -> list[str]:
-    if device is None:
-        return []
-    return [f"hardware.device={device}", *(["hardware.precision=fp32"] if device == "cpu" else [])]
 
 
 def unpack(archive: Path, folder: Path) -> Path:

@@ -7,26 +7,18 @@ from pathlib import Path
 
 from rich.text import Text
 
-from roadmap.analysis.figures.block_files import Panel, arrange, write_png, write_svg
+from roadmap.analysis.figures.block_files import arrange, write_png, write_svg
 from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.arguments import add_config_dir
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import print_lines
-from roadmap.cli.step_description import find_base, find_changes, load_step
+from roadmap.cli.step_description import describe_run, find_base, find_changes, load_step, short_changes
 from roadmap.config import Config, PlannedRun, list_choices, read_search_path, use
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.errors import ConfigError
-from roadmap.model.describe import (
-    HEADER,
-    Line,
-    Section,
-    compare_lines,
-    describe_network,
-    show_lines,
-)
-from roadmap.model.layer_plan import plan_network
+from roadmap.model.describe import Line
 from roadmap.system.console import Console
 
 WIDTH = 100  # columns, for a projector
@@ -99,22 +91,22 @@ def list_steps(console: Console, overrides: Sequence[str]) -> None:
     """Print one line per step, as soon as it is composed."""
     names = list_choices("roadmap")
     loaded: dict[str, Config] = {}
+    width = max(map(len, names))
     for name in names:
         config = loaded[name] = load_step(name, overrides).config
         base = find_base(name, config.step.index)
         if base is not None and base not in loaded:
             loaded[base] = load_step(base, overrides).config
-        changes = find_changes(loaded[base], config) if base else ["the start"]
-        start = f"{name:<{max(map(len, names))}}  {config.step.label:<22}  "
-        changed = ", ".join(change.removeprefix("model.") for change in changes)
-        console.print(textwrap.fill(start + changed, WIDTH, subsequent_indent=" " * len(start)), markup=False)
+        changes = short_changes(loaded[base], config) if base else ["the start"]
+        start = f"{name:<{width}}  {config.step.label:<22}  "
+        text = textwrap.fill(start + ", ".join(changes), WIDTH, subsequent_indent=" " * len(start))
+        console.print(text, markup=False)
 
 
 def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> None:
     """Print the description of one step, or the comparison of two."""
     configs = [run.config for run in runs]
-    chosen = [describe(config, stage) for config in configs]
-    lines = show_lines(chosen[0]) if len(chosen) == 1 else compare_lines(*chosen)
+    description = describe_run(runs[-1], runs[0] if len(runs) == 2 else None, stage)
     for run in runs:
         console.print(Text(f"{run.config.step.name}: {run.config.step.label}", style="bold"))
         console.print(describe_paper(find_printed(run), load_roadmap(run.config.step.roadmap)), markup=False)
@@ -126,7 +118,7 @@ def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> Non
         for change in find_changes(*configs):
             console.print(Text(f"changed: {change}", style="bold yellow"))
     console.print()
-    for line in [Line(" ", HEADER), *lines]:
+    for line in description.lines:
         console.print(color(line))
 
 
@@ -139,31 +131,18 @@ def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Nam
     names = list(dict(load_roadmap().figures).get(arguments.figure, steps)) or [
         name for name in list_choices("roadmap") if name != load_roadmap().original
     ]
-    configs = {name: load_step(name, overrides).config for name in names}
+    runs = {name: load_step(name, overrides) for name in names}
     panels = []
-    for place, (name, config) in enumerate(configs.items()):
-        before = None
+    for place, (name, run) in enumerate(runs.items()):
+        base = None
         if not arguments.figure and place:
-            base = names[place - 1] if steps else find_base(name, config.step.index)
-            before = configs.get(base or "")
-        changes = [change.removeprefix("model.") for change in find_changes(before, config)] if before else []
-        lines = (config.step.label, *([", ".join(changes)] if changes else []))
-        pair = [None if one is None else describe(one, arguments.stage) for one in (config, before)]
-        assert pair[0] is not None
-        panels.append(Panel(name, lines, pair[0], pair[1]))
+            base = names[place - 1] if steps else find_base(name, run.config.step.index)
+        panels.append(describe_run(run, runs.get(base or ""), arguments.stage).panel)
     picture = arrange(panels)
     if arguments.svg:
         write_svg(picture, arguments.svg)
     if arguments.png:
         write_png(picture, arguments.png)
-
-
-def describe(config: Config, stage: int | None) -> tuple[Section, ...]:
-    return tuple(pick(describe_network(plan_network(config.model, config.regime), config.data.image_size), stage))
-
-
-def pick(sections: Sequence[Section], stage: int | None) -> list[Section]:
-    return [section for section in sections if stage is None or section.name == f"stage {stage}"]
 
 
 def find_printed(run: PlannedRun) -> PaperRow | None:

@@ -9,6 +9,7 @@ The exit status is 0 if every run is done, 1 if any is not, 2 if there is no exp
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.live import Live
@@ -38,16 +39,13 @@ def main(words: Sequence[str] | None = None) -> int:
 def watch(experiment: Path, seconds: float, console: Console) -> list[RunStatus]:
     """Refresh the table until no run is running or pending, or until Ctrl-C."""
     statuses = read_statuses(experiment)
-    with Live(console=console, auto_refresh=False) as live:
-        try:
-            while True:
-                live.update(draw_statuses(statuses, *console.size), refresh=True)
-                if not any(status.state in (State.running, State.pending) for status in statuses):
-                    break
-                time.sleep(seconds)
-                statuses = read_statuses(experiment)
-        except KeyboardInterrupt:
-            pass
+    with Live(console=console, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        while True:
+            live.update(draw_statuses(statuses, *console.size), refresh=True)
+            if not any(status.state in (State.running, State.pending) for status in statuses):
+                break
+            time.sleep(seconds)
+            statuses = read_statuses(experiment)
     return statuses
 
 

@@ -52,22 +52,27 @@ class StepDescription:
     @property
     def svg(self) -> str:
         """The diagram of the block, with the changes marked, as the text of an SVG file."""
-        return svg_text(arrange([self._panel()]))
+        return svg_text(arrange([self.panel]))
 
     @property
     def diff(self) -> str:
         """The layers marked `-` if only the step before has them, and `+` if only this one has them."""
-        lines = (
-            show_lines(self.network) if self.before is None else compare_lines(self.before.network, self.network)
-        )
-        return "\n".join(map(str, [Line(" ", HEADER), *lines]))
+        return "\n".join(map(str, self.lines))
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines of `diff`, for a terminal."""
+        lines = compare_lines(self.before.network, self.network) if self.before else show_lines(self.network)
+        return [Line(" ", HEADER), *lines]
 
     def save(self, path: str | Path) -> None:
         """Write the diagram as an SVG file, or as PNG if the name ends in .png."""
-        picture = arrange([self._panel()])
+        picture = arrange([self.panel])
         (write_png if Path(path).suffix == ".png" else write_svg)(picture, Path(path))
 
-    def _panel(self) -> Panel:
+    @property
+    def panel(self) -> Panel:
+        """The block and its captions, to be drawn."""
         lines = (self.label, *([", ".join(self.changes)] if self.changes else []))
         return Panel(self.name, lines, self.network, self.before.network if self.before else None)
 
@@ -108,17 +113,19 @@ def describe(step: str, *overrides: str, against: str | None = None, **values: A
         run = load_step(step, words)
         own = step.partition(",")[0]
         base = against or (own if own != step else find_base(step, run.config.step.index))
-        if base is None:
-            return _describe(run, None, ())
-        other = load_step(base, words)
-        changes = find_changes(other.config, run.config)
-        return _describe(run, _describe(other, None, ()), tuple(one.removeprefix("model.") for one in changes))
+        return describe_run(run, load_step(base, words) if base else None)
 
 
-def _describe(run: PlannedRun, before: StepDescription | None, changes: tuple[str, ...]) -> StepDescription:
+def describe_run(run: PlannedRun, before: PlannedRun | None, stage: int | None = None) -> StepDescription:
+    """Describe a run's step and what it changes in the step before; only one stage if `stage` is given."""
     network = describe_network(_plan(run.config), run.config.data.image_size)
-    label = run.config.step.label
-    return StepDescription(run.name, label, changes, before, network)
+    return StepDescription(
+        run.name,
+        run.config.step.label,
+        tuple(short_changes(before.config, run.config)) if before else (),
+        describe_run(before, None, stage) if before else None,
+        tuple(section for section in network if stage is None or section.name == f"stage {stage}"),
+    )
 
 
 def load_step(step: str, overrides: Sequence[str]) -> PlannedRun:
@@ -150,6 +157,11 @@ def find_changes(before: Config, after: Config) -> list[str]:
         own = [change for change in changes if not change.startswith(FROM_RECIPE)]
         changes = [f"recipe {before.recipe.name} -> {after.recipe.name}", *own]
     return changes + describe_sizes(_plan(before), _plan(after))
+
+
+def short_changes(before: Config, after: Config) -> list[str]:
+    """Return the differences without `model.`, such as "block bottleneck -> inverted"."""
+    return [change.removeprefix("model.") for change in find_changes(before, after)]
 
 
 def _plan(config: Config) -> NetworkPlan:

@@ -31,10 +31,12 @@ except ImportError as problem:
 # Keys logged by roadmap/runs/loggers/wandb.py.
 NAME = "identity.name"  # in a run's config: the step with its variant, equal for all seeds
 ORDER = "step_index"  # in a run's summary, like the columns of the run table
-COLUMNS = (ORDER, "seed", "top1", "best_top1", "top5", "gmacs", "parameters", "images_per_s", "paper_top1")
+SHOWN = (ORDER, "seed", "top1", "best_top1", "top5", "gmacs", "parameters", "images_per_s", "paper_top1")
+COLUMNS = ["run:displayName", *(f"summary:{key}" for key in SHOWN)]
 EPOCH = "epoch"
 
 MANY = 100  # W&B's default is to draw 10 runs, groups or bars, and there are 13 steps
+AVERAGED: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev", "max_runs_to_show": MANY}
 LONGEST_TITLE = 128  # of a report
 
 Panel = wr.interface.PanelTypes  # the union of all kinds
@@ -154,7 +156,7 @@ def make_workspaces(entity: str, project: str, shown: Shown) -> list[ws.Workspac
                 filters=ws.And(*choose_runs(shown.experiment), *filters),
                 groupby=[ws.Config(key)],
                 order=[ws.Ordering(ws.Summary(ORDER))],
-                pinned_columns=list_columns(),
+                pinned_columns=COLUMNS,
             ),
         )
 
@@ -221,13 +223,9 @@ def make_runset(name: str, key: str, filters: Sequence[ws.FilterExpr]) -> wr.Run
         filters=ws.And(*filters),
         groupby=[f"config.{key}"],
         order=[wr.OrderBy(wr.SummaryMetric(ORDER), ascending=True)],
-        pinned_columns=list_columns(),
+        pinned_columns=COLUMNS,
         lock_columns=True,
     )
-
-
-def list_columns() -> list[str]:
-    return ["run:displayName", *(f"summary:{key}" for key in COLUMNS)]
 
 
 def compare_steps() -> list[Panel]:
@@ -247,10 +245,8 @@ def draw_bars(title: str, key: str) -> wr.BarPlot:
         title=title,
         metrics=["top1"],
         groupby=wr.Config(key),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stddev",
-        max_runs_to_show=MANY,
         max_bars_to_show=MANY,
+        **AVERAGED,
     )
 
 
@@ -262,9 +258,7 @@ def draw_curves(key: str) -> list[Panel]:
             x=EPOCH,
             y=[metric],
             groupby=wr.Config(key),
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-            max_runs_to_show=MANY,
+            **AVERAGED,
         )
         for metric, title in titles.items()
     ]

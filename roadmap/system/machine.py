@@ -93,11 +93,8 @@ def _find_memory_counts() -> Iterator[Path]:
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory for the next update instead of returning it to the system.
 
-    Allocating it again costs a page fault per 4 KiB. With it kept, micro steps 0, 4, 7 and 12 on CIFAR-10 are 1.08,
-    1.12, 1.11 and 1.09 times as fast (medians of n = 5 pairs, which range from 0.93 to 1.38; batch 128, 1 thread of
-    an AMD EPYC, glibc 2.36, 2026-11-24). Beyond 32 MiB glibc returns memory in any case, unless all of it comes
-    from its heap: an update of ConvNeXt-T on 32 images of 224 pixels took 8.7 and 9.4 s, and takes 6.8 and 6.9 s
-    from the heap (medians of n = 5 in two processes each, 2 threads, 2026-11-25).
+    Allocating it again costs a page fault per 4 KiB; benchmarks/README.md has the time. Beyond 32 MiB glibc returns
+    memory in any case, unless all of it comes from its heap.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl does not have it
