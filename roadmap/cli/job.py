@@ -40,6 +40,7 @@ from roadmap.cli.processes import (
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Mode, PlannedRun, plan_job, use
 from roadmap.errors import Interrupted, RoadmapError, RunError
+from roadmap.runs.evaluations import record_evaluation
 from roadmap.runs.run_dir import RunDir
 
 REQUEUE_S = 60  # time for a cluster to requeue the job and end its processes
@@ -223,13 +224,14 @@ def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
         return None
     kind, evaluation = next(iter(evaluations.items()))
     average = evaluations.get(Kind.averaged) if kind is Kind.raw else None
-    folder.record_evaluation(
+    record_evaluation(
+        folder,
         {
             "init_from": planned.config.init_from,
             "weights": kind,
             **asdict(evaluation),
             **({} if average is None else {"ema_top1": average.top1}),
-        }
+        },
     )
     print_line(
         f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "

@@ -32,11 +32,6 @@ def open_run_dir(planned: PlannedRun) -> RunDir:
     return RunDir(Path(config.output_dir), identity, recorded_values(config), planned.folders, planned.overrides)
 
 
-def count_evaluations(folders: Sequence[RunDir]) -> int:
-    """Return the number of evaluations recorded so far in the folders' steps."""
-    return sum(folder.count_evaluations() for folder in {folder.evaluations: folder for folder in folders}.values())
-
-
 def remove_empty_folders(folders: Sequence[RunDir]) -> None:
     """Remove the experiment folder that Hydra creates under the name before the swept values are known."""
     for output_dir in {folder.path.parents[2] for folder in folders}:

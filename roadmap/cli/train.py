@@ -23,10 +23,11 @@ from roadmap.cli.main_process import DIST_INFO, leave_group
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.printing import print_anything
 from roadmap.cli.processes import ENDED_BY, HANDED, forward_stop_signals
-from roadmap.cli.run_folders import count_evaluations, read_written_state, remove_empty_folders
+from roadmap.cli.run_folders import read_written_state, remove_empty_folders
 from roadmap.config import CONF_DIR, PlannedRun, read_search_path, use
 from roadmap.config.search_path import PRIMARY
 from roadmap.errors import Interrupted, RoadmapError
+from roadmap.runs.evaluations import count_evaluations
 from roadmap.runs.read_run import State
 from roadmap.system.rank import get_dist_info
 

@@ -15,7 +15,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import describe_differences, hash_config, hash_setting
 from roadmap.runs.overrides import OVERRIDES, write_overrides
 from roadmap.runs.process import describe_process
-from roadmap.runs.read_files import MAX_LINES_BYTES, read_json, read_text, read_yaml
+from roadmap.runs.read_files import read_json, read_yaml
 from roadmap.runs.read_run import (
     CHECKPOINT,
     CONFIG,
@@ -47,7 +47,7 @@ from roadmap.runs.read_run import (
 )
 from roadmap.system.lock import Lock
 
-LOCK, DAMAGED_CHECKPOINT, EVALUATIONS = ".lock", "checkpoint.damaged.pt", "evaluations.jsonl"
+LOCK, DAMAGED_CHECKPOINT = ".lock", "checkpoint.damaged.pt"
 FILES = (CONFIG, OVERRIDES, STATE, METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT)
 TRIES, TRY_EVERY_S = 40, 0.05  # a process that has just claimed a folder writes its state within this time
 
@@ -72,7 +72,6 @@ class RunDir:
         self.checkpoint = self.path / CHECKPOINT
         self.previous_checkpoint = self.path / PREVIOUS_CHECKPOINT
         self.damaged_checkpoint = self.path / DAMAGED_CHECKPOINT
-        self.evaluations = self.path.parent / EVALUATIONS
         self._lock = Lock(self.path / LOCK)
         self._started = _now()
 
@@ -106,34 +105,32 @@ class RunDir:
         run = self._check_run()
         if run is not None and self._is_done(run):
             missing = f" (without {' and '.join(run.missing)})" if run.missing else ""
-            return "done already" + missing + self._describe_root()
+            old = self.trained_root()  # another folder is allowed
+            root = "" if old == self.config["data"]["root"] else f", with data.root={old}"
+            return f"done already{missing}{root}"
         if retries or run is None or run.config_hash != self.config_hash or run.state is not State.failed:
             return None
         return f"failed before; retry_failed=true trains it again ({run.error})"
 
     def trained_root(self) -> str | None:
         """Return the data.root of the run in the folder; None if its configuration has none or is unreadable."""
-        try:
-            root: str | None = read_yaml(self.path / CONFIG)["data"]["root"]
-        except (RunError, KeyError, TypeError):
-            return None
-        return root
-
-    def _describe_root(self) -> str:
-        """Return `, with data.root=OLD` if the finished run used another folder, which is allowed."""
-        old = self.trained_root()
-        return "" if old == self.config["data"]["root"] else f", with data.root={old}"
+        with contextlib.suppress(RunError, KeyError, TypeError):
+            return read_yaml(self.path / CONFIG)["data"]["root"]
+        return None
 
     def plan(self) -> None:
         """Mark a new run as pending, so that `status` lists it."""
         if self.state():
             return
-        make_folder(self.path)
-        with explain_writing(self._lock.path, 0):
-            is_free = self._lock.acquire()
-        if is_free and not self.state():  # another process may just have started it
+        if self._acquire() and not self.state():  # another process may just have started it
             self._write_state(State.pending)
         self._lock.close()
+
+    def _acquire(self) -> bool:
+        """Make and lock the folder; return False if another process holds the lock."""
+        make_folder(self.path)
+        with explain_writing(self._lock.path, 0):
+            return self._lock.acquire()
 
     def claim(self) -> None:
         """Lock the folder for this process; keep the files of an unfinished run of this configuration.
@@ -142,12 +139,11 @@ class RunDir:
             RunError: another configuration's run is there, or another process uses it.
         """
         self._check_run()
-        make_folder(self.path)
-        with explain_writing(self._lock.path, 0):
-            is_free = self._lock.acquire()
-        if not is_free:
+        if not self._acquire():
             raise RunError(f"{self.path} is being trained by {self._find_holder()}; wait for it, or stop it")
-        self._check_kinds()
+        for path in (self.path / name for name in FILES):
+            if path.is_dir() and not path.is_symlink():
+                raise RunError(f"{path} is a folder, but must be a file of the run: remove it")
         run = self._check_run()
         if self._is_done(run) or (run is not None and self._restore(run)):  # by a process that has just released it
             return
@@ -157,12 +153,6 @@ class RunDir:
                     (self.path / name).unlink(missing_ok=True)
         self._write_config()
         self._write_state(State.running)
-
-    def _check_kinds(self) -> None:
-        """Raise RunError if a folder has the name of one of the run's files."""
-        for path in (self.path / name for name in FILES):
-            if path.is_dir() and not path.is_symlink():
-                raise RunError(f"{path} is a folder, but must be a file of the run: remove it")
 
     def _restore(self, run: Run) -> bool:
         """Rewrite configuration and state of a finished run if its results are intact; return True if so.
@@ -174,18 +164,18 @@ class RunDir:
             return False
         with contextlib.suppress(DamagedError):
             summary = read_summary(self.path)
-            if summary and summary.config_hash in (None, self.config_hash) and self._is_named_like(summary):
+            if summary is None or summary.config_hash not in (None, self.config_hash):
+                return False
+            if replace(identity_of(summary), label=self.identity.label) == self.identity:
                 self._write_config()
                 if not self._is_done(self.state()):
                     self._write_state(State.done)
                 return True
         return False
 
-    def _is_named_like(self, run: Run) -> bool:
-        return replace(identity_of(run), label=self.identity.label) == self.identity
-
     def _write_config(self) -> None:
-        replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(_plain(self.config))).encode())
+        plain = json.loads(json.dumps(self.config))  # without enums and tuples, which YAML would tag
+        replace_file(self.path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain)).encode())
         write_overrides(self.path, self.overrides)
 
     def _find_holder(self) -> str:
@@ -200,16 +190,11 @@ class RunDir:
 
     def mark_ended(self, state: State, reason: str) -> bool:
         """Mark a running run whose process has died with `state` and `reason`; return True if there is one."""
-        with contextlib.suppress(RunError, OSError):
-            if not self._lock.acquire():
-                return False
-            try:
-                run = read_state(self.path)
-                if run and run.state is State.running and is_gone(run):
-                    self._write_state(state, reason)
-                    return True
-            finally:
-                self._lock.close()
+        with contextlib.suppress(RunError, OSError), contextlib.closing(self._lock):
+            run = read_state(self.path) if self._lock.acquire() else None
+            if run and run.state is State.running and is_gone(run):
+                self._write_state(state, reason)
+                return True
         return False
 
     def close(self) -> None:
@@ -231,7 +216,7 @@ class RunDir:
             return run
         differences = ["(config.yaml is missing)"]
         if (self.path / CONFIG).exists():
-            differences = describe_differences(read_yaml(self.path / CONFIG), _plain(self.config))
+            differences = describe_differences(read_yaml(self.path / CONFIG), self.config)
         if run.data != self.identity.data:
             differences.append(f"data.name: {run.data} -> {self.identity.data}")
         raise RunError(
@@ -254,7 +239,7 @@ class RunDir:
     def finish(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Write identity and results to the summary, and mark the run as done."""
         summary = {
-            **identity_dict(self.identity),
+            **asdict(self.identity),
             **results,
             "commit": find_commit(),
             "config_hash": self.config_hash,
@@ -265,19 +250,6 @@ class RunDir:
         self.previous_checkpoint.unlink(missing_ok=True)  # first, since a finished run is never opened again
         self._write_state(State.done)
         return summary
-
-    def record_evaluation(self, results: Mapping[str, Any]) -> None:
-        """Append an evaluation without training to evaluations.jsonl beside the step's runs."""
-        make_folder(self.path.parent)
-        content = {**identity_dict(self.identity), **results, "commit": find_commit()}
-        append_line(self.evaluations, json.dumps(content))
-
-    def count_evaluations(self) -> int:
-        """Return the number of lines in evaluations.jsonl; 0 if it is missing or unreadable."""
-        try:
-            return len(read_text(self.evaluations, MAX_LINES_BYTES, errors="replace").splitlines())
-        except (OSError, DamagedError):
-            return 0
 
     def fail(self, error: str) -> None:
         """Mark the run as failed, with the reason; if nothing can be written, it stays marked as running."""
@@ -314,28 +286,18 @@ class RunDir:
             "config_hash": self.config_hash,
             "setting_hash": self.setting_hash,
             "dashboard_id": self.dashboard_id(),
-            "identity": identity_dict(self.identity),
+            "identity": asdict(self.identity),
             "config_folders": self.config_folders,
         }
         write_json(self.path / STATE, content)
 
     def dashboard_id(self) -> str:
         """Return the run's id on a dashboard, which a resume keeps; another configuration gets a new one."""
-        known = None
         with contextlib.suppress(DamagedError):
             run = read_state(self.path)
-            known = run.dashboard_id if run and run.config_hash == self.config_hash else None
-        return known or uuid.uuid4().hex[:8]
-
-
-def identity_dict(identity: Identity) -> dict[str, Any]:
-    """Return the fields of an identity for JSON."""
-    return dict(vars(identity))
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert enums and tuples, which YAML would tag, to plain values."""
-    return json.loads(json.dumps(config))
+            if run and run.dashboard_id and run.config_hash == self.config_hash:
+                return run.dashboard_id
+        return uuid.uuid4().hex[:8]
 
 
 def _now() -> str:

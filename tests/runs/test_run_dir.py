@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from roadmap.errors import RunError, StorageError
 from roadmap.runs.commit import find_commit
 from roadmap.runs.config_hash import NEUTRAL_VALUES
+from roadmap.runs.evaluations import count_evaluations, record_evaluation
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.read_run import Run, identity_of
 from roadmap.runs.run_dir import RunDir
@@ -335,11 +336,12 @@ def test_removed_folder_is_not_written_to(open_run: OpenRun, is_taken: bool) -> 
 
 def test_evaluations_are_appended_beside_the_runs(open_run: OpenRun) -> None:
     run = open_run()
-    run.record_evaluation({"init_from": "a.pt", "top1": 70.0})
-    run.record_evaluation({"init_from": "b.pt", "top1": 71.0})
+    for weights, top1 in (("a.pt", 70.0), ("b.pt", 71.0)):
+        record_evaluation(run, {"init_from": weights, "top1": top1})
     lines = [json.loads(line) for line in (run.path.parent / "evaluations.jsonl").read_text().splitlines()]
     assert [(line["step"], line["init_from"], line["top1"]) for line in lines] == [
         ("step0_resnet", "a.pt", 70.0),
         ("step0_resnet", "b.pt", 71.0),
     ]
+    assert count_evaluations([run, open_run("seed=1")]) == 2
     assert not run.path.exists()

@@ -1,7 +1,9 @@
 """Dashboards behind a small interface. Each logger is a module here with a class `Logger`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
@@ -10,7 +12,7 @@ from roadmap.errors import ConfigError, first_line
 from roadmap.runs.config_hash import defining_values
 from roadmap.runs.logger_spec import CUSTOM_LOGGERS, LoggerSpec
 from roadmap.runs.metrics import read_metrics
-from roadmap.runs.run_dir import RunDir, identity_dict
+from roadmap.runs.run_dir import RunDir
 
 SUMMARY_PREFIX = "summary/"  # separates a finished run's results from its curves, which have the plain names
 
@@ -33,6 +35,34 @@ def finished_on_error(logger: RunLogger) -> Iterator[None]:
     except BaseException:
         logger.finish(None)
         raise
+
+
+class ResumingLogger(ABC):
+    """A dashboard that keeps all values of a run: it gets the epochs that it lacks, whichever process trained them.
+
+    Args:
+        logged: the last epoch that it has.
+    """
+
+    def __init__(self, run: RunDir, logged: int):
+        self.folder = run
+        self._logged = logged
+
+    @abstractmethod
+    def log_epoch(self, metrics: Mapping[str, Any]) -> None:
+        """Send one epoch's metrics."""
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        earlier = [past for past in read_metrics(self.folder.path) if past["epoch"] < metrics["epoch"]]
+        for epoch in (*earlier, metrics):
+            if epoch["epoch"] > self._logged:
+                self.log_epoch(epoch)
+                self._logged = epoch["epoch"]
+
+    def log_rest(self) -> None:
+        """Send the epochs in the run's files, the last of which a process without a dashboard may have trained."""
+        for last in read_metrics(self.folder.path)[-1:]:
+            self.log(last)
 
 
 class GuardedLogger:
@@ -69,17 +99,6 @@ def describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {text.rstrip('.')}"
 
 
-def missing_epochs(run: RunDir, logged: int, metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the metrics of the epochs that a dashboard lacks, up to the epoch of `metrics`, which are the last.
-
-    Args:
-        logged: the last epoch that the dashboard has, which an earlier process of this run may have logged.
-    """
-    epoch = metrics["epoch"]
-    earlier = [past for past in read_metrics(run.path) if logged < past["epoch"] < epoch]
-    return [*earlier, metrics] if logged < epoch else []
-
-
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Return the values that a dashboard can plot."""
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
@@ -87,7 +106,7 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 def run_parameters(run: RunDir, facts: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """Return name, identity, defining values and facts of a run, in types that every dashboard takes."""
-    identity = {**identity_dict(run.identity), "name": run.identity.name}
+    identity = {**asdict(run.identity), "name": run.identity.name}
     values = {**defining_values(run.config), **identity, **facts}
     return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 

@@ -20,15 +20,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
 
 from roadmap.runs.logger_spec import LoggerSpec
-from roadmap.runs.loggers import SUMMARY_PREFIX, missing_epochs, numbers, run_parameters
-from roadmap.runs.metrics import read_metrics
+from roadmap.runs.loggers import SUMMARY_PREFIX, ResumingLogger, numbers, run_parameters
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.lock import Lock
 
 ID_TAG = "roadmap.id"  # MLflow chooses the ids of its runs; this is ours
 
 
-class Logger:
+class Logger(ResumingLogger):
     """Curves by epoch, the configuration and the facts as parameters, and at the end the summary's numbers.
 
     Raises:
@@ -36,7 +35,6 @@ class Logger:
     """
 
     def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
-        self.folder = run
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # not a line for each table that it creates
         self._client = MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or open_database(run))
         experiment = self._open_experiment(f"{spec.project}/{run.identity.experiment}")
@@ -45,18 +43,15 @@ class Logger:
             self.run = found[0]
             self._client.update_run(self.run.info.run_id, status=RunStatus.to_string(RunStatus.RUNNING))
         else:
-            self.run = self._create(experiment, facts)
-        self._logged = int(self.run.data.metrics.get("epoch", 0))
+            self.run = self._create(experiment, run, facts)
+        super().__init__(run, logged=int(self.run.data.metrics.get("epoch", 0)))
 
-    def log(self, metrics: Mapping[str, Any]) -> None:
-        for values in missing_epochs(self.folder, self._logged, metrics):
-            self._log(values, values["epoch"])
-            self._logged = values["epoch"]
+    def log_epoch(self, metrics: Mapping[str, Any]) -> None:
+        self._log(metrics, metrics["epoch"])
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
-            for last in read_metrics(self.folder.path)[-1:]:
-                self.log(last)
+            self.log_rest()
             self._log({f"{SUMMARY_PREFIX}{name}": value for name, value in summary.items()}, summary["epochs"])
         status = RunStatus.FINISHED if summary is not None else RunStatus.FAILED
         self._client.set_terminated(self.run.info.run_id, RunStatus.to_string(status))
@@ -73,11 +68,11 @@ class Logger:
                     raise
         return str(found.experiment_id)
 
-    def _create(self, experiment: str, facts: Mapping[str, Any]) -> Any:
-        identity = self.folder.identity
-        tags = {ID_TAG: self.folder.dashboard_id(), MLFLOW_SOURCE_NAME: str(self.folder.path)}
+    def _create(self, experiment: str, folder: RunDir, facts: Mapping[str, Any]) -> Any:
+        identity = folder.identity
+        tags = {ID_TAG: folder.dashboard_id(), MLFLOW_SOURCE_NAME: str(folder.path)}
         run = self._client.create_run(experiment, tags=tags, run_name=f"{identity.name}-seed{identity.seed}")
-        params = [Param(name, str(value)) for name, value in run_parameters(self.folder, facts).items()]
+        params = [Param(name, str(value)) for name, value in run_parameters(folder, facts).items()]
         for start in range(0, len(params), MAX_PARAMS_TAGS_PER_BATCH):
             self._client.log_batch(run.info.run_id, params=params[start : start + MAX_PARAMS_TAGS_PER_BATCH])
         return run

@@ -14,12 +14,11 @@ import trackio
 
 from roadmap.errors import RunError
 from roadmap.runs.logger_spec import LoggerSpec
-from roadmap.runs.loggers import SUMMARY_PREFIX, missing_epochs, numbers, run_parameters
-from roadmap.runs.metrics import read_metrics
+from roadmap.runs.loggers import SUMMARY_PREFIX, ResumingLogger, numbers, run_parameters
 from roadmap.runs.run_dir import RunDir
 
 
-class Logger:
+class Logger(ResumingLogger):
     """Curves by epoch, the configuration and the facts, and at the end the summary's numbers.
 
     Raises:
@@ -28,7 +27,6 @@ class Logger:
     """
 
     def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
-        self.folder = run
         identity = run.identity
         with strictly():
             self.run = trackio.init(
@@ -41,19 +39,17 @@ class Logger:
                 auto_log_gpu=False,  # every few seconds, on another axis than the epochs
                 auto_log_cpu=False,
             )
-        self._logged = self.run._next_step - 1  # no public attribute has the last step of a resumed run
+        # No public attribute has the last step of a resumed run.
+        super().__init__(run, logged=self.run._next_step - 1)
 
-    def log(self, metrics: Mapping[str, Any]) -> None:
-        for values in missing_epochs(self.folder, self._logged, metrics):
-            curves = {name: value for name, value in numbers(values).items() if name != "epoch"}  # the step
-            with strictly():
-                self.run.log(curves, step=values["epoch"])
-            self._logged = values["epoch"]
+    def log_epoch(self, metrics: Mapping[str, Any]) -> None:
+        curves = {name: value for name, value in numbers(metrics).items() if name != "epoch"}  # the step
+        with strictly():
+            self.run.log(curves, step=metrics["epoch"])
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
-            for last in read_metrics(self.folder.path)[-1:]:
-                self.log(last)
+            self.log_rest()
             results = {f"{SUMMARY_PREFIX}{name}": value for name, value in numbers(summary).items()}
             with strictly():
                 self.run.log(results, step=summary["epochs"])

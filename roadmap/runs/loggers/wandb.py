@@ -8,6 +8,7 @@ has the earlier epochs, and they are not sent again. W&B's step is the epoch in 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
@@ -15,9 +16,8 @@ import wandb
 
 from roadmap.errors import RunError
 from roadmap.runs.logger_spec import LoggerSpec, WandbMode
-from roadmap.runs.loggers import missing_epochs
-from roadmap.runs.metrics import read_metrics
-from roadmap.runs.run_dir import RunDir, identity_dict
+from roadmap.runs.loggers import ResumingLogger
+from roadmap.runs.run_dir import RunDir
 
 JOB_TYPE = "train"  # distinguishes it from the run that summarizes an experiment
 SETTINGS = {
@@ -58,7 +58,7 @@ def shorten_tags(tags: Iterable[str]) -> list[str]:
     return [tag if len(tag) <= TAG_LENGTH else f"{tag[: TAG_LENGTH - 1]}…" for tag in tags]
 
 
-class Logger:
+class Logger(ResumingLogger):
     """A run on W&B.
 
     Raises:
@@ -68,7 +68,6 @@ class Logger:
 
     def __init__(self, spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any]):
         identity = run.identity
-        self.folder = run
         mode = choose_mode(spec.mode)
         if mode == "online":
             check_key()
@@ -83,32 +82,29 @@ class Logger:
             job_type=JOB_TYPE,
             name=f"{identity.name}-seed{identity.seed}",
             tags=shorten_tags([identity.regime, identity.data, identity.recipe]),
-            config={**run.config, "identity": {**identity_dict(identity), "name": identity.name}},
+            config={**run.config, "identity": {**asdict(identity), "name": identity.name}},
             settings=SETTINGS,
         )
         for old in (run.path / "wandb").glob(f"offline-run-*-{self.run.id}"):
             if old.name not in self.run.dir:
                 shutil.rmtree(old)
-        self._logged = self.run.starting_step - 1 if self.run.resumed else 0  # epochs that W&B has
+        super().__init__(run, logged=self.run.starting_step - 1 if self.run.resumed else 0)
         self.run.define_metric("epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
-        self.run.summary.update({**identity_dict(identity), **facts})
+        self.run.summary.update({**asdict(identity), **facts})
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        self._try(partial(self._log_missing, metrics))
+        self._try(partial(super().log, metrics))
+
+    def log_epoch(self, metrics: Mapping[str, Any]) -> None:
+        # Without commit, W&B would wait for the next step, and the last epoch would overwrite the summary.
+        self.run.log(dict(metrics), step=metrics["epoch"], commit=True)
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
         if summary is not None:
-            for last in read_metrics(self.folder.path)[-1:]:
-                self._try(partial(self._log_missing, last))
+            self.log_rest()
             self._try(lambda: self.run.summary.update(dict(summary)))
         self._try(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
-
-    def _log_missing(self, metrics: Mapping[str, Any]) -> None:
-        for values in missing_epochs(self.folder, self._logged, metrics):
-            # Without commit, W&B would wait for the next step, and the last epoch would overwrite the summary.
-            self.run.log(dict(values), step=values["epoch"], commit=True)
-            self._logged = values["epoch"]
 
     def _try(self, act: Callable[[], None]) -> None:
         """Drop a service that does not answer, since it would report errors at the end and in later runs."""
