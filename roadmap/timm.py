@@ -26,7 +26,7 @@ from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import list_choices
 from roadmap.model.layer_plan import plan_network
 from roadmap.model.network import Network, Stage
-from roadmap.model.planned_layers import Conv, NetworkPlan, StagePlan
+from roadmap.model.planned_layers import Conv, NetworkPlan, output_channels
 
 __all__ = ["TimmNetwork", "register"]
 
@@ -78,7 +78,11 @@ class TimmNetwork(Network):
         self.grad_checkpointing = False
         self.num_features = self.head_hidden_size = self.plan.features
         self.feature_info = [
-            {"num_chs": _channels(stage), "reduction": spec.stem_stride * 2**index, "module": f"stages.{index}"}
+            {
+                "num_chs": output_channels(stage.blocks[-1].branch),
+                "reduction": spec.stem_stride * 2**index,
+                "module": f"stages.{index}",
+            }
             for index, stage in enumerate(self.plan.stages)
         ]
         self.num_classes, self.global_pool = num_classes, global_pool
@@ -220,11 +224,6 @@ def _with_channels(plan: NetworkPlan, in_chans: int) -> NetworkPlan:
     if not isinstance(first, Conv):
         raise TypeError(f"{first}: a stem begins with a convolution")
     return replace(plan, stem=(replace(first, in_channels=in_chans), *others))
-
-
-def _channels(stage: StagePlan) -> int:
-    """Return the channels of a stage's output, those of the last convolution of its blocks."""
-    return [layer for layer in stage.blocks[-1].branch if isinstance(layer, Conv)][-1].out_channels
 
 
 for _regime in list_choices("regime"):

@@ -21,6 +21,7 @@ from roadmap.model.planned_layers import (
     Norm,
     OwnLayer,
     Scale,
+    output_channels,
 )
 from roadmap.model.spec import Activation, ModelSpec, NormKind
 
@@ -88,7 +89,7 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
     for number, stage in enumerate(plan.stages, start=1):
         for layers in (stage.downsample, *(block.branch for block in stage.blocks)):
             size = _output_size(layers, size)
-        depth, channels = len(stage.blocks), _output_channels(stage.blocks[-1])
+        depth, channels = len(stage.blocks), output_channels(stage.blocks[-1].branch)
         title = f"stage {number}: {depth} block{'s'[: depth - 1]}, {channels} channels, {size} x {size}"
         downsample = _with_place("  downsampling", _describe_layers(stage.downsample))
         sections.append(Section(f"stage {number}", title, downsample, tuple(_describe_blocks(stage.blocks))))
@@ -111,14 +112,19 @@ def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
     """Return depths and first-stage channels if they differ, such as "channels 64 -> 96"."""
     pairs = [
         ("depths", _depths(before), _depths(after)),
-        ("channels", _stem_channels(before), _stem_channels(after)),
+        ("channels", output_channels(before.stem), output_channels(after.stem)),
     ]
     return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
 
 
 def show_lines(sections: Sequence[Section]) -> list[Line]:
     """Return all lines of the description."""
-    return [line for section in sections for line in _section_lines(section, " ")]
+    lines = []
+    for section in sections:
+        lines.append(Line(" ", LayerRow(section.title), is_title=True))
+        for rows in (section.layers, *map(_labelled, section.blocks)):
+            lines += [Line(" ", row) for row in rows]
+    return lines
 
 
 def compare_lines(before: Sequence[Section], after: Sequence[Section]) -> list[Line]:
@@ -140,12 +146,6 @@ def compare_lines(before: Sequence[Section], after: Sequence[Section]) -> list[L
     return lines
 
 
-def _section_lines(section: Section, mark: str) -> Iterator[Line]:
-    yield Line(mark, LayerRow(section.title), is_title=True)
-    for rows in (section.layers, *map(_labelled, section.blocks)):
-        yield from (Line(mark, row) for row in rows)
-
-
 def _labelled(group: LayerGroup | None) -> tuple[LayerRow, ...]:
     return () if group is None else (LayerRow(group.label), *group.rows)
 
@@ -158,14 +158,11 @@ def _compare_rows(old: Sequence[LayerRow], new: Sequence[LayerRow], is_title: bo
             continue
         changed = [frozenset[str]()] * max(b - a, d - c)
         if b - a == d - c:  # each row has a counterpart
-            changed = [_changed_cells(*pair) for pair in zip(old[a:b], new[c:d], strict=True)]
+            pairs = zip(old[a:b], new[c:d], strict=True)
+            changed = [frozenset(name for name in WIDTHS if getattr(x, name) != getattr(y, name)) for x, y in pairs]
         for mark, rows in (("-", old[a:b]), ("+", new[c:d])):
             lines += [Line(mark, row, is_title, cells) for row, cells in zip(rows, changed, strict=False)]
     return lines
-
-
-def _changed_cells(old: LayerRow, new: LayerRow) -> frozenset[str]:
-    return frozenset(name for name in WIDTHS if getattr(old, name) != getattr(new, name))
 
 
 def _describe_blocks(blocks: Sequence[BlockPlan]) -> Iterator[LayerGroup]:
@@ -245,14 +242,6 @@ def _format(value: object) -> str:
 
 def _depths(plan: NetworkPlan) -> str:
     return " ".join(str(len(stage.blocks)) for stage in plan.stages)
-
-
-def _stem_channels(plan: NetworkPlan) -> int:
-    return [layer.out_channels for layer in plan.stem if isinstance(layer, Conv)][-1]
-
-
-def _output_channels(block: BlockPlan) -> int:
-    return [layer.out_channels for layer in block.branch if isinstance(layer, Conv)][-1]
 
 
 def _output_size(layers: Sequence[Layer], size: int) -> int:

@@ -5,7 +5,6 @@
 channels out, `k` the kernel size.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -60,7 +59,9 @@ def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
     """Plan a network with built-in choices and registered axes."""
     depths = regime.depths.resnet if model.stage_ratio is StageRatio.resnet else regime.depths.modern
     width = _first_width(model, regime)
-    rates = _drop_path_rates(model.drop_path, sum(depths))
+    blocks_in_all = sum(depths)
+    # stochastic depth rises linearly from 0 at the first block
+    rates = (model.drop_path * i / max(blocks_in_all - 1, 1) for i in range(blocks_in_all))
     channels = width  # out of the stem
     stages = []
     for index, depth in enumerate(depths):
@@ -69,7 +70,7 @@ def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
         stride = 2 if index > 0 else 1
         downsample: tuple[Layer, ...] = ()
         if index > 0 and model.downsample is Downsample.separate:
-            downsample = _plan_downsample(model, channels, out)
+            downsample = (Norm("norm", model.norm, channels), Conv("conv", channels, out, kernel=2, stride=2))
             channels, stride = out, 1
         blocks = []
         for _ in range(depth):
@@ -126,28 +127,18 @@ def needs_several_images(model: ModelSpec, regime: RegimeSpec, image_size: int) 
 def _stage_sizes(model: ModelSpec, regime: RegimeSpec, image_size: int) -> list[int]:
     """Return height and width of each stage's map, in pixels."""
     model = without_custom_choices(model)
-    sizes = [_stem_output(model, image_size)]
+    stem_padding = 0 if model.stem is Stem.patchify else model.stem_stride - 1  # padded convolutions round up
+    padding = 0 if model.downsample is Downsample.separate else 1
+    sizes = [(image_size + stem_padding) // model.stem_stride]
     for _ in regime.depths.resnet[1:]:
-        sizes.append(sizes[-1] // 2 if model.downsample is Downsample.separate else (sizes[-1] + 1) // 2)
+        sizes.append((sizes[-1] + padding) // 2)
     return sizes
-
-
-def _stem_output(model: ModelSpec, image_size: int) -> int:
-    """Return height and width of the first stage's map, in pixels."""
-    if model.stem is Stem.patchify:
-        return image_size // model.stem_stride
-    return -(-image_size // model.stem_stride)  # padded convolutions round up
 
 
 def _first_width(model: ModelSpec, regime: RegimeSpec) -> int:
     if model.width is Width.modern:
         return regime.width.modern
     return regime.width.resnet if model.stage_ratio is StageRatio.resnet else regime.width.stage_ratio
-
-
-def _drop_path_rates(last: float, blocks: int) -> Iterator[float]:
-    """Return rates that rise linearly from 0 at the first block to `last` at the last."""
-    return (last * i / max(blocks - 1, 1) for i in range(blocks))
 
 
 def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
@@ -181,11 +172,6 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
     if model.downsample is Downsample.separate:
         layers.append(Norm("out_norm", model.norm, width))
     return _set_biases(edit_for_axes(layers, model, "stem"))
-
-
-def _plan_downsample(model: ModelSpec, channels: int, out: int) -> tuple[Layer, ...]:
-    """Plan the downsampling of step 12: a norm, then a 2x2 stride-2 convolution."""
-    return (Norm("norm", model.norm, channels), Conv("conv", channels, out, kernel=2, stride=2))
 
 
 def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path: float) -> BlockPlan:

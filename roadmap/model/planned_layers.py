@@ -1,6 +1,6 @@
 """Layers, blocks and stages of a plan, as plain values. `layer_plan.py` creates them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,11 @@ class OwnLayer:
 
 
 Layer = Conv | Norm | Act | MaxPool | AvgPool | Grn | Scale | OwnLayer
+
+
+def output_channels(layers: Sequence[Layer]) -> int:
+    """Return the channels of the last convolution's output."""
+    return [layer.out_channels for layer in layers if isinstance(layer, Conv)][-1]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def build_reference(name: str, model: ModelSpec, image_size: int) -> nn.Module:
         raise ConfigError(f"timm has no model {name!r}; the closest are: {', '.join(close) or 'none'}")
     options: dict[str, object] = {"num_classes": model.num_classes, "drop_path_rate": model.drop_path}
     try:
-        if _has_fixed_size(name):
+        pretrained = timm.get_pretrained_cfg(name)
+        if pretrained is not None and pretrained.fixed_input_size:
             options["img_size"] = image_size
         return timm.create_model(name, **options)
     except TypeError:  # an old model without stochastic depth
@@ -31,8 +32,3 @@ def build_reference(name: str, model: ModelSpec, image_size: int) -> nn.Module:
         return timm.create_model(name, **options)
     except (AssertionError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{name} can't take images of {image_size} pixels: {error}") from error
-
-
-def _has_fixed_size(name: str) -> bool:
-    pretrained = timm.get_pretrained_cfg(name)
-    return pretrained is not None and pretrained.fixed_input_size

@@ -167,13 +167,10 @@ def _compare_classes(misfits: Mapping[str, tuple[Tensor, Tensor]], model: nn.Mod
     if not misfits or any(theirs.shape[1:] != ours.shape[1:] for theirs, ours in misfits.values()):
         return None
     theirs, ours = ({pair[i].shape[0] if pair[i].ndim else None for pair in misfits.values()} for i in (0, 1))
-    if len(theirs) > 1 or ours != {_count_classes(model)}:
+    classes = model.plan.num_classes if isinstance(model, Network) else getattr(model, "num_classes", None)
+    if len(theirs) > 1 or ours != {classes}:
         return None
-    return f"weights for {theirs.pop()} classes, data has {ours.pop()}"
-
-
-def _count_classes(model: nn.Module) -> int | None:
-    return model.plan.num_classes if isinstance(model, Network) else getattr(model, "num_classes", None)
+    return f"weights for {theirs.pop()} classes, data has {classes}"
 
 
 def load_weights(model: nn.Module, source: str, new_head: bool = False) -> str | None:
