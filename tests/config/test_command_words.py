@@ -10,7 +10,7 @@ from roadmap.config import SearchPath, plan_runs, read_search_path
 from roadmap.config.command_words import find_words
 from roadmap.config.search_path import PRIMARY
 
-CHECKPOINT = "init_from=outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt"
+CHECKPOINT = "init_from=outputs/trial/step7_kernel,kernel_size=9,norm=layernorm/seed0/checkpoint.pt"
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,6 @@ def test_each_step_makes_exactly_the_choice_that_its_file_names() -> None:
     configs = [plan_runs([f"+roadmap={step}"], is_sweep=False)[0].config.model for step in STEPS]
     for choice, before, after in zip(CHOICES, configs[:-1], configs[1:], strict=True):
         assert describe_changes(before, after) == [f"model.{choice.axis} {choice.start} -> {choice.end}"]
-    assert (CHOICES[6].axis, CHOICES[6].start, CHOICES[6].end, CHOICES[6].step) == (
-        *("kernel_size", "3", "7"),
-        "step7_kernel",
-    )
 
 
 @pytest.mark.parametrize(
@@ -111,9 +107,8 @@ def test_orders_share_their_networks() -> None:
     needed = networks_needed(orders, AXES)
     assert sample_orders(5, 0, AXES)[:8] == orders
     assert sample_orders(4, 1, AXES) != orders
-    assert (
-        len(needed) == len(set(needed)) == 82
-    )  # as stated in conf/sweep/shapley.yaml; 8 * 13 including shared ones
+    # as stated in conf/sweep/shapley.yaml; 8 * 13 including shared ones
+    assert len(needed) == len(set(needed)) == 82
     assert set(needed) == {network for order in orders for network in networks_along(order)}
     assert (needed[0], needed[-1]) == (NONE, ALL)
     names = sweep_of("+sweep=shapley").spec.names()
