@@ -15,16 +15,7 @@ from statistics import fmean, stdev
 
 from roadmap.analysis.design import collect, network_of
 from roadmap.analysis.results import Row
-from roadmap.analysis.stats import (
-    ALPHA,
-    Difference,
-    Interval,
-    PooledStd,
-    compare,
-    correct_by_holm,
-    critical_value,
-    pool,
-)
+from roadmap.analysis.stats import Difference, Interval, PooledStd, compare, correct_by_holm, critical_value, pool
 from roadmap.config.roadmaps import NONE, Network, Order, Roadmap
 from roadmap.config.sweep_networks import networks_along, sample_orders
 
@@ -101,15 +92,8 @@ def find_effects(roadmap: Roadmap, results: Results, averaged: Collection[str] =
 
 def mark_significant(found: Sequence[Difference | None]) -> list[bool]:
     """Return True for each effect of one question that is significant, with p-values corrected over all of them."""
-    p_values = {place: one.p for place, one in enumerate(found) if one is not None and one.p is not None}
-    corrected = dict(zip(p_values, correct_by_holm(list(p_values.values())), strict=True))
-    return [
-        one is not None
-        and one.min_detectable_effect is not None
-        and corrected[place] < ALPHA
-        and abs(one.mean) >= one.min_detectable_effect
-        for place, one in enumerate(found)
-    ]
+    corrected = correct_by_holm([one.p if one else None for one in found])
+    return [one is not None and one.is_significant(p) for one, p in zip(found, corrected, strict=True)]
 
 
 def finished_orders(roadmap: Roadmap, values: Mapping[Network, float], order_seed: int) -> list[Order]:

@@ -59,16 +59,12 @@ def find_gaps(candidates: Sequence[Candidate], first: str, last: str, pooled_std
             gaps.append((one.name, found))
     if not gaps:
         raise RunError(f"none of these experiments has finished runs of {first} and {last} with the same seed")
-    base = gaps[0][1]
-    effects = [compare_differences(base, gap, pooled_std) for _, gap in gaps[1:]]
-    tested = [effect.p for effect in effects if effect.p is not None]
-    corrected = iter(correct_by_holm(tested))
+    (first_name, base), *others = gaps
+    effects = [compare_differences(base, gap, pooled_std) for _, gap in others]
+    corrected = correct_by_holm([effect.p for effect in effects])
     return [
-        Gap(gaps[0][0], base, None, None),
-        *(
-            Gap(name, gap, effect, None if effect.p is None else next(corrected))
-            for (name, gap), effect in zip(gaps[1:], effects, strict=True)
-        ),
+        Gap(first_name, base, None, None),
+        *(Gap(*own, effect, p) for own, effect, p in zip(others, effects, corrected, strict=True)),
     ]
 
 

@@ -73,7 +73,7 @@ def check_rows(
     """Check each finished row that claims a reproduction; it passes within `tolerance` points, above or below."""
     checks = []
     for row in rows:
-        values = row.best_top1 if best else row.top1
+        values = row.accuracies(best)
         if values and row.paper is not None and claims_reproduction(row, settings):
             top1 = fmean(values)
             passed = abs(top1 - row.paper.top1) <= tolerance
@@ -104,7 +104,7 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
 
 
 def _mean(row: Row, best: bool) -> float:
-    return fmean(row.best_top1 if best else row.top1)
+    return fmean(row.accuracies(best))
 
 
 def _correlate(subject: str, pairs: Sequence[tuple[float, float]]) -> Agreement | None:

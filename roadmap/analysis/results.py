@@ -54,6 +54,10 @@ class Row:
         """What comparable rows have in common."""
         return self.regime, self.data, self.recipe
 
+    def accuracies(self, best: bool) -> tuple[float, ...]:
+        """Return top-1 in percent of the last or of the best epoch, one value per seed."""
+        return self.best_top1 if best else self.top1
+
     @property
     def paper(self) -> PaperRow | None:
         """The paper's row for this step on ImageNet; of its first regime if the paper lacks this one."""

@@ -42,9 +42,7 @@ class Change:
     @property
     def verdict(self) -> str:
         """Gain or loss if the change is significant, else not significant."""
-        if self.p is None or self.difference.min_detectable_effect is None:
-            return NOT_SIGNIFICANT
-        if self.p >= ALPHA or abs(self.difference.mean) < self.difference.min_detectable_effect:
+        if not self.difference.is_significant(self.p):
             return NOT_SIGNIFICANT
         return GAIN if self.difference.mean > 0 else LOSS
 
@@ -87,19 +85,16 @@ def compute_row_stats(
         else None
         for row, before in pairs
     ]
-    kinds: dict[bool, list[float]] = {True: [], False: []}
-    for row, difference in zip(rows, differences, strict=True):
-        if difference is not None and difference.p is not None:
-            kinds[is_ablation(row)].append(difference.p)
-    corrected = {kind: iter(correct_by_holm(tested)) for kind, tested in kinds.items()}
+    kinds = [is_ablation(row) for row in rows]
+    tested = [(own, one.p if one else None) for own, one in zip(kinds, differences, strict=True)]
+    corrected = {kind: correct_by_holm([p if own is kind else None for own, p in tested]) for kind in KINDS}
     row_stats = []
-    for (row, before), difference in zip(pairs, differences, strict=True):
+    for place, ((row, before), difference) in enumerate(zip(pairs, differences, strict=True)):
         change = None
         if difference is not None and before is not None:
-            kind = is_ablation(row)
-            p = next(corrected[kind]) if difference.p is not None else None
-            change = Change(before, difference, p, len(kinds[kind]))
-        values = row.best_top1 if best else row.top1
+            family = corrected[kinds[place]]
+            change = Change(before, difference, family[place], sum(p is not None for p in family))
+        values = row.accuracies(best)
         row_stats.append(RowStats(row, estimate(values, ACCURACIES) if values else None, change))
     return row_stats
 
@@ -140,7 +135,7 @@ def pooled_std_text(pooled_std: PooledStd) -> str:
 
 def by_seed(row: Row, best: bool) -> dict[int, float]:
     """Return the top-1 of each seed, in percent."""
-    return dict(zip(row.seeds, row.best_top1 if best else row.top1, strict=True))
+    return dict(zip(row.seeds, row.accuracies(best), strict=True))
 
 
 def method_text(row_stats: Sequence[RowStats]) -> str:

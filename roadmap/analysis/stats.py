@@ -52,6 +52,11 @@ class Difference:
     p: float | None = None  # two-sided
     min_detectable_effect: float | None = None  # found with POWER at ALPHA, with this n and standard deviation
 
+    def is_significant(self, p: float | None) -> bool:
+        """Return True if `p` (`self.p`, or corrected) is below ALPHA and the seeds detect such a difference."""
+        least = self.min_detectable_effect
+        return p is not None and least is not None and p < ALPHA and abs(self.mean) >= least
+
 
 @dataclass(frozen=True)
 class PooledStd:
@@ -221,12 +226,15 @@ def detectable_noncentrality(dof: float, alpha: float = ALPHA) -> float:
     return float(nctdtrinc(dof, 1 - POWER, critical_value(dof, alpha)))
 
 
-def correct_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values (Holm 1979): comparing them with a level controls the error of the whole family."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
+def correct_by_holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Adjust p-values (Holm 1979): comparing them with a level controls the error of the whole family.
+
+    None, for a difference that has no test, stays None and does not count.
+    """
+    tested = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
     highest = 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+    for rank, (p, index) in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * p))
         adjusted[index] = highest
     return adjusted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from roadmap.analysis.figures.layout import accuracies, cost_unit, missing_text, setting_text
+from roadmap.analysis.figures.layout import cost_unit, missing_text, setting_text
 from roadmap.analysis.results import Row, drawn_rows, is_ablation, mean, short_names, std
 from roadmap.analysis.significance import (
     RowStats,
@@ -72,7 +72,7 @@ def _accuracy_columns(best: bool) -> list[Column]:
         Column("label", "label", lambda one: one.row.label, printed=False),
         Column("n", "n", lambda one: len(one.row.seeds), "d", priority=4),
         first,
-        Column("top1_std", "std", lambda one: std(accuracies(one.row, best)), ".2f", priority=3),
+        Column("top1_std", "std", lambda one: std(one.row.accuracies(best)), ".2f", priority=3),
         Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
         Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
         Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+z.2f"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from roadmap.analysis.results import Row, Setting
 from roadmap.analysis.significance import NOT_SIGNIFICANT, by_seed, compute_row_stats, pool_rows
-from roadmap.analysis.stats import ALPHA, Difference, PooledStd, compare
+from roadmap.analysis.stats import Difference, PooledStd, compare
 from roadmap.runs.naming import natural_key
 
 
@@ -72,14 +72,7 @@ def _ends(steps: Sequence[Row], pooled_stds: dict[Setting, PooledStd], best: boo
     ordered = sorted(steps, key=lambda row: natural_key(row.step))
     first, last = ordered[0], ordered[-1]
     difference = compare(by_seed(first, best), by_seed(last, best), pooled_stds.get(first.setting))
-    p, min_detectable_effect = difference.p, difference.min_detectable_effect
-    significant = (
-        p is not None
-        and min_detectable_effect is not None
-        and p < ALPHA
-        and abs(difference.mean) >= min_detectable_effect
-    )
-    return _transfer(first, last, difference, significant)
+    return _transfer(first, last, difference, difference.is_significant(difference.p))
 
 
 def _transfer(before: Row, after: Row, difference: Difference, significant: bool) -> TransferredChange:

@@ -172,13 +172,15 @@ def test_an_effect_as_large_as_the_smallest_is_significant_and_its_interval_excl
 
 def test_holms_correction_on_a_known_example() -> None:
     """R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")."""
-    assert correct_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    adjusted = correct_by_holm([0.01, 0.04, None, 0.03, 0.005])
+    assert adjusted.pop(2) is None
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert correct_by_holm([]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15))
 def test_holm_keeps_the_order_and_lies_between_none_and_bonferroni(p_values: list[float]) -> None:
-    adjusted = correct_by_holm(p_values)
+    adjusted = [p for p in correct_by_holm(p_values) if p is not None]
     for p, q in zip(p_values, adjusted, strict=True):
         assert p <= q <= min(1.0, len(p_values) * p) + 1e-12
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])

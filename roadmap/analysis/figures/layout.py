@@ -63,14 +63,9 @@ def axis_limits(values: Sequence[float]) -> tuple[float, float]:
     return start, max(highest, min(highest + extent / 20, 100.0))
 
 
-def accuracies(row: Row, best: bool) -> tuple[float, ...]:
-    """Return top-1 in percent, one value per seed."""
-    return row.best_top1 if best else row.top1
-
-
 def drawn_values(row: Row, best: bool) -> list[float]:
     """Return every accuracy that the row puts on the axis, in percent."""
-    values = list(accuracies(row, best))
+    values = list(row.accuracies(best))
     average, spread = mean(values), std(values)
     if average is not None and spread is not None:
         values += [average - spread, average + spread]

@@ -24,7 +24,6 @@ from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import (
     BEST_EPOCH,
     LAST_EPOCH,
-    accuracies,
     accuracy_text,
     axis_label,
     axis_limits,
@@ -140,7 +139,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], heights: Sequence[float], best: 
     axes.grid(axis="x", color=style.GRID, lw=0.5)
     axes.set_axisbelow(True)
     for row, y in zip(rows, heights, strict=True):
-        values = accuracies(row, best)
+        values = row.accuracies(best)
         if values:
             _draw_bar(axes, row, y, values)
         else:
@@ -148,7 +147,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], heights: Sequence[float], best: 
         if row.on_imagenet and row.paper is not None:
             axes.plot(row.paper.top1, y + PAPER_Y, zorder=5, clip_on=False, **style.PAPER_MARK)
     for number, row in enumerate(_references(rows)):
-        axes.axvline(fmean(accuracies(row, best)), **style.reference_line(number))
+        axes.axvline(fmean(row.accuracies(best)), **style.reference_line(number))
 
 
 def _draw_bar(axes: Axes, row: Row, y: float, values: tuple[float, ...]) -> None:
@@ -181,7 +180,7 @@ def _write_columns(page: Axes, rows: Sequence[Row], heights: Sequence[float], be
         size = 6 if "\n" in label else 7.5
         slant = "italic" if row.variant else "normal"
         page.text(LABEL_X, y, label, va="center", fontsize=size, style=slant, color=ink, linespacing=1.0)
-        page.text(ACCURACY_X, y, accuracy_text(accuracies(row, best)), ha="right", color=ink, **style.NUMBER)
+        page.text(ACCURACY_X, y, accuracy_text(row.accuracies(best)), ha="right", color=ink, **style.NUMBER)
         page.text(SEEDS_X, y, str(len(row.seeds)), ha="center", color=style.FAINT, **style.NUMBER)
 
 
@@ -243,7 +242,7 @@ def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> lis
 
 
 def _draw_value_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
-    values = {size: accuracies(row, best) for size, row in sizes.items()}
+    values = {size: row.accuracies(best) for size, row in sizes.items()}
     means = [fmean(one) for one in values.values()]
     line: dict[str, Any] = {"color": section(sizes[max(sizes)]).color, "lw": 1.3, "marker": "s", "ms": 4}
     if any(len(one) > 1 for one in values.values()):
@@ -279,7 +278,7 @@ def _label_values(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     """Write accuracy and cost under each size, where no mark can cover them."""
     unit, scale = cost_unit(sizes.values())
     labels = [
-        f"{size}\n{accuracy_text(accuracies(row, best))}"
+        f"{size}\n{accuracy_text(row.accuracies(best))}"
         + ("" if row.gmacs is None else f"\n{cost_text(row.gmacs * scale)} {unit}")
         for size, row in sizes.items()
     ]

@@ -13,7 +13,6 @@ from typing import Any
 from roadmap.analysis.figures.layout import (
     BEST_EPOCH,
     LAST_EPOCH,
-    accuracies,
     accuracy_text,
     axis_label,
     axis_limits,
@@ -115,7 +114,7 @@ def hover_text(one: RowStats, best: bool) -> str:
     lines = [f"<b>{text_of(row.label)}</b>", text_of(step_name(row))]
     if one.estimate is None:
         return "<br>".join([*lines, missing_text(row)])
-    lines.append(f"top-1 {accuracy_text(accuracies(row, best))} %, n = {one.estimate.n}")
+    lines.append(f"top-1 {accuracy_text(row.accuracies(best))} %, n = {one.estimate.n}")
     lines.append(f"95% interval {estimate_text(one.estimate)}")
     if one.change is not None:
         lines.append(f"change {one.change.difference.mean:+z.2f}, {one.change.explanation}")
@@ -149,7 +148,7 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
         "hoverinfo": "text",
         "showlegend": False,
     }
-    seeds = [(value, index + 0.2) for index, one in done for value in accuracies(one.row, best) if one.estimate]
+    seeds = [(value, index + 0.2) for index, one in done for value in one.row.accuracies(best) if one.estimate]
     papers = [
         (row.paper.top1, index) for index, row in enumerate(rows) if row.on_imagenet and row.paper is not None
     ]
@@ -169,7 +168,7 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
 
 
 def _std_or_zero(row: Row, best: bool) -> float:
-    return std(accuracies(row, best)) or 0.0
+    return std(row.accuracies(best)) or 0.0
 
 
 def _dots(points: Sequence[tuple[float, float]], name: str, symbol: str, size: int) -> dict[str, Any]:
@@ -212,7 +211,7 @@ def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
 def _levels(change: Change | None, best: bool) -> list[float]:
     if change is None:
         return []
-    start = fmean(accuracies(change.before, best))
+    start = fmean(change.before.accuracies(best))
     return [start, start + change.difference.mean]
 
 
@@ -226,7 +225,7 @@ def _waterfall_bars(steps: Sequence[RowStats], verdict: str, best: bool) -> dict
         "name": verdict,
         "y": [index for index, _, _ in chosen],
         "x": [change.difference.mean for _, _, change in chosen],
-        "base": [fmean(accuracies(change.before, best)) for _, _, change in chosen],
+        "base": [fmean(change.before.accuracies(best)) for _, _, change in chosen],
         "width": 0.6,
         "marker": {"color": CHANGE_COLOR[verdict], "pattern": {"shape": "/" if verdict == NOT_SIGNIFICANT else ""}},
         "error_x": error_bars(reaches),
@@ -246,7 +245,7 @@ def curve_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         "mode": "lines+markers",
         "name": "mean ± std",
         "x": list(sizes),
-        "y": [fmean(accuracies(row, best)) for row in sizes.values()],
+        "y": [fmean(row.accuracies(best)) for row in sizes.values()],
         "error_y": error_bars([_std_or_zero(row, best) for row in sizes.values()]),
         "line": {"color": BLUE},
         "marker": {"symbol": "square", "size": 8, "color": BLUE},

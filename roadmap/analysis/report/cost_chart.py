@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, accuracies, cost_unit, section
+from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, cost_unit, section
 from roadmap.analysis.report.charts import (
     BLUE,
     SHORTEST_PLOT,
@@ -82,7 +82,7 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
             "meta": "named",  # the page places the names, so that none overlaps
             "customdata": _names([one.row for one in done]),
             "cliponaxis": False,
-            "error_y": error_bars([std(accuracies(one.row, best)) or 0.0 for one in done]),
+            "error_y": error_bars([std(one.row.accuracies(best)) or 0.0 for one in done]),
             "marker": {
                 "size": 10,
                 "color": [section(one.row).color for one in done],
@@ -110,7 +110,7 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
 def _option(done: Sequence[RowStats], cost: CostAxis, best: bool) -> Option:
     """Return the positions of the front and of the points for one cost."""
     xs = [cost.value(one.row) for one in done]
-    ys = [fmean(accuracies(one.row, best)) for one in done]
+    ys = [fmean(one.row.accuracies(best)) for one in done]
     points = [(x, y) for x, y in zip(xs, ys, strict=True) if x is not None]
     front = pareto_front(points, cost.less_is_better)
     return Option(

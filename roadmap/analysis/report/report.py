@@ -26,7 +26,6 @@ from roadmap.analysis.factorial import Grid, read_grid
 from roadmap.analysis.figures.layout import (
     BEST_EPOCH,
     LAST_EPOCH,
-    accuracies,
     cost_text,
     cost_unit,
     curve_name,
@@ -249,7 +248,7 @@ def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:
 def _cells(one: RowStats, scale: float, best: bool) -> list[str]:
     row, change = one.row, one.change
     difference = change.difference if change else None
-    spread = std(accuracies(row, best))
+    spread = std(row.accuracies(best))
     interval = estimate_text(one.estimate) if one.estimate else ""
     return [
         step_name(row),
