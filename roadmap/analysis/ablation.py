@@ -55,6 +55,29 @@ class Average:
     interval: Interval | None  # None if all orders were used, or fewer than two pairs of them
 
 
+@dataclass(frozen=True)
+class GroupEffect:
+    """Top-1 with a group of choices minus top-1 without it, in points, in four places."""
+
+    group: str
+    on_path: Difference  # its last step minus the step before its first
+    removed: Difference  # the last step minus the last step without the group
+    added: Difference  # the first step with the group minus the first step
+    average: Difference | None  # over all orders of the groups; None if no seed is in all networks
+
+
+def effect_columns(
+    roadmap: Roadmap, effects: Sequence[Effect] | Sequence[GroupEffect]
+) -> dict[str, list[Difference | None]]:
+    """Return the effects by the heading of the place where they were measured."""
+    in_last, in_first = end_headings(roadmap)
+    return {
+        ON_PATH: [one.on_path for one in effects],
+        in_last: [one.removed for one in effects],
+        in_first: [one.added for one in effects],
+    }
+
+
 def results_of(rows: Sequence[Row], best: bool = False) -> dict[Network, dict[int, float]]:
     """Return the results of every network that has one; see `collect`."""
     return collect(rows, network_of, best)

@@ -13,6 +13,7 @@ from roadmap.analysis.ablation import (
     Effect,
     Results,
     average_effects,
+    effect_columns,
     end_headings,
     find_effects,
     find_interactions,
@@ -22,11 +23,11 @@ from roadmap.analysis.ablation import (
     results_of,
 )
 from roadmap.analysis.design import network_of, usable_rows
-from roadmap.analysis.group_effects import find_group_effects, group_columns
+from roadmap.analysis.group_effects import find_group_effects
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import ALPHA, Difference, PooledStd
-from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
+from roadmap.analysis.terminal import draw_table, table_width, to_columns
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.system.commands import mentioned
@@ -58,13 +59,7 @@ class Ablation:
 
     def columns(self) -> dict[str, list[Difference | None]]:
         """Return the effects by heading."""
-        in_last, in_first = end_headings(self.roadmap)
-        found = {
-            ON_PATH: [one.on_path for one in self.effects],
-            in_last: [one.removed for one in self.effects],
-            in_first: [one.added for one in self.effects],
-        }
-        return {name: cells for name, cells in found.items() if any(cells)}
+        return {name: cells for name, cells in effect_columns(self.roadmap, self.effects).items() if any(cells)}
 
 
 def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_SEED) -> Ablation:
@@ -95,11 +90,8 @@ def effect_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[
 def group_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[str], list[list[str]]]:
     """Return the headings, and a line per group of choices; no line unless every combination of groups ran."""
     found = find_group_effects(ablation.roadmap, ablation.results)
-    columns = group_columns(ablation.roadmap, found)
-    cells = [
-        [show(one, with_intervals) + SIGNIFICANT * is_significant for one, is_significant in column]
-        for column in columns.values()
-    ]
+    columns = {**effect_columns(ablation.roadmap, found), AVERAGE: [one.average for one in found]}
+    cells = [_cells(column, with_intervals) for column in columns.values()]
     names = [f"{one.group}: {', '.join(ablation.roadmap.groups[one.group])}" for one in found]
     return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]
 
@@ -116,31 +108,22 @@ def terminal_effects(ablation: Ablation, width: int) -> tuple[list[Table], list[
 
     Intervals are left out if a table with them does not fit `width`, then the average, then effects in step one.
     """
-    drawn = []
-    lines = []
+    drawn, lines = [], []
+    _, in_first = end_headings(ablation.roadmap)
+    priorities = {AVERAGE: 2, in_first: 1}  # in a narrow terminal the highest is left out first
     for make in (effect_table, group_table):
-        if not make(ablation)[1]:
+        headings, cells = make(ablation)
+        if not cells:
             continue
-        columns = _terminal_columns(ablation, *make(ablation))
+        priority = [priorities.get(heading, 0) for heading in headings]
+        columns = to_columns([headings, *cells], priority)
         if table_width(columns) > width:
-            columns = _terminal_columns(ablation, *make(ablation, with_intervals=False))
+            columns = to_columns([headings, *make(ablation, with_intervals=False)[1]], priority)
             lines = [f"Intervals need a wider terminal; {mentioned('report')} shows them too."]
         table, left_out = draw_table(columns, width)
         drawn.append(table)
         lines += left_out
     return drawn, list(dict.fromkeys([*lines, *effect_summary(ablation)]))
-
-
-def _terminal_columns(
-    ablation: Ablation, headings: Sequence[str], lines: Sequence[Sequence[str]]
-) -> list[TerminalColumn]:
-    _, in_first = end_headings(ablation.roadmap)
-    priority = {AVERAGE: 2, in_first: 1}  # in a narrow terminal the highest is left out first
-    cells = zip(*lines, strict=True)
-    return [
-        TerminalColumn(heading, column, priority.get(heading, 0), is_number=place > 0)
-        for place, (heading, column) in enumerate(zip(headings, cells, strict=True))
-    ]
 
 
 def effect_summary(ablation: Ablation) -> list[str]:

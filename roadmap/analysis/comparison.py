@@ -13,7 +13,7 @@ import rich.table
 from roadmap.analysis.publish import hide_machine
 from roadmap.analysis.results import std
 from roadmap.analysis.run_table import read_run_settings, write_run_table
-from roadmap.analysis.terminal import TerminalColumn, draw_table, table_width
+from roadmap.analysis.terminal import draw_table, table_width, to_columns
 from roadmap.errors import RunError
 from roadmap.runs.naming import natural_key
 from roadmap.runs.read_run import Run, State
@@ -79,9 +79,9 @@ def terminal_comparison(candidates: Sequence[Candidate], width: int) -> tuple[ri
     If it does not fit `width`, it has a line per step; experiments that then do not fit are left out from the end.
     """
     table = make_table(candidates)
-    columns = _terminal_columns(table, [0] * len(table[0]))
+    columns = to_columns(table)
     if table_width(columns) > width:
-        columns = _terminal_columns(list(zip(*table, strict=True)), list(range(len(table))))
+        columns = to_columns(list(zip(*table, strict=True)), range(len(table)))
     drawn, lines = draw_table(columns, width)
     if lines:
         lines.append("--to FOLDER writes the whole table.")
@@ -92,15 +92,6 @@ def terminal_comparison(candidates: Sequence[Candidate], width: int) -> tuple[ri
         n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
         lines.append(f"Best mean over {steps}: {table[1][0]}, {table[1][-1]} (n = {n}; ±: standard deviation).")
     return drawn, lines
-
-
-def _terminal_columns(table: Sequence[Sequence[str]], priorities: Sequence[int]) -> list[TerminalColumn]:
-    return [
-        TerminalColumn(heading, cells, priority, is_number=place > 0)
-        for place, ((heading, *cells), priority) in enumerate(
-            zip(zip(*table, strict=True), priorities, strict=True)
-        )
-    ]
 
 
 def _heading(network: str) -> str:

@@ -8,7 +8,6 @@ from roadmap.analysis.curves import METRICS, Epochs, Record, record_of
 from roadmap.analysis.results import Row
 from roadmap.analysis.run_table import read_table
 from roadmap.errors import RunError
-from roadmap.runs.naming import network_name
 from roadmap.runs.read_run import Run
 
 EPOCH_TABLE = "epochs.csv"  # of a published experiment
@@ -78,5 +77,4 @@ def _read_metric_cells(cells: Mapping[str, str], end: str = "") -> dict[str, flo
 
 def records_of(row: Row, records: Iterable[Record]) -> list[Record]:
     """Return the records of a row's runs."""
-    identity = (network_name(row.step, row.variant), (row.regime, row.data, row.recipe))
-    return [record for record in records if (record.network, record.setting) == identity]
+    return [record for record in records if (record.network, record.setting) == (row.name, row.setting)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from roadmap.analysis.ablation import ON_PATH, end_headings, find_effects, mark_significant, results_of
+from roadmap.analysis.ablation import effect_columns, find_effects, mark_significant, results_of
 from roadmap.analysis.curves import METRICS
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
@@ -138,15 +138,9 @@ def effects(results: pd.DataFrame) -> pd.DataFrame:
     """
     rows = rows_of(results)
     roadmap = rows[0].roadmap if rows else load_roadmap()
-    in_last, in_first = end_headings(roadmap)
     measured = find_effects(roadmap, results_of(rows))
-    places = {
-        ON_PATH: [one.on_path for one in measured],
-        in_last: [one.removed for one in measured],
-        in_first: [one.added for one in measured],
-    }
     found = []
-    for place, differences in places.items():
+    for place, differences in effect_columns(roadmap, measured).items():
         marks = mark_significant(differences)
         for effect, difference, is_significant in zip(measured, differences, marks, strict=True):
             if difference is not None:

@@ -4,25 +4,12 @@ The average is the Shapley value (1953) of a game of the groups, whose combinati
 their results, so its interval is over seeds.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from math import factorial
 
-from roadmap.analysis.ablation import AVERAGE, ON_PATH, Results, end_headings, mark_significant, pool_std
-from roadmap.analysis.stats import Difference, compare, contrast
+from roadmap.analysis.ablation import GroupEffect, Results, pool_std
+from roadmap.analysis.stats import compare, contrast
 from roadmap.config.roadmaps import NONE, Network, Roadmap
 from roadmap.config.sweep_networks import group_networks, join_groups
-
-
-@dataclass(frozen=True)
-class GroupEffect:
-    """Top-1 with a group of choices minus top-1 without it, in points, in four places."""
-
-    group: str
-    on_path: Difference  # its last step minus the step before its first
-    removed: Difference  # the last step minus the last step without the group
-    added: Difference  # the first step with the group minus the first step
-    average: Difference | None  # over all orders of the groups; None if no seed is in all networks
 
 
 def find_group_effects(roadmap: Roadmap, results: Results) -> list[GroupEffect]:
@@ -57,17 +44,3 @@ def shapley_weights(roadmap: Roadmap, group: str) -> dict[Network, float]:
         part = factorial(others) * factorial(n - others - 1) / factorial(n)
         weights[network] = part if own <= network else -part
     return weights
-
-
-def group_columns(
-    roadmap: Roadmap, found: Sequence[GroupEffect]
-) -> dict[str, list[tuple[Difference | None, bool]]]:
-    """Return the effects by column, each with True if it is significant, corrected over its column."""
-    in_last, in_first = end_headings(roadmap)
-    columns: dict[str, list[Difference | None]] = {
-        ON_PATH: [one.on_path for one in found],
-        in_last: [one.removed for one in found],
-        in_first: [one.added for one in found],
-        AVERAGE: [one.average for one in found],
-    }
-    return {name: list(zip(column, mark_significant(column), strict=True)) for name, column in columns.items()}

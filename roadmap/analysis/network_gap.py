@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import rich.table
 
+from roadmap.analysis.ablation_table import show
 from roadmap.analysis.comparison import Candidate, Table
 from roadmap.analysis.significance import interval_text, pooled_std_text
 from roadmap.analysis.stats import (
@@ -73,7 +74,7 @@ def gap_table(gaps: Sequence[Gap]) -> Table:
     covered = f"({1 - ALPHA:.0%} interval)"
     table = [["experiment", "n", f"gap {covered}", f"gap minus that of {gaps[0].experiment} {covered}", "p (Holm)"]]
     for one in gaps:
-        cells = [_show(one.difference), _show(one.effect), _show_p(one)]
+        cells = [show(one.difference), show(one.effect), _show_p(one)]
         table.append([one.experiment, str(one.difference.n[0]), *cells])
     return table
 
@@ -106,10 +107,3 @@ def gap_notes(first: str, last: str, pooled_std: PooledStd | None) -> str:
 
 def _show_p(gap: Gap) -> str:
     return "" if gap.p is None else f"{gap.p:.3f}"
-
-
-def _show(found: Difference | None) -> str:
-    if found is None:
-        return ""
-    interval = interval_text(found.interval, signed=True)
-    return f"{found.mean:+z.2f}" + (f" ({interval})" if interval else "")

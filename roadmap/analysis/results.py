@@ -54,6 +54,16 @@ class Row:
         """What comparable rows have in common."""
         return self.regime, self.data, self.recipe
 
+    @property
+    def name(self) -> str:
+        """The step and its variant, as in the name of the run's folder."""
+        return network_name(self.step, self.variant)
+
+    @property
+    def choices(self) -> list[str]:
+        """What the variant changes, such as `kernel_size=9`."""
+        return [f"{key}={value}" for key, value in self.variant.items()]
+
     def accuracies(self, best: bool) -> tuple[float, ...]:
         """Return top-1 in percent of the last or of the best epoch, one value per seed."""
         return self.best_top1 if best else self.top1
@@ -110,24 +120,14 @@ def short_names(rows: Sequence[Row]) -> list[str]:
 
     The whole name of the step, and then the setting, is added where rows would else have the same name.
     """
-    names = [_short_name(row) for row in rows]
-    for longer in (_whole_name, _name_with_setting):
+    steps = [row.step if row.step_index is None else row.step.partition("_")[0] for row in rows]
+    names = [" ".join([step, *row.choices]) for step, row in zip(steps, rows, strict=True)]
+    whole = [" ".join([row.step, *row.choices]) for row in rows]
+    with_setting = [f"{name} ({', '.join(row.setting)})" for name, row in zip(whole, rows, strict=True)]
+    for longer in (whole, with_setting):
         counts = Counter(names)
-        names = [longer(row) if counts[name] > 1 else name for row, name in zip(rows, names, strict=True)]
+        names = [other if counts[name] > 1 else name for name, other in zip(names, longer, strict=True)]
     return names
-
-
-def _short_name(row: Row) -> str:
-    name = row.step.partition("_")[0] if row.step_index is not None else row.step
-    return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
-
-
-def _whole_name(row: Row) -> str:
-    return " ".join([row.step, *(f"{key}={value}" for key, value in row.variant.items())])
-
-
-def _name_with_setting(row: Row) -> str:
-    return f"{_whole_name(row)} ({', '.join(row.setting)})"
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -199,7 +199,7 @@ def _label(row: Row) -> str:
     value = curve_value(row)
     if row.variant and value is not None:
         return f"{next(iter(row.variant)).replace('_', ' ')} {value}"
-    return ", ".join([row.label, *(f"{key}={value}" for key, value in row.variant.items())])
+    return ", ".join([row.label, *row.choices])
 
 
 def _missing(rows: list[Row], roadmap: Roadmap) -> list[Row]:
@@ -295,7 +295,7 @@ def _warn_of_other_values(rows: Sequence[Row]) -> None:
         counts = Counter(found for row in some for found in row.setting_hashes)
         if len(counts) > 1:
             ((usual, _),) = counts.most_common(1)
-            others = [network_name(row.step, row.variant) for row in some if row.setting_hashes != {usual}]
+            others = [row.name for row in some if row.setting_hashes != {usual}]
             log.warning(
                 "%s: runs of %s have other settings than the rest (config.yaml has them), so changes from and to "
                 "them are no comparison",

@@ -20,7 +20,6 @@ from roadmap.analysis.significance import (
 )
 from roadmap.analysis.stats import ALPHA, Difference, Estimate
 from roadmap.analysis.terminal import TerminalColumn, draw_table
-from roadmap.runs.naming import network_name
 from roadmap.system.commands import mentioned, printed
 
 BEST_EPOCH = "best epoch, picked on the validation set"
@@ -68,7 +67,7 @@ def _accuracy_columns(best: bool) -> list[Column]:
     )
     first, second = (best_mean, last_mean) if best else (last_mean, best_mean)
     return [
-        Column("step", "step", lambda one: step_name(one.row)),
+        Column("step", "step", lambda one: one.row.name),
         Column("label", "label", lambda one: one.row.label, printed=False),
         Column("n", "n", lambda one: len(one.row.seeds), "d", priority=4),
         first,
@@ -135,11 +134,6 @@ def _high(found: Estimate | Difference | None) -> float | None:
     return found.interval.high if found and found.interval else None
 
 
-def step_name(row: Row) -> str:
-    """Return the step and its variant, as in the name of the run's folder."""
-    return network_name(row.step, row.variant)
-
-
 def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     """Return what a reader of the table has to know, in one sentence each."""
     epoch = OF_BEST if best else "after the last epoch"
@@ -150,7 +144,7 @@ def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
     ]
     row_stats = compute_row_stats(rows, best)
     found += [text for text in (verdict_text(row_stats), method_text(row_stats), pooled_text(rows, best)) if text]
-    missing = [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds]
+    missing = [f"{row.name}: {missing_text(row)}" for row in rows if not row.seeds]
     if missing:
         found.append(f"Without a result: {'; '.join(missing)}.")
     hidden = len(rows) - len(drawn_rows(rows))

@@ -27,6 +27,16 @@ class TerminalColumn:
         return max(map(cell_len, (self.heading, *self.cells)))
 
 
+def to_columns(lines: Sequence[Sequence[str]], priorities: Sequence[int] = ()) -> list[TerminalColumn]:
+    """Return the columns of a table, given by lines. The first line is the heading, the first column has names."""
+    columns = list(zip(*lines, strict=True))
+    by_column = zip(columns, priorities or [0] * len(columns), strict=True)
+    return [
+        TerminalColumn(heading, cells, priority, is_number=place > 0)
+        for place, ((heading, *cells), priority) in enumerate(by_column)
+    ]
+
+
 def fit(columns: Sequence[TerminalColumn], width: int) -> tuple[list[TerminalColumn], list[str]]:
     """Return the columns that fit into `width`, and the headings of those left out, in the table's order."""
     kept = list(columns)

@@ -31,7 +31,6 @@ from roadmap.analysis.reproduction import (
     is_called_paper,
 )
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.table import step_name
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
@@ -70,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     print_table(console, *draw_checks(checks, console.width))
     failed = [check for check in checks if not check.passed]
-    unfinished = [step_name(row) for row in rows if not row.seeds]
+    unfinished = [row.name for row in rows if not row.seeds]
     if unfinished:
         console.print(f"not checked, no finished run: {', '.join(unfinished)}", markup=False)
     console.print(f"{len(checks) - len(failed)} of {len(checks)} rows within {arguments.tolerance:g} points")
@@ -127,14 +126,14 @@ def explain_others(
                 if differences := describe_setting_differences(paper, read_yaml_values(run.path / CONFIG)):
                     reason = f"other settings ({'; '.join(differences)})"
                     break
-        reasons.setdefault(reason, []).append(step_name(row))
+        reasons.setdefault(reason, []).append(row.name)
     return reasons
 
 
 def draw_checks(checks: Sequence[RowCheck], width: int) -> tuple[Table, list[str]]:
     """Return the table for `rich.print`, and a line that names the columns left out, if any."""
     columns = [
-        TerminalColumn("step", [step_name(one.row) for one in checks], is_number=False),
+        TerminalColumn("step", [one.row.name for one in checks], is_number=False),
         TerminalColumn("n", [str(len(one.row.seeds)) for one in checks], 3),
         TerminalColumn("top-1", [f"{one.top1:.2f}" for one in checks], 1),
         TerminalColumn("paper", [f"{one.paper_top1:.2f}" for one in checks], 2),

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from roadmap.analysis.ablation import AVERAGE, Average, mark_significant
 from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.figures import style
-from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, count_text
+from roadmap.analysis.figures.layout import accuracy_title, count_text
 from roadmap.analysis.figures.roadmap import WIDTH, draw_title, save
 from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA, Difference
@@ -66,8 +66,7 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
 def draw_marks(axes: Axes, ablation: Ablation, best: bool = False) -> list[Line2D]:
     """Draw the effects into any axes, and return the entries of a legend."""
     draw_points_frame(axes, [one.axis for one in ablation.effects])
-    epoch = BEST_EPOCH if best else LAST_EPOCH
-    axes.set_xlabel(f"effect in points: {epoch}, with the choice minus without it", fontsize=7)
+    axes.set_xlabel(f"effect in points: {accuracy_title(best)}, with the choice minus without it", fontsize=7)
     return _draw_questions(axes, ablation)
 
 

@@ -74,8 +74,13 @@ def drawn_values(row: Row, best: bool) -> list[float]:
     return values
 
 
+def accuracy_title(best: bool) -> str:
+    """Return what an axis of top-1 shows."""
+    return BEST_EPOCH if best else LAST_EPOCH
+
+
 def axis_label(best: bool, start: float) -> str:
-    text = BEST_EPOCH if best else LAST_EPOCH
+    text = accuracy_title(best)
     return f"{text}\naxis cut: starts at {start:g}, not at 0" if start > 0 else text
 
 

@@ -22,9 +22,8 @@ from matplotlib.ticker import MaxNLocator
 
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import (
-    BEST_EPOCH,
-    LAST_EPOCH,
     accuracy_text,
+    accuracy_title,
     axis_label,
     axis_limits,
     cost_text,
@@ -290,7 +289,7 @@ def _label_values(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     reach = max(0.6 * (max(values) - min(values)), 0.5)  # at least one point, so that noise looks small
     axes.set_ylim(middle - reach, middle + reach)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.set_ylabel((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",\n", 1), fontsize=7)
+    axes.set_ylabel(accuracy_title(best).replace(", ", ",\n", 1), fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
 
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.ablation import draw_points_frame
-from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, count_text, row_label
+from roadmap.analysis.figures.layout import accuracy_title, count_text, row_label
 from roadmap.analysis.figures.roadmap import WIDTH, draw_title, save
 from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA
@@ -58,7 +58,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
         size = 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + bottom) / height
         axes = figure.add_axes((LEFT / WIDTH, bottom / height, *size))
         draw_points_frame(axes, list(labels.values()))
-        axes.set_xlabel(f"points of {BEST_EPOCH if best else LAST_EPOCH}, against the step before", fontsize=7)
+        axes.set_xlabel(f"points of {accuracy_title(best)}, against the step before", fontsize=7)
         entries = _draw_marks(axes, list(labels), found)
         _draw_heading(figure, [rows for rows, _ in found])
         figure.legend(

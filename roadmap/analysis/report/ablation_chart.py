@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from roadmap.analysis.ablation import AVERAGE, ON_PATH, Average, end_headings, mark_significant
+from roadmap.analysis.ablation import AVERAGE, Average, effect_columns, mark_significant
 from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects
 from roadmap.analysis.report.charts import (
@@ -23,6 +23,11 @@ from roadmap.analysis.stats import Difference
 
 ROW_HEIGHT = 44  # pixels per choice, with its marks
 MOST_INTERACTIONS = 5  # shown
+MARKS = (
+    ("circle", BLUE),
+    ("diamond", VERMILION),
+    ("square", GREEN),
+)  # path, last, first step
 
 
 def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
@@ -33,22 +38,17 @@ def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
 
 def draw_effects(ablation: Ablation) -> Chart:
     """Draw the effects of an ablation that has some."""
-    effects, averages = ablation.effects, ablation.averages
-    in_last, in_first = end_headings(ablation.roadmap)
-    marks: list[tuple[str, str, str, list[Difference | Average | None]]] = [
-        (ON_PATH, "circle", BLUE, [one.on_path for one in effects]),
-        (in_last, "diamond", VERMILION, [one.removed for one in effects]),
-        (in_first, "square", GREEN, [one.added for one in effects]),
-        (AVERAGE, "x", "#CC79A7", [averages.get(one.axis) for one in effects]),
-    ]
-    data = [_trace(number, *mark) for number, mark in enumerate(marks) if any(mark[3])]
-    columns = list(ablation.columns().values())
-    for trace, found in zip(
-        data, columns, strict=False
-    ):  # the average over orders comes after them, and has no test
+    effects = ablation.effects
+    data = []
+    columns = effect_columns(ablation.roadmap, effects)
+    for number, ((name, found), mark) in enumerate(zip(columns.items(), MARKS, strict=True)):
+        trace = _trace(number, name, *mark, found)
         flags = [flag for one, flag in zip(found, mark_significant(found), strict=True) if one is not None]
-        symbol = trace["marker"]["symbol"]
-        trace["marker"]["symbol"] = [symbol if flag else f"{symbol}-open" for flag in flags]
+        trace["marker"]["symbol"] = [mark[0] if flag else f"{mark[0]}-open" for flag in flags]
+        data += [trace] if any(found) else []
+    if ablation.averages:  # over orders: they have no test
+        averages = [ablation.averages.get(one.axis) for one in effects]
+        data.append(_trace(len(columns), AVERAGE, "x", "#CC79A7", averages))
     layout = base_layout(
         120 + ROW_HEIGHT * len(effects),
         xaxis=axis(

@@ -11,9 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from roadmap.analysis.figures.layout import (
-    BEST_EPOCH,
-    LAST_EPOCH,
     accuracy_text,
+    accuracy_title,
     axis_label,
     axis_limits,
     cost_text,
@@ -26,7 +25,6 @@ from roadmap.analysis.figures.layout import (
 )
 from roadmap.analysis.results import Row, std
 from roadmap.analysis.significance import GAIN, LOSS, NOT_SIGNIFICANT, Change, RowStats, estimate_text
-from roadmap.analysis.table import step_name
 
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
 CHANGE_COLOR = {GAIN: BLUE, LOSS: VERMILION, NOT_SIGNIFICANT: GRAY}
@@ -111,7 +109,7 @@ def shortened(label: str) -> str:
 
 def hover_text(one: RowStats, best: bool) -> str:
     row = one.row
-    lines = [f"<b>{text_of(row.label)}</b>", text_of(step_name(row))]
+    lines = [f"<b>{text_of(row.label)}</b>", text_of(row.name)]
     if one.estimate is None:
         return "<br>".join([*lines, missing_text(row)])
     lines.append(f"top-1 {accuracy_text(row.accuracies(best))} %, n = {one.estimate.n}")
@@ -196,7 +194,7 @@ def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         max(SHORTEST_PLOT, 90 + ROW_HEIGHT * len(steps)),
         # A wide interval, as from two seeds, must not shrink the changes to nothing.
         xaxis=axis(
-            f"{BEST_EPOCH if best else LAST_EPOCH},<br>95% interval of the change",
+            f"{accuracy_title(best)},<br>95% interval of the change",
             range=[min(levels) - 0.6 * room, max(levels) + 0.6 * room],
         ),
         yaxis=row_axis(
@@ -256,6 +254,6 @@ def curve_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     layout = base_layout(
         SHORTEST_PLOT,
         xaxis=axis(curve_name(sizes[max(sizes)]), tickvals=list(sizes)),
-        yaxis=axis((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",<br>", 1)),
+        yaxis=axis(accuracy_title(best).replace(", ", ",<br>", 1)),
     )
     return Chart("kernels", [line] + ([_dots(papers, "paper", "diamond-open", 9)] if papers else []), layout)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from roadmap.analysis.figures.layout import BEST_EPOCH, LAST_EPOCH, cost_unit, section
+from roadmap.analysis.figures.layout import accuracy_title, cost_unit, section
 from roadmap.analysis.report.charts import (
     BLUE,
     SHORTEST_PLOT,
@@ -101,7 +101,7 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         SHORTEST_PLOT + 100,
         margin={"l": 10, "r": 80, "t": 10, "b": 50},  # room for the name of the rightmost point
         xaxis=axis(costs[0].label, type="linear"),
-        yaxis=axis((BEST_EPOCH if best else LAST_EPOCH).replace(", ", ",<br>", 1)),
+        yaxis=axis(accuracy_title(best).replace(", ", ",<br>", 1)),
     )
     scales = [Option(name, layout={"xaxis.type": kind}) for name, kind in (("linear", "linear"), ("log", "log"))]
     return Chart("costs", data, layout, {"cost": options, "scale": scales})
@@ -125,7 +125,7 @@ def point_name(row: Row) -> str:
     name = row.step if row.step_index is None else str(row.step_index)
     if row.variant and curve_value(row) is not None:
         return f"{name} k{curve_value(row)}"
-    return " ".join([name, *(f"{key}={value}" for key, value in row.variant.items())])
+    return " ".join([name, *row.choices])
 
 
 def _symbol(row: Row) -> str:

@@ -24,8 +24,7 @@ from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
 from roadmap.analysis.figures.layout import (
-    BEST_EPOCH,
-    LAST_EPOCH,
+    accuracy_title,
     cost_text,
     cost_unit,
     curve_name,
@@ -51,7 +50,7 @@ from roadmap.analysis.significance import (
     summary_text,
     verdict_text,
 )
-from roadmap.analysis.table import notes, step_name
+from roadmap.analysis.table import notes
 from roadmap.runs.read_run import Run, State
 
 ROOM = Path(__file__).parent
@@ -103,7 +102,7 @@ def write_report(
             run for some in members for run in some if run.state is State.done
         )
     warnings += [
-        f"{step_name(one.row)}: {setup.problem}"
+        f"{one.row.name}: {setup.problem}"
         for one, setup in zip(row_stats, setups, strict=True)
         if setup is not None and setup.problem is not None
     ]
@@ -177,11 +176,11 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
     return {
         "title": rows[0].experiment,
         "setting": setting_text(rows).capitalize(),
-        "measure": (BEST_EPOCH if best else LAST_EPOCH).capitalize(),
+        "measure": accuracy_title(best).capitalize(),
         "seeds": seeds_text(rows),
         "states": count_states(runs),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "missing": [f"{step_name(row)}: {missing_text(row)}" for row in rows if not row.seeds],
+        "missing": [f"{row.name}: {missing_text(row)}" for row in rows if not row.seeds],
         "summary": summary_text(row_stats),
         "statistics": [
             text for text in (verdict_text(row_stats), pooled_text(rows, best), method_text(row_stats)) if text
@@ -251,7 +250,7 @@ def _cells(one: RowStats, scale: float, best: bool) -> list[str]:
     spread = std(row.accuracies(best))
     interval = estimate_text(one.estimate) if one.estimate else ""
     return [
-        step_name(row),
+        row.name,
         row.label,
         str(len(row.seeds)),
         f"{one.estimate.mean:.2f}" if one.estimate else "",

@@ -10,7 +10,6 @@ from roadmap.analysis.figures.layout import cost_text, cost_unit, missing_text
 from roadmap.analysis.report.diagrams import draw_network
 from roadmap.analysis.results import Row, step_before
 from roadmap.analysis.significance import RowStats, interval_text
-from roadmap.analysis.table import step_name
 
 
 def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
@@ -28,11 +27,9 @@ def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> 
         base = networks.get(id(before)) if before is not None else None
         drawn.append(
             {
-                "name": f"{row.label} ({step_name(row)})",
-                "file": step_name(row).replace(" ", "_"),
-                "against": f"Against {before.label} ({step_name(before)})."
-                if base and before
-                else "Nothing before it.",
+                "name": f"{row.label} ({row.name})",
+                "file": row.name.replace(" ", "_"),
+                "against": f"Against {before.label} ({before.name})." if base and before else "Nothing before it.",
                 "facts": {
                     "what changes": _describe_choice(row),
                     "top-1": _describe_accuracy(one),
