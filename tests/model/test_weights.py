@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -106,26 +106,19 @@ def test_released_checkpoints(
 def test_own_files(build: Build, unsettle: Unsettle, tmp_path: Path) -> None:
     ours = unsettle(build("+roadmap=step7_kernel"))
     torch.save({"model": ours.state_dict(), "epochs": 3}, tmp_path / "checkpoint.pt")
-    safetensors.torch.save_file(ours.state_dict(), tmp_path / "model.safetensors")
-    for name in ("checkpoint.pt", "model.safetensors"):
+    published = tmp_path / "published"
+    published.mkdir()
+    safetensors.torch.save_file(ours.state_dict(), published / "model.safetensors")
+    for source in (tmp_path, tmp_path / "checkpoint.pt", published, published / "model.safetensors"):
         other = build("+roadmap=step7_kernel")
-        load_weights(other, str(tmp_path / name))
-        assert all(
-            torch.equal(a, b) for a, b in zip(ours.state_dict().values(), other.state_dict().values(), strict=True)
-        )
+        load_weights(other, str(source))
+        assert all(map(torch.equal, ours.state_dict().values(), other.state_dict().values()))
 
 
 def test_another_architecture_is_refused_with_its_keys(build: Build, tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "resnet18.pth")
     with pytest.raises(WeightsError, match=r"resnet18\.pth .*another architecture.*layer1\.0\.conv3\.weight"):
         load_weights(build(*STEP0, "regime=resnet50"), str(tmp_path / "resnet18.pth"))
-
-
-@pytest.mark.parametrize("content", [b"", b"not a file of weights"])
-def test_a_damaged_file_is_named(content: bytes, build: Build, tmp_path: Path) -> None:
-    (tmp_path / "weights.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"weights\.pth can't be read as weights"):
-        load_weights(build(), str(tmp_path / "weights.pth"))
 
 
 def test_a_flipped_bit_is_found(build: Build, tmp_path: Path) -> None:
@@ -152,22 +145,25 @@ def test_an_entry_that_looks_like_a_folder_is_refused(build: Build, tmp_path: Pa
         load_weights(build(), str(path))
 
 
+def pickles() -> Iterator[tuple[bytes, str]]:
+    for protocol in (2, 5):
+        yield (
+            pickle.dumps(argparse.Namespace(lr=1), protocol),
+            "holds argparse.Namespace, which is not loaded",
+        )
+        yield pickle.dumps(nn.Linear(2, 2), protocol), "holds torch.nn.modules.linear.Linear, which is not loaded"
+        yield pickle.dumps({"lr": 1}, protocol), "holds pickled objects of Python and is no file of torch.save"
+
+
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (argparse.Namespace(lr=1), "it holds argparse.Namespace, which is not loaded since"),
-        (nn.Linear(2, 2), "it holds torch.nn.modules.linear.Linear, which is not loaded since"),
-        ({"lr": 1}, "it holds pickled objects of Python and is no file of torch.save"),
-    ],
+    ("content", "told"), [(b"", "is damaged"), (b"not a file of weights", "is damaged"), *pickles()]
 )
-@pytest.mark.parametrize("protocol", [2, 5])
-def test_a_foreign_pickle_is_called_by_what_it_holds(
-    content: object, told: str, protocol: int, build: Build, tmp_path: Path
+def test_a_file_of_no_weights_is_called_by_what_it_holds(
+    content: bytes, told: str, build: Build, tmp_path: Path
 ) -> None:
-    (tmp_path / "weights.pth").write_bytes(pickle.dumps(content, protocol))
-    with pytest.raises(WeightsError, match=f"weights.pth can't be read as weights: {told}") as caught:
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"weights\.pth can't be read as weights: it {told}"):
         load_weights(build(), str(tmp_path / "weights.pth"))
-    assert "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
@@ -249,13 +245,9 @@ def test_a_name_with_its_place_asks_there(
     assert torch.equal(ours.state_dict()["stem.conv.weight"], theirs.state_dict()["stem.0.weight"])
 
 
-def test_a_folder_names_its_weights(build: Build, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_named(build: Build, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"holds no checkpoint\.pt and no model\.safetensors"):
         load_weights(build(), str(tmp_path))
-    ours, other = build(), build("model.init=trunc_normal")
-    safetensors.torch.save_file(ours.state_dict(), tmp_path / "model.safetensors")
-    load_weights(other, str(tmp_path))
-    assert all(map(torch.equal, ours.parameters(), other.parameters()))
 
 
 @pytest.mark.parametrize(("has", "way_out"), [("1e-6", "null"), ("null", "1e-6")])
