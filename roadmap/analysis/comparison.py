@@ -10,8 +10,9 @@ from statistics import fmean
 
 import rich.table
 
+from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.publish import hide_machine
-from roadmap.analysis.results import std
+from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_settings, write_run_table
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
 from roadmap.errors import RunError
@@ -67,7 +68,7 @@ def make_table(candidates: Sequence[Candidate]) -> Table:
     table = [["experiment", *keys, *map(_heading, steps), *(["mean"] if shared else [])]]
     ordered = sorted(candidates, key=lambda one: _mean(one, shared), reverse=True) if shared else candidates
     for one in ordered:
-        cells = [_cell(one.top1.get(step, ())) for step in steps]
+        cells = [accuracy_text(one.top1[step]) if step in one.top1 else "" for step in steps]
         mean = [f"{_mean(one, shared):.2f}"] if shared else []
         table.append([one.name, *(one.settings.get(key, SEVERAL) for key in keys), *cells, *mean])
     return table
@@ -88,8 +89,7 @@ def terminal_comparison(candidates: Sequence[Candidate], width: int) -> tuple[ri
     shared = [step for step in find_steps(candidates) if all(step in one.top1 for one in candidates)]
     if shared and len(candidates) > 1:
         steps = "the common step" if len(shared) == 1 else f"{len(shared)} common steps"
-        counts = sorted({len(values) for one in candidates for values in one.top1.values()})
-        n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        n = range_text(len(values) for one in candidates for values in one.top1.values())
         lines.append(f"Best mean over {steps}: {table[1][0]}, {table[1][-1]} (n = {n}; ±: standard deviation).")
     return drawn, lines
 
@@ -102,13 +102,6 @@ def _heading(network: str) -> str:
 
 def _mean(candidate: Candidate, steps: Sequence[str]) -> float:
     return fmean(fmean(candidate.top1[step]) for step in steps)
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    spread = std(values)
-    return f"{fmean(values):.2f}" + ("" if spread is None else f" ± {spread:.2f}")
 
 
 def to_markdown(table: Table) -> str:

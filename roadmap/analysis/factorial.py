@@ -111,8 +111,8 @@ def find_main_effects(grid: Grid) -> list[MainEffect]:
         start, *_ = levels = grid.roadmap.levels_of(axis)
         runs = {level: _runs_with(grid, {axis: level}) for level in levels}
         for level in levels:
-            effect = None if level == start else compare(_numbered(runs[start]), _numbered(runs[level]))
-            effects.append(MainEffect(axis, level, fmean(runs[level]), effect))
+            effect = None if level == start else compare(runs[start], runs[level])
+            effects.append(MainEffect(axis, level, fmean(runs[level].values()), effect))
     return effects
 
 
@@ -127,19 +127,16 @@ def find_axis_interactions(grid: Grid) -> list[Interaction]:
             first = _runs_with(grid, {one: levels[0], other: other_start})
             second = _runs_with(grid, {one: one_start, other: levels[1]})
             both = _runs_with(grid, {one: levels[0], other: levels[1]})
-            alone = [a + b for a, b in zip(first, second, strict=True)]
-            together = [a + b for a, b in zip(both, neither, strict=True)]
-            effect = compare(_numbered(alone), _numbered(together), alpha=ALPHA / number)
+            alone = {run: first[run] + second[run] for run in first}
+            together = {run: both[run] + neither[run] for run in both}
+            effect = compare(alone, together, alpha=ALPHA / number)
             squares.append(Interaction((f"{one}={levels[0]}", f"{other}={levels[1]}"), effect, number))
         found.append(max(squares, key=lambda square: abs(square.effect.mean)))
     return sorted(found, key=lambda square: -abs(square.effect.mean))
 
 
-def _runs_with(grid: Grid, choices: Mapping[str, str]) -> list[float]:
-    """Return the top-1 of the runs with these choices, in the same order for all choices of the same axes."""
+def _runs_with(grid: Grid, choices: Mapping[str, str]) -> dict[int, float]:
+    """Return the top-1 of the runs with these choices, numbered alike for all choices of the same axes."""
     places = [(grid.axes.index(axis), level) for axis, level in choices.items()]
-    return [value for (cell, _), value in grid.top1.items() if all(cell[place] == level for place, level in places)]
-
-
-def _numbered(values: Sequence[float]) -> dict[int, float]:
-    return dict(enumerate(values))
+    runs = (top1 for (cell, _), top1 in grid.top1.items() if all(cell[place] == level for place, level in places))
+    return dict(enumerate(runs))

@@ -4,18 +4,20 @@ Columns of runs are the fields of `roadmap.runs.read_run.Run` that are published
 percent, changes and effects are in points.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from roadmap.analysis.ablation import effect_columns, find_effects, mark_significant, results_of
+from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.curves import METRICS
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
-from roadmap.analysis.results import Row, aggregate, short_names
+from roadmap.analysis.results import Row, aggregate, drawn_rows, short_names
 from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
+from roadmap.analysis.run_table import parse_variant, show_variant
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.stats import Difference
 from roadmap.config.convert import suggest
@@ -50,9 +52,9 @@ def load_results(experiment: str | Path, output_dir: str | Path = OUTPUTS) -> pd
 
 def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row per run."""
-    frame = pd.DataFrame(
-        [{name: _to_cell(getattr(run, name)) for name in COLUMNS} for run in runs], columns=COLUMNS
-    )
+    texts = [{"variant": show_variant(run.variant), "state": str(run.state)} for run in runs]
+    rows = [{name: getattr(run, name) for name in COLUMNS} | own for run, own in zip(runs, texts, strict=True)]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.insert(0, "network", [run.name for run in runs])
     numbers = ("top1", "best_top1", "ema_top1", "loss", "gmacs", "images_per_s", "seconds")
     counts = ("step_index", "best_epoch", "epochs", "parameters")
@@ -174,6 +176,33 @@ def rows_of(results: pd.DataFrame) -> list[Row]:
     return aggregate(_runs_of(results))
 
 
+def find_drawn_rows(results: pd.DataFrame) -> list[Row]:
+    """Return the rows of the roadmap's figure.
+
+    Raises:
+        RunError: no run has finished.
+    """
+    rows = drawn_rows(rows_of(results))
+    if not any(row.top1 for row in rows):
+        raise RunError(f"no finished run to draw among {len(results)} rows")
+    return rows
+
+
+def find_drawn_effects(results: pd.DataFrame, best: bool) -> tuple[list[Row], Ablation]:
+    """Return the rows and their effects.
+
+    Raises:
+        RunError: no two networks differ in one choice.
+    """
+    rows = rows_of(results)
+    ablation = find_ablation(rows, best)
+    if not ablation.effects:
+        raise RunError(
+            f"no effect to draw among {len(results)} rows: it takes two finished networks that differ in one choice"
+        )
+    return rows, ablation
+
+
 def find_curves(epochs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame]:
     """Return for each network, by epoch, a metric's mean, lowest and highest over its seeds, and the rows there.
 
@@ -203,20 +232,6 @@ def _average(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _runs_of(results: pd.DataFrame) -> Iterable[Run]:
     for row in results[COLUMNS].to_dict("records"):
-        yield Run(**dict(_from_cells(row)))
-
-
-def _from_cells(row: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if name == "variant":
-            yield name, dict(pair.split("=", 1) for pair in value.split(",") if pair)
-        elif name == "state":
-            yield name, State(value)
-        else:
-            yield str(name), None if pd.isna(value) else value
-
-
-def _to_cell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ",".join(f"{key}={choice}" for key, choice in value.items())
-    return str(value) if isinstance(value, State) else value
+        values: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        values |= {"variant": parse_variant(row["variant"]), "state": State(row["state"])}
+        yield Run(**values)

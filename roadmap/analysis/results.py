@@ -18,6 +18,9 @@ __all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_r
 
 MOST_ABLATIONS = 6  # most ablations that the roadmap's figure draws
 
+# What the runs of a row have in common.
+SHARED = ("step", "step_index", "label", "variant", "reference", "experiment", "regime", "data", "recipe")
+
 Setting = tuple[str, str, str]  # regime, data and recipe
 
 log = logging.getLogger(__name__)
@@ -130,6 +133,12 @@ def short_names(rows: Sequence[Row]) -> list[str]:
     return names
 
 
+def range_text(counts: Iterable[int]) -> str:
+    """Return `3`, or `1 to 3`."""
+    ordered = sorted(counts)
+    return f"{ordered[0]}" if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Return the mean; None if there are no values."""
     return fmean(values) if values else None
@@ -169,15 +178,7 @@ def _row(runs: list[Run], roadmap: Roadmap) -> Row:
         return mean([value for run in done if (value := getattr(run, name)) is not None])
 
     row = Row(
-        step=first.step,
-        step_index=first.step_index,
-        label=first.label,
-        variant=first.variant,
-        reference=first.reference,
-        experiment=first.experiment,
-        regime=first.regime,
-        data=first.data,
-        recipe=first.recipe,
+        **{name: getattr(first, name) for name in SHARED},
         seeds=tuple(run.seed for run in done),
         top1=tuple(run.top1 for run in done if run.top1 is not None),
         best_top1=tuple(run.best_top1 for run in done if run.best_top1 is not None),

@@ -86,17 +86,25 @@ def read_table(path: Path, what: str, required: Iterable[str]) -> Iterator[tuple
         raise RunError(f"{path}: no table of {what} ({error})") from error
 
 
+def show_variant(variant: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in variant.items())
+
+
+def parse_variant(cell: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in cell.split(",") if pair)
+
+
 def _to_cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, dict):
-        return ",".join(f"{key}={one}" for key, one in value.items())
+        return show_variant(value)
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _parser(kind: Any) -> Callable[[str], Any]:
     if kind == dict[str, str]:
-        return lambda cell: dict(pair.split("=", 1) for pair in cell.split(",") if pair)
+        return parse_variant
     if isinstance(kind, types.UnionType):
         (inner,) = (one for one in get_args(kind) if one is not types.NoneType)
         return lambda cell: inner(cell) if cell else None

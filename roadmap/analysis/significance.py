@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from roadmap.analysis.results import Row, Setting, drawn_rows, is_ablation, short_names, step_before
+from roadmap.analysis.results import Row, Setting, drawn_rows, is_ablation, range_text, short_names, step_before
 from roadmap.analysis.stats import (
     ACCURACIES,
     ALPHA,
@@ -231,8 +231,7 @@ def detectable_text(changes: Sequence[Change]) -> str:
     ]
     if not limits:
         return ""
-    counts = sorted({n for pair, _ in limits for n in pair})
-    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    seeds = range_text(n for pair, _ in limits for n in pair)
     each = " on average" if len(limits) > 1 else ""
     return f"{seeds} seeds detect {fmean(limit for _, limit in limits):.2f} points or more{each}"
 

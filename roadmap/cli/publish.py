@@ -34,7 +34,7 @@ from roadmap.analysis.read_runs import (
     make_figure_folder,
     read_finished_runs,
 )
-from roadmap.analysis.report.commands import Commands, training_commands
+from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
@@ -101,7 +101,7 @@ def write_derived(target: Path) -> list[Path]:
     """Write a published experiment's README, report and figures from its tables; return their paths."""
     curve = draw_curve(target)
     shown = show_folder(target)
-    write_report(target, target / "report.html", Commands.on(shown))
+    write_report(target, target / "report.html", shown=shown)
     page = target / "README.md"
     write_page(page, describe(read_finished_runs(target), curve.rows, target, shown))
     return [page, target / "report.html", *curve.paths]

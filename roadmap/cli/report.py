@@ -17,7 +17,6 @@ from roadmap.analysis.read_runs import (
     choose_experiment,
     make_figure_folder,
 )
-from roadmap.analysis.report.commands import Commands
 from roadmap.analysis.report.report import write_report
 from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
@@ -33,10 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
     elif experiment_dir.is_dir():
         make_figure_folder(experiment_dir)
-    factorial = ["--axes", ",".join(arguments.axes)] if arguments.axes else []
-    factorial += ["--step", arguments.step] if arguments.axes and arguments.step else []
-    commands = Commands.on(experiment_dir, arguments.best, factorial)
-    write_report(experiment_dir, path, commands, arguments.best, arguments.axes, arguments.step)
+    write_report(experiment_dir, path, arguments.best, arguments.axes, arguments.step)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -18,7 +18,6 @@ import wandb
 
 from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
-from roadmap.analysis.report.commands import Commands
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
@@ -41,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     curve = draw_curve(experiment_dir)
     report = experiment_dir / FIGURE_FOLDER / "report.html"
-    write_report(experiment_dir, report, Commands.on(experiment_dir))
+    write_report(experiment_dir, report)
     project, entity = find_project(read_runs(experiment_dir))
     run = log_aggregate(
         experiment_dir,

@@ -15,7 +15,7 @@ from roadmap.analysis.comparison import Candidate, find_steps
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import LAST_EPOCH
 from roadmap.analysis.figures.roadmap import WIDTH, save
-from roadmap.analysis.results import std
+from roadmap.analysis.results import range_text, std
 
 HEIGHT = 3.2  # inches, of the figure with one panel
 PANEL_HEIGHT = 1.25  # inches, of a row of panels
@@ -44,9 +44,7 @@ def draw_setting(candidates: Sequence[Candidate], key: str, path_stem: Path) -> 
 
 
 def _title(candidates: Sequence[Candidate], key: str) -> str:
-    counts = {len(top1) for one in candidates for top1 in one.top1.values()}
-    least, most = min(counts), max(counts)
-    number = f"{most}" if least == most else f"{least} to {most}"
+    number = range_text(len(top1) for one in candidates for top1 in one.top1.values())
     settings = candidates[0].settings
     shared = [settings[name] for name in ("regime.name", "data.name") if name in settings]
     return f"top-1 against {key}: {', '.join([*shared, f'n = {number}'])}"

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from roadmap.analysis.results import Row, curve_value, mean, std
+from roadmap.analysis.results import Row, curve_value, mean, range_text, std
 
 LAST_EPOCH = "top-1 accuracy (%), last epoch"
 BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"
@@ -133,10 +133,8 @@ def seeds_text(rows: Iterable[Row]) -> str:
 
 def count_text(rows: Iterable[Row]) -> str:
     """Return `n = 1 to 3 seeds`, for the rows that have a result."""
-    counts = sorted({len(row.seeds) for row in rows if row.seeds})
-    least, most = counts[0], counts[-1]
-    number = f"{most}" if least == most else f"{least} to {most}"
-    return f"n = {number} seeds" if most > 1 else ONE_SEED
+    number = range_text(len(row.seeds) for row in rows if row.seeds)
+    return ONE_SEED if number == "1" else f"n = {number} seeds"
 
 
 def setting_text(rows: Sequence[Row]) -> str:

@@ -2,9 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
@@ -24,30 +22,20 @@ NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
 Command = tuple[tuple[str, tuple[str, ...]], ...]  # each override's key and its values
 
 
-@dataclass(frozen=True)
-class Commands:
-    """Commands that reproduce what the page shows."""
+def page_commands(folder: Path, best: bool, axes: Sequence[str], step: str | None) -> dict[str, str]:
+    """Return the commands that reproduce a page of this folder, by what they show."""
+    factorial = [*(["--axes", ",".join(axes)] if axes else []), *(["--step", step] if axes and step else [])]
 
-    report: str  # writes the page
-    figures: str  # writes the static figures and the tables
-    check: str  # compares with the paper
-    attribute: str  # prints the effect of each choice
-    factorial: str  # prints the effects of a factorial
+    def command(name: str, *options: str) -> str:
+        return shlex.join(printed(name, str(folder), *(["--best"] if best else []), *options))
 
-    @classmethod
-    def on(cls, folder: Path, best: bool = False, factorial: Sequence[str] = ()) -> Self:
-        """Return the commands for this folder; `factorial` are the options that name a factorial's axes."""
-
-        def command(name: str, *options: str) -> str:
-            return shlex.join(printed(name, str(folder), *(["--best"] if best else []), *options))
-
-        return cls(
-            report=command("report", *factorial),
-            figures=command("plot"),
-            check=command("check"),
-            attribute=command("attribute"),
-            factorial=command("attribute", *factorial),
-        )
+    return {
+        "report": command("report", *factorial),
+        "figures": command("plot"),
+        "check": command("check"),
+        "attribute": command("attribute"),
+        "factorial": command("attribute", *factorial),
+    }
 
 
 def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:

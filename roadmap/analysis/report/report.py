@@ -35,7 +35,7 @@ from roadmap.analysis.figures.layout import (
 from roadmap.analysis.read_runs import count_states, read_finished_runs
 from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
 from roadmap.analysis.report.charts import curve_chart, roadmap_chart, waterfall_chart
-from roadmap.analysis.report.commands import Commands, recipe_lines, training_commands
+from roadmap.analysis.report.commands import page_commands, recipe_lines, training_commands
 from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.walk import draw_walk
 from roadmap.analysis.reproduction import agreement_text, find_agreement
@@ -78,15 +78,15 @@ CONTENTS = {
 def write_report(
     experiment_dir: Path,
     path: Path,
-    commands: Commands,
     best: bool = False,
     axes: Sequence[str] = (),
     step: str | None = None,
+    shown: Path | None = None,
 ) -> None:
     """Write the page.
 
     `best` shows the best epoch's accuracy, picked on the validation set, instead of the last one's. `axes` are
-    those of a factorial on `step`, if one is to be shown.
+    those of a factorial on `step`, if one is to be shown. `shown` is the folder that the page's commands name.
     RunError: the experiment does not exist, none of its runs has finished, or the factorial is not complete.
     """
     with _collect_warnings() as warnings:
@@ -121,7 +121,7 @@ def write_report(
         "warnings": warnings,
         "training": training,
         "training_note": training_note,
-        **{f"{name}_command": command for name, command in asdict(commands).items()},
+        "commands": page_commands(shown or experiment_dir, best, axes, step),
     }
     path.write_text(_render(context), encoding="utf-8")
 
