@@ -1,8 +1,6 @@
 """The figures show the rows' values, as read from the text in an SVG."""
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +13,8 @@ from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, 
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
 from roadmap.analysis.results import Row, aggregate, read_runs
 from roadmap.analysis.tables_and_figures import draw_curve
+from roadmap.cli import plot
 from roadmap.errors import RunError
-
-ROOT = Path(__file__).parents[2]
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py
 
@@ -215,29 +212,30 @@ def test_no_finished_run_is_an_error_that_says_what_there_is(tmp_path: Path, wri
         draw_roadmap(rows_of(tmp_path), tmp_path / "figure")
 
 
-def run_script(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts/plot_roadmap.py"), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-
-
-def test_the_script_picks_the_only_experiment_and_names_it(tmp_path: Path, write_run: Write) -> None:
+def test_the_command_picks_the_only_experiment_and_names_it(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(top1=90.0)
-    result = run_script(tmp_path, "--output-dir", ".", "--best")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "trial: the only experiment" in result.stdout
-    assert "roadmap-best.{png,svg,pdf,csv,md}" in result.stdout
+    monkeypatch.setattr(sys, "argv", ["plot", "--output-dir", str(tmp_path), "--best"])
+    assert plot.main() == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "trial: the only experiment" in printed.out
+    assert "roadmap-best.{png,svg,pdf,csv,md}" in "".join(printed.out.split("\n"))
     assert (tmp_path / "trial/figures/roadmap-best.svg").exists()
 
 
-def test_the_script_reports_an_error_as_one_message(tmp_path: Path, write_run: Write) -> None:
+def test_the_command_reports_an_error_as_one_message(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run()
-    result = run_script(tmp_path, "trail", "--output-dir", str(tmp_path))
-    assert result.returncode == 1
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert "trail" in result.stderr
-    assert "trial" in result.stderr
+    monkeypatch.setattr(sys, "argv", ["plot", "trail", "--output-dir", str(tmp_path)])
+    assert plot.main() == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert "trail" in printed.err
+    assert "trial" in printed.err
 
 
 def test_effects_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write_run: Write) -> None:

@@ -22,6 +22,8 @@ from roadmap.config.roadmap_files import load_roadmap
         ("resnet50", "step12_downsample", {"kernel_size": "3"}, None),
         ("resnet50", "original", {}, 76.13),
         ("resnet50", "step13_mine", {}, None),
+        ("resnet50", "step7_kernel", {"norm": "layernorm"}, None),
+        ("resnet200", "step12_downsample", {}, 83.60),
         ("micro", "swin_base", {}, 83.50),
         ("micro", "swin_base", {"norm": "batchnorm"}, None),
     ],
@@ -29,15 +31,5 @@ from roadmap.config.roadmap_files import load_roadmap
 def test_the_row_of_a_run(regime: str, step: str, variant: Mapping[str, str], top1: float | None) -> None:
     row = load_roadmap().find_published(regime, step, variant)
     assert (row and row.top1) == top1
-    told = Row(
-        step=step,
-        step_index=None,
-        label=step,
-        variant=dict(variant),
-        reference=None,
-        experiment="e",
-        regime=regime,
-        data="imagenet",
-        recipe="paper",
-    )
+    told = Row(step, None, step, dict(variant), None, "experiment", regime, "imagenet", "paper")
     assert told.paper == row

@@ -270,33 +270,6 @@ def test_the_original_recipe_beside_another_is_no_reason_to_warn(
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize(
-    ("regime", "step", "variant", "paper"),
-    [
-        ("resnet50", "step7_kernel", {}, 80.57),
-        ("resnet50", "step7_kernel", {"kernel_size": "11"}, 80.47),
-        ("resnet50", "step7_kernel", {"kernel_size": "3"}, 79.92),  # step 6
-        ("resnet50", "step7_kernel", {"kernel_size": "13"}, None),
-        ("resnet50", "step7_kernel", {"norm": "layernorm"}, None),
-        ("resnet200", "step12_downsample", {}, 83.60),
-        ("micro", "step12_downsample", {}, 81.97),
-        ("micro", "step13_mine", {}, None),
-        ("resnet200", "swin_base", {}, 83.50),
-    ],
-)
-def test_the_papers_accuracy_is_found(
-    tmp_path: Path,
-    write_run: Write,
-    regime: str,
-    step: str,
-    variant: dict[str, str],
-    paper: float | None,
-) -> None:
-    write_run(step, regime=regime, variant=variant, reference="timm's name" if "swin" in step else None)
-    (row,) = rows_of(tmp_path)
-    assert (row.paper.top1 if row.paper else None) == paper
-
-
 def test_only_imagenet_at_the_papers_size_is_comparable(tmp_path: Path, write_run: Write) -> None:
     write_run()
     (row,) = rows_of(tmp_path)
