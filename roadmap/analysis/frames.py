@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 
 from roadmap.analysis.ablation import effect_columns, find_effects, mark_significant, results_of
-from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.curves import METRICS
 from roadmap.analysis.epoch_table import read_records
 from roadmap.analysis.read_runs import choose_experiment, read_runs
-from roadmap.analysis.results import Row, aggregate, drawn_rows, short_names
+from roadmap.analysis.results import Row, aggregate, short_names
 from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
 from roadmap.analysis.run_table import parse_variant, show_variant
 from roadmap.analysis.significance import compute_row_stats
@@ -174,33 +173,6 @@ def _ends(name: str, interval: Any) -> dict[str, float | None]:
 def rows_of(results: pd.DataFrame) -> list[Row]:
     """Return the rows of an analysis, one per network, of the runs in a DataFrame."""
     return aggregate(_runs_of(results))
-
-
-def find_drawn_rows(results: pd.DataFrame) -> list[Row]:
-    """Return the rows of the roadmap's figure.
-
-    Raises:
-        RunError: no run has finished.
-    """
-    rows = drawn_rows(rows_of(results))
-    if not any(row.top1 for row in rows):
-        raise RunError(f"no finished run to draw among {len(results)} rows")
-    return rows
-
-
-def find_drawn_effects(results: pd.DataFrame, best: bool) -> tuple[list[Row], Ablation]:
-    """Return the rows and their effects.
-
-    Raises:
-        RunError: no two networks differ in one choice.
-    """
-    rows = rows_of(results)
-    ablation = find_ablation(rows, best)
-    if not ablation.effects:
-        raise RunError(
-            f"no effect to draw among {len(results)} rows: it takes two finished networks that differ in one choice"
-        )
-    return rows, ablation
 
 
 def find_curves(epochs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame]:

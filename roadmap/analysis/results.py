@@ -211,21 +211,9 @@ def _missing(rows: list[Row], roadmap: Roadmap) -> list[Row]:
         return []
     indices = [row.step_index for row in steps if row.step_index is not None]
     first, last = (-math.inf, math.inf) if len(present) > 2 or not indices else (min(indices), max(indices))
-    common = Counter((row.experiment, row.regime, row.data, row.recipe) for row in steps).most_common(1)
-    experiment, regime, data, recipe = common[0][0]
+    ((common, _),) = Counter((row.experiment, *row.setting) for row in steps).most_common(1)
     return [
-        Row(
-            step=step,
-            step_index=index,
-            label=label,
-            variant={},
-            reference=None,
-            experiment=experiment,
-            regime=regime,
-            data=data,
-            recipe=recipe,
-            roadmap=roadmap,
-        )
+        Row(step, index, label, {}, None, *common, roadmap=roadmap)
         for step, index, label in zip(roadmap.steps, roadmap.indices, roadmap.labels, strict=True)
         if index is not None and first <= index <= last and step not in present
     ]

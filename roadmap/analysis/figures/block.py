@@ -18,7 +18,7 @@ CENTER, WIDEST, NARROWEST, BOX, GAP, TOP = 240, 220, 126, 26, 26, 34
 SHORTCUT_X, LINE, RADIUS = 112, 16, 10
 WIDTH = 400
 KEPT, NEW, GONE = "kept", "new", "gone"
-KINDS = {" ": KEPT, "+": NEW, "-": GONE}
+KINDS = {" ": KEPT, "+": NEW, "-": GONE}  # by the mark of a line
 PREFIX = {KEPT: "", NEW: "+ ", GONE: "- "}
 
 Word = tuple[str, str]  # a text, and KEPT, NEW or GONE

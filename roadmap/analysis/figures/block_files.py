@@ -67,7 +67,10 @@ def arrange(panels: Sequence[Panel]) -> Picture:
 def _panel(panel: Panel) -> Picture:
     place, block, old = drawn_block(panel.network, panel.before)
     picture = lay_out(block, old)
-    lines = [f"{place}, {block.label.strip()}", *(part for line in panel.lines for part in _wrap(line))]
+    lines = [
+        f"{place}, {block.label.strip()}",
+        *(part for line in panel.lines for part in textwrap.wrap(line, CHARACTERS)),
+    ]
     labels = [Label(0, 8, ((panel.title, KEPT),), "start", 15, is_bold=True)]
     labels += [
         Label(0, 8 + TITLE_LINE * (place + 1), ((line, KEPT),), "start", 12) for place, line in enumerate(lines)
@@ -76,10 +79,6 @@ def _panel(panel: Panel) -> Picture:
     return Picture(
         picture.width, picture.height + top, (*labels, *(moved(shape, 0, top) for shape in picture.shapes))
     )
-
-
-def _wrap(line: str) -> list[str]:
-    return textwrap.wrap(line, CHARACTERS)
 
 
 def svg_of(picture: Picture, label: str) -> str:

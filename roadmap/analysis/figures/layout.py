@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from roadmap.analysis.results import Row, curve_value, mean, range_text, std
 
@@ -36,13 +37,10 @@ def section(row: Row) -> Section:
 
 def positions(rows: Sequence[Row]) -> list[float]:
     """Return the height of each row's centre, in rows from the top, with a gap between sections."""
-    heights: list[float] = []
-    for index, row in enumerate(rows):
-        if index == 0:
-            heights.append(0.0)
-        else:
-            gap = SECTION_GAP if section(row) != section(rows[index - 1]) else 0.0
-            heights.append(heights[-1] + 1 + gap)
+    heights = [0.0]
+    for above, row in pairwise(rows):
+        gap = SECTION_GAP if section(row) != section(above) else 0.0
+        heights.append(heights[-1] + 1 + gap)
     return heights
 
 
@@ -107,11 +105,8 @@ def accuracy_text(values: Sequence[float]) -> str:
 
 def missing_text(row: Row) -> str:
     """Describe a row without a finished run."""
-    known = []
-    if row.failed:
-        known.append(f"{row.failed} failed")
-    if row.unfinished:
-        known.append(f"{row.unfinished} unfinished")
+    counts = {"failed": row.failed, "unfinished": row.unfinished}
+    known = [f"{count} {state}" for state, count in counts.items() if count]
     return "no finished run" + (f" ({', '.join(known)})" if known else "")
 
 

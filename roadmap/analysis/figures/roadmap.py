@@ -20,24 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from roadmap.analysis.figures import style
-from roadmap.analysis.figures.layout import (
-    accuracy_text,
-    accuracy_title,
-    axis_label,
-    axis_limits,
-    cost_text,
-    cost_unit,
-    curve_name,
-    curve_rows,
-    drawn_values,
-    missing_text,
-    positions,
-    row_label,
-    section,
-    seeds_text,
-    setting_text,
-)
+from roadmap.analysis.figures import layout, style
 from roadmap.analysis.results import Row, std
 from roadmap.errors import RunError
 
@@ -79,7 +62,7 @@ def roadmap_figure(rows: Sequence[Row], best: bool = False) -> Figure:
 
     `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
     """
-    heights = positions(rows)
+    heights = layout.positions(rows)
     figure = ShownFigure(figsize=(WIDTH, TOP + (heights[-1] + 1) * ROW_HEIGHT + BOTTOM))
     page = _panel(figure, heights, 0, WIDTH)
     page.set_axis_off()
@@ -88,16 +71,16 @@ def roadmap_figure(rows: Sequence[Row], best: bool = False) -> Figure:
     _draw_bars(_panel(figure, heights, BARS_X, BARS_END), rows, heights, best)
     _draw_costs(_panel(figure, heights, COST_X, COST_END), page, rows, heights)
     _write_columns(page, rows, heights, best)
-    draw_title(figure, rows, seeds_text(rows))
+    draw_title(figure, rows, layout.seeds_text(rows))
     _draw_legend(figure, rows)
     return figure
 
 
 def draw_bars(axes: Axes, rows: Sequence[Row], best: bool = False) -> None:
     """Draw only the bars of figure 2, with the steps' labels, into any axes."""
-    heights = positions(rows)
+    heights = layout.positions(rows)
     axes.set_ylim(heights[-1] + 0.5, -0.5)
-    axes.set_yticks(heights, [row_label(row.label) for row in rows], fontsize=7.5)
+    axes.set_yticks(heights, [layout.row_label(row.label) for row in rows], fontsize=7.5)
     axes.spines[["top", "right"]].set_visible(False)
     _draw_bars(axes, rows, heights, best)
 
@@ -118,11 +101,11 @@ def _draw_sections(page: Axes, rows: Sequence[Row], heights: Sequence[float]) ->
     """Draw the names of the paper's sections at the left, each with a stripe along its rows."""
     start = 0
     for index, row in enumerate(rows):
-        if index + 1 < len(rows) and section(rows[index + 1]) == section(row):
+        if index + 1 < len(rows) and layout.section(rows[index + 1]) == layout.section(row):
             continue
         top, bottom = heights[start] - 0.42, heights[index] + 0.42
-        page.add_patch(Rectangle((STRIPE_X, top), 0.045, bottom - top, color=section(row).color, lw=0))
-        name = section(row).name
+        page.add_patch(Rectangle((STRIPE_X, top), 0.045, bottom - top, color=layout.section(row).color, lw=0))
+        name = layout.section(row).name
         longest = max(map(len, name.split("\n")))
         size = style.SECTION["fontsize"] * min(1, SECTION_LETTERS / longest)
         page.text(SECTION_X, (top + bottom) / 2, name, **style.SECTION | {"fontsize": size})
@@ -130,9 +113,9 @@ def _draw_sections(page: Axes, rows: Sequence[Row], heights: Sequence[float]) ->
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Row], heights: Sequence[float], best: bool) -> None:
-    start, end = axis_limits([value for row in rows for value in drawn_values(row, best)])
+    start, end = layout.axis_limits([value for row in rows for value in layout.drawn_values(row, best)])
     axes.set_xlim(start, end)
-    axes.set_xlabel(axis_label(best, start), fontsize=7, linespacing=1.3)
+    axes.set_xlabel(layout.axis_label(best, start), fontsize=7, linespacing=1.3)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x", color=style.GRID, lw=0.5)
@@ -142,7 +125,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], heights: Sequence[float], best: 
         if values:
             _draw_bar(axes, row, y, values)
         else:
-            axes.text(0.02, y, missing_text(row), transform=axes.get_yaxis_transform(), **style.REMARK)
+            axes.text(0.02, y, layout.missing_text(row), transform=axes.get_yaxis_transform(), **style.REMARK)
         if row.on_imagenet and row.paper is not None:
             axes.plot(row.paper.top1, y + PAPER_Y, zorder=5, clip_on=False, **style.PAPER_MARK)
     for number, row in enumerate(_references(rows)):
@@ -151,7 +134,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row], heights: Sequence[float], best: 
 
 def _draw_bar(axes: Axes, row: Row, y: float, values: tuple[float, ...]) -> None:
     average, spread = fmean(values), std(values)
-    axes.barh(y, average, BAR_HEIGHT, **style.bar_style(section(row).color, adopted=not row.variant))
+    axes.barh(y, average, BAR_HEIGHT, **style.bar_style(layout.section(row).color, adopted=not row.variant))
     if spread is not None:
         axes.errorbar(average, y, xerr=spread, zorder=3, **style.ERROR_BAR)
     if 1 < len(values) <= MOST_DOTS:
@@ -159,14 +142,14 @@ def _draw_bar(axes: Axes, row: Row, y: float, values: tuple[float, ...]) -> None
 
 
 def _draw_costs(axes: Axes, page: Axes, rows: Sequence[Row], heights: Sequence[float]) -> None:
-    unit, scale = cost_unit(rows)
+    unit, scale = layout.cost_unit(rows)
     page.text((COST_X + COST_TEXT_X) / 2, -0.7, unit, **style.HEADING)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     for row, y in zip(rows, heights, strict=True):
         if row.gmacs is not None:
             axes.barh(y, row.gmacs * scale, 0.4, **style.bar_style(style.GRAY, adopted=not row.variant))
-            page.text(COST_TEXT_X, y, cost_text(row.gmacs * scale), ha="right", **style.NUMBER)
+            page.text(COST_TEXT_X, y, layout.cost_text(row.gmacs * scale), ha="right", **style.NUMBER)
     axes.set_xlim(left=0)
 
 
@@ -174,12 +157,12 @@ def _write_columns(page: Axes, rows: Sequence[Row], heights: Sequence[float], be
     page.text(ACCURACY_X - 0.32, -0.7, "top-1 (%)", **style.HEADING)
     page.text(SEEDS_X, -0.7, "n", **style.HEADING)
     for row, y in zip(rows, heights, strict=True):
-        label = row_label(row.label)
+        label = layout.row_label(row.label)
         ink = style.INK if row.seeds else style.FAINT
         size = 6 if "\n" in label else 7.5
         slant = "italic" if row.variant else "normal"
         page.text(LABEL_X, y, label, va="center", fontsize=size, style=slant, color=ink, linespacing=1.0)
-        page.text(ACCURACY_X, y, accuracy_text(row.accuracies(best)), ha="right", color=ink, **style.NUMBER)
+        page.text(ACCURACY_X, y, layout.accuracy_text(row.accuracies(best)), ha="right", color=ink, **style.NUMBER)
         page.text(SEEDS_X, y, str(len(row.seeds)), ha="center", color=style.FAINT, **style.NUMBER)
 
 
@@ -220,7 +203,7 @@ def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> lis
 
     Returns the files written: none if the rows hold no comparison of its values.
     """
-    sizes = curve_rows(rows)
+    sizes = layout.curve_rows(rows)
     if not sizes:
         return []
     tried = list(sizes.values())
@@ -231,7 +214,7 @@ def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> lis
         axes.grid(axis="y", color=style.GRID, lw=0.5)
         _draw_value_curve(axes, sizes, best)
         _label_values(axes, sizes, best)
-        draw_title(figure, tried, f"{curve_name(tried[0])}; {seeds_text(tried)}")
+        draw_title(figure, tried, f"{layout.curve_name(tried[0])}; {layout.seeds_text(tried)}")
         _draw_curve_legend(axes)
         shared = [size for size, row in sizes.items() if row.step != tried[0].roadmap.curve]
         if shared:
@@ -243,7 +226,7 @@ def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> lis
 def _draw_value_curve(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     values = {size: row.accuracies(best) for size, row in sizes.items()}
     means = [fmean(one) for one in values.values()]
-    line: dict[str, Any] = {"color": section(sizes[max(sizes)]).color, "lw": 1.3, "marker": "s", "ms": 4}
+    line: dict[str, Any] = {"color": layout.section(sizes[max(sizes)]).color, "lw": 1.3, "marker": "s", "ms": 4}
     if any(len(one) > 1 for one in values.values()):
         spreads = [std(one) or 0.0 for one in values.values()]
         axes.errorbar(list(values), means, yerr=spreads, capsize=3, label=MEAN, **line)
@@ -275,21 +258,21 @@ def _draw_curve_legend(axes: Axes) -> None:
 
 def _label_values(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     """Write accuracy and cost under each size, where no mark can cover them."""
-    unit, scale = cost_unit(sizes.values())
+    unit, scale = layout.cost_unit(sizes.values())
     labels = [
-        f"{size}\n{accuracy_text(row.accuracies(best))}"
-        + ("" if row.gmacs is None else f"\n{cost_text(row.gmacs * scale)} {unit}")
+        f"{size}\n{layout.accuracy_text(row.accuracies(best))}"
+        + ("" if row.gmacs is None else f"\n{layout.cost_text(row.gmacs * scale)} {unit}")
         for size, row in sizes.items()
     ]
     axes.set_xticks(list(sizes), labels, fontsize=7, linespacing=1.3)
     axes.set_xlim(min(sizes) - 0.7, max(sizes) + 0.7)
-    axes.set_xlabel(f"{curve_name(sizes[max(sizes)])}, with top-1 (%) and cost", fontsize=7)
-    values = [value for row in sizes.values() for value in drawn_values(row, best)]
+    axes.set_xlabel(f"{layout.curve_name(sizes[max(sizes)])}, with top-1 (%) and cost", fontsize=7)
+    values = [value for row in sizes.values() for value in layout.drawn_values(row, best)]
     middle = (min(values) + max(values)) / 2
     reach = max(0.6 * (max(values) - min(values)), 0.5)  # at least one point, so that noise looks small
     axes.set_ylim(middle - reach, middle + reach)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.set_ylabel(accuracy_title(best).replace(", ", ",\n", 1), fontsize=7)
+    axes.set_ylabel(layout.accuracy_title(best).replace(", ", ",\n", 1), fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
 
 
@@ -298,7 +281,7 @@ def draw_title(figure: Figure, rows: Sequence[Row], claim: str, name: str | None
     height, left, name = figure.get_figheight(), 0.06 / WIDTH, name or rows[0].experiment
     size = min(9.0, 9.0 * 60 / len(name))  # a name has no spaces to break it at
     figure.text(left, 1 - 0.08 / height, name, va="top", fontsize=size, fontweight="bold")
-    text = textwrap.fill(f"{setting_text(rows)}; {claim}", 105)
+    text = textwrap.fill(f"{layout.setting_text(rows)}; {claim}", 105)
     figure.text(left, 1 - 0.26 / height, text, va="top", fontsize=7, color=style.FAINT, linespacing=1.1)
 
 

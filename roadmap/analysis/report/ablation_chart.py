@@ -51,12 +51,7 @@ def draw_effects(ablation: Ablation) -> Chart:
         data.append(_trace(len(columns), AVERAGE, "x", "#CC79A7", averages))
     layout = base_layout(
         120 + ROW_HEIGHT * len(effects),
-        xaxis=axis(
-            "effect in points: top-1<br>with the choice minus without it",
-            zeroline=True,
-            zerolinecolor=GRID,
-            zerolinewidth=3,
-        ),
+        xaxis=_points_axis("effect in points: top-1<br>with the choice minus without it"),
         yaxis=row_axis([one.axis for one in effects]),
     )
     return Chart("effects", data, layout)
@@ -74,12 +69,14 @@ def factorial_chart(grid: Grid) -> Chart:
         data.append(_trace(1.5, "interaction: beyond the sum of the effects", "diamond", VERMILION, beyond))
     layout = base_layout(
         120 + ROW_HEIGHT * len(labels),
-        xaxis=axis(
-            f"effect in points of top-1, on {grid.step}", zeroline=True, zerolinecolor=GRID, zerolinewidth=3
-        ),
+        xaxis=_points_axis(f"effect in points of top-1, on {grid.step}"),
         yaxis=row_axis(labels),
     )
     return Chart("factorial", data, layout)
+
+
+def _points_axis(title: str) -> dict[str, Any]:
+    return axis(title, zeroline=True, zerolinecolor=GRID, zerolinewidth=3)
 
 
 def _trace(

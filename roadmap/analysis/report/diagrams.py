@@ -6,13 +6,11 @@ through. Colours are the page's, so one drawing works on a light page, on a dark
 
 from html import escape
 
-from roadmap.analysis.figures.block import Sections, drawn_block, lay_out, words_of
+from roadmap.analysis.figures.block import KEPT, KINDS, PREFIX, Sections, drawn_block, lay_out, words_of
 from roadmap.analysis.figures.block_files import svg_of
 from roadmap.model.describe import HEADER, Line, Section, compare_lines, show_lines
 
 __all__ = ["Sections", "draw_network"]
-
-SAME = " "
 
 
 def draw_network(network: Sections, before: Sections | None) -> str:
@@ -44,17 +42,12 @@ def _card(section: Section, before: Section | None) -> str:
 
 def _card_line(line: Line) -> str:
     text = line.row.place if line.is_title else words_of(line.row)
-    kind = {"+": "new", "-": "gone"}.get(line.mark, "kept")
+    kind = KINDS[line.mark]
     tag = "b" if line.is_title else "span"
-    mark = "" if line.mark == SAME else f"{line.mark} "
-    return f'<{tag} class="{kind}">{escape(mark + text)}</{tag}>' if text.strip() else ""
+    return f'<{tag} class="{kind}">{escape(PREFIX[kind] + text)}</{tag}>' if text.strip() else ""
 
 
 def _listing(network: Sections, before: Sections | None) -> str:
     lines = show_lines(network) if before is None else compare_lines(before, network)
-    kinds = {"+": "new", "-": "gone"}
-    parts = []
-    for line in [Line(SAME, HEADER), *lines]:
-        text = escape(str(line))
-        parts.append(f'<span class="{kinds[line.mark]}">{text}</span>' if line.mark in kinds else text)
-    return "\n".join(parts)
+    texts = [(KINDS[line.mark], escape(str(line))) for line in [Line(" ", HEADER), *lines]]
+    return "\n".join(text if kind == KEPT else f'<span class="{kind}">{text}</span>' for kind, text in texts)

@@ -23,15 +23,7 @@ from roadmap.analysis.configurations import read_setup
 from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
-from roadmap.analysis.figures.layout import (
-    accuracy_title,
-    cost_text,
-    cost_unit,
-    curve_name,
-    missing_text,
-    seeds_text,
-    setting_text,
-)
+from roadmap.analysis.figures import layout
 from roadmap.analysis.read_runs import count_states, read_finished_runs
 from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
 from roadmap.analysis.report.charts import curve_chart, roadmap_chart, waterfall_chart
@@ -175,19 +167,19 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
     devices = sorted({device for row in rows for device in row.devices})
     return {
         "title": rows[0].experiment,
-        "setting": setting_text(rows).capitalize(),
-        "measure": accuracy_title(best).capitalize(),
-        "seeds": seeds_text(rows),
+        "setting": layout.setting_text(rows).capitalize(),
+        "measure": layout.accuracy_title(best).capitalize(),
+        "seeds": layout.seeds_text(rows),
         "states": count_states(runs),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "missing": [f"{row.name}: {missing_text(row)}" for row in rows if not row.seeds],
+        "missing": [f"{row.name}: {layout.missing_text(row)}" for row in rows if not row.seeds],
         "summary": summary_text(row_stats),
         "statistics": [
             text for text in (verdict_text(row_stats), pooled_text(rows, best), method_text(row_stats)) if text
         ],
         "published": rows[0].roadmap.paper if rows[0].roadmap.published else "",
         "curve": rows[0].roadmap.curve,
-        "curve_title": f"{curve_name(rows[0]).capitalize()}s",
+        "curve_title": f"{layout.curve_name(rows[0]).capitalize()}s",
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
         "notes": notes(rows, best),
@@ -218,7 +210,7 @@ def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -
 
 
 def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:
-    unit, scale = cost_unit(one.row for one in row_stats)
+    unit, scale = layout.cost_unit(one.row for one in row_stats)
     headings = [  # name, kind of its cells, and whether the column is shown at first
         ("step", "name", True),
         ("label", "name", False),
@@ -259,8 +251,8 @@ def _cells(one: RowStats, scale: float, best: bool) -> list[str]:
         f"{difference.mean:+z.2f}" if difference else "",
         interval_text(difference.interval, signed=True) if difference else "",
         "" if change is None or change.p is None else f"{change.p:.3f}",
-        change.explanation if change else missing_text(row) if not row.seeds else "",
-        "" if row.gmacs is None else cost_text(row.gmacs * scale),
+        change.explanation if change else layout.missing_text(row) if not row.seeds else "",
+        "" if row.gmacs is None else layout.cost_text(row.gmacs * scale),
         "" if row.parameters is None else f"{row.parameters / 1e6:.3f}",
         "" if row.images_per_s is None else f"{row.images_per_s:,.0f}",
         f"{row.paper.top1:.2f}" if row.paper else "",
