@@ -1,6 +1,8 @@
 """Fixtures of small image sets."""
 
-from collections.abc import Callable
+import io
+import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from roadmap.data.spec import DataSpec, Interpolation, OnError, Source
 from roadmap.system import console
 
 MakePhotographs = Callable[..., Path]
+WriteTar = Callable[[str, Mapping[str, bytes]], Path]
 
 
 @pytest.fixture
@@ -29,6 +32,23 @@ def make_photographs(tmp_path: Path) -> MakePhotographs:
         return tmp_path / "photographs"
 
     return make
+
+
+@pytest.fixture
+def write_tar(tmp_path: Path) -> WriteTar:
+    """Write an archive of named contents below tmp_path."""
+
+    def write(name: str, files: Mapping[str, bytes]) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for file, content in files.items():
+                member = tarfile.TarInfo(file)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Images in archives, compared with timm's reading of the same files."""
 
-import io
 import json
 import os
 import shutil
 import sys
 import tarfile
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from roadmap.data.spec import DataSpec, OnError
 from roadmap.data.worker_loader import WorkerTrainLoader
 from roadmap.errors import DataError
 
+WriteTar = Callable[[str, Mapping[str, bytes]], Path]
+PackShards = Callable[..., Path]
 timm_leaves_archives_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -42,37 +44,31 @@ def pack(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-
-
-def pack_shards(photographs: Path, root: Path, label: str = "cls") -> Path:
+@pytest.fixture
+def pack_shards(photographs: Path, write_tar: WriteTar) -> PackShards:
     """Write WebDataset shards of 5 images, named like timm's own sets, and the file that describes them."""
-    root.mkdir()
-    splits = {}
-    for part in ("train", "val"):
-        paths = sorted((photographs / part).rglob("*.jpg"))
-        pieces = [paths[start : start + 5] for start in range(0, len(paths), 5)]
-        names = [f"small-{part}-{number:04d}.tar" for number in range(len(pieces))]
-        for name, piece in zip(names, pieces, strict=True):
-            with tarfile.open(root / name, "w") as tar:
+
+    def pack(label: str = "cls") -> Path:
+        splits = {}
+        for part in ("train", "val"):
+            paths = sorted((photographs / part).rglob("*.jpg"))
+            pieces = [paths[start : start + 5] for start in range(0, len(paths), 5)]
+            names = [f"small-{part}-{number:04d}.tar" for number in range(len(pieces))]
+            for name, piece in zip(names, pieces, strict=True):
+                files = {}
                 for path in piece:
                     number = ("ape", "cat").index(path.parent.name)
-                    key = f"{path.parent.name}-{path.stem}"
-                    add(tar, f"{key}.jpg", path.read_bytes())
                     text = str(number) if label == "cls" else json.dumps({"label": number})
-                    add(tar, f"{key}.{label}", text.encode())
-        lengths = [len(piece) for piece in pieces]
-        splits[part] = {
-            "name": part,
-            "filenames": names,
-            "shard_lengths": lengths,
-            "num_samples": sum(lengths),
-        }
-    (root / "_info.json").write_text(json.dumps({"splits": splits}))
-    return root
+                    key = f"{path.parent.name}-{path.stem}"
+                    files |= {f"{key}.jpg": path.read_bytes(), f"{key}.{label}": text.encode()}
+                shard = write_tar(f"shards/{name}", files)
+            lengths = [len(piece) for piece in pieces]
+            facts = {"name": part, "filenames": names, "shard_lengths": lengths, "num_samples": sum(lengths)}
+            splits[part] = facts
+        shard.with_name("_info.json").write_text(json.dumps({"splits": splits}))
+        return shard.parent
+
+    return pack
 
 
 def contents(images: Any) -> list[tuple[int, bytes]]:
@@ -130,8 +126,8 @@ def test_one_archive_per_class(spec: DataSpec, photographs: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("label", ["cls", "json"])
-def test_webdataset_shards_are_read(spec: DataSpec, photographs: Path, tmp_path: Path, label: str) -> None:
-    root = pack_shards(photographs, tmp_path / "shards", label)
+def test_webdataset_shards_are_read(spec: DataSpec, pack_shards: PackShards, label: str) -> None:
+    root = pack_shards(label)
     expected = [contents(images) for images in open_images(spec)]
     ours = open_images(replace(spec, root=str(root)))
     assert [contents(images) for images in ours] == expected
@@ -142,9 +138,9 @@ def test_webdataset_shards_are_read(spec: DataSpec, photographs: Path, tmp_path:
 
 
 @timm_leaves_archives_open
-def test_webdataset_shards_match_timm(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_webdataset_shards_match_timm(spec: DataSpec, pack_shards: PackShards) -> None:
     pytest.importorskip("webdataset", reason="timm reads shards with this library; ours are read without")
-    root = pack_shards(photographs, tmp_path / "shards")
+    root = pack_shards()
     theirs = create_dataset("wds/", root=str(root), split="val")
     pairs = sorted((int(label), np.asarray(image).tobytes()) for image, label in theirs)
     assert contents(open_images(replace(spec, root=str(root)))[1]) == pairs
@@ -214,16 +210,6 @@ def test_unreadable_archive_is_an_error(spec: DataSpec, photographs: Path, tmp_p
         pack(photographs / "train", path)
     with pytest.raises(DataError, match=r"train\.tar (can't be read as an uncompressed tar|has no images)"):
         open_images(replace(spec, root=str(root)))
-
-
-def test_archives_with_different_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
-    pack(photographs / "train", tmp_path / "archives/train.tar")
-    (photographs / "val/cat").rename(photographs / "val/dog")
-    pack(photographs / "val", tmp_path / "archives/val.tar")
-    with pytest.raises(
-        DataError, match=r"val\.tar has images of dog: no class of .*train\.tar, which has ape, cat"
-    ):
-        open_images(replace(spec, root=str(tmp_path / "archives")))
 
 
 def test_error_names_the_missing_hugging_face_library(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,14 +17,9 @@ from roadmap.data.image_files import ENDINGS
 from roadmap.data.image_io import read_image
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec
-from roadmap.system import console
 
+pytestmark = pytest.mark.usefixtures("warned")
 MakeFiles = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def _warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_warned", set())
 
 
 @pytest.fixture

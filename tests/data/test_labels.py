@@ -2,8 +2,7 @@
 
 import io
 import json
-import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,17 @@ MakeArchive = Callable[..., Path]
 
 
 @pytest.fixture
-def make_archive(tmp_path: Path) -> MakeArchive:
+def make_archive(write_tar: Callable[[str, Mapping[str, bytes]], Path]) -> MakeArchive:
     """Write train.tar with one image per file stem, and the files; content that is not text is written as JSON."""
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2)).save(buffer, "png")
 
-    def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-
     def make(files: dict[str, object], name: str = "train.tar") -> Path:
-        with tarfile.open(tmp_path / name, "w") as tar:
-            for stem in dict.fromkeys(file.split(".")[0] for file in files):
-                add(tar, f"{stem}.png", buffer.getvalue())
-            for file, content in files.items():
-                if not file.endswith(".png"):
-                    add(tar, file, (content if isinstance(content, str) else json.dumps(content)).encode())
-        return tmp_path / name
+        contents = {f"{file.split('.')[0]}.png": buffer.getvalue() for file in files}
+        for file, content in files.items():
+            if not file.endswith(".png"):
+                contents[file] = (content if isinstance(content, str) else json.dumps(content)).encode()
+        return write_tar(name, contents)
 
     return make
 

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +19,9 @@ from roadmap.data.locate_train_val import VALIDATION_NAMES, find_split
 from roadmap.data.sources import open_images, open_validation
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError
-from roadmap.system import console
 
+pytestmark = pytest.mark.usefixtures("warned")
 MakeArchive = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def _warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_warned", set())
 
 
 def image_file(number: int, kind: str = "png") -> bytes:
@@ -36,18 +31,12 @@ def image_file(number: int, kind: str = "png") -> bytes:
 
 
 @pytest.fixture
-def make_archive(tmp_path: Path) -> MakeArchive:
+def make_archive(write_tar: Callable[[str, Mapping[str, bytes]], Path]) -> MakeArchive:
     """Make an archive of named files: images of a single gray level, and texts."""
 
     def make(files: dict[str, int | str], name: str = "train.tar") -> Path:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(tmp_path / name, "w") as tar:
-            for path, value in files.items():
-                content = image_file(value) if isinstance(value, int) else value.encode()
-                member = tarfile.TarInfo(path)
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-        return tmp_path / name
+        items = files.items()
+        return write_tar(name, {path: image_file(v) if isinstance(v, int) else v.encode() for path, v in items})
 
     return make
 
