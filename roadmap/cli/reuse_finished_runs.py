@@ -32,7 +32,7 @@ def expand(sweep: Sweep) -> list[str]:
     found: dict[str, list[Held]] = {}
     for experiment in {Path(run.config.output_dir) / run.config.experiment for run in runs}:
         for name, config_hash, state in find_runs(experiment):
-            if sweep.spec.steps.is_name(name):
+            if sweep.spec.source.is_name(name):
                 found.setdefault(config_hash, []).append((name, state == State.done))
     held: dict[str, list[Held]] = {}
     for run in runs:

@@ -28,18 +28,15 @@ def _words(prefix: str, values: Mapping[str, Any], is_sweep: bool) -> Iterable[s
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            separators = {inner: "/" if is_group(f"{key}/{inner}") else "." for inner in value}
-            for inner, separator in separators.items():
-                yield from _words(f"{key}{separator}", {inner: value[inner]}, is_sweep)
+            for inner, own in value.items():
+                separator = "/" if is_group(f"{key}/{inner}") else "."
+                yield from _words(f"{key}{separator}", {inner: own}, is_sweep)
             continue
-        sign = "+" if key in ADDED else ""
-        if is_sweep and _is_list(value):
-            choices = [_text(key, item) for item in value]
-            if not choices:
-                raise ConfigError(f"{key}={value!r} is a sweep of no run: give it one value at least")
-            yield f"{sign}{key}={','.join(choices)}"
-        else:
-            yield f"{sign}{key}={_text(key, value)}"
+        is_swept = is_sweep and _is_list(value)
+        text = ",".join(_text(key, item) for item in value) if is_swept else _text(key, value)
+        if is_swept and not text:
+            raise ConfigError(f"{key}={value!r} is a sweep of no run: give it one value at least")
+        yield f"{'+' if key in ADDED else ''}{key}={text}"
 
 
 def _is_list(value: Any) -> bool:

@@ -25,9 +25,10 @@ from roadmap.config.compose import (
     prepare_overrides,
     set_values,
 )
-from roadmap.config.convert import convert, suggest
+from roadmap.config.convert import convert
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.modules import import_modules
+from roadmap.config.plugins import check_direction, check_plugins
 from roadmap.config.resolvers import find_read
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.schema import Config, Mode, read_config
@@ -50,12 +51,6 @@ from roadmap.system.rank import get_dist_info
 from roadmap.training.spec import find_batch_rule, plan_accumulation
 
 MANY = 10  # runs, whose composition takes seconds
-PLUGINS = ("hydra/launcher", "hydra/sweeper")
-PACKAGES = {  # choices that a package provides, and the package
-    "slurm": ("submitit_slurm", "hydra-submitit-launcher"),
-    "submitit_slurm": ("submitit_slurm", "hydra-submitit-launcher"),
-    "optuna": ("optuna", "hydra-optuna-sweeper"),
-}
 SHAPES = (ValueError, TypeError, AttributeError, AssertionError)  # raised by Hydra for a file of another structure
 BASIC = "basic"  # Hydra's own sweeper, whose runs are known in advance
 HYDRAS_OWN = ("hydra", "main", "schema")  # config sources other than the user's folders
@@ -161,7 +156,7 @@ def _plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
     parsed = [parse_word(word) for word in overrides]
     common = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     check_chosen(overrides)
-    _check_plugins(overrides)
+    check_plugins(overrides)
     cfg = compose_overrides(current(), common if is_sweep else overrides)
     hydra = cfg.hydra
     is_sweep = is_sweep or hydra.mode == RunMode.MULTIRUN
@@ -172,7 +167,7 @@ def _plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
             "directory is, and relative paths start where the command does: leave it out"
         )
     if is_sweep:
-        _check_direction(hydra.sweeper)
+        check_direction(hydra.sweeper)
     jobs: list[Job] = []
     if not is_sweep or sweeper == BASIC:
         split = _split_sweep(overrides, hydra.sweeper.params or {}) if is_sweep else [list(overrides)]
@@ -236,30 +231,6 @@ def _split_sweep(overrides: Sequence[str], params: Mapping[str, str]) -> list[li
                 raise ConfigError(f"{override.input_line}: a sweep is over a run's keys, not over Hydra's own")
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return jobs
-
-
-def _check_plugins(overrides: Sequence[str]) -> None:
-    """Check launcher and sweeper, which Hydra would reject only after the preparations."""
-    for group, _, choice in (word.partition("=") for word in overrides):
-        if group not in PLUGINS:
-            continue
-        with own_hydra() as loader:
-            known = loader.get_group_options(group)
-        plugin, package = PACKAGES.get(choice, (choice, ""))
-        if package and plugin not in known:
-            raise ConfigError(f"{group}={choice} needs a package: pip install {package}")
-        if choice not in known:
-            allowed = ", ".join(known)
-            raise ConfigError(f"{group}={choice}: no such choice.{suggest(choice, known)} Allowed: {allowed}")
-
-
-def _check_direction(sweeper: DictConfig) -> None:
-    """Raise ConfigError for a sweeper that minimizes what runs return, which is their top-1."""
-    direction = OmegaConf.select(sweeper, "direction")
-    if direction is not None and str(direction).rpartition(".")[2] != "maximize":
-        raise ConfigError(
-            f"hydra.sweeper.direction={direction}: a run returns its top-1: hydra.sweeper.direction=maximize"
-        )
 
 
 def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[PlannedRun]:

@@ -53,13 +53,13 @@ class SweepSpec:
     roadmap: str = DEFAULT  # the roadmap whose steps and choices are trained
 
     @property
-    def steps(self) -> Roadmap:
+    def source(self) -> Roadmap:
         """The roadmap of that name."""
         return load_roadmap(self.roadmap)
 
     def names(self) -> list[str]:
         """Return the names of the distinct networks, as in their folders."""
-        steps = self.steps.steps
+        steps = self.source.steps
         if self.roadmap != DEFAULT:
             return list(steps)
         own = [name for name in list_choices("roadmap") if name.startswith("step") and name not in steps]
@@ -81,16 +81,16 @@ class OneChoiceSpec(SweepSpec):
 
     def __post_init__(self) -> None:
         if self.choices is not None:
-            check_axes("sweep.choices", self.choices, self.steps.axes)
+            check_axes("sweep.choices", self.choices, self.source.axes)
 
     def names(self) -> list[str]:
         networks = leave_one_out if self.kind is Kind.leave_one_out else add_one_in
-        return _names_of(self.steps, networks(self.steps, self.choices))
+        return _names_of(self.source, networks(self.source, self.choices))
 
     def describe(self) -> str:
-        steps, is_last = self.steps.steps, self.kind is Kind.leave_one_out
+        steps, is_last = self.source.steps, self.kind is Kind.leave_one_out
         base, change = (steps[-1], "removed") if is_last else (steps[0], "added")
-        which = " or ".join(self.choices) if self.choices else f"one of {len(self.steps.axes)} choices"
+        which = " or ".join(self.choices) if self.choices else f"one of {len(self.source.axes)} choices"
         return f"{base}, and {base} with {which} {change}"
 
 
@@ -104,11 +104,11 @@ class ShapleySpec(SweepSpec):
             raise ConfigError(f"sweep.pairs={self.pairs}: must be at least 1")
 
     def names(self) -> list[str]:
-        axes = self.steps.axes
-        return _names_of(self.steps, networks_needed(sample_orders(self.pairs, self.order_seed, axes), axes))
+        axes = self.source.axes
+        return _names_of(self.source, networks_needed(sample_orders(self.pairs, self.order_seed, axes), axes))
 
     def describe(self) -> str:
-        count = len(self.steps.axes)
+        count = len(self.source.axes)
         networks = 2 * self.pairs * (count + 1)
         return f"{2 * self.pairs} orders of {count} choices, which pass through {networks} networks"
 
@@ -121,17 +121,17 @@ class GroupsSpec(SweepSpec):
     """Every combination of the groups of choices that a roadmap's sections name."""
 
     def __post_init__(self) -> None:
-        if len(self.steps.groups) < 2:
+        if len(self.source.groups) < 2:
             raise ConfigError(
                 f"sweep.roadmap={self.roadmap}: its sections name no two groups of choices: give each section of "
                 "its roadmap.toml a group"
             )
 
     def names(self) -> list[str]:
-        return _names_of(self.steps, group_networks(self.steps))
+        return _names_of(self.source, group_networks(self.source))
 
     def describe(self) -> str:
-        groups = self.steps.groups
+        groups = self.source.groups
         return f"every combination of {len(groups)} groups of choices: {', '.join(groups)}"
 
 
@@ -141,24 +141,24 @@ class FactorialSpec(SweepSpec):
     step: str | None  # the step that sets the other axes; None: the last one
 
     def __post_init__(self) -> None:
-        check_axes("sweep.axes", self.axes, self.steps.all_axes)
+        check_axes("sweep.axes", self.axes, self.source.all_axes)
         if self.step is not None:
-            check_word("sweep.step", self.step, self.steps.steps)
+            check_word("sweep.step", self.step, self.source.steps)
 
     @property
     def base(self) -> str:
         """The step of which the networks are combinations."""
-        return self.step or self.steps.steps[-1]
+        return self.step or self.source.steps[-1]
 
     def names(self) -> list[str]:
-        return [self.steps.name_of(design) for design in factorial(self.steps, self.base, self.axes)]
+        return [self.source.name_of(design) for design in factorial(self.source, self.base, self.axes)]
 
     def describe(self) -> str:
-        levels = [f"{axis} {'/'.join(self.steps.levels_of(axis))}" for axis in self.axes]
+        levels = [f"{axis} {'/'.join(self.source.levels_of(axis))}" for axis in self.axes]
         return f"{self.base} with {' x '.join(levels)}"
 
     def options(self) -> list[str]:
-        is_last = self.base == self.steps.steps[-1]
+        is_last = self.base == self.source.steps[-1]
         return ["--axes", ",".join(self.axes), *([] if is_last else ["--step", self.base])]
 
 
@@ -182,7 +182,7 @@ class Sweep:
 
     def overrides(self, names: Sequence[str]) -> list[str]:
         """Return the command that trains the named networks, for Hydra."""
-        networks = ",".join(quote(self.spec.steps.override(name)) for name in names)
+        networks = ",".join(quote(self.spec.source.override(name)) for name in names)
         return prepare_overrides([f"+roadmap={networks}" if word == self.word else word for word in self.others])
 
 
@@ -199,7 +199,7 @@ def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
         raise ConfigError(f"{' '.join(named)}: one sweep a command; a second command shares the runs of the first")
     others = tuple(word for word in overrides if not word.startswith(SETTING))
     spec = _read_spec(named[0], [word for word in overrides if word.startswith(SETTING)])
-    chosen = _words_of_networks(spec.steps)
+    chosen = _words_of_networks(spec.source)
     for word in others:
         if word.partition("=")[0] in chosen:
             raise ConfigError(f"{word}: {named[0]} chooses the networks by itself; leave the one or the other out")
