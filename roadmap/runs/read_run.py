@@ -83,6 +83,12 @@ class Run(Identity):
     overrides: str | None = None  # of a published run, quoted for a shell
     missing: tuple[str, ...] = ()  # files that a finished run should have
 
+    @property
+    def is_complete(self) -> bool:
+        """True if it is done, and lacks no file that its command would restore."""
+        is_restorable = CONFIG in self.missing or (METRICS in self.missing and CHECKPOINT not in self.missing)
+        return self.state is State.done and not is_restorable
+
 
 KINDS = get_type_hints(Run)
 NAMES = tuple(field.name for field in fields(Identity))

@@ -89,12 +89,8 @@ class RunDir:
         Raises:
             RunError: the folder belongs to another configuration; names the keys that differ.
         """
-        return self._is_done(self._check_run())
-
-    def _is_done(self, run: Run | None) -> bool:
-        if run is None or run.state is not State.done or CONFIG in run.missing:
-            return False
-        return METRICS not in run.missing or CHECKPOINT in run.missing
+        run = self._check_run()
+        return run is not None and run.is_complete
 
     def skip_reason(self, retries: bool) -> str | None:
         """Return why to skip this run: it is done, or it failed and `retries` is False; None to train it.
@@ -103,7 +99,7 @@ class RunDir:
             RunError: as is_done.
         """
         run = self._check_run()
-        if run is not None and self._is_done(run):
+        if run is not None and run.is_complete:
             missing = f" (without {' and '.join(run.missing)})" if run.missing else ""
             old = self.trained_root()  # another folder is allowed
             root = "" if old == self.config["data"]["root"] else f", with data.root={old}"
@@ -145,7 +141,7 @@ class RunDir:
             if path.is_dir() and not path.is_symlink():
                 raise RunError(f"{path} is a folder, but must be a file of the run: remove it")
         run = self._check_run()
-        if self._is_done(run) or (run is not None and self._restore(run)):  # by a process that has just released it
+        if run is not None and (run.is_complete or self._restore(run)):  # by a process that has just released it
             return
         if run is None or run.config_hash != self.config_hash:  # files of a failed run of another configuration
             for name in (METRICS, SUMMARY, CHECKPOINT, PREVIOUS_CHECKPOINT, DAMAGED_CHECKPOINT):
@@ -168,7 +164,8 @@ class RunDir:
                 return False
             if replace(identity_of(summary), label=self.identity.label) == self.identity:
                 self._write_config()
-                if not self._is_done(self.state()):
+                written = self.state()
+                if written is None or not written.is_complete:
                     self._write_state(State.done)
                 return True
         return False
@@ -228,8 +225,7 @@ class RunDir:
     def restore_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Reset the metrics to the epochs in a checkpoint."""
         self.check_held()
-        lines = "".join(json.dumps(metrics) + "\n" for metrics in history)
-        replace_file(self.path / METRICS, lines.encode())
+        replace_file(self.path / METRICS, "".join(json.dumps(metrics) + "\n" for metrics in history).encode())
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one epoch's metrics."""
