@@ -1,4 +1,4 @@
-"""Defects in the files of a command's composition: the file, the line, and what to write there."""
+"""Reading of YAML configs, and defects in a command's files: the file, the line, and what to write there."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
