@@ -217,20 +217,13 @@ def assign_gpu() -> Iterator[Mapping[str, str]]:
     if not gpus:
         yield {}
         return
-    place, lock = _take_place(_find_folder())
+    folder = _find_folder()
+    locks = (Lock(folder / f"place{place}.lock") for place in itertools.count())
+    place, lock = next((place, lock) for place, lock in enumerate(locks) if lock.acquire())
     try:
         yield {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)], SHARING: str(len(gpus))}
     finally:
         lock.close()
-
-
-def _take_place(folder: Path) -> tuple[int, Lock]:
-    """The first place that no process holds."""
-    for place in itertools.count():
-        lock = Lock(folder / f"place{place}.lock")
-        if lock.acquire():
-            return place, lock
-    raise AssertionError
 
 
 def find_gpus() -> list[str]:

@@ -1,6 +1,6 @@
 """Table of runs and their progress, for `scripts/status.py` and for a sweep that runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Group
 from rich.text import Text
@@ -49,12 +49,16 @@ def make_columns(statuses: Sequence[RunStatus]) -> list[TerminalColumn]:
         TerminalColumn("seed", [str(status.run.seed) for status in statuses]),
         TerminalColumn("state", [status.state for status in statuses], 3, is_number=False),
         TerminalColumn("epoch", [f"{status.epoch}/{status.run.epochs or 0}" for status in statuses]),
-        TerminalColumn("top-1", [_format(status.top1, ".2f") for status in statuses]),
-        TerminalColumn("images/s", [_format(status.images_per_s, ",.0f") for status in statuses], 2),
-        TerminalColumn("time left", [_format_left(status) for status in statuses], 1),
-        TerminalColumn("process", [_find_process(status) for status in statuses], 4, is_number=False),
+        TerminalColumn("top-1", [_format(status.top1, "{:.2f}".format) for status in statuses]),
+        TerminalColumn("images/s", [_format(status.images_per_s, "{:,.0f}".format) for status in statuses], 2),
+        TerminalColumn("time left", [_format(status.seconds_left, format_duration) for status in statuses], 1),
     ]
-    return found if any(found[-1].cells) else found[:-1]
+    if any(status.state is State.running for status in statuses):
+        places = [
+            f"{status.run.host} {status.run.pid}" if status.state is State.running else "" for status in statuses
+        ]
+        found.append(TerminalColumn("process", places, 4, is_number=False))
+    return found
 
 
 def choose_rows(statuses: Sequence[RunStatus], most: int) -> list[RunStatus]:
@@ -88,13 +92,5 @@ def describe_counts(statuses: Sequence[RunStatus], note: str = "") -> str:
     return f"{runs}: {count_states(statuses)}{f'; {note}' if note else ''}"
 
 
-def _find_process(status: RunStatus) -> str:
-    return f"{status.run.host} {status.run.pid}" if status.state is State.running else ""
-
-
-def _format_left(status: RunStatus) -> str:
-    return "" if status.seconds_left is None else format_duration(status.seconds_left)
-
-
-def _format(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _format(value: float | None, form: Callable[[float], str]) -> str:
+    return "" if value is None else form(value)

@@ -1,7 +1,9 @@
 """`convnet-roadmap COMMAND`: each command has one line of help and a module, and a typo names the nearest."""
 
 import importlib.util
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from roadmap import __version__
 from roadmap.cli import commands
 from roadmap.system.commands import FILES, printed
 
+ROOT = Path(__file__).parents[2]
 WIDTH = 100  # columns of a line of help
 
 
@@ -56,3 +59,10 @@ def test_a_printed_command_is_that_of_the_users_own_start(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", ["scripts/plot_roadmap.py"])
     assert printed("plot", "outputs/trial") == ["python", "scripts/plot_roadmap.py", "outputs/trial"]
     assert set(FILES) <= set(commands.COMMANDS)
+
+
+def test_each_script_starts_a_command() -> None:
+    for path in (ROOT / "scripts").glob("*.py"):
+        (module,) = re.findall(r"^from roadmap\.cli\.(\w+) import main$", path.read_text(), re.MULTILINE)
+        assert module.replace("_", "-") in commands.COMMANDS
+    assert all((ROOT / file).is_file() for file in FILES.values())

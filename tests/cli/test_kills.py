@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 Results = Callable[[Path], Any]  # see tests/conftest.py
+Start = Callable[..., subprocess.Popen[str]]  # see conftest.py, as Run
+Run = Callable[..., Any]
 SMALL = (
     "recipe.epochs=2",
     "recipe.warmup_epochs=0",
@@ -26,24 +28,6 @@ SMALL = (
 SWEEP = ("-m", "+roadmap=step0_resnet,step12_downsample", "seed=0,1", *SMALL)
 KILLS = 20
 PATIENCE = 120  # seconds
-
-
-def start(*overrides: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "train.py", *overrides],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that a signal to its group does not reach the tests
-    )
-
-
-def finish(*overrides: str) -> tuple[int, str]:
-    process = start(*overrides)
-    output, _ = process.communicate()
-    return process.returncode, output
 
 
 def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
@@ -76,7 +60,9 @@ def _summaries(output_dir: Path) -> list[Path]:
 
 
 @pytest.mark.system  # three starts: the shortest proof that a killed process leaves enough behind
-def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
+def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(
+    start: Start, run: Run, tmp_path: Path, read_results: Results
+) -> None:
     overrides = ("+roadmap=step12_downsample", *SMALL)
     place = Path("micro-digits/step12_downsample/seed0")
     process = start(*overrides, f"output_dir={tmp_path / 'killed'}")
@@ -84,15 +70,17 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_was_not(tmp_path: Path, read_res
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed" / place / "summary.json").exists()
-    assert finish(*overrides, f"output_dir={tmp_path / 'killed'}")[0] == 0
-    assert finish(*overrides, f"output_dir={tmp_path / 'whole'}")[0] == 0
+    assert run(*overrides, f"output_dir={tmp_path / 'killed'}").status == 0
+    assert run(*overrides, f"output_dir={tmp_path / 'whole'}").status == 0
     assert read_results(tmp_path / "killed" / place) == read_results(tmp_path / "whole" / place)
 
 
 @pytest.mark.system  # over twenty starts: minutes
-def test_a_sweep_that_is_killed_twenty_times_ends_as_if_it_was_not(tmp_path: Path, read_results: Results) -> None:
+def test_a_sweep_that_is_killed_twenty_times_ends_as_if_it_was_not(
+    start: Start, run: Run, tmp_path: Path, read_results: Results
+) -> None:
     """In turn at the start, while a checkpoint is written, and between two checkpoints."""
-    assert finish(*SWEEP, f"output_dir={tmp_path / 'whole'}")[0] == 0
+    assert run(*SWEEP, f"output_dir={tmp_path / 'whole'}").status == 0
     expected = all_results(tmp_path / "whole", read_results)
     assert len(expected) == 4
 
@@ -128,7 +116,9 @@ def kill_sometime(process: subprocess.Popen[str], number: int, output_dir: Path,
 
 @pytest.mark.system  # four starts
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)])
-def test_a_signal_is_told_by_state_and_exit_status(sent: signal.Signals, status: int, tmp_path: Path) -> None:
+def test_a_signal_is_told_by_state_and_exit_status(
+    start: Start, sent: signal.Signals, status: int, tmp_path: Path
+) -> None:
     overrides = ("+roadmap=step12_downsample", *SMALL, "recipe.epochs=50", f"output_dir={tmp_path}")
     process = start(*overrides)
     folder = tmp_path / "micro-digits/step12_downsample/seed0"
@@ -144,7 +134,7 @@ def test_a_signal_is_told_by_state_and_exit_status(sent: signal.Signals, status:
 @pytest.mark.system  # three starts
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_leaves_those_that_read_images_to_the_one_that_trains(
-    sent: signal.Signals, tmp_path: Path, read_results: Results
+    start: Start, run: Run, sent: signal.Signals, tmp_path: Path, read_results: Results
 ) -> None:
     """As sent by a terminal on Ctrl-C, and by SLURM."""
     overrides = ("+roadmap=step12_downsample", *SMALL, "hardware.workers=2", "hardware.resident=false")
@@ -158,13 +148,13 @@ def test_a_signal_to_all_processes_leaves_those_that_read_images_to_the_one_that
     state = json.loads((tmp_path / "stopped" / place / "state.json").read_text())
     assert (state["state"], state["error"]) == ("interrupted", f"stopped by {sent.name}")
     for name in ("stopped", "whole"):
-        status, output = finish(*overrides, f"output_dir={tmp_path / name}")
-        assert status == 0, output
+        done = run(*overrides, f"output_dir={tmp_path / name}")
+        assert done.status == 0, done.err
     assert read_results(tmp_path / "stopped" / place) == read_results(tmp_path / "whole" / place)
 
 
 @pytest.mark.system  # a sweep in a separate process
-def test_a_sweep_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_when_nobody_reads_what_it_says(start: Start, tmp_path: Path) -> None:
     """As in `train.py ... | head -1`."""
     overrides = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL, f"output_dir={tmp_path}")
     process = start(*overrides)
@@ -192,7 +182,7 @@ def test_ctrl_c_ends_a_plan_without_a_trace() -> None:
 
 
 @pytest.mark.system  # two starts at once
-def test_of_two_that_start_a_run_at_once_one_says_so_and_goes_on(tmp_path: Path) -> None:
+def test_of_two_that_start_a_run_at_once_one_says_so_and_goes_on(start: Start, tmp_path: Path) -> None:
     overrides = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL, f"output_dir={tmp_path}")
     pair = [start(*overrides), start(*overrides)]
     outputs = [process.communicate()[0] for process in pair]

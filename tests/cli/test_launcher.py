@@ -5,52 +5,40 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import roadmap
 
-ROOT = Path(__file__).parents[2]
-KILLED = "its process was ended by SIGKILL"
-LOCAL_LAUNCHERS = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+JOBLIB = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+VARIANT = "+roadmap='step12_downsample,norm=batchnorm',step0_resnet"  # as a sweep names a variant
+Start = Callable[..., subprocess.Popen[str]]  # see conftest.py, as Run
+Run = Callable[..., Any]
 
 pytestmark = pytest.mark.system  # separate processes: 20 s each
 
 
-def train(*overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "train.py", "-m", *LOCAL_LAUNCHERS, *overrides],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_a_failed_run_is_told_by_the_exit_status(tmp_path: Path) -> None:
+def test_a_failed_run_is_told_by_the_exit_status(run: Run, tmp_path: Path) -> None:
     weights = tmp_path / "step0.pt"
     torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), weights)
     overrides = ("recipe.epochs=1", "recipe.warmup_epochs=0", f"init_from={weights}", f"output_dir={tmp_path}")
-    done = train(
-        "+roadmap='step12_downsample,norm=batchnorm',step0_resnet", *overrides
-    )  # a sweep's name of a variant
-    assert done.returncode == 1
-    assert "1 of 2 runs are not done" in done.stdout
+    done = run(*JOBLIB, VARIANT, *overrides)
+    assert done.status == 1
+    assert "1 of 2 runs are not done" in done.out
     assert (tmp_path / "micro-digits/step0_resnet/seed0/summary.json").exists()
-    assert train("+roadmap=step0_resnet", *overrides).returncode == 0
+    assert run(*JOBLIB, "+roadmap=step0_resnet", *overrides).status == 0
 
 
-def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
-    done = train("mode=eval", "init_from=none.pt", "seed=0,1", f"output_dir={tmp_path}")
-    assert done.returncode == 1
-    assert done.stderr.count("there is no weights file") == 2
+def test_a_failed_evaluation_is_told_by_the_exit_status(run: Run, tmp_path: Path) -> None:
+    done = run(*JOBLIB, "mode=eval", "init_from=none.pt", "seed=0,1", f"output_dir={tmp_path}")
+    assert done.status == 1
+    assert done.err.count("there is no weights file") == 2
 
 
 @pytest.mark.parametrize(
@@ -66,20 +54,17 @@ def test_a_failed_evaluation_is_told_by_the_exit_status(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_whose_process_dies_leaves_the_others_alone(
-    sent: signal.Signals, state: str, error: str, more: tuple[str, ...], tmp_path: Path
+    start: Start,
+    run: Run,
+    sent: signal.Signals,
+    state: str,
+    error: str,
+    more: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
-    overrides = ("recipe.epochs=3", "recipe.warmup_epochs=0", "recipe.total_batch=128", f"output_dir={tmp_path}")
-    overrides += ("hydra/launcher=processes",)
-    command = [
-        sys.executable,
-        "train.py",
-        "-m",
-        "+roadmap='step12_downsample,norm=batchnorm',step0_resnet",
-        *overrides,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    sweep = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+    quick = ("recipe.epochs=3", "recipe.warmup_epochs=0", "recipe.total_batch=128")
+    words = ("-m", VARIANT, "hydra/launcher=processes", *quick, f"output_dir={tmp_path}")
+    sweep = start(*words, stderr=subprocess.PIPE)
     folder = tmp_path / "micro-digits/step12_downsample,norm=batchnorm/seed0"
     while not (folder / "checkpoint.pt").exists():
         assert sweep.poll() is None, sweep.communicate()
@@ -96,8 +81,7 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(
     assert "1 of 2 runs are not done" in output
     assert errors.count("warning: recipe.lr=0.004 is the short recipe's for recipe.total_batch=64") == 1
 
-    again = subprocess.run([*command, *more], cwd=ROOT, env=environment, check=False)
-    assert again.returncode == 0
+    assert run(*words, *more).status == 0
 
 
 @pytest.mark.parametrize(
@@ -113,13 +97,11 @@ def test_a_run_whose_process_dies_leaves_the_others_alone(
     ],
 )
 def test_runs_save_and_none_starts_once_their_sweep_is_to_stop_or_gone(
-    launcher: str, sent: signal.Signals, send: Callable[[int, int], None], status: int, tmp_path: Path
+    start: Start, launcher: str, sent: signal.Signals, send: Callable[[int, int], None], status: int, tmp_path: Path
 ) -> None:
-    overrides = ("+roadmap=step12_downsample", "seed=0,1,2,3", "recipe.epochs=100", f"output_dir={tmp_path}")
-    command = [sys.executable, "train.py", "-m", *LOCAL_LAUNCHERS, f"hydra/launcher={launcher}", *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = ("+roadmap=step12_downsample", "seed=0,1,2,3", "recipe.epochs=100", f"output_dir={tmp_path}")
     with (tmp_path / "out.txt").open("w") as out:
-        sweep = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+        sweep = start(*JOBLIB, f"hydra/launcher={launcher}", *words, stdout=out, stderr=out)
 
     def states() -> list[str]:
         return sorted(json.loads(path.read_text())["state"] for path in tmp_path.rglob("state.json"))

@@ -2,14 +2,13 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "recipe.lr=tag(log,interval(1e-4,1e-2))")
 QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.total_batch=1024", "experiment='search-${recipe.lr}'")
 
@@ -22,34 +21,28 @@ pytestmark = [
 ]
 
 
-def search(output_dir: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    place = (f"output_dir={output_dir}", f"hydra.sweep.dir={output_dir}/search")
-    return subprocess.run(
-        [sys.executable, "train.py", "-m", *SEARCH, *QUICK, *place, *overrides],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def search(run: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    place = (f"output_dir={tmp_path}", f"hydra.sweep.dir={tmp_path}/search")
+    return partial(run, "-m", *SEARCH, *QUICK, *place)
 
 
-def test_a_search_finds_the_best_of_its_runs(tmp_path: Path) -> None:
-    done = search(tmp_path, "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=2", "+roadmap=step0_resnet")
-    assert done.returncode == 0, done.stderr
+def test_a_search_finds_the_best_of_its_runs(search: Callable[..., Any], tmp_path: Path) -> None:
+    done = search("hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=2", "+roadmap=step0_resnet")
+    assert done.status == 0, done.err
     top1 = [json.loads(path.read_text())["top1"] for path in tmp_path.rglob("summary.json")]
     assert len(top1) == 2
     assert f"best_value: {max(top1)}" in (tmp_path / "search/optimization_results.yaml").read_text()
 
 
-def test_a_trial_that_fails_ends_the_search_with_a_sentence(tmp_path: Path) -> None:
-    done = search(tmp_path, "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=1", "init_from=none.pt")
-    assert done.returncode == 1
-    assert "error: there is no weights file " in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+def test_a_trial_that_fails_ends_the_search_with_a_sentence(search: Callable[..., Any]) -> None:
+    done = search("hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=1", "init_from=none.pt")
+    assert done.status == 1
+    assert "error: there is no weights file " in done.err
+    assert "Traceback" not in done.err
 
 
-def test_a_search_for_the_worst_is_refused(tmp_path: Path) -> None:
-    done = search(tmp_path, "hydra.sweeper.n_trials=1")
-    assert done.returncode == 1
-    assert "hydra.sweeper.direction=maximize" in done.stderr
+def test_a_search_for_the_worst_is_refused(search: Callable[..., Any]) -> None:
+    done = search("hydra.sweeper.n_trials=1")
+    assert done.status == 1
+    assert "hydra.sweeper.direction=maximize" in done.err

@@ -28,7 +28,7 @@ from roadmap.training.step import train_step
 Train = Callable[..., Any]  # see conftest.py
 PACKAGE = Path(roadmap.__file__).parent
 QUICK = ("+roadmap=step0_resnet", "recipe.epochs=1", "recipe.warmup_epochs=0")
-DIST_INFO = Path("micro-digits/step0_resnet/seed0")
+RUN = Path("micro-digits/step0_resnet/seed0")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -46,7 +46,7 @@ def test_a_run_leaves_its_files(train: Train, tmp_path: Path) -> None:
     overrides = ("+roadmap=step0_resnet", "recipe.epochs=2")
     outcome = train(*overrides)
     assert (outcome.status, outcome.err) == (0, "")
-    folder = tmp_path / DIST_INFO
+    folder = tmp_path / RUN
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
         "overrides.yaml",
@@ -95,51 +95,51 @@ def test_several_weights_are_evaluated_by_one_command(train: Train) -> None:
 
 def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path) -> None:
     assert train(*QUICK).status == 0
-    before = content(tmp_path / DIST_INFO)
+    before = content(tmp_path / RUN)
 
     again = train(*QUICK)
     assert (again.status, again.err) == (0, "")
-    top1 = json.loads((tmp_path / DIST_INFO / "summary.json").read_text())["top1"]
-    assert again.out == f"{tmp_path / DIST_INFO}: done already: top-1 {top1:.2f}\n"
-    (tmp_path / DIST_INFO / "summary.json").write_text("{")
+    top1 = json.loads((tmp_path / RUN / "summary.json").read_text())["top1"]
+    assert again.out == f"{tmp_path / RUN}: done already: top-1 {top1:.2f}\n"
+    (tmp_path / RUN / "summary.json").write_text("{")
     mended = train(*QUICK)  # from its checkpoint
     assert (mended.status, mended.out.count("top-1 ")) == (0, 1)
-    before["summary.json"] = (tmp_path / DIST_INFO / "summary.json").read_bytes()
-    before["state.json"] = (tmp_path / DIST_INFO / "state.json").read_bytes()
+    before["summary.json"] = (tmp_path / RUN / "summary.json").read_bytes()
+    before["state.json"] = (tmp_path / RUN / "state.json").read_bytes()
 
     other = train(*QUICK, "recipe.lr=0.5", "recipe.total_batch=32")
     assert other.status == 1
-    assert f"{tmp_path / DIST_INFO} holds a run (done) of another configuration" in other.err
+    assert f"{tmp_path / RUN} holds a run (done) of another configuration" in other.err
     assert "recipe.lr: 0.004 -> 0.5 recipe.total_batch: 64 -> 32 Give this one another experiment=NAME" in other.err
 
     sweep = train("-m", *QUICK, "recipe.lr=0.5")
     assert sweep.status == 1
     assert "1 of 1 runs are not done" in sweep.out
     assert "refused" in sweep.out
-    assert content(tmp_path / DIST_INFO) == before
+    assert content(tmp_path / RUN) == before
 
-    weights = train("+roadmap=step12_downsample", f"init_from={tmp_path / DIST_INFO / 'checkpoint.pt'}")
+    weights = train("+roadmap=step12_downsample", f"init_from={tmp_path / RUN / 'checkpoint.pt'}")
     assert weights.status == 1
     assert "checkpoint.pt holds the weights of another architecture; " in weights.err
     assert "among them: missing stem." in weights.err
 
-    evaluation = train(*QUICK, "mode=eval", f"init_from={tmp_path / DIST_INFO / 'checkpoint.pt'}")
-    top1 = json.loads((tmp_path / DIST_INFO / "summary.json").read_text())["top1"]
+    evaluation = train(*QUICK, "mode=eval", f"init_from={tmp_path / RUN / 'checkpoint.pt'}")
+    top1 = json.loads((tmp_path / RUN / "summary.json").read_text())["top1"]
     assert (evaluation.status, evaluation.err) == (0, "")
     assert f"top-1 {top1:.2f} " in " ".join(evaluation.out.split())
-    assert content(tmp_path / DIST_INFO) == before
+    assert content(tmp_path / RUN) == before
 
 
 def test_the_averaged_weights_of_a_checkpoint_are_evaluated_beside_the_others(train: Train, tmp_path: Path) -> None:
     train(*QUICK, "recipe.ema_decay=0.5")
-    summary = json.loads((tmp_path / DIST_INFO / "summary.json").read_text())
+    summary = json.loads((tmp_path / RUN / "summary.json").read_text())
     assert summary["top1"] != summary["ema_top1"]
-    weights = f"init_from={tmp_path / DIST_INFO / 'checkpoint.pt'}"
+    weights = f"init_from={tmp_path / RUN / 'checkpoint.pt'}"
     both, averaged = train(*QUICK, "mode=eval", weights), train(*QUICK, "mode=eval", f"{weights}:ema")
     assert f"; of the averaged weights top-1 {summary['ema_top1']:.2f}" in " ".join(both.out.split())
     assert f"top-1 {summary['ema_top1']:.2f} " in averaged.out
     assert "(of the averaged weights)" in averaged.out
-    lines = (tmp_path / DIST_INFO).parent.joinpath("evaluations.jsonl").read_text().splitlines()
+    lines = (tmp_path / RUN).parent.joinpath("evaluations.jsonl").read_text().splitlines()
     first, second = map(json.loads, lines)
     assert (first["weights"], first["top1"], first["ema_top1"]) == ("raw", summary["top1"], summary["ema_top1"])
     assert (second["weights"], second["top1"]) == ("ema", summary["ema_top1"])
@@ -203,7 +203,7 @@ def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
 def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: Path) -> None:
     overrides = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
     assert train("-m", *overrides).status == 1
-    state = json.loads((tmp_path / DIST_INFO / "state.json").read_text())
+    state = json.loads((tmp_path / RUN / "state.json").read_text())
     assert state["error"].startswith("there is no weights file")
     torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
 
@@ -233,7 +233,7 @@ def test_a_defect_is_shown_with_its_trace_and_the_sweep_goes_on(
     assert "RuntimeError: [bold] weather" in outcome.err
     assert "step0_resnet seed 0, step0_resnet seed 1: failed: RuntimeError: [bold] weather" in outcome.out
     assert states(tmp_path / "micro-digits") == {"step0_resnet seed0": "failed", "step0_resnet seed1": "failed"}
-    state = json.loads((tmp_path / DIST_INFO / "state.json").read_text())
+    state = json.loads((tmp_path / RUN / "state.json").read_text())
     assert state["error"] == "RuntimeError: [bold] weather"
 
 

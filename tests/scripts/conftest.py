@@ -1,11 +1,9 @@
-"""Fixtures: commands as modules, so that commands need no process each; run folders without training."""
+"""Fixtures: commands in this process, since a new one takes seconds to start; run folders without training."""
 
-import importlib.util
+import importlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,20 +13,18 @@ from roadmap.config import compose
 from roadmap.runs.naming import network_name
 from roadmap.runs.overrides import write_overrides
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command, check its exit status, and return what it printed."""
 
-@pytest.fixture(scope="session")
-def load_script() -> Callable[[str], ModuleType]:
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return sys.modules.get(module.main.__module__, module)  # of roadmap/cli, whose command the script starts
+    def call(command: str, *words: object, status: int = 0) -> Any:
+        found = importlib.import_module(f"roadmap.cli.{command}").main([str(word) for word in words])
+        printed = capsys.readouterr()
+        assert found == status, printed.err
+        return printed
 
-    return load
+    return call
 
 
 @pytest.fixture(scope="session")

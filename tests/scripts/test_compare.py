@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
-Load = Callable[[str], ModuleType]
+Call = Callable[..., Any]  # runs a command; see conftest.py
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
+BOTH = ("lr1e-3", "lr4e-3", "--output-dir")
 
 
 @pytest.fixture
@@ -20,21 +21,9 @@ def output_dir(tmp_path: Path, write_run: Write) -> Path:
     return tmp_path
 
 
-def test_two_learning_rates_differ_in_nothing_else(
-    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    words = [
-        "lr1e-3",
-        "lr4e-3",
-        "--output-dir",
-        str(output_dir),
-        "--to",
-        str(tmp_path / "to"),
-        "--along",
-        "recipe.lr",
-    ]
-    assert load_script("compare").main(words) == 0
-    shown = capsys.readouterr().out
+def test_two_learning_rates_differ_in_nothing_else(output_dir: Path, call: Call, tmp_path: Path) -> None:
+    words = (*BOTH, output_dir, "--to", tmp_path / "to", "--along", "recipe.lr")
+    shown = call("compare", *words).out
     for files in ("comparison.{csv,md}", "recipe.lr.{png,svg,pdf}"):
         assert f"written: {tmp_path / 'to' / files}" in shown
     assert "Best mean over 2 common steps: lr4e-3, 63.00 (n = 1;" in shown
@@ -45,42 +34,34 @@ def test_two_learning_rates_differ_in_nothing_else(
 
 
 def test_each_change_is_drawn_beside_the_papers(
-    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
+    output_dir: Path, call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     to = output_dir / "to"
-    words = ["lr1e-3", "lr4e-3", "--output-dir", str(output_dir), "--transfer", "--to", str(to)]
-    assert load_script("compare").main(words) == 0
-    assert f"written: {to / 'transfer.{png,svg,pdf}'}" in capsys.readouterr().out
+    words = (*BOTH, output_dir, "--transfer")
+    assert f"written: {to / 'transfer.{png,svg,pdf}'}" in call("compare", *words, "--to", to).out
     drawn = (to / "transfer.svg").read_text()
     assert all(name in drawn for name in ("lr1e-3, n = 1 seed", "lr4e-3, n = 1 seed", "steps 1 to 12 together"))
     with pytest.raises(SystemExit):
-        load_script("compare").main([*words[:-2]])
+        call("compare", *words)
     assert "--transfer draws a figure; name its folder by --to" in capsys.readouterr().err
 
 
-def test_the_gap_of_two_networks_is_printed_and_written(
-    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["lr1e-3", "lr4e-3", "--output-dir", str(output_dir), "--gap", "step0_resnet", "step12_downsample"]
-    assert load_script("compare").main([*words, "--std", "0.83", "--to", str(output_dir / "to")]) == 0
-    shown = capsys.readouterr().out
-    assert str(output_dir / "to/gaps.md") in shown
+def test_the_gap_of_two_networks_is_printed_and_written(output_dir: Path, call: Call) -> None:
+    words = (*BOTH, output_dir, "--gap", "step0_resnet")
+    written = call("compare", *words, "step12_downsample", "--std", "0.83", "--to", output_dir / "to").out
+    assert str(output_dir / "to/gaps.md") in written
     table, notes = (output_dir / "to/gaps.md").read_text().split("\n\n")
     assert "| lr4e-3 | 1 | -4.00 (-6.36 to -1.64) | +0.00 (-3.33 to +3.33) | 1.000 |" in table
     assert "Pooled standard deviation: 0.83 points, 52 dof." in notes
-    assert load_script("compare").main([*words[:-1], "step9_fewer_acts"]) == 1
-    assert "finished runs of step0_resnet and step9_fewer_acts" in capsys.readouterr().err
+    refused = call("compare", *words, "step9_fewer_acts", status=1)
+    assert "finished runs of step0_resnet and step9_fewer_acts" in refused.err
 
 
-def test_an_experiment_that_has_just_begun_is_left_out(
-    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
-) -> None:
+def test_an_experiment_that_has_just_begun_is_left_out(output_dir: Path, call: Call, write_run: Write) -> None:
     write_run(output_dir / "begun", "step0_resnet", state="running")
-    compare = load_script("compare").main
-    assert compare(["lr1e-3", "begun", "--output-dir", str(output_dir)]) == 0
-    assert "lr1e-3" in capsys.readouterr().out
-    assert compare(["begun", "--output-dir", str(output_dir)]) == 1
-    assert "none of these experiments has a finished run" in capsys.readouterr().err
+    assert "lr1e-3" in call("compare", "lr1e-3", "begun", "--output-dir", output_dir).out
+    refused = call("compare", "begun", "--output-dir", output_dir, status=1)
+    assert "none of these experiments has a finished run" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -90,9 +71,6 @@ def test_an_experiment_that_has_just_begun_is_left_out(
         (["lr1e-3", "lr4e-3", "--to", "TO", "--along", "recipe.epochs"], "differ in recipe.lr"),
     ],
 )
-def test_what_cannot_be_compared_is_told(
-    output_dir: Path, load_script: Load, capsys: pytest.CaptureFixture[str], words: list[str], message: str
-) -> None:
+def test_what_cannot_be_compared_is_told(output_dir: Path, call: Call, words: list[str], message: str) -> None:
     words = [word.replace("TO", str(output_dir / "to")) for word in words]
-    assert load_script("compare").main([*words, "--output-dir", str(output_dir)]) == 1
-    assert message in capsys.readouterr().err
+    assert message in call("compare", *words, "--output-dir", output_dir, status=1).err

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +25,9 @@ from roadmap.analysis.table import markdown_table
 from roadmap.config import compose, read_config
 from roadmap.runs.config_hash import hash_config
 
-Load = Callable[[str], ModuleType]
+Call = Callable[..., Any]  # runs a command; see conftest.py
+Write = Callable[..., Path]  # writes a run folder; see conftest.py
+Publish = Callable[..., str]  # publishes into results, and returns the printed errors
 ROOT = Path(__file__).parents[2]
 SMALL = ("recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.total_batch=256", "regime.width.modern=8")
 
@@ -41,12 +43,9 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.system  # a sweep of four runs: 15 s
-def test_what_is_published_says_all_without_the_runs(
-    tmp_path: Path, experiment: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_published_says_all_without_the_runs(tmp_path: Path, experiment: Path, call: Call) -> None:
     target = tmp_path / "results/trial"
-    assert load_script("publish").main([str(experiment), "--to", str(target)]) == 0
-    named = {Path(line) for line in capsys.readouterr().out.splitlines()}
+    named = {Path(line) for line in call("publish", experiment, "--to", target).out.splitlines()}
     assert named == {path for path in target.rglob("*") if path.is_file()}
     assert not list(target.rglob("*.pt"))
     rows = aggregate(read_runs(target))
@@ -63,7 +62,7 @@ def test_what_is_published_says_all_without_the_runs(
     assert "python scripts/plot_roadmap.py results/trial" in report
     assert str(experiment.parent) not in report + page  # nor the images' path
     (target / "README.md").write_text(page + "What I saw.\n")
-    assert load_script("publish").main([str(experiment), "--to", str(target)]) == 0
+    call("publish", experiment, "--to", target)
     assert (target / "README.md").read_text() == page + "What I saw.\n"
 
 
@@ -83,45 +82,39 @@ def test_the_shared_values_and_a_runs_own_are_all_values() -> None:
 
 
 @pytest.mark.system  # uses the same sweep
-def test_what_was_published_is_not_published_again(
-    tmp_path: Path, experiment: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
-) -> None:
-    publish = load_script("publish")
-    assert publish.main([str(experiment), "--to", str(tmp_path / "first")]) == 0
-    assert publish.main([str(tmp_path / "first"), "--to", str(tmp_path / "second")]) == 1
-    assert "is a published experiment, which can only be" in capsys.readouterr().err
-    assert publish.main([str(tmp_path / "nothing")]) == 1
+def test_what_was_published_is_not_published_again(tmp_path: Path, experiment: Path, call: Call) -> None:
+    call("publish", experiment, "--to", tmp_path / "first")
+    refused = call("publish", tmp_path / "first", "--to", tmp_path / "second", status=1)
+    assert "is a published experiment, which can only be" in refused.err
+    call("publish", tmp_path / "nothing", status=1)
     assert not (tmp_path / "second").exists()
 
 
 @pytest.fixture
-def grown(tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]) -> Path:
+def grown(tmp_path: Path, write_run: Write, publish: Publish) -> Path:
     """Two published steps with one seed each; another machine's experiment has one more seed of one of them."""
     trial = tmp_path / "outputs/trial"
     write_run(trial, "step0_resnet", top1=80.0)
     write_run(trial, "step12_downsample", "model/norm=batchnorm", top1=90.0)
-    assert publish(trial)[0] == 0
+    publish(trial)
     shutil.rmtree(trial)
     write_run(trial, "step0_resnet", seed=1, top1=84.0)
     return trial
 
 
 @pytest.fixture
-def publish(
-    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    def run(folder: Path, *words: str) -> tuple[int, str]:
-        status = load_script("publish").main([str(folder), "--to", str(tmp_path / "results"), *words])
-        return status, capsys.readouterr().err
+def publish(tmp_path: Path, call: Call) -> Publish:
+    def run(folder: Path, *words: str, status: int = 0) -> str:
+        return call("publish", folder, "--to", tmp_path / "results", *words, status=status).err
 
     return run
 
 
 def test_runs_of_another_machine_stay(
-    tmp_path: Path, grown: Path, publish: Callable[..., tuple[int, str]], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, grown: Path, publish: Publish, caplog: pytest.LogCaptureFixture
 ) -> None:
     results = tmp_path / "results"
-    assert publish(grown)[0] == 0
+    publish(grown)
     assert "2 runs stay as they were published" in caplog.text
     assert [(run.name, run.seed, run.top1) for run in read_runs(results)] == [
         ("step0_resnet", 0, 80.0),
@@ -141,53 +134,50 @@ def test_runs_of_another_machine_stay(
     for part in ("norm=batchnorm", "Training curves", "layer_scale_init"):
         assert part in report
     before = {path: path.read_bytes() for path in results.rglob("*.*") if path.suffix in (".csv", ".md", ".svg")}
-    assert publish(grown)[0] == 0
+    publish(grown)
     assert {path: path.read_bytes() for path in before} == before
-    assert publish(grown, "--anew")[0] == 0
+    publish(grown, "--anew")
     assert [run.seed for run in read_runs(results)] == [1]
 
 
-def test_derived_files_are_written_again_from_the_published_tables(
-    tmp_path: Path, grown: Path, load_script: Load
-) -> None:
+def test_derived_files_are_written_again_from_the_published_tables(tmp_path: Path, grown: Path, call: Call) -> None:
     results = tmp_path / "results"
     before = {path: path.read_bytes() for path in results.rglob("*.*") if path.suffix in (".csv", ".md", ".svg")}
     for path in ("README.md", "figures/roadmap.csv", "figures/roadmap.svg"):
         (results / path).unlink()
-    assert load_script("publish").main([str(results)]) == 0
+    call("publish", results)
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_runs_of_other_settings_are_not_mixed(
-    tmp_path: Path, grown: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+    tmp_path: Path, grown: Path, write_run: Write, publish: Publish
 ) -> None:
     before = (tmp_path / "results/runs.csv").read_text()
     shutil.rmtree(grown)
     write_run(grown, "step0_resnet", "recipe.lr=1e-3", seed=1)
-    status, error = publish(grown)
-    assert status == 1
+    error = publish(grown, status=1)
     assert "2 runs were published with other settings: recipe.lr 0.004 there, 0.001 here." in error
     assert (tmp_path / "results/runs.csv").read_text() == before
     write_run(grown, "step0_resnet", "recipe.lr=1e-3", seed=0)
     write_run(grown, "step12_downsample", "model/norm=batchnorm", "recipe.lr=1e-3")
-    assert publish(grown) == (0, "")  # nothing of the previous publication is left
+    assert publish(grown) == ""  # nothing of the previous publication is left
     assert find_recipe(read_runs(tmp_path / "results"))["recipe"]["lr"] == 1e-3
 
 
 def test_a_published_run_is_not_given_up_for_one_that_has_not_finished(
-    tmp_path: Path, grown: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+    tmp_path: Path, grown: Path, write_run: Write, publish: Publish
 ) -> None:
     write_run(grown, "step0_resnet", state="interrupted", epochs=1)
-    assert publish(grown)[0] == 0
+    publish(grown)
     (row, *_) = aggregate(read_runs(tmp_path / "results"))
     assert (row.seeds, row.top1) == ((0, 1), (80.0, 84.0))
 
 
 def test_settings_that_differ_are_published_with_the_run(
-    tmp_path: Path, grown: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+    tmp_path: Path, grown: Path, write_run: Write, publish: Publish
 ) -> None:
     write_run(grown, "step6_move_up", "recipe.epochs=4", "recipe.augment.scale=[0.5,1.0]")
-    assert publish(grown, "--anew")[0] == 0
+    publish(grown, "--anew")
     results = tmp_path / "results"
     setup = read_setup(read_runs(results)[1])
     assert setup is not None
@@ -196,22 +186,22 @@ def test_settings_that_differ_are_published_with_the_run(
     assert "+roadmap=step0_resnet experiment=trial seed=1" in page
     assert "recipe.epochs=4 'recipe.augment.scale=[0.5,1.0]' experiment=trial seed=0" in page
     assert "epochs" not in find_recipe(read_runs(results))["recipe"]
-    assert publish(grown)[0] == 0  # kept runs keep their settings
+    publish(grown)  # kept runs keep their settings
     shutil.rmtree(grown / "step6_move_up")
-    assert publish(grown)[0] == 0
+    publish(grown)
     assert (results / "README.md").read_text() == page
 
 
-def test_a_damaged_configuration_is_one_message(grown: Path, publish: Callable[..., tuple[int, str]]) -> None:
+def test_a_damaged_configuration_is_one_message(grown: Path, publish: Publish) -> None:
     (config,) = grown.rglob("config.yaml")
     config.write_text("{a: [")
-    status, error = publish(grown)
-    assert (status, error.count("\n")) == (1, 1)
+    error = publish(grown, status=1)
+    assert error.count("\n") == 1
     assert f"{config} is damaged (" in error
 
 
 def test_an_image_folder_with_a_name_of_its_own_has_its_command(
-    tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]], load_script: Load
+    tmp_path: Path, write_run: Write, publish: Publish, call: Call
 ) -> None:
     """Only the owner sees the images' path; published runs are found by the hash of the trained configuration."""
     trial = tmp_path / "outputs/trial"
@@ -219,10 +209,10 @@ def test_an_image_folder_with_a_name_of_its_own_has_its_command(
         write_folder_run(write_run, trial, "step5_inverted", "flowers", "3"),
         write_folder_run(write_run, trial, "step7_kernel", "birds", "4", "recipe.name=mine", "recipe.epochs=2"),
     ]
-    assert load_script("report").main([str(trial)]) == 0
+    call("report", trial)
     owners = html.unescape((trial / "figures/report.html").read_text())
     assert "data.root=/images/flowers data.num_classes=3 experiment=trial seed=0" in owners
-    assert publish(trial)[0] == 0
+    publish(trial)
     results = tmp_path / "results"
     commands = re.findall(r"^python train.py (.*)$", (results / "README.md").read_text(), re.MULTILINE)
     assert [hash_of(*shlex.split(command), "data.root=/elsewhere") for command in commands] == hashes
@@ -236,11 +226,11 @@ def test_an_image_folder_with_a_name_of_its_own_has_its_command(
 
 
 def test_a_reference_is_published_with_its_stochastic_depth(
-    tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]]
+    tmp_path: Path, write_run: Write, publish: Publish
 ) -> None:
     trial = tmp_path / "outputs/trial"
     config_hash = write_hashed_run(write_run, trial, "swin_tiny", "model.drop_path=0.2", group="reference")
-    assert publish(trial)[0] == 0
+    publish(trial)
     (run,) = read_runs(tmp_path / "results")
     setup = read_setup(run)
     assert setup is not None
@@ -250,15 +240,15 @@ def test_a_reference_is_published_with_its_stochastic_depth(
 
 
 def test_a_run_of_an_earlier_version_has_no_command_and_loses_nothing_else(
-    tmp_path: Path, write_run: Callable[..., Path], publish: Callable[..., tuple[int, str]], load_script: Load
+    tmp_path: Path, write_run: Write, publish: Publish, call: Call
 ) -> None:
     trial = tmp_path / "outputs/trial"
     write_run(trial, "step0_resnet", recorded=False)
-    assert publish(trial)[0] == 0
+    publish(trial)
     page = (tmp_path / "results/README.md").read_text()
     assert "Trained by" not in page
     assert "1 of 1 runs recorded no command: an earlier version trained them." in page
-    assert load_script("report").main([str(tmp_path / "results")]) == 0
+    call("report", tmp_path / "results")
     report = (tmp_path / "results/figures/report.html").read_text()
     assert "1 of 1 runs recorded no command" in report
     assert "layer_scale_init" in report
@@ -267,16 +257,14 @@ def test_a_run_of_an_earlier_version_has_no_command_and_loses_nothing_else(
     assert setup.network is not None
 
 
-def write_folder_run(write_run: Callable[..., Path], folder: Path, step: str, name: str, *words: str) -> str:
+def write_folder_run(write_run: Write, folder: Path, step: str, name: str, *words: str) -> str:
     """Write a run on an image folder of some classes."""
     classes, *more = words
     words = ("data=imagefolder", f"data.name={name}", f"data.root=/images/{name}", f"data.num_classes={classes}")
     return write_hashed_run(write_run, folder, step, *words, *more)
 
 
-def write_hashed_run(
-    write_run: Callable[..., Path], folder: Path, step: str, *words: str, group: str = "roadmap"
-) -> str:
+def write_hashed_run(write_run: Write, folder: Path, step: str, *words: str, group: str = "roadmap") -> str:
     """Write a run whose summary has the hash of its configuration, and return the hash."""
     run = write_run(folder, step, *words, group=group)
     summary, config_hash = run / "summary.json", hash_of(f"+{group}={step}", *words)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from roadmap.analysis.configurations import read_setup
 from roadmap.analysis.publish import hide_places, hide_words
 from roadmap.analysis.read_runs import read_runs
 
-Load = Callable[[str], ModuleType]
+Call = Callable[..., Any]  # runs a command; see conftest.py
 Write = Callable[..., Path]  # writes run folders; see conftest.py
 TOKEN = "hunter2"
 REFERENCE = "${oc.env:CONVNET_TEST_TOKEN}"
@@ -36,9 +35,7 @@ def test_an_error_is_told_without_its_places(text: str, shown: str) -> None:
     assert hide_places(text) == shown
 
 
-def test_a_published_folder_tells_no_place_and_no_dashboard(
-    tmp_path: Path, write_run: Write, load_script: Load
-) -> None:
+def test_a_published_folder_tells_no_place_and_no_dashboard(tmp_path: Path, write_run: Write, call: Call) -> None:
     """Error texts, overrides of the dashboard, weights that a run began from, and where it is published."""
     folder = tmp_path / "outputs/trial"
     own = ("logger=wandb", "logger.project=my-project", "logger.entity=my-team", "data.cache=/home/me/cache")
@@ -46,7 +43,7 @@ def test_a_published_folder_tells_no_place_and_no_dashboard(
     write_run(folder, "step1_stage_ratio", *own, top1=91.0)
     write_run(folder, "step2_patchify", *own, state="failed", error="DataError: /home/me/images/7.png is damaged")
     target = tmp_path / "elsewhere/of/mine"
-    assert load_script("publish").main([str(folder), "--to", str(target)]) == 0
+    call("publish", folder, "--to", target)
     texts = {path: path.read_text(errors="replace") for path in target.rglob("*") if path.is_file()}
     for path, text in texts.items():
         for private in ("/home/me", "my-project", "my-team", str(tmp_path)):
@@ -58,17 +55,17 @@ def test_a_published_folder_tells_no_place_and_no_dashboard(
 
 @pytest.mark.parametrize("place", ["recipe.yaml", "configs.jsonl", "runs.csv"])
 def test_nothing_that_is_read_back_is_resolved(
-    tmp_path: Path, write_run: Write, load_script: Load, monkeypatch: pytest.MonkeyPatch, place: str
+    tmp_path: Path, write_run: Write, call: Call, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """An interpolation in any file of a published folder stays text."""
     monkeypatch.setenv("CONVNET_TEST_TOKEN", TOKEN)
     write_run(tmp_path / "trial", "step0_resnet", "data.note=MARK", "init_from=MARK")
     target = tmp_path / "results"
-    assert load_script("publish").main([str(tmp_path / "trial"), "--to", str(target)]) == 0
+    call("publish", tmp_path / "trial", "--to", target)
     text = (target / place).read_text()
     assert "MARK" in text
     (target / place).write_text(text.replace("MARK", REFERENCE))
-    assert load_script("report").main([str(target)]) == 0
+    call("report", target)
     page = (target / "figures/report.html").read_text()
     assert REFERENCE in page
     assert TOKEN not in page

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -18,23 +18,18 @@ from omegaconf import OmegaConf
 from roadmap.config import plan_runs, read_config
 from roadmap.config.roadmap_files import load_roadmap
 
-Load = Callable[[str], ModuleType]
+Call = Callable[..., Any]  # runs a command; see conftest.py
 Write = Callable[..., Path]  # writes a run folder; see conftest.py
-STEPS = [
-    row.config
-    for row in load_roadmap().published
-    if row.regime == "resnet50" and row.step is not None and row.adopted
-]
+STEPS = load_roadmap().steps
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture
-def report(load_script: Load, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run the script on a folder and return the page."""
+def report(call: Call) -> Callable[..., str]:
+    """Run the command on a folder and return the page."""
 
     def run(folder: Path, *words: str) -> str:
-        status = load_script("report").main([str(folder), *words])
-        assert (status, capsys.readouterr().err) == (0, "")
+        assert call("report", folder, *words).err == ""
         name = "report-best.html" if "--best" in words else "report.html"
         return (folder / "figures" / name).read_text()
 
@@ -202,13 +197,11 @@ def test_configurations_of_another_version_cost_the_diagram_alone(
     assert "train.py seed=0" not in text
 
 
-def test_nothing_finished_is_one_message(
-    tmp_path: Path, load_script: Load, capsys: pytest.CaptureFixture[str], write_run: Write
-) -> None:
+def test_nothing_finished_is_one_message(tmp_path: Path, call: Call, write_run: Write) -> None:
     write_run(tmp_path / "trial", "step0_resnet", state="pending")
-    assert load_script("report").main([str(tmp_path / "trial")]) == 1
-    assert capsys.readouterr().err.splitlines() == [f"error: {tmp_path}/trial: no finished run (1 pending)"]
-    assert load_script("report").main([str(tmp_path / "trail")]) == 1
+    refused = call("report", tmp_path / "trial", status=1).err
+    assert refused == f"error: {tmp_path}/trial: no finished run (1 pending)\n"
+    call("report", tmp_path / "trail", status=1)
     assert not (tmp_path / "trail").exists()
 
 

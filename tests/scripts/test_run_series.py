@@ -8,10 +8,10 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from roadmap.cli import series as command
 from roadmap.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -70,10 +70,7 @@ def series(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_series(
-    series: Path, load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, int], int]:
-    module = load_script("run_series")
+def run_series(series: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], int]:
     (series / "train.py").write_text(TRAIN)
     for name, value in (
         ("started", lambda _, *words: [sys.executable, str(series / "train.py"), *words]),
@@ -81,14 +78,12 @@ def run_series(
         ("ARCHIVE_S", 0.5),
         ("RECORDS_EVERY_S", 0.2),
     ):
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(command, name, value)
 
     def run(plan: str, seconds: int) -> int:
         (series / "plan").write_text(plan)
         words = [str(series / "series.yaml"), "--seconds", str(seconds), "--records", str(series / "records.tgz")]
-        status = module.main([*words, "--output-dir", str(series / "outputs"), "--device", "cpu"])
-        assert isinstance(status, int)
-        return status
+        return command.main([*words, "--output-dir", str(series / "outputs"), "--device", "cpu"])
 
     return run
 
@@ -159,23 +154,22 @@ def test_a_refused_command_is_an_error(
     assert "train.py ended with status 1" in error
 
 
-def test_images_are_unpacked_once(tmp_path: Path, load_script: Callable[[str], ModuleType]) -> None:
-    unpack = load_script("run_series").unpack
+def test_images_are_unpacked_once(tmp_path: Path) -> None:
     (tmp_path / "cifar10/train/cat").mkdir(parents=True)
     (tmp_path / "cifar10/train/cat/0.jpg").write_text("an image")
     archive = tmp_path / "images.tar.xz"
     with tarfile.open(archive, "w:xz") as file:
         file.add(tmp_path / "cifar10", "cifar10")
-    found = unpack(archive, tmp_path / "to")
+    found = command.unpack(archive, tmp_path / "to")
     assert found == tmp_path / "to/cifar10"
     assert (found / "train/cat/0.jpg").read_text() == "an image"
     archive.unlink()
-    assert unpack(archive, tmp_path / "to") == found
+    assert command.unpack(archive, tmp_path / "to") == found
     with pytest.raises(DataError, match=r"images\.tar\.xz: can't be unpacked"):
-        unpack(archive, tmp_path / "elsewhere")
+        command.unpack(archive, tmp_path / "elsewhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no train/"):
-        unpack(archive, tmp_path / "empty")
+        command.unpack(archive, tmp_path / "empty")
 
 
 @pytest.mark.system

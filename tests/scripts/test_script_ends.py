@@ -95,17 +95,6 @@ def test_commands_end_well_where_the_output_is_ascii(tmp_path: Path, locale: dic
         assert process.stdout.isascii()
 
 
-@pytest.mark.parametrize(("text", "message"), [("0", "0 must be at least 1"), ("x", "invalid")])
-def test_numbers_of_the_command_line(text: str, message: str) -> None:
-    program = (
-        "import argparse; from roadmap.cli.arguments import positive; parser = argparse.ArgumentParser(); "
-        f"parser.add_argument('--n', type=positive); parser.parse_args(['--n', '{text}'])"
-    )
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert process.returncode == 2
-    assert message in process.stderr
-
-
 def test_a_table_is_not_cut_for_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table(*(f"heading {number}" for number in range(12)))
     table.add_row(*(f"{number / 7:.5f}" for number in range(12)))

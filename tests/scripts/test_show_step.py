@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +12,7 @@ from PIL import Image
 
 from roadmap.config.roadmap_files import load_roadmap
 
+Call = Callable[..., Any]  # runs a command; see conftest.py
 Show = Callable[..., list[str]]
 ROOT = Path(__file__).parents[2]
 # A block's rows without spacing: kernel, channels, stride, groups, bias, following layers.
@@ -54,18 +55,12 @@ BLOCKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def script(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("show_step")
-
-
 @pytest.fixture
-def show(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Show:
+def show(call: Call) -> Show:
     """Return the lines that a command prints, without inner spacing."""
 
     def run(*words: str) -> list[str]:
-        assert script.main(words) == 0
-        lines = capsys.readouterr().out.splitlines()
+        lines = call("show", *words).out.splitlines()
         assert max(map(len, lines)) <= 100
         return [" ".join(line.split()) for line in lines]
 
@@ -161,11 +156,8 @@ def test_all_steps_are_listed_with_what_they_change(show: Show) -> None:
         (["step1_stage_ratio", "step2_patchify", "step3_depthwise"], "one step to show, or two to compare"),
     ],
 )
-def test_a_mistake_is_one_message(
-    script: ModuleType, capsys: pytest.CaptureFixture[str], words: list[str], part: str
-) -> None:
-    assert script.main(words) == 1
-    printed = capsys.readouterr()
+def test_a_mistake_is_one_message(call: Call, words: list[str], part: str) -> None:
+    printed = call("show", *words, status=1)
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert part in printed.err
@@ -178,9 +170,9 @@ def svg_texts(path: Path) -> list[tuple[str, str | None]]:
     return [(one.text or "", one.get("fill")) for one in elements if one.tag.endswith(("text", "tspan"))]
 
 
-def test_two_blocks_are_drawn_into_files_that_need_no_other(script: ModuleType, tmp_path: Path) -> None:
+def test_two_blocks_are_drawn_into_files_that_need_no_other(call: Call, tmp_path: Path) -> None:
     svg, png = tmp_path / "blocks.svg", tmp_path / "blocks.png"
-    assert script.main(["step5_inverted", "step6_move_up", "--svg", str(svg), "--png", str(png)]) == 0
+    call("show", "step5_inverted", "step6_move_up", "--svg", svg, "--png", png)
     found = dict(svg_texts(svg))
     assert found["+ d3x3, 96"] != found["- d3x3, 384"] != found["1x1, 96 → 384"]
     assert {"step5_inverted", "step6_move_up", "position middle -> first"} <= found.keys()
@@ -189,18 +181,18 @@ def test_two_blocks_are_drawn_into_files_that_need_no_other(script: ModuleType, 
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
 
 
-def test_a_figure_of_the_paper_is_one_command(script: ModuleType, tmp_path: Path) -> None:
+def test_a_figure_of_the_paper_is_one_command(call: Call, tmp_path: Path) -> None:
     svg = tmp_path / "figure3.svg"
-    assert script.main(["--figure", "3", "--svg", str(svg)]) == 0
+    call("show", "--figure", "3", "--svg", svg)
     texts = [text for text, _ in svg_texts(svg)]
     assert [text for text in texts if text.startswith("step")] == ["step4_width", "step5_inverted", "step6_move_up"]
     assert not any(text.startswith(("+ ", "- ")) for text in texts)
-    assert script.main(["--figure", "3"]) == 1
+    call("show", "--figure", "3", status=1)
 
 
-def test_all_steps_are_one_picture_for_a_slide(script: ModuleType, tmp_path: Path) -> None:
+def test_all_steps_are_one_picture_for_a_slide(call: Call, tmp_path: Path) -> None:
     svg = tmp_path / "steps.svg"
-    assert script.main(["--svg", str(svg), "regime=micro", "data=digits"]) == 0
+    call("show", "--svg", svg, "regime=micro", "data=digits")
     texts = [text for text, _ in svg_texts(svg)]
     assert [text for text in texts if text.startswith("step")] == list(load_roadmap().steps)
     assert "+ d7x7, 96" in texts  # of stage 3, the first that repeats a block

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from roadmap.cli.shrink import main, shrink_folder
 from roadmap.data.class_folders import FolderImages
 from roadmap.data.image_io import read_image
 from roadmap.errors import DataError
@@ -36,12 +36,7 @@ def photographs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shrink_folder(load_script: Callable[[str], ModuleType]) -> Callable[..., Any]:
-    return load_script("shrink_images").shrink_folder
-
-
-@pytest.fixture
-def shrink(photographs: Path, shrink_folder: Callable[..., Any]) -> Callable[..., tuple[dict[str, int], list[str]]]:
+def shrink(photographs: Path) -> Callable[..., tuple[dict[str, int], list[str]]]:
     def shrink(**changed: int | None) -> tuple[dict[str, int], list[str]]:
         settings = {"short_side": 32, "quality": 95, "workers": 1, **changed}
         counts, failures = shrink_folder(photographs, photographs.with_name("small"), **settings)
@@ -146,7 +141,7 @@ def test_other_settings_need_another_folder(photographs: Path, shrink: Callable[
 
 
 @pytest.mark.parametrize("inner", [".", "small", "train/small"])
-def test_a_target_among_the_originals(inner: str, photographs: Path, shrink_folder: Callable[..., Any]) -> None:
+def test_a_target_among_the_originals(inner: str, photographs: Path) -> None:
     before = sorted(photographs.rglob("*"))
     with pytest.raises(DataError, match="would be shrunk itself"):
         shrink_folder(photographs, photographs / inner, short_side=32, quality=95, workers=1)
@@ -163,15 +158,10 @@ def test_a_target_among_the_originals(inner: str, photographs: Path, shrink_fold
     ],
 )
 def test_a_number_that_makes_no_sense(
-    words: tuple[str, str],
-    message: str,
-    load_script: Callable[[str], ModuleType],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["shrink_images.py", "from", "to", *words])
     with pytest.raises(SystemExit, match="2"):
-        load_script("shrink_images").main()
+        main(["from", "to", *words])
     assert message in capsys.readouterr().err
 
 
@@ -201,7 +191,7 @@ def test_a_process_that_dies_is_told(waiting: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path, shrink_folder: Callable[..., Any]) -> None:
+def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path) -> None:
     (tmp_path / "photographs").mkdir()
     for number in range(4):
         Image.new("RGB", (200, 200)).save(tmp_path / f"photographs/{number}.png")
@@ -214,9 +204,7 @@ def test_a_full_disk_ends_it(tmp_path: Path, small_disk: Path, shrink_folder: Ca
     ]
 
 
-def test_what_is_shrunk_is_what_is_trained_on(
-    tmp_path: Path, shrink_folder: Callable[..., Any], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_shrunk_is_what_is_trained_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The same files, and the same pixels: also of 16-bit gray, palettes and other endings."""
     folder = tmp_path / "photographs/cat"
     folder.mkdir(parents=True)
@@ -250,7 +238,7 @@ def test_what_is_shrunk_is_what_is_trained_on(
 
 
 @pytest.mark.parametrize("kind", ["RGB", "16 bits"])
-def test_an_orientation_is_obeyed_where_asked(tmp_path: Path, shrink_folder: Callable[..., Any], kind: str) -> None:
+def test_an_orientation_is_obeyed_where_asked(tmp_path: Path, kind: str) -> None:
     """All orientations of a camera held sideways or upside down; training never applies them."""
     folder = tmp_path / "photographs"
     folder.mkdir()
@@ -275,7 +263,7 @@ def test_an_orientation_is_obeyed_where_asked(tmp_path: Path, shrink_folder: Cal
         shrink_folder(folder, tmp_path / "upright", **options)
 
 
-def test_names_reach_the_terminal_and_the_list_as_text(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
+def test_names_reach_the_terminal_and_the_list_as_text(tmp_path: Path) -> None:
     folder = tmp_path / "photographs"
     folder.mkdir()
     (folder / os.fsdecode(b"\x1b[2J\xe9\n.jpg")).write_bytes(b"no image")
@@ -284,7 +272,7 @@ def test_names_reach_the_terminal_and_the_list_as_text(tmp_path: Path, shrink_fo
     assert (tmp_path / "small/failed.txt").read_text().splitlines() == failures
 
 
-def test_a_folder_without_images(tmp_path: Path, shrink_folder: Callable[..., Any]) -> None:
+def test_a_folder_without_images(tmp_path: Path) -> None:
     empty = tmp_path / "photographs"
     with pytest.raises(DataError, match=r"there is no folder .*photographs"):
         shrink_folder(empty, tmp_path / "small", short_side=32, quality=95, workers=1)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from roadmap.runs.read_run import Run, State
 from roadmap.runs.run_dir import RunDir
 from roadmap.runs.run_status import RunStatus, estimate_seconds_left, format_duration, read_statuses
 
+Call = Callable[..., Any]  # runs a command; see conftest.py
 RESULTS = {"top1": 40.0, "best_top1": 40.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
 
@@ -79,25 +80,15 @@ def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> No
     assert (pending.epoch, pending.top1, pending.seconds_left) == (0, None, None)
 
 
-def test_the_table_and_the_exit_status(
-    experiment: Path,
-    load_script: Callable[[str], ModuleType],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    status = load_script("status")
-    monkeypatch.setattr(sys, "argv", ["status.py", "micro-digits", "--output-dir", str(experiment.parent)])
-    assert status.main() == 1
-    table = capsys.readouterr().out
+def test_the_table_and_the_exit_status(experiment: Path, call: Call) -> None:
+    table = call("status", "micro-digits", "--output-dir", experiment.parent, status=1).out
     assert "step1_stage_ratio" in table
     assert "4/10" in table
     assert "3 min" in table
     assert "failed: step2_patchify seed 0: the loss is not finite: nan in epoch 5\n" in table
     assert "7 runs: 1 pending, 1 running, 1 done, 1 failed, 2 interrupted, 1 damaged; about 8 min" in table
 
-    monkeypatch.setattr(sys, "argv", ["status.py", "nothing", "--output-dir", str(experiment.parent)])
-    assert status.main() == 2
-    assert "nothing" in capsys.readouterr().err
+    assert "nothing" in call("status", "nothing", "--output-dir", experiment.parent, status=2).err
 
 
 def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
@@ -119,31 +110,22 @@ def test_the_rest_of_a_sweep_is_estimated_from_the_epochs_behind_it() -> None:
     assert estimate_seconds_left([running, slow]) == 1000  # two at once; the longer one determines the time
 
 
-def test_without_a_name_the_running_experiment_is_shown(
-    tmp_path: Path,
-    load_script: Callable[[str], ModuleType],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_without_a_name_the_running_experiment_is_shown(tmp_path: Path, call: Call) -> None:
     run = open_run(tmp_path, "step0_resnet")
     run.claim()
     shutil.copytree(run.path, tmp_path / "done/step0_resnet/seed0")
     (tmp_path / "done/step0_resnet/seed0/state.json").write_text("{}")
-    monkeypatch.setattr(sys, "argv", ["status.py", "--output-dir", str(tmp_path)])
-    assert load_script("status").main() == 1
-    assert capsys.readouterr().out.startswith(f"micro-digits: the only running experiment in {tmp_path}\n")
+    printed = call("status", "--output-dir", tmp_path, status=1).out
+    assert printed.startswith(f"micro-digits: the only running experiment in {tmp_path}\n")
 
 
 def test_a_watch_ends_when_nothing_runs_or_waits(
-    tmp_path: Path, load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = open_run(tmp_path, "step0_resnet")
     run.claim()
-    status = load_script("status")
-    monkeypatch.setattr(status.time, "sleep", lambda _: run.finish(RESULTS))
-    argv = ["status.py", "micro-digits", "--output-dir", str(tmp_path), "--watch", "0.1"]
-    monkeypatch.setattr(sys, "argv", argv)
-    assert status.main() == 0
+    monkeypatch.setattr("time.sleep", lambda _: run.finish(RESULTS))
+    call("status", "micro-digits", "--output-dir", tmp_path, "--watch", "0.1")
 
 
 @pytest.mark.parametrize(

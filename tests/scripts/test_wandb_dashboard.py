@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,19 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWar
 
 
 @pytest.fixture
-def dashboard(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("wandb_dashboard")
-
-
-@pytest.fixture
-def printed(dashboard: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[dict[str, Any]]]:
-    """Return what the script prints for a project and an experiment."""
-
-    def run(*words: str) -> list[dict[str, Any]]:
-        assert dashboard.main(["team/trial", *words, "--print"]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return run
+def printed(call: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
+    """Return what the command prints for a project and an experiment."""
+    return lambda *words: json.loads(call("wandb_dashboard", "team/trial", *words, "--print").out)
 
 
 def run_sets(page: dict[str, Any]) -> list[dict[str, Any]]:
@@ -88,11 +77,8 @@ def test_thirteen_steps_are_not_cut_off_at_ten(printed: Callable[..., Any]) -> N
         (["team/trial", "--experiment", "it's"], "a name with ' cannot be filtered by; leave --experiment out"),
     ],
 )
-def test_a_mistyped_name_is_one_message(
-    words: list[str], message: str, dashboard: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert dashboard.main([*words, "--print"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+def test_a_mistyped_name_is_one_message(words: list[str], message: str, call: Callable[..., Any]) -> None:
+    (line,) = call("wandb_dashboard", *words, "--print", status=1).err.splitlines()
     assert message in line
 
 
