@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.analysis.read_runs import find_experiments, read_runs
-from roadmap.cli.compare import read_finished, write_comparison
 from roadmap.cli.exit_status import report_errors
-from roadmap.cli.publish import YOURS, publish, write_page
 from roadmap.errors import RunError
 from roadmap.runs.archive import unpack_records
 from roadmap.runs.atomic import write_json
@@ -56,6 +54,9 @@ def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -
     Raises:
         RunError: the archive is not of a series, no run in it is done, or a run has no commit.
     """
+    from roadmap.cli.compare import read_finished, write_comparison  # matplotlib
+    from roadmap.cli.publish import YOURS, publish, write_page
+
     states = list(output_dir.glob(f"*{STATE_ENDING}"))
     if len(states) != 1:
         raise RunError(f"{archive}: holds {len(states)} files *{STATE_ENDING}, where a series' records have one")

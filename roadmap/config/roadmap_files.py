@@ -163,6 +163,9 @@ def _read(place: Path, folder: str) -> Roadmap:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     tables = {key: content.pop(key, {}) for key in ("references", "tables", "figures")}
+    for key, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {key} must be a table: write [{key}], and a line NAME = VALUE for each")
     about, sections = _convert(path, content.pop("sections", None), {"name": place.name, **content})
     names = [step for section in sections for step in section.steps]
     for step in names:

@@ -180,6 +180,7 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ({"about": ABOUT.replace("step2_mixup", "step2_mix")}, "lists step2_mix, and there is no step2_mix.yaml"),
         ({"about": ABOUT.replace("step1_norm", "step0_start")}, "step0_start is in two sections"),
         ({"about": ABOUT + "colour = 'red'\n"}, "no key sections.colour. Did you mean sections.color?"),
+        ({"about": "references = ['swin']\n" + ABOUT}, r"references must be a table: write \[references\]"),
         ({"about": 'title = "Mine"'}, r"no \[\[sections\]\] yet"),
         ({"about": "title ="}, "roadmap.toml: "),
     ],

@@ -212,6 +212,16 @@ def test_unreadable_archive_is_an_error(spec: DataSpec, photographs: Path, tmp_p
         open_images(replace(spec, root=str(root)))
 
 
+def test_archives_with_different_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+    pack(photographs / "train", tmp_path / "archives/train.tar")
+    (photographs / "val/cat").rename(photographs / "val/dog")
+    pack(photographs / "val", tmp_path / "archives/val.tar")
+    with pytest.raises(
+        DataError, match=r"val\.tar has images of dog: no class of .*train\.tar, which has ape, cat"
+    ):
+        open_images(replace(spec, root=str(tmp_path / "archives")))
+
+
 def test_error_names_the_missing_hugging_face_library(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"data\.root=hfds/some/set needs .*pip install datasets"):

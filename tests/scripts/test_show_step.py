@@ -172,10 +172,12 @@ def svg_texts(path: Path) -> list[tuple[str, str | None]]:
 
 def test_two_blocks_are_drawn_into_files_that_need_no_other(call: Call, tmp_path: Path) -> None:
     svg, png = tmp_path / "blocks.svg", tmp_path / "blocks.png"
-    call("show", "step5_inverted", "step6_move_up", "--svg", svg, "--png", png)
+    choices = ("model/activation=gelu", "model/norm=layernorm")
+    call("show", "step5_inverted", "step6_move_up", *choices, "--svg", svg, "--png", png)
     found = dict(svg_texts(svg))
     assert found["+ d3x3, 96"] != found["- d3x3, 384"] != found["1x1, 96 → 384"]
     assert {"step5_inverted", "step6_move_up", "position middle -> first"} <= found.keys()
+    assert "activation=gelu, norm=layernorm" in found  # below the step's name, within the panel
     with Image.open(png) as image:
         assert image.width > image.height > 500
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100

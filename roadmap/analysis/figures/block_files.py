@@ -67,11 +67,13 @@ def arrange(panels: Sequence[Panel]) -> Picture:
 def _panel(panel: Panel) -> Picture:
     place, block, old = drawn_block(panel.network, panel.before)
     picture = lay_out(block, old)
+    title, _, choices = panel.title.partition(",")  # a line each: all in one may be wider than the panel
     lines = [
+        *textwrap.wrap(choices.replace(",", ", "), CHARACTERS),
         f"{place}, {block.label.strip()}",
         *(part for line in panel.lines for part in textwrap.wrap(line, CHARACTERS)),
     ]
-    labels = [Label(0, 8, ((panel.title, KEPT),), "start", 15, is_bold=True)]
+    labels = [Label(0, 8, ((title, KEPT),), "start", 15, is_bold=True)]
     labels += [
         Label(0, 8 + TITLE_LINE * (place + 1), ((line, KEPT),), "start", 12) for place, line in enumerate(lines)
     ]
