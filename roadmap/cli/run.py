@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from roadmap.cli.retry import MemoryRetry
+from roadmap.cli.retry_out_of_memory import MemoryRetry
 from roadmap.config import Config, list_length_warnings
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.classes import Classes, list_names

@@ -1,10 +1,10 @@
 """The configuration: its composition from overrides, and its typed content."""
 
-from roadmap.config.checks import list_length_warnings, list_warnings
 from roadmap.config.compose import compose, prepare_overrides
 from roadmap.config.plan_runs import Command, Job, PlannedRun, plan_command, plan_job, plan_run, plan_runs
 from roadmap.config.schema import Config, Mode, StepSpec, read_config
 from roadmap.config.search_path import CONF_DIR, SearchPath, list_choices, quote, read_search_path, use
+from roadmap.config.setting_warnings import list_length_warnings, list_warnings
 from roadmap.config.sweep import Kind, Sweep, read_sweep
 
 __all__ = [
