@@ -61,6 +61,7 @@ def test_published_runs_of_a_module_say_where_it_has_to_be(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.system  # draws all figures twice: 5 s
 def test_figures_and_tables_are_drawn_from_a_table_as_from_folders(tmp_path: Path, published: Path) -> None:
     folders = draw_curve(tmp_path / "trial")
     shutil.rmtree(tmp_path / "trial/step0_resnet")  # nothing is read from there

@@ -12,6 +12,7 @@ STEPS = load_roadmap().steps
 STEPS_AS_HYDRA_SORTS_THEM = ["step0_resnet", "step10_fewer_norms", "step11_layernorm", "step12_downsample"]
 
 
+@pytest.mark.system  # composes 39 runs: 3 s
 def test_the_whole_roadmap_on_three_seeds_is_39_runs() -> None:
     planned_with_own_steps = plan_runs(["+roadmap=glob(step*)", "seed=0,1,2"], is_sweep=True)
     plan = [planned for planned in planned_with_own_steps if planned.config.step.name in STEPS]

@@ -39,6 +39,7 @@ def test_each_step_makes_exactly_the_choice_that_its_file_names() -> None:
     [("leave_one_out", leave_one_out(CONVNEXT)), ("add_one_in", add_one_in(CONVNEXT))],
     ids=lambda x: x,
 )
+@pytest.mark.system  # composes each network twice: 3 s
 def test_the_name_of_a_network_builds_it(sweep: str, networks: list[frozenset[str]]) -> None:
     runs = plan(f"+sweep={sweep}")
     assert len(runs) == len(networks) == 13
@@ -90,6 +91,7 @@ def test_a_factorial_is_hydras_product_of_all_choices() -> None:
     assert len(sweep_of("+sweep=factorial", "sweep.axes=kernel_size,norm").spec.names()) == 10
 
 
+@pytest.mark.system  # composes 16 networks: 4 s
 def test_groups_share_their_networks_with_the_roadmap() -> None:
     names = sweep_of("+sweep=groups").spec.names()
     assert len(set(names)) == 16

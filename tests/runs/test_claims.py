@@ -88,6 +88,7 @@ def test_unknown_holder_is_another_process(open_run: OpenRun, monkeypatch: pytes
         open_run().claim()
 
 
+@pytest.mark.system  # several processes: 4 s
 def test_concurrent_claims_are_exclusive(open_run: OpenRun, tmp_path: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-c", CLAIM, str(tmp_path)]

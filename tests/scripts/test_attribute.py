@@ -93,6 +93,7 @@ def test_no_experiment_is_one_message(tmp_path: Path, call: Call) -> None:
     assert "no such folder" in call("attribute", tmp_path / "nowhere", status=1).err
 
 
+@pytest.mark.system  # writes and draws 16 networks of two seeds: 3 s
 def test_groups_alone_are_printed(tmp_path: Path, call: Call, write_run: Write) -> None:
     for place, network in enumerate(group_networks(CONVNEXT)):
         step, *switched = CONVNEXT.name_of(CONVNEXT.design_of(network)).split(",")

@@ -68,6 +68,7 @@ def test_each_row_passes_or_fails_within_the_tolerance(
     assert line.split()[3] == "81.97"
 
 
+@pytest.mark.system  # composes a whole roadmap: 3 s
 def test_the_steps_of_another_roadmap_are_checked_against_its_published_results(tmp_path: Path, call: Call) -> None:
     roadmap = load_roadmap("bag_of_tricks")
     for paper in roadmap.published:

@@ -33,6 +33,7 @@ def workload() -> Workload:
     return make_workload(run, 4)
 
 
+@pytest.mark.system  # measures two networks: 4 s
 def test_the_file_has_costs_rates_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "profile.csv"
     words = [
@@ -76,6 +77,7 @@ def test_all_steps_in_order_and_references_last() -> None:
     assert [name.partition("_")[0] for name in names] == [*(f"step{number}" for number in range(13)), "swin"]
 
 
+@pytest.mark.system  # measures a batch of 64: 3 s
 def test_peak_memory_holds_the_training_state_and_grows_with_the_batch(workload: Workload) -> None:
     parameters = sum(parameter.numel() for parameter in workload.build().parameters())
     small, large = (measure_peak_memory(replace(workload, batch_size=size)) for size in (4, 64))

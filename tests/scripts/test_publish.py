@@ -173,6 +173,7 @@ def test_a_published_run_is_not_given_up_for_one_that_has_not_finished(
     assert (row.seeds, row.top1) == ((0, 1), (80.0, 84.0))
 
 
+@pytest.mark.system  # publishes three times: 4 s
 def test_settings_that_differ_are_published_with_the_run(
     tmp_path: Path, grown: Path, write_run: Write, publish: Publish
 ) -> None:

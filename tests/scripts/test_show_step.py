@@ -192,6 +192,7 @@ def test_a_figure_of_the_paper_is_one_command(call: Call, tmp_path: Path) -> Non
     call("show", "--figure", "3", status=1)
 
 
+@pytest.mark.system  # draws thirteen steps: 3 s
 def test_all_steps_are_one_picture_for_a_slide(call: Call, tmp_path: Path) -> None:
     svg = tmp_path / "steps.svg"
     call("show", "--svg", svg, "regime=micro", "data=digits")

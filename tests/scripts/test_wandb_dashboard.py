@@ -95,6 +95,7 @@ def run_script(home: Path, *words: str, **environment: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.system  # two processes: 3 s
 def test_without_account_or_library_the_way_out_is_named(tmp_path: Path) -> None:
     done = run_script(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")

@@ -66,6 +66,7 @@ def test_flipped_bit_is_detected(tmp_path: Path) -> None:
             raise AssertionError(f"read with bit {bit} flipped")
 
 
+@pytest.mark.system  # reads a file hundreds of times: 3 s
 def test_flipped_bit_without_a_digest_is_detected_or_harmless(tmp_path: Path) -> None:
     """As written by earlier commits: torch.save only."""
     path, none = tmp_path / "checkpoint.pt", tmp_path / "none.pt"
