@@ -133,6 +133,7 @@ def test_a_wrong_keyword_is_an_error_that_names_it(values: dict[str, object], me
 STEP: dict[str, Any] = {"roadmap": "step12_downsample", "recipe": {"epochs": 2}, "experiment": "stopped"}
 
 
+@pytest.mark.system  # two trainings: 3 s
 def test_a_stopped_training_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after the stop button of a notebook, which sends SIGINT."""
     log = RunDir.log
@@ -212,6 +213,7 @@ def test_plotly_draws_the_numbers_of_the_frame() -> None:
     assert set(effects.effect.round(6)) <= {round(x, 6) for mark in marks for x in mark.x}
 
 
+@pytest.mark.system  # draws nine figures: 3 s
 def test_figures_are_drawn_alone_or_into_given_axes() -> None:
     results, epochs = roadmap.load_results(PUBLISHED), roadmap.load_epochs(PUBLISHED)
     for plot, frame in (

@@ -130,6 +130,7 @@ def test_a_finished_run_is_done_and_stays_as_it_is(train: Train, tmp_path: Path)
     assert content(tmp_path / RUN) == before
 
 
+@pytest.mark.system  # a training and two evaluations: 3 s
 def test_the_averaged_weights_of_a_checkpoint_are_evaluated_beside_the_others(train: Train, tmp_path: Path) -> None:
     train(*QUICK, "recipe.ema_decay=0.5")
     summary = json.loads((tmp_path / RUN / "summary.json").read_text())

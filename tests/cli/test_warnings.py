@@ -13,6 +13,7 @@ Train = Callable[..., Any]  # see conftest.py
 QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
 
 
+@pytest.mark.system  # a sweep of three networks: 3 s
 def test_a_warning_is_printed_once_and_names_its_steps(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
     one_update = (

@@ -82,6 +82,7 @@ def test_the_kernel_ablation_is_the_papers() -> None:
     ]
 
 
+@pytest.mark.system  # composes eight networks: 3 s
 def test_a_factorial_is_hydras_product_of_all_choices() -> None:
     runs = plan("+sweep=factorial", "sweep.axes=[activation,norm]", "sweep.step=step11_layernorm")
     overrides = ["model/activation=relu,gelu", "model/norm=batchnorm,layernorm"]

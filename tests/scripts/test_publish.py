@@ -110,6 +110,7 @@ def publish(tmp_path: Path, call: Call) -> Publish:
     return run
 
 
+@pytest.mark.system  # publishes three times: 3 s
 def test_runs_of_another_machine_stay(
     tmp_path: Path, grown: Path, publish: Publish, caplog: pytest.LogCaptureFixture
 ) -> None:

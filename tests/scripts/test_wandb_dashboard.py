@@ -154,6 +154,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
         server.shutdown()
 
 
+@pytest.mark.system  # a process and a server: 3 s
 def test_what_is_printed_is_what_a_server_is_sent(
     tmp_path: Path, server: ThreadingHTTPServer, printed: Callable[..., Any]
 ) -> None:
