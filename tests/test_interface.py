@@ -13,7 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import roadmap
-from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.config.keywords import to_words
 from roadmap.errors import ConfigError, RoadmapError

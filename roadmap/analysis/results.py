@@ -7,14 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
-from roadmap.analysis.read_runs import find_experiments, last_change, read_runs
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.runs.naming import natural_key, network_name
 from roadmap.runs.read_run import Run, State
-
-__all__ = ["Row", "Run", "aggregate", "find_experiments", "last_change", "read_runs"]
 
 MOST_ABLATIONS = 6  # most ablations that the roadmap's figure draws
 

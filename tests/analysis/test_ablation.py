@@ -23,7 +23,8 @@ from roadmap.analysis.ablation import (
 from roadmap.analysis.ablation_table import effect_notes, find_ablation
 from roadmap.analysis.design import network_of
 from roadmap.analysis.group_effects import find_group_effects
-from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import Difference, critical_value
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import NONE, Network

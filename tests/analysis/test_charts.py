@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_epochs, thin
+from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.ablation_chart import effect_chart
 from roadmap.analysis.report.charts import Chart, curve_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
-from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import RowStats, compute_row_stats
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py

@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects, read_grid
+from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.ablation_chart import factorial_chart
-from roadmap.analysis.results import aggregate, read_runs
+from roadmap.analysis.results import aggregate
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.sweep_networks import factorial
 from roadmap.errors import RunError

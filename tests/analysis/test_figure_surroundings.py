@@ -78,7 +78,7 @@ def test_figures_are_drawn_with_any_backend_and_rc_file(
     (tmp_path / "matplotlibrc").write_bytes(rc)
     program = (
         "import os, sys; from pathlib import Path; from roadmap.analysis.figures.roadmap import draw_roadmap; "
-        "from roadmap.analysis.results import aggregate, read_runs; "
+        "from roadmap.analysis.read_runs import read_runs; from roadmap.analysis.results import aggregate; "
         "draw_roadmap(aggregate(read_runs(Path(sys.argv[1]))), Path(sys.argv[1]) / 'figure'); "
         "print(os.environ.get('MPLBACKEND'))"
     )

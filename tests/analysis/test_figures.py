@@ -11,7 +11,8 @@ import pytest
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
-from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.cli import plot
 from roadmap.errors import RunError

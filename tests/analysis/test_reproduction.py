@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.reproduction import (
     Agreement,
     _correlate,
@@ -17,7 +18,7 @@ from roadmap.analysis.reproduction import (
     claims_reproduction,
     find_agreement,
 )
-from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.results import Row, aggregate
 from roadmap.config.roadmap_files import load_roadmap
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from roadmap.analysis.read_runs import choose_experiment
-from roadmap.analysis.results import Row, aggregate, find_experiments, last_change, read_runs
+from roadmap.analysis.read_runs import choose_experiment, find_experiments, last_change, read_runs
+from roadmap.analysis.results import Row, aggregate
 from roadmap.errors import RunError
 
 Write = Callable[..., Any]  # writes run folders; see conftest.py

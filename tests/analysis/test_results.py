@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadmap.analysis.results import (
-    MOST_ABLATIONS,
-    Row,
-    aggregate,
-    drawn_rows,
-    mean,
-    read_runs,
-    std,
-)
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import MOST_ABLATIONS, Row, aggregate, drawn_rows, mean, std
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import notes
 

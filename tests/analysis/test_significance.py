@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from roadmap.analysis.results import aggregate, read_runs, short_names
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import aggregate, short_names
 from roadmap.analysis.significance import (
     GAIN,
     LOSS,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import terminal_table, write_csv, write_markdown
 from roadmap.cli.printing import print_table
 from roadmap.config.roadmap_files import load_roadmap

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from roadmap.analysis.figures import transfer as transfer_figure
 from roadmap.analysis.figures.transfer import draw_transfer
-from roadmap.analysis.results import Row, aggregate, read_runs
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.transfer import find_transfer
 from roadmap.errors import RunError
 
