@@ -24,7 +24,7 @@ from roadmap.config import (
 )
 from roadmap.config.plan_runs import BASIC
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.data.folder_facts import (
+from roadmap.data.inspect_folder import (
     check_class_count,
     find_training_folder,
     fit_size,

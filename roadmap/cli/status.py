@@ -18,8 +18,8 @@ from roadmap.analysis.read_runs import add_experiment_arguments, choose_experime
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console
 from roadmap.cli.status_table import draw_statuses
+from roadmap.runs.experiment_status import RunStatus, read_statuses
 from roadmap.runs.read_run import State
-from roadmap.runs.run_status import RunStatus, read_statuses
 from roadmap.system.console import Console
 
 

@@ -6,8 +6,8 @@ from rich.console import Group
 from rich.text import Text
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
+from roadmap.runs.experiment_status import RunStatus, count_states, estimate_seconds_left, format_duration
 from roadmap.runs.read_run import State
-from roadmap.runs.run_status import RunStatus, count_states, estimate_seconds_left, format_duration
 
 STYLES = {
     State.running: "cyan",

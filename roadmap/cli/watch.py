@@ -17,9 +17,9 @@ from rich.text import Text
 from roadmap.cli.console import LIVE_TABLE, LOADING, OUT, Terminal, print_line
 from roadmap.cli.status_table import describe_counts, draw_statuses
 from roadmap.errors import RoadmapError
+from roadmap.runs.experiment_status import RunStatus, read_status
 from roadmap.runs.read_run import State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.run_status import RunStatus, read_status
 from roadmap.system.console import Console
 
 LINE_EVERY_S = 60

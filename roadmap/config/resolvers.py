@@ -16,10 +16,10 @@ def fit_warmup(warmup_epochs: float, epochs: object) -> float:
 
 
 def read_fact(name: str, argument: object) -> object:
-    """Return the value of a function of roadmap/data/folder_facts.py."""
-    from roadmap.data import folder_facts  # imported here since most commands read no folder
+    """Return the value of a function of roadmap/data/inspect_folder.py."""
+    from roadmap.data import inspect_folder  # imported here since most commands read no folder
 
-    return getattr(folder_facts, name)(argument)
+    return getattr(inspect_folder, name)(argument)
 
 
 def register_resolvers() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from roadmap.data.folder_facts import check_class_count
 from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_io import Pixels
 from roadmap.data.image_modes import as_rgb
+from roadmap.data.inspect_folder import check_class_count
 from roadmap.errors import DataError, first_line
 
 IMAGE = "a Pillow image, or a uint8 array (H, W, 3) or (H, W)"

@@ -23,8 +23,8 @@ from roadmap.data.classes import (
     warn_of_empty,
 )
 from roadmap.data.custom_sources import SOURCES
-from roadmap.data.folder_facts import HUB, check_class_count, check_root
 from roadmap.data.image_dataset import ImageDataset, Subset
+from roadmap.data.inspect_folder import HUB, check_class_count, check_root
 from roadmap.data.locate_train_val import TRAINING_NAMES, VALIDATION_NAMES, find_split
 from roadmap.data.spec import DataSpec, Source
 from roadmap.errors import DataError

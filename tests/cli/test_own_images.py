@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from roadmap.config import plan_runs
-from roadmap.data.folder_facts import fit_size
+from roadmap.data.inspect_folder import fit_size
 from roadmap.errors import RoadmapError
 
 Train = Callable[..., Any]  # see conftest.py

@@ -17,8 +17,8 @@ from roadmap.cli.console import Terminal
 from roadmap.cli.status_table import choose_rows, draw_statuses
 from roadmap.cli.watch import LiveTable, Runs, describe_progress
 from roadmap.errors import RunError
+from roadmap.runs.experiment_status import RunStatus
 from roadmap.runs.read_run import Run, State
-from roadmap.runs.run_status import RunStatus
 
 NAME = "step12_downsample,norm=batchnorm"
 

@@ -19,11 +19,11 @@ from roadmap.cli.status_table import draw_statuses
 from roadmap.config import plan_runs
 from roadmap.errors import RunError
 from roadmap.runs.conflicts import describe_damage, find_runs
+from roadmap.runs.experiment_status import read_statuses
 from roadmap.runs.metrics import read_metrics
 from roadmap.runs.read_files import MAX_BYTES
 from roadmap.runs.read_run import State, read_run, read_state
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.run_status import read_statuses
 
 RESULTS = {"top1": 20.0, "best_top1": 20.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 EPOCH = {"epoch": 1, "top1": 20.0, "seconds": 1.0}

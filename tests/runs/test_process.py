@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from roadmap.runs import process
+from roadmap.runs.experiment_status import read_statuses
 from roadmap.runs.process import describe_process, find_start_time, is_alive
 from roadmap.runs.read_run import GONE, State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.run_status import read_statuses
 
 OpenRun = Callable[..., RunDir]  # see conftest.py
 HOST = socket.gethostname()

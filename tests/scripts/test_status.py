@@ -13,9 +13,9 @@ import pytest
 
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs
+from roadmap.runs.experiment_status import RunStatus, estimate_seconds_left, format_duration, read_statuses
 from roadmap.runs.read_run import Run, State
 from roadmap.runs.run_dir import RunDir
-from roadmap.runs.run_status import RunStatus, estimate_seconds_left, format_duration, read_statuses
 
 Call = Callable[..., Any]  # runs a command; see conftest.py
 RESULTS = {"top1": 40.0, "best_top1": 40.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run

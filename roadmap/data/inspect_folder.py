@@ -1,4 +1,4 @@
-"""Facts of an image folder that need no torch: existence, classes, and the size of the images."""
+"""Checks and measures of a data folder without torch: existence, classes, and the size of the images."""
 
 import os
 from collections.abc import Sequence
