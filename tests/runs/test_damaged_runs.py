@@ -31,33 +31,29 @@ Damage = Callable[[Path], Any]
 OpenRun = Callable[[], RunDir]
 
 
-def change(**values: Any) -> Damage:
-    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def change_identity(**values: Any) -> Damage:
+def edit(change: Callable[[dict[str, Any]], object]) -> Damage:
     def write(path: Path) -> None:
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps(content | {"identity": content["identity"] | values}))
-
-    return write
-
-
-def change_recipe(**values: Any) -> Damage:
-    def write(path: Path) -> None:
-        content = yaml.safe_load(path.read_text())
-        path.write_text(yaml.safe_dump(content | {"recipe": content["recipe"] | values}))
-
-    return write
-
-
-def without(key: str) -> Damage:
-    def write(path: Path) -> None:
-        content = json.loads(path.read_text())
-        del content[key]
+        content = yaml.safe_load(path.read_text())  # JSON too
+        change(content)
         path.write_text(json.dumps(content))
 
     return write
+
+
+def change(**values: Any) -> Damage:
+    return edit(lambda content: content.update(values))
+
+
+def change_identity(**values: Any) -> Damage:
+    return edit(lambda content: content["identity"].update(values))
+
+
+def change_recipe(**values: Any) -> Damage:
+    return edit(lambda content: content["recipe"].update(values))
+
+
+def without(key: str) -> Damage:
+    return edit(lambda content: content.pop(key))
 
 
 def text(content: str | bytes) -> Damage:

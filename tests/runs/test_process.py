@@ -25,17 +25,20 @@ def test_this_process_is_alive_with_a_start_time() -> None:
     assert is_alive(HOST, os.getpid(), START)
 
 
-@pytest.mark.parametrize("start", ["an earlier boot 5", ""])
-def test_reused_pid_is_not_the_old_process(start: str) -> None:
-    assert is_alive(HOST, os.getpid(), start) is False
-
-
-def test_state_without_a_start_time_is_judged_by_its_pid() -> None:
-    assert is_alive(HOST, os.getpid(), None)
-
-
-def test_processes_of_other_hosts_are_unknown() -> None:
-    assert is_alive("elsewhere", os.getpid(), START) is None
+@pytest.mark.parametrize(
+    ("host", "pid", "start", "alive"),
+    [
+        (HOST, os.getpid(), None, True),  # judged by its pid
+        (HOST, os.getpid(), "an earlier boot 5", False),  # a reused pid
+        (HOST, os.getpid(), "", False),
+        (HOST, 2**70, None, False),
+        ("elsewhere", os.getpid(), START, None),  # unknown
+    ],
+)
+def test_process_is_alive_under_its_pid_and_start_time(
+    host: str, pid: int, start: str | None, alive: bool | None
+) -> None:
+    assert is_alive(host, pid, start) is alive
 
 
 @pytest.mark.parametrize("is_reaped", [True, False])
@@ -46,10 +49,6 @@ def test_zombie_is_not_alive(is_reaped: bool) -> None:
         if is_reaped:
             child.wait()
         assert is_alive(HOST, child.pid, start) is False
-
-
-def test_impossible_pid_is_not_alive() -> None:
-    assert is_alive(HOST, 2**70, None) is False
 
 
 def test_ps_reports_the_start_time_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,14 +207,15 @@ def test_run_from_before_a_key_existed_resumes_with_its_neutral_value(
     newer.close()
 
 
-def test_failed_run_is_replaced_by_another_configuration_without_leftovers(open_run: OpenRun) -> None:
-    run = open_run("recipe.lr=0.5")
+def test_failed_run_without_checkpoints_is_replaced_without_leftovers(open_run: OpenRun) -> None:
+    run, other = open_run("recipe.lr=0.5"), open_run()
     train(run)
     run.fail("the loss is not finite")
+    run.close()
     assert (state_of(run).state, state_of(run).error) == ("failed", "the loss is not finite")
-    for path in (run.checkpoint, run.previous_checkpoint):
-        path.unlink(missing_ok=True)
-    other = open_run()
+    with pytest.raises(RunError, match=r"holds a run \(failed\) of another configuration:\n  recipe.lr"):
+        other.claim()
+    run.checkpoint.unlink()
     other.claim()
     assert set(content(other)) == {"config.yaml", "overrides.yaml", "state.json"}
     assert state_of(other).config_hash == other.config_hash
@@ -255,35 +256,12 @@ def test_a_run_is_marked_done_once_the_previous_checkpoint_is_gone(
     assert kept == [False]
 
 
-def test_truncated_metrics_line_is_dropped_and_its_epoch_retrained(open_run: OpenRun) -> None:
-    run = open_run()
-    train(run)
-    with (run.path / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 3, "top')
-    assert read_metrics(run.path) == [epoch(1), epoch(2)]
-    run.restore_metrics([epoch(1), epoch(2)])
-    run.log(epoch(3))
-    assert read_metrics(run.path) == [epoch(1), epoch(2), epoch(3)]
-
-
 @pytest.mark.parametrize("kept", [0, 1, 2])
 def test_epochs_after_the_checkpoint_are_removed(open_run: OpenRun, kept: int) -> None:
     run = open_run()
     train(run)
     run.restore_metrics([epoch(number) for number in range(1, kept + 1)])
     assert read_metrics(run.path) == [epoch(number) for number in range(1, kept + 1)]
-
-
-def test_failed_run_with_a_checkpoint_is_not_replaced(open_run: OpenRun) -> None:
-    run = open_run()
-    run.claim()
-    run.fail("the loss is not finite")
-    run.close()
-    run.checkpoint.write_bytes(b"weeks of work")
-    with pytest.raises(RunError, match=r"holds a run \(failed\) of another configuration:\n  recipe.lr"):
-        open_run("recipe.lr=0.5").claim()
-    run.checkpoint.unlink()
-    open_run("recipe.lr=0.5").claim()
 
 
 def test_run_of_another_configuration_without_config_is_an_error(open_run: OpenRun) -> None:
