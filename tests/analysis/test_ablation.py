@@ -1,15 +1,14 @@
 """Effects of choices: exact if they are computable exactly."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from math import factorial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import pytest
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.ablation import (
     average_effects,
@@ -23,8 +22,6 @@ from roadmap.analysis.ablation import (
 from roadmap.analysis.ablation_table import effect_notes, find_ablation
 from roadmap.analysis.design import network_of
 from roadmap.analysis.group_effects import find_group_effects
-from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import Difference, critical_value
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import NONE, Network
@@ -34,7 +31,6 @@ CONVNEXT = load_roadmap()
 AXES, GROUPS, STEPS = CONVNEXT.axes, CONVNEXT.groups, CONVNEXT.steps
 ALL = CONVNEXT.all_choices
 
-Write = Callable[..., Any]  # writes run folders; see conftest.py
 FOUR = AXES[:4]
 
 
@@ -42,39 +38,6 @@ def test_groups_are_every_choice_once_in_the_order_of_the_steps() -> None:
     assert tuple(axis for axes in GROUPS.values() for axis in axes) == AXES
     networks = group_networks(CONVNEXT)
     assert (len(set(networks)), networks[0], networks[-1]) == (16, NONE, ALL)
-
-
-def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() -> None:
-    """Compared with the definition, and with 2,000 simulations of noise."""
-    generator = np.random.default_rng(0)
-    networks = group_networks(CONVNEXT)
-    truth = {network: float(generator.normal(80, 3)) for network in networks}
-    names = list(GROUPS)
-    game = {
-        frozenset(name for name in names if set(GROUPS[name]) <= network): value for network, value in truth.items()
-    }
-    expected = [
-        sum(
-            factorial(len(some)) * factorial(3 - len(some)) / factorial(4) * (game[some | {name}] - game[some])
-            for some in game
-            if name not in some
-        )
-        for name in names
-    ]
-    quiet = find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()})
-    assert [one.average.mean for one in quiet if one.average] == pytest.approx(expected)
-    assert sum(expected) == pytest.approx(truth[ALL] - truth[NONE])
-    assert quiet[0].on_path.mean == pytest.approx(truth[CONVNEXT.path_network(2)] - truth[NONE])
-    covered = []
-    for _ in range(500):
-        noisy = {n: {seed: value + generator.normal(0, 0.5) for seed in range(2)} for n, value in truth.items()}
-        for one, true in zip(find_group_effects(CONVNEXT, noisy), expected, strict=True):
-            assert one.average is not None
-            assert one.average.interval is not None
-            covered.append(one.average.interval.low <= true <= one.average.interval.high)
-    assert 0.93 < fmean(covered) < 0.97
-    del truth[ALL - set(GROUPS["macro"])]
-    assert find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()}) == []
 
 
 def subsets(axes: tuple[str, ...]) -> list[Network]:
@@ -94,6 +57,32 @@ def exact_shapley(values: dict[Network, float], axes: tuple[str, ...], axis: str
         for network in subsets(axes)
         if axis not in network
     )
+
+
+def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() -> None:
+    """Compared with the definition, and with the intervals of 200 simulated experiments."""
+    generator = np.random.default_rng(0)
+    networks = group_networks(CONVNEXT)
+    truth = {network: float(generator.normal(80, 3)) for network in networks}
+    names = tuple(GROUPS)
+    game = {
+        frozenset(name for name in names if set(GROUPS[name]) <= network): value for network, value in truth.items()
+    }
+    expected = [exact_shapley(game, names, name) for name in names]
+    quiet = find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()})
+    assert [one.average.mean for one in quiet if one.average] == pytest.approx(expected)
+    assert sum(expected) == pytest.approx(truth[ALL] - truth[NONE])
+    assert quiet[0].on_path.mean == pytest.approx(truth[CONVNEXT.path_network(2)] - truth[NONE])
+    covered = []
+    for _ in range(200):
+        noisy = {n: {seed: value + generator.normal(0, 0.5) for seed in range(2)} for n, value in truth.items()}
+        for one, true in zip(find_group_effects(CONVNEXT, noisy), expected, strict=True):
+            assert one.average is not None
+            assert one.average.interval is not None
+            covered.append(one.average.interval.low <= true <= one.average.interval.high)
+    assert 0.93 < fmean(covered) < 0.97
+    del truth[ALL - set(GROUPS["macro"])]
+    assert find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()}) == []
 
 
 @pytest.fixture
@@ -157,7 +146,7 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
         write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
     write_run("step7_kernel", 0, 99.0, variant={"kernel_size": "9"})  # neither the axis's start nor its end
     write_run("step13_mine", 0, 99.0)
-    rows = aggregate(read_runs(tmp_path / "trial"))
+    rows = rows_of(tmp_path)
     results = results_of(rows)
     assert len(results) == 6
     effects = {effect.axis: effect for effect in find_effects(CONVNEXT, results)}
@@ -188,10 +177,10 @@ def test_a_run_of_another_recipe_does_not_hide_the_roadmap(tmp_path: Path, write
     for index, step in enumerate(STEPS):
         for seed in range(2):
             write_run(step, seed, 80.0 + index + 0.1 * seed)
-    alone = find_ablation(aggregate(read_runs(tmp_path / "trial")))
+    alone = find_ablation(rows_of(tmp_path))
     write_run("step0_resnet", 7, 50.0, recipe="aaa")
     write_run("step13_mine", 0, 99.0)
-    ablation = find_ablation(aggregate(read_runs(tmp_path / "trial")))
+    ablation = find_ablation(rows_of(tmp_path))
     assert len(ablation.effects) == len(AXES)
     assert (ablation.results, ablation.effects) == (alone.results, alone.effects)
     assert (alone.unused, ablation.unused, ablation.elsewhere) == (0, 2, 1)
@@ -204,7 +193,7 @@ def test_a_run_of_another_recipe_does_not_hide_the_roadmap(tmp_path: Path, write
 def test_of_two_recipes_with_as_many_rows_the_first_counts(tmp_path: Path, write_run: Write) -> None:
     write_run("step0_resnet", 0, 70.0, recipe="bbb")
     write_run("step0_resnet", 1, 60.0, recipe="aaa")
-    assert find_ablation(aggregate(read_runs(tmp_path / "trial"))).results == {NONE: {1: 60.0}}
+    assert find_ablation(rows_of(tmp_path)).results == {NONE: {1: 60.0}}
 
 
 def test_p_values_are_corrected_over_a_column() -> None:

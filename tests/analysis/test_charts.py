@@ -10,16 +10,14 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_epochs, thin
-from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.ablation_chart import effect_chart
 from roadmap.analysis.report.charts import Chart, curve_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
-from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import RowStats, compute_row_stats
 
-Write = Callable[..., Any]  # writes run folders; see conftest.py
 DRAW: list[Callable[[list[RowStats], bool], Chart | None]] = [
     roadmap_chart,
     waterfall_chart,
@@ -29,7 +27,7 @@ DRAW: list[Callable[[list[RowStats], bool], Chart | None]] = [
 
 
 def row_stats(tmp_path: Path) -> list[RowStats]:
-    return compute_row_stats(aggregate(read_runs(tmp_path / "trial")))
+    return compute_row_stats(rows_of(tmp_path))
 
 
 @pytest.mark.parametrize("draw", DRAW, ids=lambda draw: draw.__name__)

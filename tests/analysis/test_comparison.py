@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from trial_rows import RUN
 
 from roadmap.analysis.comparison import (
     Candidate,
@@ -16,9 +17,6 @@ from roadmap.analysis.comparison import (
 )
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.errors import RunError
-from roadmap.runs.read_run import Run, State
-
-RUN = Run("step0_resnet", 0, "ResNet", {}, None, "x", 0, "micro", "digits", "short", Path("x"), State.done)
 
 
 def candidate(name: str, settings: dict[str, str], **top1: list[float]) -> Candidate:

@@ -1,24 +1,20 @@
 """A factorial's means and intervals equal those of least squares and of a paired t test on the same numbers."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.factorial import Grid, find_axis_interactions, find_main_effects, read_grid
-from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.ablation_chart import factorial_chart
-from roadmap.analysis.results import aggregate
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.sweep_networks import factorial
 from roadmap.errors import RunError
 
 CONVNEXT = load_roadmap()
 
-Write = Callable[..., Any]  # writes run folders; see conftest.py
 AXES = ("kernel_size", "norm", "downsample")
 STEP = "step12_downsample"
 SEEDS = 3
@@ -34,7 +30,7 @@ def grid(tmp_path: Path, write_run: Write) -> Grid:
         for seed in range(SEEDS):
             write_run(step, seed, float(generator.normal(90, 1)), variant=variant)
     write_run("step0_resnet", 7, 10.0)  # not part of it
-    return read_grid(aggregate(read_runs(tmp_path / "trial")), AXES, STEP)
+    return read_grid(rows_of(tmp_path), AXES, STEP)
 
 
 def dummies(grid: Grid, pair: tuple[str, str] | None = None) -> tuple[list[str], np.ndarray]:
@@ -112,13 +108,13 @@ def test_the_interval_of_the_largest_interaction_covers_zero_where_there_is_none
     axes = ("kernel_size", "norm")
     cells = [(kernel, norm) for kernel in CONVNEXT.levels_of("kernel_size") for norm in CONVNEXT.levels_of("norm")]
     hits = 0
-    for _ in range(1000):
+    for _ in range(300):
         top1 = {(cell, seed): float(generator.normal(90, 1)) for cell in cells for seed in range(3)}
         (found,) = find_axis_interactions(Grid(CONVNEXT, STEP, axes, (0, 1, 2), top1))
         assert found.largest_of == 4
         assert found.effect.interval is not None
         hits += found.effect.interval.low <= 0 <= found.effect.interval.high
-    assert 0.94 <= hits / 1000 <= 0.98
+    assert 0.94 <= hits / 300 <= 0.98
 
 
 def test_only_seeds_that_all_networks_have_are_used(tmp_path: Path, write_run: Write) -> None:
@@ -146,7 +142,7 @@ def test_networks_without_a_common_seed_are_no_factorial(tmp_path: Path, write_r
 
 
 def read(tmp_path: Path) -> Grid:
-    return read_grid(aggregate(read_runs(tmp_path / "trial")), ["downsample"], STEP)
+    return read_grid(rows_of(tmp_path), ["downsample"], STEP)
 
 
 def test_the_chart_has_a_line_for_each_effect_and_each_interaction(grid: Grid) -> None:

@@ -2,26 +2,17 @@
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
-from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.cli import plot
 from roadmap.errors import RunError
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
-
-
-def rows_of(tmp_path: Path) -> list[Row]:
-    return aggregate(read_runs(tmp_path / "trial"))
 
 
 def texts(path: Path) -> list[str]:
@@ -38,15 +29,7 @@ def test_the_roadmap_shows_labels_values_setting_and_n(tmp_path: Path, write_run
     assert png.read_bytes().startswith(b"\x89PNG")
     assert pdf.read_bytes().startswith(b"%PDF")
     found = texts(svg)
-    for expected in (
-        "label of step0_resnet",
-        "90.50 ± 0.71",
-        "92.25",
-        "0.250",
-        "1.50",
-        "Macro design",
-        "trial",
-    ):
+    for expected in ("label of step0_resnet", "90.50 ± 0.71", "92.25", "0.250", "1.50", "Macro design", "trial"):
         assert expected in found
     assert "regime micro, data digits, recipe short; mean ± standard deviation over n = 1 to 2 seeds" in found
     assert any(text.startswith("axis cut: starts at 8") for text in found)
@@ -65,14 +48,12 @@ def test_steps_without_a_result_are_shown_as_missing(tmp_path: Path, write_run: 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path, write_paper_runs: Write) -> None:
     write_paper_runs(seeds=2)
     rows = [row for row in rows_of(tmp_path) if row.step == "step7_kernel" or row.reference]
-    for draw in (draw_roadmap, draw_values):
-        once, again = draw(rows, tmp_path / "once"), draw(rows, tmp_path / "again")
-        assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+    once, again = draw_roadmap(rows, tmp_path / "once"), draw_roadmap(rows, tmp_path / "again")
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
 
 
 @pytest.mark.parametrize(
-    ("regime", "data", "expected"),
-    [("resnet50", "imagenet", True), ("resnet50", "digits", False), ("micro", "imagenet", False)],
+    ("regime", "data", "expected"), [("resnet50", "imagenet", True), ("resnet50", "digits", False)]
 )
 def test_the_papers_marks_appear_exactly_on_imagenet(
     tmp_path: Path, write_paper_runs: Write, regime: str, data: str, expected: bool
@@ -123,13 +104,7 @@ def test_kernel_sizes_take_size_3_from_step_6_and_say_so(
     assert "79.42" in found  # 79.92 minus the offset
     assert any("step6_move_up" in text for text in found)
     write_run(
-        "step7_kernel",
-        0,
-        75.0,
-        variant={"kernel_size": "3"},
-        regime="resnet50",
-        data="imagenet",
-        recipe="paper",
+        "step7_kernel", 0, 75.0, variant={"kernel_size": "3"}, regime="resnet50", data="imagenet", recipe="paper"
     )
     found = texts(draw_values(rows_of(tmp_path), tmp_path / "kernels")[1])
     assert "75.00" in found
@@ -183,24 +158,18 @@ def test_sections_are_set_apart(tmp_path: Path, write_run: Write) -> None:
 
 
 def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
-    write_run("step6_move_up")
-    write_run("step7_kernel")
+    for step in ("step6_move_up", "step7_kernel", "step12_downsample"):
+        write_run(step)
     write_run("step7_kernel", variant={"kernel_size": "5"})
+    write_run("step12_downsample", variant={"norm": "batchnorm"})
     curve = draw_curve(tmp_path / "trial")
-    assert [row.step_index for row in curve.rows] == [6, 7, 7]
-    assert sorted(path.name for path in curve.paths) == [
-        "kernels.pdf",
-        "kernels.png",
-        "kernels.svg",
-        "roadmap.csv",
-        "roadmap.md",
-        "roadmap.pdf",
-        "roadmap.png",
-        "roadmap.svg",
-        "transfer.pdf",
-        "transfer.png",
-        "transfer.svg",
+    assert [row.step_index for row in curve.rows if row.seeds] == [6, 7, 7, 12, 12]
+    figures = [
+        f"{name}.{ending}"
+        for name in ("roadmap", "kernels", "effects", "transfer")
+        for ending in ("png", "svg", "pdf")
     ]
+    assert {path.name for path in curve.paths} == {*figures, "roadmap.csv", "roadmap.md"}
     assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in curve.paths)
 
 
@@ -226,19 +195,6 @@ def test_the_command_picks_the_only_experiment_and_names_it(
     assert (tmp_path / "trial/figures/roadmap-best.svg").exists()
 
 
-def test_the_command_reports_an_error_as_one_message(
-    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_run()
-    monkeypatch.setattr(sys, "argv", ["plot", "trail", "--output-dir", str(tmp_path)])
-    assert plot.main() == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert len(printed.err.splitlines()) == 1
-    assert "trail" in printed.err
-    assert "trial" in printed.err
-
-
 def test_effects_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write_run: Write) -> None:
     for seed in range(2):
         write_run("step11_layernorm", seed, 85.0 + seed)
@@ -251,5 +207,3 @@ def test_effects_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
         assert expected in found
     assert "in step 0" not in found
     assert any("effect of each choice, n = 2 seeds, 95% intervals" in text for text in found)
-    drawn = {path.name for path in draw_curve(tmp_path / "trial").paths}
-    assert {"effects.png", "effects.svg", "effects.pdf"} <= drawn

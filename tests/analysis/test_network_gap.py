@@ -1,32 +1,27 @@
 """The gap between two networks in several experiments, and the effect of a setting on it."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from trial_rows import RUN
 
 from roadmap.analysis.comparison import Candidate, make_candidate
 from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments
 from roadmap.analysis.stats import PooledStd, critical_value
 from roadmap.errors import RunError
-from roadmap.runs.read_run import Run, State
 
 FIRST, LAST = "step1_stage_ratio", "step12_downsample"
 
 
 def experiment(name: str, **top1: list[float]) -> Candidate:
     """Make an experiment with seeds 1, 2, ... of each network."""
-
-    def run(step: str, seed: int, value: float) -> Run:
-        return Run(
-            path=Path(name), step=step, step_index=None, label=step, variant={}, reference=None, seed=seed,
-            state=State.done, error=None, experiment=name, regime="micro", data="digits", recipe="short",
-            top1=value,
-        )  # fmt: skip
-
-    return make_candidate(
-        name, {}, [run(step, 1 + i, v) for step, values in top1.items() for i, v in enumerate(values)]
-    )
+    runs = [
+        replace(RUN, experiment=name, step=step, seed=seed, top1=value)
+        for step, values in top1.items()
+        for seed, value in enumerate(values, 1)
+    ]
+    return make_candidate(name, {}, runs)
 
 
 def test_gaps_and_effects_by_hand() -> None:

@@ -2,21 +2,22 @@
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+
+from trial_rows import RUN
 
 from roadmap.analysis.report.commands import training_commands
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import quote
 from roadmap.config.sweep_networks import leave_one_out
-from roadmap.runs.read_run import Run, State
+from roadmap.runs.read_run import Run
 
 CONVNEXT = load_roadmap()
 
 
 def run(seed: int, words: Sequence[str] | None, step: str = "step6_move_up") -> Run:
     overrides = None if words is None else shlex.join(words)
-    setting = ("micro", "digits", "short", Path("none"))
-    return Run(step, None, step, {}, None, "x", seed, *setting, State.done, overrides=overrides)
+    return replace(RUN, step=step, step_index=None, seed=seed, overrides=overrides)
 
 
 def commands(*runs: tuple[Sequence[str], Sequence[int]]) -> list[str]:

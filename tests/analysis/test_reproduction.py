@@ -1,15 +1,14 @@
 """Agreement with the paper is scipy's rank correlation, and is claimed only if it is computable."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
+from trial_rows import Write, rows_of
 
-from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.reproduction import (
     Agreement,
     _correlate,
@@ -18,20 +17,13 @@ from roadmap.analysis.reproduction import (
     claims_reproduction,
     find_agreement,
 )
-from roadmap.analysis.results import Row, aggregate
 from roadmap.config.roadmap_files import load_roadmap
 
-Write = Callable[..., Any]  # writes run folders; see conftest.py
-PAPER = [
-    row.top1
-    for row in load_roadmap().published
-    if row.regime == "resnet50" and row.step is not None and row.adopted
+TABLE_10 = [
+    row for row in load_roadmap().published if row.regime == "resnet50" and row.step is not None and row.adopted
 ]
+PAPER = [row.top1 for row in TABLE_10]
 SETTINGS = {("resnet50", "paper"): "as the paper", ("resnet50", "original"): "as the original"}
-
-
-def rows_of(tmp_path: Path) -> list[Row]:
-    return aggregate(read_runs(tmp_path / "trial"))
 
 
 def test_the_papers_own_table_agrees_with_itself_without_an_interval(
@@ -47,13 +39,8 @@ def test_the_papers_own_table_agrees_with_itself_without_an_interval(
 
 def test_another_order_is_correlated_as_scipy_does(tmp_path: Path, write_run: Write) -> None:
     found = np.random.default_rng(0).normal(80, 1, 13)
-    names = [
-        row.config
-        for row in load_roadmap().published
-        if row.regime == "resnet50" and row.step is not None and row.adopted
-    ]
-    for name, top1 in zip(names, found, strict=True):
-        write_run(name, top1=float(top1))
+    for row, top1 in zip(TABLE_10, found, strict=True):
+        write_run(row.config, top1=float(top1))
     write_run("step7_kernel", top1=10.0, variant={"kernel_size": "9"})  # tried, but not a step
     steps, changes = find_agreement(rows_of(tmp_path))
     assert steps.spearman.value == pytest.approx(stats.spearmanr(found, PAPER).statistic)
@@ -77,14 +64,14 @@ def test_the_intervals_cover_the_correlation_of_normal_samples(rho: float) -> No
     generator = np.random.default_rng(1)
     truth = {"spearman": 6 / math.pi * math.asin(rho / 2), "kendall": 2 / math.pi * math.asin(rho)}
     hits = dict.fromkeys(truth, 0)
-    for _ in range(600):
+    for _ in range(300):
         pairs = generator.multivariate_normal([0, 0], [[1, rho], [rho, 1]], 13)
         found = _correlate("steps", [(float(a), float(b)) for a, b in pairs])
         assert isinstance(found, Agreement)
         for name, value in truth.items():
             interval = getattr(found, name).interval
             hits[name] += interval is None or interval.low <= value <= interval.high
-    assert all(0.92 <= count / 600 <= 0.985 for count in hits.values()), hits
+    assert all(0.92 <= count / 300 <= 0.985 for count in hits.values()), hits
 
 
 def test_rows_pass_within_the_tolerance(tmp_path: Path, write_paper_runs: Write) -> None:

@@ -2,21 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.read_runs import choose_experiment, find_experiments, last_change, read_runs
-from roadmap.analysis.results import Row, aggregate
 from roadmap.errors import RunError
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
-
-
-def rows_of(tmp_path: Path) -> list[Row]:
-    return aggregate(read_runs(tmp_path / "trial"))
 
 
 @pytest.mark.parametrize("text", ["", '{"top1": 9', "[]", '{"top1": 90.0}', '{"top1": "NaN"}'])
@@ -77,15 +69,6 @@ def test_a_copy_beside_a_run_is_no_second_seed(tmp_path: Path, write_run: Write,
     assert find_experiments(tmp_path) == []
 
 
-def test_a_copy_of_a_run_is_no_result_of_an_experiment(
-    tmp_path: Path, write_run: Write, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_run(experiment="other", state="failed")
-    shutil.copytree(write_run(), tmp_path / "other/step0_resnet/seed0.bak")
-    assert choose_experiment(None, tmp_path) == tmp_path / "trial"
-    assert "trial: the only experiment with a result" in capsys.readouterr().out
-
-
 def test_an_unknown_experiment_is_an_error_that_lists_the_known(tmp_path: Path, write_run: Write) -> None:
     write_run(experiment="micro-digits")
     write_run(experiment="micro-cifar10")
@@ -107,13 +90,15 @@ def test_the_last_changed_experiment_is_told_by_its_files(tmp_path: Path, write_
     assert max(found, key=last_change).name == "new"
 
 
-def test_an_experiment_with_a_result_goes_before_a_later_one_without(
+def test_an_experiment_with_a_result_goes_before_those_without(
     tmp_path: Path, write_run: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = write_run().parents[1]
-    failed = tmp_path / "mistyped/step0_resnet/seed0"
-    failed.mkdir(parents=True)
-    (failed / "state.json").write_text("{}")
-    assert choose_experiment(None, tmp_path) == done
-    assert f"{done.name}: the only experiment with a result in {tmp_path}" in capsys.readouterr().out
-    assert choose_experiment("mistyped", tmp_path) == failed.parents[1]
+    done = write_run()
+    write_run(experiment="other", state="failed")
+    shutil.copytree(done, tmp_path / "other/step0_resnet/seed0.bak")  # no result of the other
+    damaged = tmp_path / "mistyped/step0_resnet/seed0"
+    damaged.mkdir(parents=True)
+    (damaged / "state.json").write_text("{}")
+    assert choose_experiment(None, tmp_path) == tmp_path / "trial"
+    assert f"trial: the only experiment with a result in {tmp_path}" in capsys.readouterr().out
+    assert choose_experiment("mistyped", tmp_path) == tmp_path / "mistyped"

@@ -2,24 +2,18 @@
 
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import MOST_ABLATIONS, Row, aggregate, drawn_rows, mean, std
+from roadmap.analysis.results import MOST_ABLATIONS, Row, drawn_rows, mean, std
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import notes
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
-
-
-def rows_of(tmp_path: Path) -> list[Row]:
-    return aggregate(read_runs(tmp_path / "trial"))
+from roadmap.config.roadmap_files import load_roadmap
 
 
 def changes_of(rows: list[Row]) -> list[float | None]:
@@ -49,35 +43,11 @@ def test_a_row_holds_mean_and_deviation_over_its_seeds(tmp_path: Path, write_run
     assert row.seeds == tuple(range(7))
 
 
-def test_one_seed_has_no_deviation(tmp_path: Path, write_run: Write) -> None:
-    write_run(top1=91.0)
-    (row,) = rows_of(tmp_path)
-    assert mean(row.top1) == 91.0
-    assert std(row.top1) is None
-
-
 def test_rows_stand_in_the_order_of_figure_2(tmp_path: Path, write_paper_runs: Write) -> None:
     write_paper_runs()
-    assert names(rows_of(tmp_path)) == [
-        "original",
-        "step0_resnet",
-        "step1_stage_ratio",
-        "step2_patchify",
-        "step3_depthwise",
-        "step4_width",
-        "step5_inverted",
-        "step6_move_up",
-        "step7_kernel,5",
-        "step7_kernel",
-        "step7_kernel,9",
-        "step7_kernel,11",
-        "step8_gelu",
-        "step9_fewer_acts",
-        "step10_fewer_norms",
-        "step11_layernorm",
-        "step12_downsample",
-        "swin_tiny",
-    ]
+    steps = load_roadmap().steps
+    kernels = ["step7_kernel,5", "step7_kernel", "step7_kernel,9", "step7_kernel,11"]
+    assert names(rows_of(tmp_path)) == ["original", *steps[:7], *kernels, *steps[8:], "swin_tiny"]
 
 
 def test_variants_follow_their_step_and_the_users_steps_the_papers(tmp_path: Path, write_run: Write) -> None:
@@ -239,11 +209,11 @@ def test_settings_of_one_name_that_differ_are_warned_of(
 ) -> None:
     for step in ("step0_resnet", "step1_stage_ratio", "step2_patchify"):
         write_run(step, setting_hash="a")
-    aggregate(read_runs(tmp_path / "trial"))
+    rows_of(tmp_path)
     assert "other settings" not in caplog.text
     write_run("step2_patchify", 1, setting_hash="b")
     write_run("step3_depthwise", setting_hash="b", recipe="original")  # distinguished by its name
-    aggregate(read_runs(tmp_path / "trial"))
+    rows_of(tmp_path)
     assert "trial: runs of step2_patchify have other settings than the rest" in caplog.text
 
 
@@ -266,11 +236,10 @@ def test_the_original_recipe_beside_another_is_no_reason_to_warn(
 def test_only_imagenet_at_the_papers_size_is_comparable(tmp_path: Path, write_run: Write) -> None:
     write_run()
     (row,) = rows_of(tmp_path)
-    settings = [
-        ("resnet50", "imagenet"),
-        ("resnet200", "imagenet"),
-        ("micro", "imagenet"),
-        ("resnet50", "digits"),
-    ]
-    found = [replace(row, regime=regime, data=data).on_imagenet for regime, data in settings]
-    assert found == [True, True, False, False]
+    for regime, data, is_comparable in (
+        ("resnet50", "imagenet", True),
+        ("resnet200", "imagenet", True),
+        ("micro", "imagenet", False),
+        ("resnet50", "digits", False),
+    ):
+        assert replace(row, regime=regime, data=data).on_imagenet == is_comparable

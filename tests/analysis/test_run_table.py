@@ -1,12 +1,11 @@
 """A published experiment consists of tables of its runs and their epochs, from which all else is drawn again."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from trial_rows import Write
 
 from roadmap.analysis.curves import Record
 from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
@@ -17,8 +16,6 @@ from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.config.search_path import SearchPath, current, use
 from roadmap.errors import RunError
 from roadmap.runs.read_run import Run
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """The ends choose a setting by a fixed rule."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from trial_rows import Write
 
 from roadmap.analysis.series import EndResult, choose_setting, read_ends
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
 
 
 def test_a_rate_that_harms_the_first_end_is_not_chosen() -> None:

@@ -1,16 +1,14 @@
 """Every change of the roadmap is classified as a gain, a loss or not significant, with the reason."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
+from trial_rows import Write, rows_of
 
-from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import aggregate, short_names
+from roadmap.analysis.results import short_names
 from roadmap.analysis.significance import (
     GAIN,
     LOSS,
@@ -25,12 +23,11 @@ from roadmap.analysis.significance import (
 )
 from roadmap.config.roadmap_files import load_roadmap
 
-Write = Callable[..., Any]  # writes run folders; see conftest.py
 STEPS = ("step0_resnet", "step1_stage_ratio", "step2_patchify", "step3_depthwise")
 
 
-def row_stats(tmp_path: Path, best: bool = False) -> dict[str, RowStats]:
-    return {one.row.step: one for one in compute_row_stats(aggregate(read_runs(tmp_path / "trial")), best)}
+def row_stats(tmp_path: Path) -> dict[str, RowStats]:
+    return {one.row.step: one for one in compute_row_stats(rows_of(tmp_path))}
 
 
 def write_steps(write_run: Write, *results: list[float], first_seed: int = 0) -> None:
@@ -114,7 +111,7 @@ def test_ablations_are_corrected_among_themselves(tmp_path: Path, write_run: Wri
     for number, axis in enumerate(("norm", "stem", "width")):
         for seed in range(3):
             write_run("step0_resnet", seed, 79.0 + 0.05 * seed * number, variant={axis: "other"})
-    found = compute_row_stats(aggregate(read_runs(tmp_path / "trial")))
+    found = compute_row_stats(rows_of(tmp_path))
     step, *ablations = sorted((one.change for one in found if one.change), key=lambda change: change.family)
     assert step == alone
     assert step.family == 1
@@ -126,7 +123,7 @@ def test_the_pooled_standard_deviation_finds_more(tmp_path: Path, write_run: Wri
     """With three seeds no change alone is significant; with the pooled standard deviation the large ones are."""
     results = [80.0, 80.5, 80.4], [81.6, 82.3, 82.9], [82.7, 82.2, 82.5], [80.2, 81.3, 80.6]
     write_steps(write_run, *results)
-    rows = aggregate(read_runs(tmp_path / "trial"))
+    rows = rows_of(tmp_path)
     assert {one.change.verdict for one in compute_row_stats(rows) if one.change} == {NOT_SIGNIFICANT}
     text = pooled_text(rows)
     values = np.array(results)
@@ -134,7 +131,7 @@ def test_the_pooled_standard_deviation_finds_more(tmp_path: Path, write_run: Wri
     assert text.startswith(f"With pooled standard deviation ({math.sqrt((rest**2).sum() / 6):.2f} points, 6 dof): ")
     assert "gains: step1 +1.97. Significant losses: step3 -1.77. Not significant: step2 +0.20. 3 seeds" in text
     write_run("step3_depthwise", 3, 80.3)
-    assert pooled_text(aggregate(read_runs(tmp_path / "trial"))) == text  # the fourth seed has no counterpart
+    assert pooled_text(rows_of(tmp_path)) == text  # the fourth seed has no counterpart
 
 
 NOISY = [70.0, 71.2, 69.1], [69.0, 71.4, 71.9], [70.4, 69.0, 72.1], [73.3, 74.2, 72.2]
@@ -145,13 +142,13 @@ def test_each_data_set_has_its_own_pooled_standard_deviation(tmp_path: Path, wri
     for step, values in zip(STEPS, NOISY, strict=True):
         for seed, top1 in enumerate(values):
             write_run(step, seed, top1, data="cifar10")
-    alone = aggregate(read_runs(tmp_path / "trial"))
+    alone = rows_of(tmp_path)
     (pooled,) = pool_rows(alone).values()
     assert f"({pooled.std:.2f} points, 6 dof)" in pooled_text(alone)
     for number, step in enumerate(load_roadmap().steps):
         for seed in range(3):
             write_run(step, seed + 3, 80.0 + number + 0.02 * (seed * number % 3), recipe="quiet")
-    rows = aggregate(read_runs(tmp_path / "trial"))
+    rows = rows_of(tmp_path)
     pooled_stds = pool_rows(rows)
     assert {setting[1]: one.dof for setting, one in pooled_stds.items()} == {"cifar10": 6, "digits": 24}
     changes = [
@@ -173,20 +170,12 @@ def test_a_change_of_the_recipe_is_not_pooled(tmp_path: Path, write_run: Write) 
     write_steps(write_run, [80.0, 80.5, 80.4], [81.6, 82.3, 82.9])
     for seed, top1 in enumerate([77.0, 77.4, 77.9]):
         write_run("original", seed, top1, recipe="original")
-    rows = aggregate(read_runs(tmp_path / "trial"))
+    rows = rows_of(tmp_path)
     shared, own = (
         {one.row.step: one.change for one in compute_row_stats(rows, pooled_stds=pooled_stds) if one.change}
         for pooled_stds in (pool_rows(rows), None)
     )
     assert shared["step0_resnet"].difference == own["step0_resnet"].difference
-
-
-def test_the_best_epochs_accuracy_is_judged_on_request(tmp_path: Path, write_run: Write) -> None:
-    write_steps(write_run, [80.0, 80.2], [81.0, 81.4])
-    last, best = row_stats(tmp_path), row_stats(tmp_path, best=True)
-    assert last["step0_resnet"].estimate is not None
-    assert best["step0_resnet"].estimate is not None
-    assert best["step0_resnet"].estimate.mean - last["step0_resnet"].estimate.mean == pytest.approx(0.5)
 
 
 def test_an_interval_of_an_accuracy_ends_at_0_and_100(tmp_path: Path, write_run: Write) -> None:
@@ -210,7 +199,7 @@ def test_two_variants_of_a_step_have_two_names(tmp_path: Path, write_run: Write)
         ]:
             write_run(step, seed, 80.5 + seed, label="larger kernel", **changes)
         write_run("step7_mine", seed + 5, 80.5 + seed, label="larger kernel", recipe="long")
-    rows = aggregate(read_runs(tmp_path / "trial"))
+    rows = rows_of(tmp_path)
     names = dict(zip(short_names(rows), rows, strict=True))
     assert {"step7_kernel", "step7 kernel_size=5", "step7 kernel_size=9", "step6"} <= names.keys()
     assert {"step7_mine (micro, digits, short)", "step7_mine (micro, digits, long)"} <= names.keys()

@@ -226,5 +226,5 @@ def test_intervals_cover_the_truth_in_95_of_100_simulations(
 ) -> None:
     """The truth is 0.3."""
     generator = np.random.default_rng(0)
-    intervals = [simulate(generator) for _ in range(2000)]
-    assert 0.93 <= sum(one is not None and one.low <= 0.3 <= one.high for one in intervals) / 2000 <= 0.97
+    intervals = [simulate(generator) for _ in range(1000)]
+    assert 0.93 <= sum(one is not None and one.low <= 0.3 <= one.high for one in intervals) / 1000 <= 0.97

@@ -2,24 +2,16 @@
 
 import csv
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from trial_rows import Write, rows_of
 
-from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import Row, aggregate
+from roadmap.analysis.results import Row
 from roadmap.analysis.table import terminal_table, write_csv, write_markdown
 from roadmap.cli.printing import print_table
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.system.console import Console
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
-
-
-def rows_of(tmp_path: Path) -> list[Row]:
-    return aggregate(read_runs(tmp_path / "trial"))
 
 
 def read_csv(rows: list[Row], path: Path) -> list[dict[str, str]]:

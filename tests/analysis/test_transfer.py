@@ -1,24 +1,15 @@
 """Transfer: the paper's changes compared with the measured ones."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from trial_rows import Write, rows_of
 
 from roadmap.analysis.figures import transfer as transfer_figure
 from roadmap.analysis.figures.transfer import draw_transfer
-from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.transfer import find_transfer
 from roadmap.errors import RunError
-
-Write = Callable[..., Any]  # writes run folders; see conftest.py
-
-
-def rows_of(tmp_path: Path, experiment: str = "trial") -> list[Row]:
-    return aggregate(read_runs(tmp_path / experiment))
 
 
 def test_the_papers_own_accuracies_transfer_in_full(tmp_path: Path, write_paper_runs: Write) -> None:
