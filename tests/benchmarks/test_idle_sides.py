@@ -20,15 +20,6 @@ Load = Callable[[str], ModuleType]
 Report = Callable[[], Work]
 
 
-@pytest.fixture(scope="module")
-def pairs(load_benchmark: Load) -> ModuleType:
-    return load_benchmark("pairs")
-
-
-def make_pair(pairs: ModuleType, ours: Callable[[], Report], peer: Callable[[], Report], images: int = 10) -> Any:
-    return pairs.Pair("mine", "theirs", images, ours, peer, bound=1e6, tolerance=0.01)
-
-
 @pytest.mark.parametrize(
     ("done", "words"),
     [
@@ -41,17 +32,14 @@ def make_pair(pairs: ModuleType, ours: Callable[[], Report], peer: Callable[[], 
 )
 @pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "peer"])
 def test_a_side_whose_work_was_not_done_is_refused(
-    pairs: ModuleType, done: tuple[int, float], words: str, is_ours: bool
+    pairs: ModuleType, make_pair: Callable[..., Any], done: tuple[int, float], words: str, is_ours: bool
 ) -> None:
-    def idle() -> Report:
+    def report(*work: Any) -> Report:
         time.sleep(1e-4)
-        return lambda: Work(*done)
+        return lambda: Work(*work)
 
-    def works() -> Report:
-        time.sleep(1e-4)
-        return lambda: Work(10, 0.5)
-
-    pair = make_pair(pairs, idle, works) if is_ours else make_pair(pairs, works, idle)
+    sides = [lambda: report(*done), lambda: report(10, 0.5)]
+    pair = make_pair(*sides if is_ours else reversed(sides))
     if not is_ours:
         words = words.replace("ours:", "theirs:").replace("0.4 and 0.5", "0.5 and 0.4")
     with pytest.raises(MeasurementError, match=re.escape(words)):

@@ -14,8 +14,7 @@ from roadmap.cli.estimate import estimate, group, make_workload
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import MeasurementError
 from roadmap.training.measure import concurrent, memory, speed
-from roadmap.training.measure.check_work import Work
-from roadmap.training.measure.speed import check_updates, time_network
+from roadmap.training.measure.speed import time_network
 from roadmap.training.measure.workload import Measured
 from roadmap.training.step import Evaluation
 
@@ -37,9 +36,6 @@ def pretend(train_state: Any, batches: Iterable[Any], lr: float) -> Tensor:
     return torch.tensor(LOSS)
 
 
-IDLE = [(take_nothing, r"0 of \d+ images were processed"), (train_nothing, "the checksum of the output is 0.0")]
-
-
 @pytest.fixture(autouse=True)
 def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "NETWORK_SECONDS", 0.001)
@@ -53,7 +49,14 @@ def run(tmp_path: Path) -> PlannedRun:
     return planned
 
 
-@pytest.mark.parametrize(("update", "words"), [*IDLE, (pretend, "no machine exceeds")])
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        (take_nothing, r"0 of \d+ images were processed"),
+        (train_nothing, "the checksum of the output is 0.0"),
+        (pretend, "no machine exceeds"),
+    ],
+)
 def test_a_profile_refuses_updates_that_do_nothing(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch, update: Update, words: str
 ) -> None:
@@ -90,44 +93,26 @@ def test_memory_that_no_update_took_is_refused(
     assert capsys.readouterr().err.startswith("error: step0_resnet: a peak of")
 
 
-@pytest.mark.parametrize(("update", "words"), IDLE)
-def test_a_plan_refuses_updates_that_do_nothing(
-    run: PlannedRun, monkeypatch: pytest.MonkeyPatch, update: Update, words: str
+@pytest.mark.parametrize(
+    ("part", "replacement", "words"),
+    [
+        ("train_step", take_nothing, r"step0_resnet, updates: 0 of \d+ images were processed"),
+        ("evaluate", lambda *_: Evaluation(LOSS, 10.0, 50.0, 364), "step0_resnet, evaluation: 364 of 0 images"),
+        ("save_checkpoint", lambda path, *_: path.touch(), r"checkpoint: 0 bytes in .* it was not saved"),
+    ],
+)
+def test_a_plan_refuses_a_part_whose_work_was_not_done(
+    run: PlannedRun, monkeypatch: pytest.MonkeyPatch, part: str, replacement: Callable[..., Any], words: str
 ) -> None:
-    monkeypatch.setattr(speed, "train_step", update)
-    with pytest.raises(MeasurementError, match=rf"step0_resnet, updates: .*{words}"):
-        estimate(group([run], is_sweep=False)[0], 1, lambda name: None)
-
-
-def test_a_plan_refuses_updates_that_no_machine_makes(run: PlannedRun) -> None:
-    """The batches of a plan are made while the clock runs, so the bound is held by a time of its own."""
-    workload = make_workload(run)
-    bound = workload.find_bound(is_update=True)
-    check_updates(workload, 10, Work(640, LOSS), 640 / bound)
-    with pytest.raises(MeasurementError, match=r"step0_resnet, updates: .* no machine exceeds"):
-        check_updates(workload, 10, Work(640, LOSS), 640 / bound / 2)
-
-
-@pytest.mark.parametrize("loss", [0.0, LOSS])
-def test_a_plan_refuses_an_evaluation_that_does_nothing(
-    run: PlannedRun, monkeypatch: pytest.MonkeyPatch, loss: float
-) -> None:
-    monkeypatch.setattr(speed, "evaluate", lambda model, batches, train_state: Evaluation(loss, 10.0, 50.0, 364))
-    with pytest.raises(MeasurementError, match="step0_resnet, evaluation: 364 of 0 images were processed"):
-        estimate(group([run], is_sweep=False)[0], 1, lambda name: None)
-
-
-def test_a_plan_refuses_a_checkpoint_that_is_not_there(run: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "save_checkpoint", lambda path, previous, content: path.touch())
-    with pytest.raises(MeasurementError, match=r"checkpoint: 0 bytes in .* it was not saved"):
-        estimate(group([run], is_sweep=False)[0], 1, lambda name: None)
-
-
-@pytest.mark.parametrize(("update", "words"), IDLE)
-def test_runs_beside_each_other_that_do_nothing_are_refused(
-    run: PlannedRun, monkeypatch: pytest.MonkeyPatch, update: Update, words: str
-) -> None:
-    monkeypatch.setattr(speed, "train_step", update)
-    monkeypatch.setattr(concurrent, "barrier", threading.Barrier(1), raising=False)
+    monkeypatch.setattr(speed, part, replacement)
     with pytest.raises(MeasurementError, match=words):
+        estimate(group([run], is_sweep=False)[0], 1, lambda name: None)
+
+
+def test_runs_beside_each_other_that_do_nothing_are_refused(
+    run: PlannedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "train_step", take_nothing)
+    monkeypatch.setattr(concurrent, "barrier", threading.Barrier(1), raising=False)
+    with pytest.raises(MeasurementError, match=r"0 of \d+ images were processed"):
         concurrent.time_run_updates(make_workload(run), seconds=0.01)
