@@ -1,16 +1,14 @@
 """An archive that cannot be added to the results is refused with the reason."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from fixture_types import Call, Write
 
 from roadmap.runs.archive import write_records
 
 
-def test_what_an_archive_lacks_is_named(
-    tmp_path: Path, call: Callable[..., Any], write_run: Callable[..., Any]
-) -> None:
+def test_what_an_archive_lacks_is_named(tmp_path: Path, call: Call, write_run: Write) -> None:
     def add() -> str:
         write_records(tmp_path / "outputs", tmp_path / "records.tgz")
         return call("add_records", tmp_path / "records.tgz", "--to", tmp_path / "to", status=1).err

@@ -1,20 +1,20 @@
 """attribute.py reports the effects of choices, from the runs of an experiment."""
 
-from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from fixture_types import Call, Write
 from scipy import stats
 
+from roadmap.analysis.factorial import Grid
+from roadmap.cli import attribute
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.sweep_networks import factorial, group_networks
+from roadmap.config.sweep_networks import group_networks
+from roadmap.system.console import Console
 
 CONVNEXT = load_roadmap()
-
-Call = Callable[..., Any]  # runs a command; see conftest.py
-Write = Callable[..., Path]  # writes a run folder; see conftest.py
 
 
 def test_the_effects_are_printed(tmp_path: Path, call: Call, write_run: Write) -> None:
@@ -59,38 +59,14 @@ def test_a_factorial_is_read_under_any_name(tmp_path: Path, call: Call, write_ru
     assert lines[-1].startswith("Interaction of norm=layernorm and downsample=separate: +1.50 (")
 
 
-def test_the_largest_of_several_interactions_is_corrected(tmp_path: Path, call: Call, write_run: Write) -> None:
-    folder = tmp_path / "trial"
-    for number, design in enumerate(factorial(CONVNEXT, "step12_downsample", ("kernel_size", "norm"))):
-        step, *switched = CONVNEXT.name_of(design).split(",")
-        for seed in range(2):
-            words = [f"model/{word}" for word in switched]
-            write_run(folder, step, *words, seed=seed, top1=90.0 + (number + 2 * seed) % 7)
-    out = call("attribute", folder, "--axes", "kernel_size,norm").out
+def test_the_largest_of_several_interactions_is_said_to_be_corrected(capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ("kernel_size", "norm")
+    cells = product(*map(CONVNEXT.levels_of, axes))
+    top1 = {(cell, seed): 90.0 + (n + 2 * seed) % 7 for n, cell in enumerate(cells) for seed in range(2)}
+    attribute.print_factorial(Console(width=200), Grid(CONVNEXT, "step12_downsample", axes, (0, 1), top1))
+    out = capsys.readouterr().out
     assert "its interval is corrected for this (Bonferroni)." in out
     assert "(n = 2, the largest of 4)" in out
-
-
-@pytest.mark.parametrize(
-    ("words", "part"),
-    [
-        (["--axes", "norm,stm"], "--axes=stm: there is no stm. Did you mean stem?"),
-        (["--axes", "norm", "--step", "step12"], "--step=step12: there is no step12. Allowed: step0_resnet, "),
-    ],
-)
-def test_a_typo_is_one_message(
-    tmp_path: Path,
-    call: Call,
-    write_run: Write,
-    words: list[str],
-    part: str,
-) -> None:
-    write_run(tmp_path / "trial", "step12_downsample", top1=92.0)
-    assert part in call("attribute", tmp_path / "trial", *words, status=1).err
-
-
-def test_no_experiment_is_one_message(tmp_path: Path, call: Call) -> None:
-    assert "no such folder" in call("attribute", tmp_path / "nowhere", status=1).err
 
 
 @pytest.mark.system  # writes and draws 16 networks of two seeds: 3 s

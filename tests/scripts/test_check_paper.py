@@ -1,20 +1,17 @@
 """check_paper.py fails if a claimed reproduction fails, and claims nothing on other data."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fixture_types import Call
 from omegaconf import OmegaConf
 
 from roadmap.config import Config, compose, plan_runs, read_config
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.runs.config_hash import hash_setting
-
-Call = Callable[..., Any]  # runs a command; see conftest.py
 
 
 def write_result(folder: Path, paper: PaperRow, config: Config, top1: float, state: str = "done") -> None:
@@ -115,9 +112,3 @@ def test_runs_that_do_not_tell_their_settings_claim_nothing(tmp_path: Path, call
 def test_nothing_to_check_is_no_success(tmp_path: Path, call: Call, state: str) -> None:
     write_table(tmp_path / "trial", 0.0, state=state)
     assert f"no finished run (13 {state})" in call("check", "trial", "--output-dir", tmp_path, status=2).err
-
-
-def test_a_tolerance_is_a_number_of_points(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        call("check", "trial", "--tolerance", "-1")
-    assert "-1: points of top-1" in capsys.readouterr().err

@@ -10,11 +10,8 @@ from roadmap.analysis.factorial import MainEffect
 from roadmap.analysis.network_gap import Gap, terminal_gaps
 from roadmap.analysis.reproduction import RowCheck
 from roadmap.analysis.stats import Difference, Interval
-from roadmap.analysis.terminal import draw_table
 from roadmap.cli import attribute, check, plan, profile
 from roadmap.cli.estimate import RoughEstimate
-from roadmap.cli.status_table import make_columns
-from roadmap.runs.read_run import State
 from roadmap.system.console import Console
 
 NAME = "step12_downsample,norm=batchnorm"
@@ -33,16 +30,6 @@ DIFFERENCE = Difference(-12.34, True, (12, 12), Interval(-13.21, -11.47), p=0.00
 LEVEL = MainEffect("stage_ratio", NAME, 91.25, DIFFERENCE)
 GAP = Gap(NAME, DIFFERENCE, DIFFERENCE, 0.001)
 ROW: Any = SimpleNamespace(name="step12_downsample,norm=batchnorm,conv=dense", seeds=(0, 1, 2))
-RUN = SimpleNamespace(
-    name=NAME, seed=1, state=State.running, epochs=900, host="a-machine-with-a-long-name.example.org", pid=123456
-)
-STATUS = SimpleNamespace(
-    run=RUN, state=State.running, epoch=899, top1=91.25, images_per_s=33_333.0, seconds_left=86_000.0
-)
-
-
-def draw_runs(statuses: Any, width: int) -> tuple[Any, list[str]]:
-    return draw_table(make_columns(statuses), width)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -54,7 +41,6 @@ def draw_runs(statuses: Any, width: int) -> tuple[Any, list[str]]:
         (attribute.draw_levels, LEVEL, ("stage_ratio", "-12.34")),
         (terminal_gaps, GAP, ("-12.34",)),
         (check.draw_checks, RowCheck(ROW, 82.1, 82.0, True), ("+0.10", "pass")),
-        (draw_runs, STATUS, ("899/900", "91.25")),
     ],
 )
 def test_a_row_is_one_line_and_columns_left_out_are_named(

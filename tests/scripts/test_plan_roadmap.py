@@ -4,11 +4,12 @@ import csv
 import gc
 import json
 import math
+import pickle
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
-from threading import BrokenBarrierError
+from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ from roadmap.cli.estimate import add_up, estimate, group, make_workload
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import ConfigError, DataError, MeasurementError, RunError
-from roadmap.training.measure import images, memory, speed
+from roadmap.training.measure import concurrent, images, memory, speed
 from roadmap.training.measure.concurrent import ConcurrentRate, combine, find_best, measure_concurrent
 from roadmap.training.measure.images import open_or_synthesize
 from roadmap.training.measure.memory import find_largest_batch, list_micro_batch_sizes, measure_peak_memory
@@ -203,33 +204,6 @@ def test_made_up_photographs_go_through_the_recipes_augmentation(
     assert 0 < row["evaluation_s"] < row["hours"] * 3600
 
 
-@pytest.mark.parametrize(
-    ("words", "part"),
-    [
-        (["-m", "+roadmap=step99"], "roadmap=step99: there is no such choice"),
-        (["-m", "+sweep=leave_one"], "sweep=leave_one: there is no such choice. Did you mean leave_one_out?"),
-        (["seed=0,1"], "seed=0,1 names several values"),
-        (["recipe.total_batch=2048"], "an update of 2048 images is more than the 1433 training images"),
-        (["+roadmap=step0_resnet", "--json", "/dev/null/plan.json"], "/dev/null/plan.json"),
-    ],
-)
-def test_a_mistake_is_one_message(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], part: str
-) -> None:
-    assert script.main([*words, f"output_dir={tmp_path}"]) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("error: ")
-    assert part in printed.err
-
-
-@pytest.mark.parametrize("option", [["--price-per-hour", "0"], ["--watts", "-1"], ["--devices", "0"]])
-def test_a_figure_that_cannot_be(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        script.main(option)
-    assert option[0] in capsys.readouterr().err
-
-
 @pytest.mark.system  # three separate processes: 20 s
 def test_runs_beside_each_other_are_timed_together(tmp_path: Path) -> None:
     words = ("+roadmap=step12_downsample", "regime.width.modern=8")
@@ -256,15 +230,14 @@ def test_runs_that_do_not_all_fit_say_why_and_not_that_they_waited() -> None:
     assert combine([100.0, other]) == ConcurrentRate(2, None, "not all are ready within 300 seconds")
 
 
-@pytest.mark.system  # a separate process: 10 s
-def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path) -> None:
-    (planned,) = plan(
-        tmp_path, "+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2", "data.root=nowhere"
-    )
-    (answer,) = measure_concurrent(make_workload(planned), [1])
-    assert answer.images_per_s is None
-    assert "there is no data folder" in (answer.obstacle or "")
-    assert find_best([answer]) is None
+def test_a_run_that_can_not_be_timed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an error that another process can read, and without waiting for the other runs."""
+    words = ("+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2", "data.root=nowhere")
+    monkeypatch.setattr(concurrent, "barrier", Barrier(2), raising=False)
+    with pytest.raises(MeasurementError, match="there is no data folder") as caught:
+        concurrent.time_run_updates(make_workload(plan(tmp_path, *words)[0]), seconds=0.1)
+    assert concurrent.barrier.broken
+    assert find_best([combine([pickle.loads(pickle.dumps(caught.value))])]) is None
 
 
 def test_a_run_that_does_not_fit_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,18 +36,8 @@ def workload() -> Workload:
 @pytest.mark.system  # measures two networks: 4 s
 def test_the_file_has_costs_rates_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "profile.csv"
-    words = [
-        "--steps",
-        ",".join(STEPS),
-        "--repeats",
-        "2",
-        "--batch",
-        "4",
-        "--csv",
-        str(path),
-        "hardware.device=cpu",
-    ]
-    assert script.main(words) == 0
+    options = ["--steps", ",".join(STEPS), "--repeats=2", "--batch=4", f"--csv={path}"]
+    assert script.main([*options, "hardware.device=cpu"]) == 0
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     printed = capsys.readouterr().out
@@ -111,19 +101,3 @@ def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:
 
     with pytest.raises(RuntimeError, match="a defect"):
         measure_in_turns([replace(workload, build=build)], [measure_memory])
-
-
-@pytest.mark.parametrize(
-    ("words", "part"),
-    [
-        (["--steps", "step99"], "roadmap=step99: there is no such choice"),
-        (["recipe.mixup=0.8", "--batch", "3", "--steps", "step0_resnet"], "can't be odd: 3 images"),
-        (["--steps", "step0_resnet", "--csv", "/dev/null/profile.csv"], "/dev/null/profile.csv"),
-    ],
-)
-def test_a_mistake_is_one_message(capsys: pytest.CaptureFixture[str], words: list[str], part: str) -> None:
-    assert script.main(words) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "error: " in printed.err
-    assert part in printed.err

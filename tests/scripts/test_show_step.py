@@ -4,15 +4,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from fixture_types import Call
 from PIL import Image
 
 from roadmap.config.roadmap_files import load_roadmap
 
-Call = Callable[..., Any]  # runs a command; see conftest.py
 Show = Callable[..., list[str]]
 ROOT = Path(__file__).parents[2]
 # A block's rows without spacing: kernel, channels, stride, groups, bias, following layers.
@@ -144,23 +143,6 @@ def test_all_steps_are_listed_with_what_they_change(show: Show) -> None:
     assert lines[1] == "step0_resnet ResNet recipe original -> paper"
     assert lines[5] == "step4_width increase width width resnet -> modern, channels 64 -> 96"
     assert lines[6] == "step5_inverted inverting dimensions block bottleneck -> inverted"
-
-
-@pytest.mark.parametrize(
-    ("words", "part"),
-    [
-        (["step5"], "Allowed: original, step0_resnet, step1_stage_ratio, step2_patchify, "),
-        (["step5_inverted", "model.kernel_size=4"], "model.kernel_size=4: must be odd"),
-        (["step12_downsample", "data=digits", "data.stem_stride=4"], "would see 4, 2, 1, 0 pixels"),
-        (["step5_inverted", "+reference=swin_tiny"], "only steps of a roadmap"),
-        (["step1_stage_ratio", "step2_patchify", "step3_depthwise"], "one step to show, or two to compare"),
-    ],
-)
-def test_a_mistake_is_one_message(call: Call, words: list[str], part: str) -> None:
-    printed = call("show", *words, status=1)
-    assert printed.out == ""
-    assert printed.err.startswith("error: ")
-    assert part in printed.err
 
 
 def svg_texts(path: Path) -> list[tuple[str, str | None]]:

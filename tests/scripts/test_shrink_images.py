@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from roadmap.cli.shrink import main, shrink_folder
+from roadmap.cli.shrink import shrink_folder
 from roadmap.data.class_folders import FolderImages
 from roadmap.data.image_io import read_image
 from roadmap.errors import DataError
@@ -146,23 +146,6 @@ def test_a_target_among_the_originals(inner: str, photographs: Path) -> None:
     with pytest.raises(DataError, match="would be shrunk itself"):
         shrink_folder(photographs, photographs / inner, short_side=32, quality=95, workers=1)
     assert sorted(photographs.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--quality", "96"), "argument --quality: 96 must be 1 to 95"),
-        (("--workers", "0"), "argument --workers: 0 must be at least 1"),
-        (("--short-side", "-1"), "argument --short-side: -1 must be at least 1"),
-        (("--short-side", "x"), "argument --short-side: invalid number value: 'x'"),
-    ],
-)
-def test_a_number_that_makes_no_sense(
-    words: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["from", "to", *words])
-    assert message in capsys.readouterr().err
 
 
 def test_an_interrupted_command_goes_on(waiting: Path) -> None:
