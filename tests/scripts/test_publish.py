@@ -2,19 +2,16 @@
 
 import html
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from fixture_types import Call, Write
 from omegaconf import OmegaConf
 
 from roadmap.analysis.configurations import find_recipe, keep_shared, merge, read_setup, subtract
@@ -25,26 +22,17 @@ from roadmap.analysis.table import markdown_table
 from roadmap.config import compose, read_config
 from roadmap.runs.config_hash import hash_config
 
-Call = Callable[..., Any]  # runs a command; see conftest.py
-Write = Callable[..., Path]  # writes a run folder; see conftest.py
 Publish = Callable[..., str]  # publishes into results, and returns the printed errors
-ROOT = Path(__file__).parents[2]
-SMALL = ("recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.total_batch=256", "regime.width.modern=8")
 
 
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kernel ablation from real training."""
-    folder = tmp_path_factory.mktemp("outputs")
-    words = ("+roadmap=step7_kernel", "model/kernel_size=3,7", "seed=0,1", f"data.root={folder}", *SMALL)
-    command = [sys.executable, "train.py", "-m", *words, "experiment=trial", f"output_dir={folder}"]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return folder / "trial"
-
-
-@pytest.mark.system  # a sweep of four runs: 15 s
-def test_what_is_published_says_all_without_the_runs(tmp_path: Path, experiment: Path, call: Call) -> None:
-    target = tmp_path / "results/trial"
+@pytest.mark.system  # publishes twice: 3 s
+def test_what_is_published_says_all_without_the_runs(tmp_path: Path, write_run: Write, call: Call) -> None:
+    experiment, target = tmp_path / "outputs/trial", tmp_path / "results/trial"
+    words = ("recipe.epochs=1", "recipe.total_batch=256", f"data.root={tmp_path}/images")
+    for size in ("3", "7"):
+        for seed in range(2):
+            run = write_run(experiment, "step7_kernel", f"model/kernel_size={size}", *words, seed=seed)
+            (run / "checkpoint.pt").touch()
     named = {Path(line) for line in call("publish", experiment, "--to", target).out.splitlines()}
     assert named == {path for path in target.rglob("*") if path.is_file()}
     assert not list(target.rglob("*.pt"))
@@ -60,34 +48,22 @@ def test_what_is_published_says_all_without_the_runs(tmp_path: Path, experiment:
     assert "root" not in recipe["data"]
     report = (target / "report.html").read_text()
     assert "python scripts/plot_roadmap.py results/trial" in report
-    assert str(experiment.parent) not in report + page  # nor the images' path
+    assert str(tmp_path) not in report + page  # neither of the runs nor of their images
     (target / "README.md").write_text(page + "What I saw.\n")
     call("publish", experiment, "--to", target)
     assert (target / "README.md").read_text() == page + "What I saw.\n"
+    refused = call("publish", target, "--to", tmp_path / "second", status=1)
+    assert "is a published experiment, which can only be" in refused.err
+    assert not (tmp_path / "second").exists()
 
 
-def test_settings_that_runs_do_not_share_are_no_part_of_the_recipe() -> None:
-    one = {"recipe": {"lr": 1, "epochs": 3}, "data": {"name": "a"}, "hardware": 1}
-    assert keep_shared(one, {"recipe": {"lr": 2, "epochs": 3}, "data": {"name": "a"}}) == {
-        "recipe": {"epochs": 3},
-        "data": {"name": "a"},
-    }
-
-
-def test_the_shared_values_and_a_runs_own_are_all_values() -> None:
+def test_a_recipe_holds_what_runs_share_and_the_rest_is_their_own() -> None:
     values = {"recipe": {"lr": 2, "augment": {"crop": "padded"}}, "data": {"name": "a"}, "seed": 3}
-    shared = {"recipe": {"augment": {"crop": "padded"}}, "data": {"name": "a"}}
+    other = {"recipe": {"lr": 1, "augment": {"crop": "padded"}}, "data": {"name": "a"}, "hardware": 1}
+    shared = keep_shared(other, values)
+    assert shared == {"recipe": {"augment": {"crop": "padded"}}, "data": {"name": "a"}}
     assert subtract(values, shared) == {"recipe": {"lr": 2}, "seed": 3}
     assert merge(shared, subtract(values, shared)) == values
-
-
-@pytest.mark.system  # uses the same sweep
-def test_what_was_published_is_not_published_again(tmp_path: Path, experiment: Path, call: Call) -> None:
-    call("publish", experiment, "--to", tmp_path / "first")
-    refused = call("publish", tmp_path / "first", "--to", tmp_path / "second", status=1)
-    assert "is a published experiment, which can only be" in refused.err
-    call("publish", tmp_path / "nothing", status=1)
-    assert not (tmp_path / "second").exists()
 
 
 @pytest.fixture
@@ -207,9 +183,13 @@ def test_an_image_folder_with_a_name_of_its_own_has_its_command(
 ) -> None:
     """Only the owner sees the images' path; published runs are found by the hash of the trained configuration."""
     trial = tmp_path / "outputs/trial"
+    flowers, birds = (
+        ("data=imagefolder", f"data.name={name}", f"data.root=/images/{name}", f"data.num_classes={classes}")
+        for name, classes in (("flowers", 3), ("birds", 4))
+    )
     hashes = [
-        write_folder_run(write_run, trial, "step5_inverted", "flowers", "3"),
-        write_folder_run(write_run, trial, "step7_kernel", "birds", "4", "recipe.name=mine", "recipe.epochs=2"),
+        write_hashed_run(write_run, trial, "step5_inverted", *flowers),
+        write_hashed_run(write_run, trial, "step7_kernel", *birds, "recipe.name=mine", "recipe.epochs=2"),
     ]
     call("report", trial)
     owners = html.unescape((trial / "figures/report.html").read_text())
@@ -257,13 +237,6 @@ def test_a_run_of_an_earlier_version_has_no_command_and_loses_nothing_else(
     (setup,) = map(read_setup, read_runs(tmp_path / "results"))
     assert setup is not None
     assert setup.network is not None
-
-
-def write_folder_run(write_run: Write, folder: Path, step: str, name: str, *words: str) -> str:
-    """Write a run on an image folder of some classes."""
-    classes, *more = words
-    words = ("data=imagefolder", f"data.name={name}", f"data.root=/images/{name}", f"data.num_classes={classes}")
-    return write_hashed_run(write_run, folder, step, *words, *more)
 
 
 def write_hashed_run(write_run: Write, folder: Path, step: str, *words: str, group: str = "roadmap") -> str:

@@ -1,18 +1,16 @@
 """What is published tells nothing of the machine or the reader: no folders, no dashboard, no environment."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from fixture_types import Call, Write
 
 from roadmap.analysis.configurations import read_setup
 from roadmap.analysis.publish import hide_places, hide_words
 from roadmap.analysis.read_runs import read_runs
 
-Call = Callable[..., Any]  # runs a command; see conftest.py
-Write = Callable[..., Path]  # writes run folders; see conftest.py
 TOKEN = "hunter2"
 REFERENCE = "${oc.env:CONVNET_TEST_TOKEN}"
 
@@ -53,21 +51,22 @@ def test_a_published_folder_tells_no_place_and_no_dashboard(tmp_path: Path, writ
     assert "python scripts/plot_roadmap.py results/mine" in texts[target / "README.md"]
 
 
-@pytest.mark.parametrize("place", ["recipe.yaml", "configs.jsonl", "runs.csv"])
 def test_nothing_that_is_read_back_is_resolved(
-    tmp_path: Path, write_run: Write, call: Call, monkeypatch: pytest.MonkeyPatch, place: str
+    tmp_path: Path, write_run: Write, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interpolation in any file of a published folder stays text."""
     monkeypatch.setenv("CONVNET_TEST_TOKEN", TOKEN)
     write_run(tmp_path / "trial", "step0_resnet", "data.note=MARK", "init_from=MARK")
     target = tmp_path / "results"
     call("publish", tmp_path / "trial", "--to", target)
-    text = (target / place).read_text()
-    assert "MARK" in text
-    (target / place).write_text(text.replace("MARK", REFERENCE))
+    places = ("recipe.yaml", "configs.jsonl", "runs.csv")
+    for place in places:
+        text = (target / place).read_text()
+        assert "MARK" in text
+        (target / place).write_text(text.replace("MARK", f"{REFERENCE}-{place}"))
     call("report", target)
     page = (target / "figures/report.html").read_text()
-    assert REFERENCE in page
+    assert all(f"{REFERENCE}-{place}" in page for place in places)
     assert TOKEN not in page
 
 

@@ -4,12 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fixture_types import Call
 
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs
@@ -17,7 +16,6 @@ from roadmap.runs.experiment_status import RunStatus, estimate_seconds_left, for
 from roadmap.runs.read_run import Run, State
 from roadmap.runs.run_dir import RunDir
 
-Call = Callable[..., Any]  # runs a command; see conftest.py
 RESULTS = {"top1": 40.0, "best_top1": 40.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
 
@@ -55,13 +53,6 @@ def experiment(tmp_path: Path) -> Path:
     unreadable.plan()
     (unreadable.path / "state.json").write_text("{")
     return tmp_path / "micro-digits"
-
-
-def test_a_copy_beside_a_run_is_no_run(experiment: Path) -> None:
-    run = experiment / "step0_resnet/seed0"
-    before = read_statuses(experiment)
-    shutil.copytree(run, run.with_name("seed0.bak"))
-    assert read_statuses(experiment) == before
 
 
 def test_every_state_is_told_in_the_order_of_the_roadmap(experiment: Path) -> None:
