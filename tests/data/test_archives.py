@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
@@ -44,6 +43,13 @@ def pack(folder: Path, archive: Path) -> Path:
     return archive
 
 
+def pack_splits(folder: Path) -> Path:
+    """Pack the training and the validation images beside their folder, and return the archives' folder."""
+    for split in ("train", "val"):
+        archive = pack(folder / split, folder.parent / f"archives/{split}.tar")
+    return archive.parent
+
+
 @pytest.fixture
 def pack_shards(photographs: Path, write_tar: WriteTar) -> PackShards:
     """Write WebDataset shards of 5 images, named like timm's own sets, and the file that describes them."""
@@ -78,11 +84,10 @@ def contents(images: Any) -> list[tuple[int, bytes]]:
 
 
 @timm_leaves_archives_open
-def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_an_archive_of_class_folders(spec: DataSpec, photographs: Path) -> None:
     expected = [contents(images) for images in open_images(spec)]
-    root = tmp_path / "archives"
-    for part in ("train", "val"):
-        archive = pack(photographs / part, root / f"{part}.tar")
+    root = pack_splits(photographs)
+    for archive in root.iterdir():
         theirs = create_dataset("", root=str(archive))
         assert contents(TarDataset([archive], 2)) == contents(theirs)
     ours = open_images(replace(spec, root=str(root)))
@@ -146,11 +151,9 @@ def test_webdataset_shards_match_timm(spec: DataSpec, pack_shards: PackShards) -
     assert contents(open_images(replace(spec, root=str(root)))[1]) == pairs
 
 
-def test_dataloader_workers_share_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_dataloader_workers_share_an_archive(spec: DataSpec, photographs: Path) -> None:
     """An image is read before the workers start, as when the way to the device is chosen."""
-    pack(photographs / "train", tmp_path / "archives/train.tar")
-    pack(photographs / "val", tmp_path / "archives/val.tar")
-    images, _ = open_images(replace(spec, root=str(tmp_path / "archives")))
+    images, _ = open_images(replace(spec, root=str(pack_splits(photographs))))
     assert images[0][0].shape == (16, 16, 3)
     transform = build_eval_transform(spec)
     finish, order = NormalizeAndErase(spec, torch.device("cpu")), EpochSampler(12, 2, 1, 0)
@@ -159,26 +162,23 @@ def test_dataloader_workers_share_an_archive(spec: DataSpec, photographs: Path, 
     assert all((a.images == b.images).all() for a, b in zip(alone, shared, strict=True))
 
 
-def test_error_names_a_damaged_image_in_an_archive(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
+def test_error_names_a_damaged_image_in_an_archive(spec: DataSpec, photographs: Path) -> None:
     damaged = photographs / "val/cat/1.jpg"
     damaged.write_bytes(damaged.read_bytes()[:-80])
-    for part in ("train", "val"):
-        pack(photographs / part, tmp_path / f"archives/{part}.tar")
-    root = replace(spec, root=str(tmp_path / "archives"))
-    _, images = open_images(root)
+    spec = replace(spec, root=str(pack_splits(photographs)))
+    _, images = open_images(spec)
     with pytest.raises(DataError, match=r"archives/val\.tar: cat/1\.jpg can't be read: image file is truncated"):
         [images[index] for index in range(4)]
-    _, images = open_images(replace(root, on_error=OnError.skip))
+    _, images = open_images(replace(spec, on_error=OnError.skip))
     assert [images.read(index) is None for index in range(4)] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("holdout", [0, 5])
 def test_an_archive_is_decoded_once(
-    spec: DataSpec, photographs: Path, tmp_path: Path, holdout: int, monkeypatch: pytest.MonkeyPatch
+    spec: DataSpec, photographs: Path, holdout: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("train", "val"):
-        pack(photographs / part, tmp_path / f"archives/{part}.tar")
-    spec = replace(spec, root=str(tmp_path / "archives"), holdout=holdout)
+    root = pack_splits(photographs)
+    spec = replace(spec, root=str(root), holdout=holdout)
     first = [decode(images, spec) for images in open_images(spec)]
     read = TarDataset.pixels_of
     read_again: list[int] = []
@@ -186,17 +186,15 @@ def test_an_archive_is_decoded_once(
     for before, images in zip(first, open_images(spec), strict=True):
         assert (decode(images, spec).pixels == before.pixels).all()
     assert not read_again
-    archive = tmp_path / "archives/train.tar"
+    archive = root / "train.tar"
     os.utime(archive, ns=(0, archive.stat().st_mtime_ns + 1))
     decode(open_images(spec)[0], spec)
     assert len(set(read_again)) == 12 - holdout
 
 
 @pytest.mark.parametrize("damage", ["cut short", "no archive", "compressed", "empty"])
-def test_unreadable_archive_is_an_error(spec: DataSpec, photographs: Path, tmp_path: Path, damage: str) -> None:
-    root = tmp_path / "archives"
-    for part in ("train", "val"):
-        pack(photographs / part, root / f"{part}.tar")
+def test_unreadable_archive_is_an_error(spec: DataSpec, photographs: Path, damage: str) -> None:
+    root = pack_splits(photographs)
     path = root / "train.tar"
     if damage == "cut short":
         path.write_bytes(path.read_bytes()[:3000])
@@ -206,20 +204,9 @@ def test_unreadable_archive_is_an_error(spec: DataSpec, photographs: Path, tmp_p
         with tarfile.open(path, "w:gz") as tar:
             tar.add(photographs / "train", ".")
     else:
-        shutil.rmtree(photographs / "train")
-        pack(photographs / "train", path)
+        tarfile.open(path, "w").close()
     with pytest.raises(DataError, match=r"train\.tar (can't be read as an uncompressed tar|has no images)"):
         open_images(replace(spec, root=str(root)))
-
-
-def test_archives_with_different_classes(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
-    pack(photographs / "train", tmp_path / "archives/train.tar")
-    (photographs / "val/cat").rename(photographs / "val/dog")
-    pack(photographs / "val", tmp_path / "archives/val.tar")
-    with pytest.raises(
-        DataError, match=r"val\.tar has images of dog: no class of .*train\.tar, which has ape, cat"
-    ):
-        open_images(replace(spec, root=str(tmp_path / "archives")))
 
 
 def test_error_names_the_missing_hugging_face_library(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:

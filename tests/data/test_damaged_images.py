@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import io
 import multiprocessing
 import os
 import signal
@@ -26,37 +27,32 @@ from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader
 from roadmap.errors import DataError, WorkerLostError, WorkerMemoryError
 
 
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-80])
-
-
-def scramble(path: Path) -> None:
-    path.write_bytes(np.random.default_rng(0).bytes(500))
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def break_png(path: Path) -> None:
-    Image.new("RGB", (16, 16), "red").save(path, format="png")
-    content = bytearray(path.read_bytes())
+def break_png(_: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(file, format="png")
+    content = bytearray(file.getvalue())
     content[45] ^= 255  # within the compressed pixels
-    path.write_bytes(content)
+    return bytes(content)
 
 
-def replace_by_text(path: Path) -> None:
-    path.write_text("<html>404 Not Found</html>")
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda content: content[:-80],
+    "scrambled": lambda _: np.random.default_rng(0).bytes(500),
+    "empty": lambda _: b"",
+    "broken PNG": break_png,
+    "text": lambda _: b"<html>404 Not Found</html>",
+}
 
 
-DAMAGES = [truncate, scramble, empty, break_png, replace_by_text]
+def damage(path: Path, kind: str) -> None:
+    path.write_bytes(DAMAGES[kind](path.read_bytes()))
 
 
 @pytest.fixture
 def damaged(photographs: Path) -> Path:
     """Damage the fourth of twelve training images."""
     path = photographs / "train/ape/3.jpg"
-    truncate(path)
+    damage(path, "truncated")
     return path
 
 
@@ -69,12 +65,10 @@ def read_epoch(batches: WorkerTrainLoader) -> list[Batch]:
     return [batch for update in batches.epoch(0) for batch in update]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_image_stops_the_run_and_is_named(
-    spec: DataSpec, photographs: Path, damage: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_image_stops_the_run_and_is_named(spec: DataSpec, photographs: Path, kind: str) -> None:
     path = photographs / "train/ape/3.jpg"
-    damage(path)
+    damage(path, kind)
     images, _ = open_images(spec)
     for read in (lambda: read_epoch(train_batches(images, spec)), lambda: decode(images, spec)):
         with pytest.raises(DataError) as caught:
@@ -114,7 +108,7 @@ def test_skipping_keeps_the_size_of_training_batches(
 
 def test_skipping_leaves_images_out_of_an_evaluation(spec: DataSpec, photographs: Path) -> None:
     for name in ("ape/0.jpg", "ape/1.jpg"):
-        scramble(photographs / "val" / name)
+        damage(photographs / "val" / name, "scrambled")
     _, images = open_images(replace(spec, on_error=OnError.skip))
     batches = list(
         WorkerEvalLoader(
@@ -140,7 +134,7 @@ def test_skipping_leaves_images_out_of_the_cache(spec: DataSpec, damaged: Path) 
 
 def test_data_set_without_a_readable_image_is_an_error(spec: DataSpec, photographs: Path) -> None:
     for path in photographs.glob("train/*/*.jpg"):
-        empty(path)
+        damage(path, "empty")
     images, _ = open_images(replace(spec, on_error=OnError.skip))
     with pytest.raises(DataError, match="none of the 12 images can be read"):
         read_epoch(train_batches(images, spec))

@@ -17,16 +17,16 @@ from roadmap.data.spec import DataSpec
 from roadmap.errors import DataError
 
 MakeArchive = Callable[..., Path]
+PNG = io.BytesIO()
+Image.new("RGB", (2, 2)).save(PNG, "png")
 
 
 @pytest.fixture
 def make_archive(write_tar: Callable[[str, Mapping[str, bytes]], Path]) -> MakeArchive:
     """Write train.tar with one image per file stem, and the files; content that is not text is written as JSON."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(buffer, "png")
 
     def make(files: dict[str, object], name: str = "train.tar") -> Path:
-        contents = {f"{file.split('.')[0]}.png": buffer.getvalue() for file in files}
+        contents = {f"{file.split('.')[0]}.png": PNG.getvalue() for file in files}
         for file, content in files.items():
             if not file.endswith(".png"):
                 contents[file] = (content if isinstance(content, str) else json.dumps(content)).encode()
@@ -134,11 +134,9 @@ def test_hugging_face_labels_are_read(
     """A split whose labels are all -1 has none: the next one is evaluated."""
     datasets = pytest.importorskip("datasets", reason="needs the extra huggingface")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(buffer, "png")
     (tmp_path / "data").mkdir()
     for split, values in labels.items():
-        columns = {"image": [{"bytes": buffer.getvalue(), "path": None}] * 2, "label": values}
+        columns = {"image": [{"bytes": PNG.getvalue(), "path": None}] * 2, "label": values}
         table = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
         table.to_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet")
     if isinstance(expected, str):

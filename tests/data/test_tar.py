@@ -121,55 +121,43 @@ def test_last_of_two_files_with_one_name_counts(listed: Callable[[bytes], dict[s
     }
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (file("a.jpg", b"a") + header("b.jpg", -1024), r"b\.jpg can't have -1,024 bytes"),
-        (header("a.jpg", -512) + END, r"a\.jpg can't have -512 bytes"),
-        (header("folder", -2048, tarfile.DIRTYPE) + END, r"folder can't have -2,048 bytes"),
-        (pax({"size": "-1024"}) + file("a.jpg", b"a"), r"a\.jpg can't have -1,024 bytes"),
-        (pax({"size": "9" * 30}) + file("a.jpg", b"a"), "."),
-        (pax({"size": "1000000"}, tarfile.XGLTYPE) + file("a.jpg", b"a") + END, r"a\.jpg can't have 1,000,000"),
-        (header("long", -1024, tarfile.GNUTYPE_LONGNAME) + END, "a header says that it has -1,024 bytes"),
-        (header("long", 1 << 40, tarfile.GNUTYPE_LONGNAME) + END, "a header says that it has 1,099,511,627,776"),
-        (header("pax", 1 << 30, tarfile.XHDTYPE) + END, "a header says that it has 1,073,741,824 bytes"),
-        (header("a.jpg", 1 << 80) + bytes(2048), "."),
-        (header("a.jpg", 1 << 40) + bytes(2048), "unexpected end of data"),
-        (b"".join(pax({"path": "a.jpg"}) for _ in range(2000)) + file("a.jpg", b"a") + END, "recursion"),
-        (pax({"GNU.sparse.map": "0,1," * 1000, "GNU.sparse.size": "1" * 18}) + file("a.jpg", b"a") + END, "."),
-        (pax({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" * 18}) + file("a.jpg", b"a") + END, "is sparse"),
-        (file("../a.jpg", b"a") + END, r"\.\./a\.jpg is outside of the archive"),
-        (file("cat/../../a.jpg", b"a") + END, "is outside of the archive"),
-        (file("a.jpg", b"a") + b"?" + file("b.jpg", b"b")[1:] + file("c.jpg", b"c") + END, "byte 1,024 is damaged"),
-        (
-            file("a.jpg", b"a") + END + file("b.jpg", b"b") + END,
-            r"has data after its end at byte 1,024: pack joined",
-        ),
-        (file("a.jpg", b"a"), "it is truncated"),
-        (file("a.jpg", b"a" * 600)[:-200], "unexpected end of data"),
-    ],
-    ids=[
-        *("a negative size", "a negative size at the beginning", "a folder's negative size", "pax, negative"),
-        *(
-            "pax, huge",
-            "pax, of all files",
-            "a name of negative length",
-            "a name of a terabyte",
-            "pax of a gigabyte",
-        ),
-        *(
-            "2^80 bytes",
-            "a terabyte",
-            "2000 headers of one file",
-            "holes, damaged",
-            "holes",
-            "outside",
-            "outside again",
-        ),
-        *("a damaged header", "two archives joined", "no end", "cut short"),
-    ],
-)
-def test_inconsistent_archive_is_an_error(ends: None, tmp_path: Path, content: bytes, message: str) -> None:
+A = file("a.jpg", b"a")
+INCONSISTENT: dict[str, tuple[bytes, str]] = {
+    "a negative size": (A + header("b.jpg", -1024), r"b\.jpg can't have -1,024 bytes"),
+    "a negative size at the beginning": (header("a.jpg", -512) + END, r"a\.jpg can't have -512 bytes"),
+    "a folder's negative size": (header("folder", -2048, tarfile.DIRTYPE) + END, "folder can't have -2,048 bytes"),
+    "pax, negative": (pax({"size": "-1024"}) + A, r"a\.jpg can't have -1,024 bytes"),
+    "pax, huge": (pax({"size": "9" * 30}) + A, "."),
+    "pax, of all files": (pax({"size": "1000000"}, tarfile.XGLTYPE) + A + END, r"a\.jpg can't have 1,000,000"),
+    "a name of negative length": (
+        header("long", -1024, tarfile.GNUTYPE_LONGNAME) + END,
+        "a header says that it has -1,024 bytes",
+    ),
+    "a name of a terabyte": (
+        header("long", 1 << 40, tarfile.GNUTYPE_LONGNAME) + END,
+        "a header says that it has 1,099,511,627,776",
+    ),
+    "pax of a gigabyte": (
+        header("pax", 1 << 30, tarfile.XHDTYPE) + END,
+        "a header says that it has 1,073,741,824 bytes",
+    ),
+    "2^80 bytes": (header("a.jpg", 1 << 80) + bytes(2048), "."),
+    "a terabyte": (header("a.jpg", 1 << 40) + bytes(2048), "unexpected end of data"),
+    "2000 headers of one file": (2000 * pax({"path": "a.jpg"}) + A + END, "recursion"),
+    "holes, damaged": (pax({"GNU.sparse.map": "0,1," * 1000, "GNU.sparse.size": "1" * 18}) + A + END, "."),
+    "holes": (pax({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" * 18}) + A + END, "is sparse"),
+    "outside": (file("../a.jpg", b"a") + END, r"\.\./a\.jpg is outside of the archive"),
+    "outside again": (file("cat/../../a.jpg", b"a") + END, "is outside of the archive"),
+    "a damaged header": (A + b"?" + file("b.jpg", b"b")[1:] + A + END, "byte 1,024 is damaged"),
+    "two archives joined": (A + END + A + END, r"has data after its end at byte 1,024: pack joined"),
+    "no end": (A, "it is truncated"),
+    "cut short": (file("a.jpg", b"a" * 600)[:-200], "unexpected end of data"),
+}
+
+
+@pytest.mark.parametrize("name", INCONSISTENT)
+def test_inconsistent_archive_is_an_error(ends: None, tmp_path: Path, name: str) -> None:
+    content, message = INCONSISTENT[name]
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.tar can't be read as an uncompressed tar archive: .*{message}"):
         list_files(tmp_path / "a.tar")
