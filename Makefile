@@ -33,7 +33,7 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not system'
 
 test-system: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 -m 'system and not alone'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 20 -m 'system and not alone'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone
 
 check: $(INSTALLED)

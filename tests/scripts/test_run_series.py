@@ -19,7 +19,7 @@ SERIES = """\
 name: dry
 note: Drawn by a test.
 jobs: 2
-overrides: [data=digits, recipe=short, recipe.warmup_epochs=0]
+overrides: [data=digits, recipe=short, recipe.warmup_epochs=0, regime.width.resnet=8, regime.width.modern=8]
 ends:
   minutes: 10
   first: step1_stage_ratio

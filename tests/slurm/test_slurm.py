@@ -27,9 +27,10 @@ SMALL = (
 )
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1")
 STEPS = ("step0_resnet", "step6_move_up", "step12_downsample")
-PATIENCE = 600  # seconds; SLURM holds a job for two minutes before it is restarted
+PATIENCE = 600  # seconds, on a busy machine
 
-pytestmark = pytest.mark.system  # minutes, mostly in the queue
+# Minutes, mostly in the queue; in one process of pytest, since the cluster is one.
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("slurm")]
 
 
 @pytest.fixture(scope="module", autouse=True)
