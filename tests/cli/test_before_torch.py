@@ -46,6 +46,22 @@ COMMANDS = (
     (["-m", "data=imagefolder", "data.root=/none"], "error: there is no data folder /none; expected train/CLASS/*"),
     (["data=imagefolder", "data.root=IMAGES", "data.num_classes=4"], "has 2 classes (cat, dog), the configuration"),
     (["experiment=[1,2]"], "experiment=[1, 2]: must be a string"),
+    (["experiment='[red]'", "data=imagefolder", "data.root='[b]'", "data.num_classes=2"], "/[b];"),
+    (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
+    (["--config-name", "exp9"], "--config-name exp9: there is no exp9.yaml in "),
+    (["--config-path", "mine"], "--config-dir mine adds a folder of your own"),
+    (["--experimental-rerun", "x.pickle"], "a run goes on by its command"),
+    (["hydra.searchpath=[file:///nowhere]"], "hydra.searchpath: there is no /nowhere"),
+    (["hydra.searchpath=mine"], "must be a list of folders, as in 'hydra.searchpath=[file:///PATH]'"),
+    (["hydra.job.chdir=true"], "leave it out"),
+    (["-m", "hydra/sweeper=none_such"], "hydra/sweeper=none_such: no such choice."),
+    (["-m", "hydra.verbose=true,false"], "a sweep is over a run's keys, not over Hydra's own"),
+    (["-m", "--cfg", "job"], "--multirun --cfg: only one of them can be given"),
+    (["--resolve"], "--resolve goes with --cfg"),
+    (["--cfg", "job", "recipe=none_such"], "recipe=none_such: there is no such choice."),
+    (["step.name=.hidden"], "step.name=.hidden: must be the name of one folder"),
+    (["experiment=.hidden"], "experiment=.hidden: must be the name of one folder"),
+    (["step.name='a,b'"], "so a step has none"),
 )
 
 

@@ -72,11 +72,7 @@ def test_without_a_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_gpus_are_counted_by_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "nvidia-smi"
-    gpus = [
-        "GPU 0: NVIDIA H100 (UUID: a)",
-        "  MIG 3g.40gb Device 0: (UUID: c)",
-        "GPU 1: NVIDIA H100 (UUID: b)",
-    ]
+    gpus = ["GPU 0: NVIDIA H100 (UUID: a)", "  MIG 3g.40gb Device 0: (UUID: c)", "GPU 1: NVIDIA H100 (UUID: b)"]
     program.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in gpus))
     program.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

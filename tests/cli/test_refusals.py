@@ -16,22 +16,11 @@ def read_state(tmp_path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize(
-    ("overrides", "parts"),
-    [
-        (
-            ["recipe.total_batch=2048", "recipe.lr=0.06"],
-            ["recipe.total_batch=2048 is more than the 1433 training images", "no update"],
-        ),
-        (["init_from=PLACE/none.pt"], ["there is no weights file PLACE/none.pt"]),
-    ],
-)
-def test_the_message(train: Train, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
-    outcome = train(*QUICK, *(word.replace("PLACE", str(tmp_path)) for word in overrides))
+def test_a_refused_training_is_a_failed_run_with_the_message(train: Train, tmp_path: Path) -> None:
+    outcome = train(*QUICK, "recipe.total_batch=2048", "recipe.lr=0.06")
     assert outcome.status == 1
-    for part in parts:
-        assert part.replace("PLACE", str(tmp_path)) in outcome.err
     assert outcome.err.startswith("error: ")
+    assert "recipe.total_batch=2048 is more than the 1433 training images" in outcome.err
     assert "Traceback" not in outcome.err
     state = read_state(tmp_path)
     assert state["state"] == "failed"
@@ -62,13 +51,6 @@ def test_a_file_in_the_place_of_hydras_folder(train: Train, tmp_path: Path, dama
     outcome = train("-m", "seed=0,1")
     assert outcome.status == 1
     assert outcome.err.startswith(f"error: {tmp_path / 'micro-digits/.sweep'} can't be created: File exists")
-
-
-def test_a_name_with_brackets_is_printed_as_it_is(train: Train, tmp_path: Path) -> None:
-    outcome = train("experiment='[red]'", "data=imagefolder", "data.root='[b]'", "data.num_classes=2")
-    assert outcome.status == 1
-    assert "/[b];" in outcome.err
-    assert not list(tmp_path.iterdir())  # refused before a folder is made
 
 
 def test_a_command_ends_with_the_variables_name(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A command is composed once, in Hydra's own surroundings: what was planned is what each job is handed."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,37 +150,6 @@ def test_a_recipe_of_any_name(train: Train, trained: list[PlannedRun], own: Path
     assert (trained[-1].config.recipe.name, trained[-1].config.recipe.lr) == (name, 0.25)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "part"),
-    [
-        (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
-        (["--config-name", "exp9"], "--config-name exp9: there is no exp9.yaml in "),
-        (["--config-path", "mine"], "--config-dir mine adds a folder of your own"),
-        (["--experimental-rerun", "x.pickle"], "a run goes on by its command"),
-        (["hydra.searchpath=[file:///nowhere]"], "hydra.searchpath: there is no /nowhere"),
-        (["hydra.searchpath=mine"], "must be a list of folders, as in 'hydra.searchpath=[file:///PATH]'"),
-        (["hydra.job.chdir=true"], "leave it out"),
-        (["-m", "hydra/sweeper=none_such"], "hydra/sweeper=none_such: no such choice."),
-        (["-m", "hydra.verbose=true,false"], "a sweep is over a run's keys, not over Hydra's own"),
-        (["-m", "--cfg", "job"], "--multirun --cfg: only one of them can be given"),
-        (["--resolve"], "--resolve goes with --cfg"),
-        (["--cfg", "job", "recipe=none_such"], "recipe=none_such: there is no such choice."),
-        (["step.name=.hidden"], "step.name=.hidden: must be the name of one folder"),
-        (["experiment=.hidden"], "experiment=.hidden: must be the name of one folder"),
-        (["step.name='a,b'"], "so a step has none"),
-    ],
-)
-def test_what_cannot_be_done_is_refused_by_name(
-    train: Train, tmp_path: Path, overrides: list[str], part: str
-) -> None:
-    outcome = train(*overrides)
-    assert outcome.status == 1
-    assert part in outcome.err
-    assert outcome.err.startswith("error: ")
-    assert "Traceback" not in outcome.err
-    assert not list(tmp_path.iterdir())
-
-
 def test_processes_are_as_many_as_gpus_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     from roadmap.cli import processes as isolation
     from roadmap.config import plan_command, prepare_overrides
@@ -204,3 +174,12 @@ def test_a_run_records_the_configs_that_it_came_from(train: Train, trained: list
     assert not any("hydra" in word for word in recorded)
     assert train(*recorded).status == 0
     assert len(trained) == 1  # of the same configuration, so it is done already; another one would be refused
+
+
+def test_a_run_leaves_logging_as_it_was(train: Train, trained: list[PlannedRun]) -> None:
+    logger = logging.getLogger("roadmap.analysis")
+    before = (logging.getLogger().level, list(logging.getLogger().handlers), logger.disabled)
+    assert train("+roadmap=step0_resnet").status == 0
+    assert (logging.getLogger().level, list(logging.getLogger().handlers), logger.disabled) == before
+    assert len(trained) == 1
+    assert logger.isEnabledFor(logging.WARNING)

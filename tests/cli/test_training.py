@@ -16,7 +16,9 @@ import torch
 from omegaconf import OmegaConf
 
 import roadmap
+from roadmap.analysis import tables_and_figures
 from roadmap.cli import run as jobs
+from roadmap.cli import sweep_report
 from roadmap.cli.job import load_run
 from roadmap.config import compose, read_config
 from roadmap.config.roadmap_files import load_roadmap
@@ -201,24 +203,37 @@ def test_a_sweep_whose_configuration_changed_half_way_overwrites_nothing(
     assert json.loads((folders[1] / "state.json").read_text())["state"] == "done"
 
 
-def test_a_sweep_leaves_failed_runs_alone_unless_asked(train: Train, tmp_path: Path) -> None:
+def test_a_failed_run_is_tried_again_alone_or_if_a_sweep_is_asked_to(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_and_figures, "draw_rows", lambda *_: [])  # takes longer than the runs
     overrides = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
-    assert train("-m", *overrides).status == 1
+    sweep = ("-m", *overrides, "seed=0,1")
+    assert train(*sweep).status == 1
     state = json.loads((tmp_path / RUN / "state.json").read_text())
     assert state["error"].startswith("there is no weights file")
     torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
 
-    again = train("-m", *overrides)
+    again = train(*sweep)
     assert again.status == 1
     assert "failed before; retry_failed=true trains it again (there is no weights" in again.out
-    assert train("-m", *overrides, "retry_failed=true").status == 0
-
-
-def test_a_single_run_that_failed_is_tried_again(train: Train, tmp_path: Path) -> None:
-    overrides = (*QUICK, f"init_from={tmp_path / 'weights.pt'}")
-    assert train(*overrides).status == 1
-    torch.save(roadmap.build_model(roadmap.compose("+roadmap=step0_resnet")).state_dict(), tmp_path / "weights.pt")
     assert train(*overrides).status == 0
+    assert train(*sweep, "retry_failed=true").status == 0
+
+
+@pytest.mark.system  # a sweep of three networks: 3 s
+def test_a_warning_stops_no_run_is_printed_once_and_names_its_steps(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
+    one_update = ("recipe.total_batch=1024", "recipe.lr=0.03", "regime.width.resnet=8", "regime.width.modern=8")
+    steps = ("+roadmap=step0_resnet,step12_downsample", "seed=0,1", *QUICK[1:])
+    outcome = train("-m", *steps, *one_update, "recipe.ema_decay=0.999")
+    assert outcome.status == 0
+    warnings = outcome.err.split("warning: ")[1:]
+    assert len(warnings) == 2
+    assert warnings[0].strip().endswith("or model/norm=layernorm (step0_resnet)")
+    assert warnings[1].startswith("recipe.ema_decay=0.999 averages over 1,000 updates and the run has 1, so")
 
 
 def test_a_defect_is_shown_with_its_trace_and_the_sweep_goes_on(
