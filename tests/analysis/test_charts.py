@@ -1,7 +1,6 @@
 """The charts show the rows' values, in plotly.js's terms, and escape every name."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,11 @@ from trial_rows import Write, rows_of
 
 from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_epochs, thin
 from roadmap.analysis.report.ablation_chart import effect_chart
-from roadmap.analysis.report.charts import Chart, curve_chart, roadmap_chart, shortened, waterfall_chart
+from roadmap.analysis.report.charts import curve_chart, roadmap_chart, shortened, waterfall_chart
 from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
 from roadmap.analysis.significance import RowStats, compute_row_stats
 
-DRAW: list[Callable[[list[RowStats], bool], Chart | None]] = [
-    roadmap_chart,
-    waterfall_chart,
-    cost_chart,
-    curve_chart,
-]
+DRAW: tuple[Any, ...] = (roadmap_chart, waterfall_chart, cost_chart, curve_chart)
 
 
 def row_stats(tmp_path: Path) -> list[RowStats]:

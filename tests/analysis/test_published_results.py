@@ -15,7 +15,7 @@ from roadmap.analysis.configurations import read_setup, read_values, read_words
 from roadmap.analysis.curves import runs_of
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.commands import training_commands
-from roadmap.analysis.reproduction import find_agreement
+from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.significance import compute_row_stats, pool_rows
 from roadmap.analysis.stats import Difference
@@ -108,10 +108,7 @@ def test_the_findings_say_what_the_runs_say() -> None:
     (pooled,) = pool_rows(rows).values()
     assert f"{pooled.std:.2f} points, {pooled.dof} dof" in findings
     for agreement in find_agreement(rows):
-        value, interval = agreement.spearman.value, agreement.spearman.interval
-        assert interval is not None
-        said = f"{value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
-        assert said in findings
+        assert spearman_text(agreement) in findings
         if agreement.same_sign is not None:
             assert f"{agreement.same_sign} of the {agreement.n} changes" in readme
 
@@ -129,10 +126,14 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
         in findings
     )
     (changes,) = [found for found in find_agreement(list(tuned.values())) if found.same_sign is not None]
-    spearman = changes.spearman
-    assert spearman.interval is not None
-    said = f"{spearman.value:.2f} ({spearman.interval.low:.2f} to {spearman.interval.high:.2f})"
-    assert f"{changes.same_sign} of {changes.n} changes have the paper's sign, Spearman {said}" in findings
+    said = f"{changes.same_sign} of {changes.n} changes have the paper's sign, Spearman {spearman_text(changes)}"
+    assert said in findings
+
+
+def spearman_text(agreement: Agreement) -> str:
+    value, interval = agreement.spearman.value, agreement.spearman.interval
+    assert interval is not None
+    return f"{value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def steps_table(rows: Sequence[Row]) -> list[str]:

@@ -243,3 +243,32 @@ def test_only_imagenet_at_the_papers_size_is_comparable(tmp_path: Path, write_ru
         ("resnet50", "digits", False),
     ):
         assert replace(row, regime=regime, data=data).on_imagenet == is_comparable
+
+
+@pytest.mark.parametrize(
+    ("regime", "step", "variant", "top1"),
+    [
+        ("resnet50", "step7_kernel", {}, 80.57),
+        ("resnet200", "step7_kernel", {}, 82.30),
+        ("micro", "step7_kernel", {}, 80.57),  # not in the paper
+        ("resnet50", "step7_kernel", {"kernel_size": "3"}, 79.92),  # step 6
+        ("resnet50", "step7_kernel", {"kernel_size": "9"}, 80.57),
+        ("resnet50", "step7_kernel", {"kernel_size": "13"}, None),
+        ("resnet50", "step7_kernel", {"kernel_size": "mine"}, None),
+        ("resnet50", "step7_kernel", {"kernel_size": "9", "norm": "layernorm"}, None),
+        ("resnet50", "step12_downsample", {"kernel_size": "3"}, None),
+        ("resnet50", "original", {}, 76.13),
+        ("resnet50", "step13_mine", {}, None),
+        ("resnet50", "step7_kernel", {"norm": "layernorm"}, None),
+        ("resnet200", "step12_downsample", {}, 83.60),
+        ("micro", "swin_base", {}, 83.50),
+        ("micro", "swin_base", {"norm": "batchnorm"}, None),
+    ],
+)
+def test_a_run_is_compared_with_its_row_of_the_papers_tables(
+    regime: str, step: str, variant: dict[str, str], top1: float | None
+) -> None:
+    row = load_roadmap().find_published(regime, step, variant)
+    assert (row and row.top1) == top1
+    told = Row(step, None, step, variant, None, "experiment", regime, "imagenet", "paper")
+    assert told.paper == row

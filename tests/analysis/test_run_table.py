@@ -1,6 +1,5 @@
 """A published experiment consists of tables of its runs and their epochs, from which all else is drawn again."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
 from roadmap.analysis.publish import find_kept
 from roadmap.analysis.read_runs import find_experiments, read_runs
 from roadmap.analysis.run_table import write_run_table
-from roadmap.analysis.tables_and_figures import draw_curve
 from roadmap.config.search_path import SearchPath, current, use
 from roadmap.errors import RunError
 from roadmap.runs.read_run import Run
@@ -56,17 +54,6 @@ def test_published_runs_of_a_module_say_where_it_has_to_be(
         read_runs(tmp_path)
         assert current().modules == ("squeeze_of_a_study",)
     assert len(caplog.records) == 1
-
-
-@pytest.mark.system  # draws all figures twice: 5 s
-def test_figures_and_tables_are_drawn_from_a_table_as_from_folders(tmp_path: Path, published: Path) -> None:
-    folders = draw_curve(tmp_path / "trial")
-    shutil.rmtree(tmp_path / "trial/step0_resnet")  # nothing is read from there
-    table = draw_curve(published)
-    assert table.rows == folders.rows
-    for ours, theirs in zip(table.paths, folders.paths, strict=True):
-        if ours.suffix in (".csv", ".md", ".svg"):
-            assert ours.read_text() == theirs.read_text()
 
 
 def test_a_table_that_is_damaged_is_named_with_the_place(published: Path) -> None:

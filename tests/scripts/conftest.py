@@ -2,11 +2,11 @@
 
 import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fixture_types import Call, Write
 from omegaconf import OmegaConf
 
 from roadmap.config import compose
@@ -15,7 +15,7 @@ from roadmap.runs.overrides import write_overrides
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command, check its exit status, and return what it printed."""
 
     def call(command: str, *words: object, status: int = 0) -> Any:
@@ -28,12 +28,13 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def write_run() -> Callable[..., Path]:
+def write_run() -> Write:
     def write(
         folder: Path, step: str, *words: str, seed: int = 0, top1: float = 90.0, epochs: int = 3, **changes: Any
     ) -> Path:
         """Write a run folder as train.py does, for the configuration that the words compose."""
-        cfg = compose(f"+{changes.get('group', 'roadmap')}={step}", f"experiment={folder.name}", *words)
+        overrides = [f"+{changes.get('group', 'roadmap')}={step}", *words, f"experiment={folder.name}"]
+        cfg = compose(*overrides)
         cfg.seed = seed
         variant = {
             word[6:].partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("model/")
@@ -53,13 +54,7 @@ def write_run() -> Callable[..., Path]:
         run = folder / network_name(step, variant) / f"seed{seed}"
         run.mkdir(parents=True)
         OmegaConf.save(cfg, run / "config.yaml", resolve=True)
-        overrides = [
-            f"+{changes.get('group', 'roadmap')}={step}",
-            *words,
-            f"experiment={folder.name}",
-            f"seed={seed}",
-        ]
-        write_overrides(run, overrides if changes.get("recorded", True) else None)
+        write_overrides(run, [*overrides, f"seed={seed}"] if changes.get("recorded", True) else None)
         state = {"state": changes.get("state", "done"), "error": changes.get("error"), "identity": identity}
         (run / "state.json").write_text(json.dumps(state))
         lines = [

@@ -1,6 +1,5 @@
 """Tables of the commands on narrow terminals, and what a plan prints before it is done."""
 
-from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,10 +46,10 @@ def test_a_row_is_one_line_and_columns_left_out_are_named(
     draw: Any, row: Any, kept: tuple[str, ...], width: int
 ) -> None:
     table, lines = draw([row], width)
-    console = Console(file=StringIO(), width=width)
-    console.print(table)
-    assert isinstance(console.file, StringIO)
-    shown = console.file.getvalue().splitlines()
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table)
+    shown = capture.get().splitlines()
     assert len(shown) == 3
     assert max(map(len, shown)) <= width
     assert shown[2].startswith((NAME, "stage_ratio"))
@@ -62,7 +61,7 @@ def test_a_row_is_one_line_and_columns_left_out_are_named(
 
 
 def test_a_plan_prints_a_line_per_network_with_a_rough_total() -> None:
-    console = Console(file=StringIO(), width=80)
-    plan.RoughPrinter(console, count=13).print(RoughEstimate("step0_resnet", 0.0214, hours=0.5, total_hours=6.5))
-    assert isinstance(console.file, StringIO)
-    assert console.file.getvalue() == "1 of 13: step0_resnet 0.0214 s an update, 30 min, all: about 6.5 h\n"
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as capture:
+        plan.RoughPrinter(console, 13).print(RoughEstimate("step0_resnet", 0.0214, hours=0.5, total_hours=6.5))
+    assert capture.get() == "1 of 13: step0_resnet 0.0214 s an update, 30 min, all: about 6.5 h\n"
