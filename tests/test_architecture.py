@@ -60,6 +60,16 @@ def test_config_uses_nothing_of_training_that_needs_torch() -> None:
     assert {target for target in used if target.startswith("roadmap.training")} <= TORCH_FREE_TRAINING
 
 
+def test_the_library_of_a_dashboard_is_optional() -> None:
+    """It is imported by its own modules alone, and these by none."""
+    own = {name for name in MODULES if name.startswith(("roadmap.runs.loggers.", "roadmap.cli.wandb_"))}
+    own.remove("roadmap.runs.loggers.none")
+    libraries = r"^ *(import|from) (wandb|mlflow|trackio|tensorboard|torch\.utils\.tensorboard)\b"
+    for module in MODULES.keys() - own:
+        assert not own & set(imports(module)), module
+        assert not re.search(libraries, MODULES[module].read_text(), re.MULTILINE), module
+
+
 def test_the_top_of_the_package_is_a_list_of_rooms() -> None:
     top = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     assert top == {
