@@ -11,16 +11,20 @@ from roadmap.runs import commit as module
 from roadmap.runs.commit import find_commit
 
 
+def commit_all(repository: Path) -> None:
+    git = ["git", "-C", str(repository), "-c", "user.name=n", "-c", "user.email=e"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first", "--allow-empty"]):
+        subprocess.run([*git, *words], check=True)
+
+
 def test_changed_code_marks_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = find_commit()
     assert commit is not None
     assert re.fullmatch("[0-9a-f]{40}(-changed)?", commit)
 
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        (tmp_path / "roadmap/runs").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "train.py").write_text("")
-        subprocess.run([*git, *words], check=True)
+    (tmp_path / "roadmap/runs").mkdir(parents=True)
+    (tmp_path / "train.py").touch()
+    commit_all(tmp_path)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "roadmap/runs/commit.py"))
     find = find_commit.__wrapped__  # without the cache
     (tmp_path / "notes.md").write_text("not of the code")
@@ -32,9 +36,7 @@ def test_changed_code_marks_the_commit(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_package_inside_another_repository_is_not_that_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-qm", "first", "--allow-empty"], check=True)
+    commit_all(tmp_path)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "copy/roadmap/runs/commit.py"))
     (tmp_path / "copy").mkdir()
     assert find_commit.__wrapped__() == f"version {__version__}"  # as of a wheel: no checkout around it

@@ -7,14 +7,11 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from roadmap.config import Config
 from roadmap.config.schema import list_keys
 from roadmap.runs.config_hash import (
     NEUTRAL_VALUES,
-    defining_values,
     describe_differences,
     fill_neutral_values,
     hash_config,
@@ -56,27 +53,16 @@ def change(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key not in OUTSIDE])
 def test_defining_value_changes_the_hash(config: dict[str, Any], key: str) -> None:
-    assert hash_config(change(config, key, OTHER)) != hash_config(config)
+    changed = change(config, key, OTHER)
+    assert hash_config(changed) != hash_config(config)
+    assert [line.partition(":")[0] for line in describe_differences(config, changed)] == [key]
 
 
 @pytest.mark.parametrize("key", sorted(OUTSIDE))
 def test_paths_names_dashboards_and_hardware_do_not_change_the_hash(config: dict[str, Any], key: str) -> None:
-    assert hash_config(change(config, key, OTHER)) == hash_config(config)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(sorted(KEYS)), max_size=6, unique=True), st.text() | st.none())
-def test_the_hash_changes_exactly_with_the_defining_values(
-    config: dict[str, Any], keys: list[str], value: str | None
-) -> None:
-    changed = dict(config)
-    for key in keys:
-        changed = change(changed, key, value)
-    differs = defining_values(changed) != defining_values(config)
-    assert (hash_config(changed) != hash_config(config)) == differs
-    told = {line.partition(":")[0] for line in describe_differences(config, changed)}
-    assert told <= set(keys) - OUTSIDE
-    assert bool(told) == differs
+    changed = change(config, key, OTHER)
+    assert hash_config(changed) == hash_config(config)
+    assert describe_differences(config, changed) == []
 
 
 def test_hash_survives_yaml_and_key_order(config: dict[str, Any]) -> None:
@@ -84,11 +70,6 @@ def test_hash_survives_yaml_and_key_order(config: dict[str, Any]) -> None:
     assert hash_config(read) == hash_config(config)
     assert hash_config(dict(reversed(read.items()))) == hash_config(config)
     assert describe_differences(read, config) == []
-
-
-def test_the_hash_is_twelve_hexadecimal_digits(config: dict[str, Any]) -> None:
-    assert len(hash_config(config)) == 12
-    int(hash_config(config), 16)
 
 
 def test_differences_show_old_and_new_values(config: dict[str, Any]) -> None:

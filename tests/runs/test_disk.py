@@ -17,6 +17,11 @@ from roadmap.runs.atomic import append_line, replace_file
 ROOT = Path(__file__).parents[2]
 
 
+def train(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "train.py", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_failed_write_keeps_the_old_file(small_disk: Path) -> None:
     path, previous = small_disk / "checkpoint.pt", small_disk / "checkpoint.previous.pt"
     replace_file(path, b"first", previous)
@@ -78,8 +83,7 @@ def test_sweep_on_a_full_disk_fails_before_its_first_run(small_disk: Path) -> No
     with suppress(OSError), (small_disk / "large").open("wb", buffering=0) as file:
         while file.write(b"x" * 4096):
             pass
-    command = [sys.executable, "train.py", "-m", "+roadmap=step0_resnet,step7_kernel", f"output_dir={small_disk}"]
-    full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    full = train("-m", "+roadmap=step0_resnet,step7_kernel", f"output_dir={small_disk}")
     assert full.returncode == 1
     assert full.stderr.startswith(
         f"error: the disk is full: {small_disk / 'micro-digits'} needs 16,384 bytes, 0 are free."
@@ -97,12 +101,7 @@ def test_sweep_resumes_after_a_full_disk(small_disk: Path) -> None:
         "regime.width.modern=8",
         f"output_dir={small_disk}",
     )
-    command = [sys.executable, "train.py", *words]
-
-    def train() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    full = train()
+    full = train(*words)
     assert full.returncode == 1
     folder = small_disk / "micro-digits/step12_downsample/seed0"
     assert f"the disk is full: {folder / 'checkpoint.pt'} needs " in " ".join(full.stderr.split())
@@ -116,7 +115,7 @@ def test_sweep_resumes_after_a_full_disk(small_disk: Path) -> None:
     assert state["error"].endswith("and run the same command again")
 
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    assert train().returncode == 0
+    assert train(*words).returncode == 0
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["epochs"] == 2
 
@@ -128,9 +127,7 @@ def test_full_disk_in_a_dashboard_does_not_stop_training(small_disk: Path, tmp_p
     (folder / "wandb").symlink_to(small_disk)
     (small_disk / "filler").write_bytes(b"x" * 240 * 1024)  # of 256 KiB
     words = ("+roadmap=step12_downsample", "recipe.epochs=3", "regime.width.modern=8", "logger=wandb")
-    command = [sys.executable, "train.py", *words, f"output_dir={tmp_path}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = train(*words, f"output_dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
     assert json.loads((folder / "state.json").read_text())["state"] == "done"

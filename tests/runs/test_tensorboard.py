@@ -25,8 +25,8 @@ def read(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder)).Reload()
 
 
-def test_retrained_epoch_is_shown_once(open_run: OpenRun) -> None:
-    run = open_run("recipe.epochs=3")
+def test_retrained_epoch_is_shown_once_beside_the_design_choices(open_run: OpenRun) -> None:
+    run = open_run("model/norm=layernorm", "recipe.epochs=3", "recipe.lr=0.5")
     run.claim()
     killed = Logger(SPEC, run, FACTS)
     for epoch in (1, 2):
@@ -41,15 +41,7 @@ def test_retrained_epoch_is_shown_once(open_run: OpenRun) -> None:
     assert [event.step for event in shown.Scalars("train_loss")] == [1, 2, 3]
     assert [(event.step, event.value) for event in shown.Scalars("summary/top1")] == [(3, 70.0)]
     assert len(list(run.path.glob(EVENTS))) == 2
-
-
-def test_design_choices_are_logged_as_hyperparameters(open_run: OpenRun) -> None:
-    run = open_run("model/norm=layernorm", "recipe.epochs=3", "recipe.lr=0.5")
-    run.claim()
-    logger = Logger(SPEC, run, FACTS)
-    logger.log(metrics_of(1, 10.0))
-    logger.finish(SUMMARY)
-    content = read(run.path).SummaryMetadata(SESSION_START_INFO_TAG).plugin_data.content
+    content = shown.SummaryMetadata(SESSION_START_INFO_TAG).plugin_data.content
     asked = HParamsPluginData.FromString(content).session_start_info.hparams
     assert asked["step"].string_value == "step0_resnet"
     assert asked["name"].string_value == "step0_resnet,norm=layernorm"
