@@ -25,11 +25,7 @@ NAME = "step:\n  name: mine\n"
             4,
             'a choice is a string, so this one is quoted: - override /model/kernel_size: "9"',
         ),
-        (
-            f'{HEAD}  - /model/kernel_size: "9"\n{NAME}',
-            4,
-            'which is replaced: - override /model/kernel_size: "9"',
-        ),
+        (f'{HEAD}  - /model/kernel_size: "9"\n{NAME}', 4, 'which is replaced: - override /model/kernel_size: "9"'),
         (
             f'{HEAD}  - override model/kernel_size: "9"\n{NAME}',
             4,

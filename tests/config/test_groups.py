@@ -68,20 +68,6 @@ def test_the_message_about_unknown_keys_knows_every_group() -> None:
     assert groups - keys <= keyless <= groups
 
 
-REGIMES = {  # depths before and after step 1; width before, at and after step 4; drop path
-    "resnet50": ((3, 4, 6, 3), (3, 3, 9, 3), (64, 64, 96), 0.1),
-    "resnet200": ((3, 24, 36, 3), (3, 3, 27, 3), (64, 84, 128), 0.5),
-}
-
-
-@pytest.mark.parametrize("name", REGIMES)
-def test_a_regime_is_the_papers(read: Read, name: str) -> None:
-    regime = read(f"regime={name}").regime
-    depths, width = regime.depths, regime.width
-    widths = width.resnet, width.stage_ratio, width.modern
-    assert (depths.resnet, depths.modern, widths, regime.drop_path) == REGIMES[name]
-
-
 def test_the_micro_regime_keeps_the_shape_of_the_papers(read: Read) -> None:
     """The same stage grows with the ratio, and the width has the same factor of 1.5."""
     micro = read("regime=micro").regime

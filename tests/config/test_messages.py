@@ -21,10 +21,7 @@ AXES = "model/activation, model/activation_count, model/block, "
                 "Allowed: atto, femto, micro, nano, pico, resnet50, resnet200",
             ],
         ),
-        (
-            "data=cifr10",
-            ["data=cifr10:", "Did you mean cifar10?", "Allowed: cifar10, cifar10_stride4, "],
-        ),
+        ("data=cifr10", ["data=cifr10:", "Did you mean cifar10?", "Allowed: cifar10, cifar10_stride4, "]),
         ("model/norm=bn", ["model/norm=bn:", "Allowed: batchnorm, layernorm"]),
         ("model/kernel_size=8", ["model/kernel_size=8:", "Allowed: 3, 5, 7, 9, 11"]),
         ("model/kernel_size=7.0", ["model/kernel_size=7.0:", "Allowed: 3, 5, 7, 9, 11"]),

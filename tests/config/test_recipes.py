@@ -154,8 +154,3 @@ def test_a_recipe_that_is_typed_wins_over_both(read: Read, overrides: tuple[str,
 def test_a_choice_that_is_typed_wins_over_the_setting(read: Read, overrides: tuple[str, ...]) -> None:
     config = read(*overrides)
     assert (config.regime.name, config.data.name, config.recipe.name) == ("resnet200", "digits", "paper")
-
-
-def test_only_the_original_chooses_a_recipe(read: Read) -> None:
-    assert read("+roadmap=step12_downsample").recipe.name == "short"
-    assert read("+roadmap=step0_resnet", "setting=paper").recipe.name == "paper"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from roadmap.config import compose, read_config
+from roadmap.config import compose, plan_runs, read_config
 from roadmap.config.search_path import SearchPath, add_own_groups, list_choices, use
 from roadmap.data.custom_sources import SOURCES
 from roadmap.data.sources import open_images
@@ -28,6 +28,7 @@ from roadmap.extend import (
 )
 from roadmap.model.build import build
 from roadmap.model.custom_axes import AXES, CHOICES
+from roadmap.runs.config_hash import NEUTRAL_VALUES
 from roadmap.runs.logger_spec import CUSTOM_LOGGERS
 
 PIXELS = np.zeros((6, 16, 16), dtype=np.uint8)
@@ -105,10 +106,15 @@ def test_a_choice_of_an_axis_is_in_every_part_of_a_network(step: str) -> None:
     assert all(module.bias is not None for module in convolutions)  # which a BatchNorm would cancel
 
 
-def test_a_choice_is_a_level_of_its_axis() -> None:
+def test_a_choice_is_a_level_of_its_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list_choices("model/norm") == ["batchnorm", "groupnorm", "layernorm"]
     with pytest.raises(ConfigError, match="Did you mean groupnorm"):
         read_config(compose("model.norm=groupnrom"))
+    monkeypatch.setitem(NEUTRAL_VALUES, "model.excite", "none")  # which is undone after the test
+    register_axis("excite", {"squeeze": silu})
+    add_own_groups()
+    with pytest.raises(ConfigError, match=r"Did you mean squeeze\? Allowed: none, squeeze"):
+        plan_runs(["model/excite=sqeeze"], is_sweep=False)
 
 
 def test_images_of_a_data_set_are_pixels_with_named_classes() -> None:
@@ -149,28 +155,13 @@ PLACE = Logger.__init__
 @pytest.mark.parametrize(
     ("register", "message"),
     [
-        (
-            lambda: CHOICE("norm", "layernorm", silu),
-            "layernorm exists already: name yours differently",
-        ),
+        (lambda: CHOICE("norm", "layernorm", silu), "layernorm exists already: name yours differently"),
         (lambda: CHOICE("norm", "groupnorm", silu), "groupnorm exists already: name yours differently"),
-        (
-            lambda: CHOICE("nrom", "mine", silu),
-            "there is no axis nrom whose choices are names",
-        ),
-        (
-            lambda: CHOICE("norm", "mine", silu, like="bn"),
-            "like='bn': there is no such choice. Allowed: batch",
-        ),
-        (
-            lambda: CHOICE("norm", "mine", silu, part="stm"),
-            "part='stm': there is no such part. Allowed: None",
-        ),
+        (lambda: CHOICE("nrom", "mine", silu), "there is no axis nrom whose choices are names"),
+        (lambda: CHOICE("norm", "mine", silu, like="bn"), "like='bn': there is no such choice. Allowed: batch"),
+        (lambda: CHOICE("norm", "mine", silu, part="stm"), "part='stm': there is no such part. Allowed: None"),
         (lambda: CHOICE("norm", "a,b", silu), "'a,b' must be a name of letters, digits and underscores"),
-        (
-            lambda: CHOICE("norm", "mine", lambda: []),
-            "give a function of (layers): <lambda>() can't be",
-        ),
+        (lambda: CHOICE("norm", "mine", lambda: []), "give a function of (layers): <lambda>() can't be"),
         (lambda: AXIS("norm", {"a": silu}), "register_axis('norm'): norm exists already: name yours differently"),
         (lambda: AXIS("mine", {"none": silu}), "none exists already: name yours differently"),
         (lambda: AXIS("mine", {"a": "silu"}), "give a function of (layers), not 'silu'"),

@@ -49,6 +49,11 @@ def find_rows(name: str) -> dict[str, PaperRow]:
     return {row.regime: row for row in load_roadmap().published if row.config == name and not row.variant}
 
 
+def test_the_choices_of_the_roadmap_are_those_of_its_files() -> None:
+    choices = load_roadmap().choices
+    assert [(one.axis, one.start, one.end) for one in choices] == [(a, str(b), str(c)) for _, a, b, c in STEPS[1:]]
+
+
 def test_the_thirteen_steps_and_the_original_have_labels_of_their_own() -> None:
     labels = [read_file(name)["step"]["label"] for name in [*NAMES, "original"]]
     assert len(set(labels)) == len(labels)

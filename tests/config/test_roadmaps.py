@@ -55,7 +55,7 @@ def test_the_default_roadmap_has_thirteen_steps_of_one_choice_each() -> None:
 
 
 @pytest.mark.system  # builds all combinations of a roadmap: 11 s
-@pytest.mark.parametrize("name", list_roadmaps()[1:])
+@pytest.mark.parametrize("name", list_roadmaps())
 def test_the_names_of_a_roadmaps_networks_build_them(name: str) -> None:
     """Each run of a leave-one-out sweep has the name, the design and the comparable settings that it claims."""
     roadmap = load_roadmap(name)

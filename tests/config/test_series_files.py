@@ -33,12 +33,7 @@ def test_all_steps_come_seed_after_seed_on_the_test_images(spec: SeriesSpec) -> 
     overrides = spec.steps_overrides(1, 0.012, 9)
     assert overrides[:2] == ["seed=0,1,2,3,4", "+sweep=roadmap"]
     assert not any(word.startswith("data.holdout") for word in overrides)
-    assert overrides[-4:] == [
-        "data.stem_stride=1",
-        "recipe.lr=0.012",
-        "recipe.epochs=9",
-        "experiment=gpu-steps",
-    ]
+    assert overrides[-4:] == ["data.stem_stride=1", "recipe.lr=0.012", "recipe.epochs=9", "experiment=gpu-steps"]
 
 
 def test_the_epochs_leave_time_for_the_seeds(spec: SeriesSpec) -> None:

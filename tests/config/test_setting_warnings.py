@@ -87,8 +87,7 @@ def test_a_warning_names_its_key_and_the_way_out(read: Read, case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "step"),
-    [(setting, step) for setting in IMAGES for step in (STEPS if setting == "paper" else ENDS)],
+    ("setting", "step"), [(setting, step) for setting in IMAGES for step in (STEPS if setting == "paper" else ENDS)]
 )
 def test_what_is_shipped_is_silent(read: Read, setting: str, step: str) -> None:
     config = read(f"setting={setting}", f"+roadmap={step}")

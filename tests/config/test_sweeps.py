@@ -7,9 +7,8 @@ import pytest
 from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import NONE
-from roadmap.config.sweep_networks import add_one_in, leave_one_out, networks_along, networks_needed, sample_orders
+from roadmap.config.sweep_networks import add_one_in, networks_along, networks_needed, sample_orders
 from roadmap.errors import ConfigError
-from roadmap.model.describe import describe_changes
 from roadmap.runs.config_hash import hash_config
 
 CONVNEXT = load_roadmap()
@@ -28,20 +27,10 @@ def plan(*overrides: str) -> list[PlannedRun]:
     return plan_runs(sweep.overrides(sweep.spec.names()), is_sweep=True)
 
 
-def test_each_step_makes_exactly_the_choice_that_its_file_names() -> None:
-    configs = [plan_runs([f"+roadmap={step}"], is_sweep=False)[0].config.model for step in STEPS]
-    for choice, before, after in zip(CHOICES, configs[:-1], configs[1:], strict=True):
-        assert describe_changes(before, after) == [f"model.{choice.axis} {choice.start} -> {choice.end}"]
-
-
-@pytest.mark.parametrize(
-    ("sweep", "networks"),
-    [("leave_one_out", leave_one_out(CONVNEXT)), ("add_one_in", add_one_in(CONVNEXT))],
-    ids=lambda x: x,
-)
-@pytest.mark.system  # composes each network twice: 3 s
-def test_the_name_of_a_network_builds_it(sweep: str, networks: list[frozenset[str]]) -> None:
-    runs = plan(f"+sweep={sweep}")
+@pytest.mark.system  # composes each network twice: 2 s
+def test_the_name_of_a_network_builds_it() -> None:
+    """As in the leave-one-out sweep of each roadmap, see test_roadmaps.py."""
+    runs, networks = plan("+sweep=add_one_in"), add_one_in(CONVNEXT)
     assert len(runs) == len(networks) == 13
     for run, network in zip(runs, networks, strict=True):
         assert run.name == CONVNEXT.name_of(CONVNEXT.design_of(network))
@@ -130,10 +119,7 @@ def test_orders_share_their_networks() -> None:
         ("+sweep=", ["sweep=: there is no such choice. Allowed: add_one_in, "]),
         ("+sweep=shapley,roadmap", ["one sweep a command"]),
         ("+sweep=shapley +sweep=roadmap", ["one sweep a command"]),
-        (
-            "+sweep=shapley sweep.pears=3",
-            ["sweep.pairs? Allowed in sweep: kind, roadmap, pairs, order_seed"],
-        ),
+        ("+sweep=shapley sweep.pears=3", ["sweep.pairs? Allowed in sweep: kind, roadmap, pairs, order_seed"]),
         ("+sweep=shapley sweep.pairs=0", ["sweep.pairs=0: must be at least 1"]),
         ("+sweep=roadmap sweep.pairs=3", ["there is no key sweep.pairs. Allowed in sweep: kind"]),
         ("+sweep=factorial", ["no value yet for sweep.axes", "as in sweep.axes=kernel_size,activation"]),
