@@ -1,6 +1,8 @@
 """Reading a checkpoint's file gives what was saved, or an error."""
 
+import argparse
 import io
+import pickle
 import random
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,11 +16,7 @@ from roadmap.errors import RunError
 from roadmap.model.torch_file import write_sealed
 from roadmap.training.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 
-CONTENT: dict[str, Any] = {
-    "config_hash": "abc",
-    "model": {"a": torch.arange(1.0, 5.0)},
-    "history": [{"top1": 1.5}],
-}
+CONTENT: dict[str, Any] = {"config_hash": "abc", "model": {"a": torch.arange(1.0, 5.0)}, "history": [{"top1": 1.5}]}
 
 
 def flip(path: Path, bits: Iterator[int]) -> Iterator[int]:
@@ -41,14 +39,16 @@ def equals(loaded: Any) -> bool:
     }
 
 
-def test_two_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK", b"weights", pickle.dumps(argparse.Namespace(lr=1))])
+def test_two_damaged_checkpoints_are_an_error(tmp_path: Path, content: bytes) -> None:
     newest, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
-    newest.write_bytes(b"")
-    previous.write_bytes(b"PK")
+    newest.write_bytes(content)
+    save_checkpoint(tmp_path / "whole.pt", tmp_path / "none.pt", CONTENT)
+    previous.write_bytes((tmp_path / "whole.pt").read_bytes()[:-1000])
     with pytest.raises(RunError, match="There is no usable checkpoint") as caught:
         load_checkpoint(newest, previous, "abc")
     assert str(newest) in str(caught.value)
-    assert str(previous) in str(caught.value)
+    assert f"{previous} is damaged: " in str(caught.value)
 
 
 def test_flipped_bit_is_detected(tmp_path: Path) -> None:

@@ -39,26 +39,30 @@ runpy.run_path("train.py", run_name="__main__")
 """
 
 
-@pytest.mark.system  # a separate process
-def test_out_of_memory_halves_the_micro_batch(tmp_path: Path) -> None:
-    words = (
-        "+roadmap=step0_resnet",
-        "data.image_size=32",
-        "recipe.epochs=1",
-        "recipe.warmup_epochs=0",
-        "recipe.total_batch=512",
-        "hardware.per_device_batch=512",
-        f"output_dir={tmp_path}",
-    )
+def run(program: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *words],
+        [sys.executable, "-c", program, *words, "recipe.epochs=1", "recipe.warmup_epochs=0"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "ROOM": str(ROOM)},
         capture_output=True,
         text=True,
         check=False,
+        **options,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.system  # a separate process
+def test_out_of_memory_halves_the_micro_batch(tmp_path: Path) -> None:
+    words = (
+        "+roadmap=step0_resnet",
+        "data.image_size=32",
+        "recipe.total_batch=512",
+        "hardware.per_device_batch=512",
+        f"output_dir={tmp_path}",
+    )
+    done = run(LIMITED, *words)
     assert "out of memory with 512 images at once" in " ".join(done.stderr.split())
     (path,) = tmp_path.rglob("summary.json")
     summary = json.loads(path.read_text())
@@ -84,17 +88,8 @@ runpy.run_path("train.py", run_name="__main__")
 def test_killed_worker_halves_the_workers(
     tmp_path: Path, memory_group: Callable[[int], Callable[[], None]]
 ) -> None:
-    words = ("+roadmap=step0_resnet", "recipe.epochs=1", "hardware.resident=false", "hardware.workers=2")
-    done = subprocess.run(
-        [sys.executable, "-c", HUNGRY, *words, "recipe.warmup_epochs=0", f"output_dir={tmp_path}"],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=memory_group(3 * 2**29),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ("+roadmap=step0_resnet", "hardware.resident=false", "hardware.workers=2", f"output_dir={tmp_path}")
+    done = run(HUNGRY, *words, preexec_fn=memory_group(3 * 2**29))
     assert "a dataloader worker was killed for lack of memory. Fewer workers" in done.stderr
     assert "going on with hardware.workers=1 in place of 2" in done.stderr
     assert len(list(tmp_path.rglob("summary.json"))) == 1
