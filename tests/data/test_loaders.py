@@ -16,12 +16,7 @@ from roadmap.config import read_config
 from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform, build_train_transform
 from roadmap.data.checked_dataset import CheckedDataset
-from roadmap.data.device_loader import (
-    DeviceDataset,
-    DeviceEvalLoader,
-    DeviceTrainLoader,
-    find_obstacle,
-)
+from roadmap.data.device_loader import DeviceDataset, DeviceEvalLoader, DeviceTrainLoader, find_obstacle
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sampler import Batch, EpochSampler, MicroBatches, Shard
 from roadmap.data.sources import ArrayDataset, open_images

@@ -200,9 +200,9 @@ def test_zero_layers_are_the_identity() -> None:
 
 
 def test_autocontrast_equals_pillow_for_all_ranges() -> None:
-    """For all levels between any two: all widths from either end, and a seventh of the others."""
+    """For all levels between any two: all widths from either end, and one in 31 of the others."""
     pairs = [(low, high) for low in range(256) for high in range(low + 1, 256)]
-    pairs = [pair for pair in pairs if pair[0] == 0 or pair[1] == 255 or sum(pair) % 7 == 0]
+    pairs = [pair for pair in pairs if pair[0] == 0 or pair[1] == 255 or sum(pair) % 31 == 0]
     levels = np.stack([np.resize(np.arange(low, high + 1), 256) for low, high in pairs]).astype(np.uint8)
     ours = auto_contrast(torch.from_numpy(levels).view(-1, 1, 16, 16).float(), torch.zeros(len(pairs)))
     theirs = [np.asarray(ImageOps.autocontrast(Image.fromarray(image.reshape(16, 16)))) for image in levels]
@@ -215,9 +215,3 @@ def test_autocontrast_equals_pillow_for_all_ranges() -> None:
 )
 def test_unknown_notation_is_not_parsed(notation: str) -> None:
     assert RandPolicy.parse(notation) is None
-
-
-def test_papers_notation_is_parsed() -> None:
-    assert RandPolicy.parse(PAPER) == RandPolicy(
-        magnitude=9, deviation=0.5, maximum=10, layers=2, probability=0.5, increasing=True
-    )

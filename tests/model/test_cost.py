@@ -61,13 +61,9 @@ PUBLISHED = {  # regime, overrides, 1e9 multiply-accumulates, parameters
     "resnet50c": ("resnet50", (*RESNET, "model/stem=deep"), 4.329, 25_576_264),
     "resnet50d": ("resnet50", (*RESNET, "model/stem=deep", "model/shortcut=avgpool"), 4.329, 25_576_264),
     "convnext_tiny": ("resnet50", CONVNEXT, 4.456, 28_589_128),
-    "convnext_atto": ("atto", CONVNEXT, 0.547, 3_695_520),
     "convnextv2_tiny": ("resnet50", V2, 4.456, 28_635_496),
     "convnextv2_base": ("resnet200", V2, 15.355, 88_717_800),
     "convnextv2_atto": ("atto", V2, 0.547, 3_708_400),
-    "convnextv2_femto": ("femto", V2, 0.780, 5_233_240),
-    "convnextv2_pico": ("pico", V2, 1.367, 9_066_280),
-    "convnextv2_nano": ("nano", V2, 2.446, 15_623_800),
 }
 
 

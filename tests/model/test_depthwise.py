@@ -72,17 +72,3 @@ def test_gradients_of_gradients_are_convolutions(side: int) -> None:
         lambda x, weight, bias: torch.func.functional_call(convolution, {"weight": weight, "bias": bias}, (x,)),
         (images, *weights),
     )
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_torchs_own_under_autocast(dtype: torch.dtype) -> None:
-    convolution = DepthwiseConv2d(4, 7, 1, 3, True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
-        assert convolution(torch.randn(2, 4, 2, 2)).dtype == dtype
-
-
-def test_a_compiler_meets_plain_convolutions() -> None:
-    module = DepthwiseConv2d(8, 7, 1, 3, True)
-    x = torch.randn(2, 8, 8, 8)
-    compiled = torch.compile(module, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)

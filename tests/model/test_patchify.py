@@ -1,4 +1,4 @@
-"""The convolution over patches equals `nn.Conv2d` in value, gradients and state dict."""
+"""The convolution over patches equals `nn.Conv2d` in value, gradients and state dict; a compiler meets torch's."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.patchify import FEWEST, PatchConv2d
 
 
@@ -77,13 +78,18 @@ def test_of_no_images() -> None:
     assert PatchConv2d(FEWEST, 24, 2, True)(torch.empty(0, FEWEST, 8, 4)).shape == (0, 24, 4, 2)
 
 
+CONVOLUTIONS = [PatchConv2d(FEWEST, 24, 2, True), DepthwiseConv2d(FEWEST, 7, 1, 3, True)]
+
+
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_torchs_own_under_autocast(dtype: torch.dtype) -> None:
+def test_torchs_own_under_autocast(convolution: nn.Module, dtype: torch.dtype) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
-        assert PatchConv2d(FEWEST, 24, 2, True)(torch.randn(2, FEWEST, 4, 4)).dtype == dtype
+        assert convolution(torch.randn(2, FEWEST, 2, 2)).dtype == dtype
 
 
-def test_a_compiler_meets_plain_convolutions() -> None:
-    module, x = PatchConv2d(FEWEST, 24, 2, True), torch.randn(2, FEWEST, 8, 8)
-    compiled = torch.compile(module, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_a_compiler_meets_plain_convolutions(convolution: nn.Module) -> None:
+    x = torch.randn(2, FEWEST, 8, 8)
+    compiled = torch.compile(convolution, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), convolution(x), rtol=1e-5, atol=1e-5)

@@ -37,7 +37,6 @@ def test_the_plan_knows_what_torch_refuses(step: str, norm: str) -> None:
             ("+roadmap=step0_resnet", "hardware.per_device_batch=1"),
             "hardware.per_device_batch=1: BatchNorm sees a 1x1",
         ),
-        (("+roadmap=step0_resnet", "recipe.total_batch=127", "hardware.per_device_batch=64"), "take 127$"),
         (("+roadmap=step0_resnet", "recipe.mixup=0.8", "hardware.per_device_batch=1"), "Mixup and CutMix pair"),
         (
             ("+roadmap=step12_downsample", "model/norm=batchnorm", "hardware.per_device_batch=1"),

@@ -66,13 +66,8 @@ def test_closed_stderr_does_not_stop_a_warning(kind: str, monkeypatch: pytest.Mo
 
 
 def test_only_rank_0_warns(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "RANK": "1",
-        "WORLD_SIZE": "2",
-        "LOCAL_RANK": "1",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": "29500",
-    }.items():
+    launcher = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in launcher.items():
         monkeypatch.setenv(name, value)
     warn("a warning of the second process")
     assert capfd.readouterr().err == ""
