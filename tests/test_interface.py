@@ -1,10 +1,6 @@
 """The public Python interface: the examples of its docstrings, and the tables that it returns."""
 
 import doctest
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,6 @@ from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.config.keywords import to_words
 from roadmap.errors import ConfigError, RoadmapError
-from roadmap.runs.run_dir import RunDir
 
 PUBLISHED = Path("results/cifar10-stride4")
 
@@ -83,11 +78,6 @@ def test_unfinished_runs_have_no_results(tmp_path: Path) -> None:
     assert roadmap.changes(results).seeds[0] == 2
 
 
-def test_the_interface_is_imported_without_torch_and_pandas() -> None:
-    code = "import sys, roadmap; roadmap.list_axes(); print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
-
-
 def test_keywords_are_the_overrides_of_a_command() -> None:
     values = {
         "roadmap": "step7_kernel,kernel_size=9",
@@ -132,25 +122,6 @@ def test_a_wrong_keyword_is_an_error_that_names_it(values: dict[str, object], me
 
 
 STEP: dict[str, Any] = {"roadmap": "step12_downsample", "recipe": {"epochs": 2}, "experiment": "stopped"}
-
-
-@pytest.mark.system  # two trainings: 3 s
-def test_a_stopped_training_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after the stop button of a notebook, which sends SIGINT."""
-    log = RunDir.log
-
-    def log_and_stop(self: RunDir, metrics: Any) -> None:
-        log(self, metrics)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(RunDir, "log", log_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        roadmap.train(**STEP, output_dir=folder)
-    (stopped,) = roadmap.load_results(folder / "stopped").to_dict("records")
-    assert stopped["state"] == "interrupted"
-    monkeypatch.setattr(RunDir, "log", log)
-    run = roadmap.train(**STEP, output_dir=folder, progress=False)
-    assert (run.state, len(roadmap.load_epochs(folder / "stopped"))) == ("done", 2)
 
 
 def test_a_failed_run_is_an_error_in_train_and_a_row_in_sweep(
