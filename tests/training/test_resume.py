@@ -68,10 +68,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a missing weight": (lambda c: c["model"].pop("0.bias"), "it has no model.0.bias"),
     "a weight too many": (lambda c: c["model"].update(x=torch.ones(1)), "it has model.x"),
     "another shape": (lambda c: c["model"].update({"0.bias": torch.ones(1)}), "model.0.bias is (1,)"),
-    "another type": (
-        lambda c: c["model"].update({"0.bias": torch.ones(4).half()}),
-        "expected (4,) of float32",
-    ),
+    "another type": (lambda c: c["model"].update({"0.bias": torch.ones(4).half()}), "expected (4,) of float32"),
     "no tensor": (lambda c: c["model"].update({"0.bias": "x"}), "model.0.bias is str"),
     "no average": (lambda c: c.update(ema=None), "ema is NoneType"),
     "another average": (lambda c: c["ema"].pop("module.0.bias"), "it has no ema.module.0.bias"),
