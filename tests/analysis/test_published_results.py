@@ -121,10 +121,8 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
     moved = [fmean(tuned[step].top1) - fmean(one[step].top1) for step in one if tuned[step].top1 != one[step].top1]
     assert len(moved) == 10
     findings = " ".join((ROOT / "docs/findings.md").read_text().split())
-    assert (
-        f"the ten steps move by {min(moved):+.1f} to {max(moved):+.1f} points, on average by {fmean(moved):+.1f}"
-        in findings
-    )
+    said = f"the ten steps move by {min(moved):+.1f} to {max(moved):+.1f} points, on average by {fmean(moved):+.1f}"
+    assert said in findings
     (changes,) = [found for found in find_agreement(list(tuned.values())) if found.same_sign is not None]
     said = f"{changes.same_sign} of {changes.n} changes have the paper's sign, Spearman {spearman_text(changes)}"
     assert said in findings

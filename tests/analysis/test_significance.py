@@ -47,9 +47,8 @@ def test_gain_loss_and_not_significant(tmp_path: Path, write_run: Write) -> None
     first, second, third = changes
     assert first is not None and second is not None and third is not None  # noqa: PT018
     assert (third.p, first.p) == (pytest.approx(3 * min(raw)), pytest.approx(2 * max(raw)))
-    min_detectable_effect = (
-        5.653489 * np.std([0, 0.09, -0.19], ddof=1) / 3**0.5
-    )  # the noncentrality is scipy's; see its test
+    # The noncentrality is scipy's; see its test.
+    min_detectable_effect = 5.653489 * np.std([0, 0.09, -0.19], ddof=1) / 3**0.5
     assert second.explanation == f"not significant: 3 seeds detect {min_detectable_effect:.2f} points or more"
     assert first.explanation == "gain: p < 0.001 (Holm, 3 changes)"
     text = verdict_text(list(found.values()))
@@ -80,10 +79,8 @@ def test_one_seed_has_no_test(tmp_path: Path, write_run: Write) -> None:
     assert (change.verdict, change.p, estimate.interval) == (NOT_SIGNIFICANT, None, None)
     assert "one seed" in change.explanation
     assert "A mean of one seed has no interval." in method_text(list(found.values()))
-    assert (
-        "No change is significant: step1 +5.00. A change to or from a step with one seed has no test."
-        in verdict_text(list(found.values()))
-    )
+    verdict = "No change is significant: step1 +5.00. A change to or from a step with one seed has no test."
+    assert verdict in verdict_text(list(found.values()))
 
 
 def test_seeds_that_agree_have_no_interval(tmp_path: Path, write_run: Write) -> None:

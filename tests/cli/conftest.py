@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from roadmap.cli import console as terminal
+from roadmap.cli import run as jobs
+from roadmap.cli import sweep_report
+from roadmap.config import Config, PlannedRun
+from roadmap.runs.run_dir import RunDir
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +42,21 @@ def train(
         return Outcome(int(end.value.code or 0), captured.out, " ".join(captured.err.split()))
 
     return train
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
+    """The runs that were trained, in place of training them."""
+    runs: list[PlannedRun] = []
+
+    def train(config: Config, folder: RunDir, *_: object) -> None:
+        runs.append(PlannedRun(config, folder.identity.variant, tuple(folder.config_folders)))
+        results = {"top1": 50.0, "best_top1": 50.0, "best_epoch": 1}
+        folder.finish({**results, "parameters": 1, "gmacs": 1.0, "images_per_s": 1.0})
+
+    monkeypatch.setattr(jobs, "train", train)
+    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)
+    return runs
 
 
 @pytest.fixture

@@ -54,13 +54,7 @@ def test_a_failed_evaluation_is_told_by_the_exit_status(run: Run, tmp_path: Path
     ],
 )
 def test_a_run_whose_process_dies_leaves_the_others_alone(
-    start: Start,
-    run: Run,
-    sent: signal.Signals,
-    state: str,
-    error: str,
-    more: tuple[str, ...],
-    tmp_path: Path,
+    start: Start, run: Run, sent: signal.Signals, state: str, error: str, more: tuple[str, ...], tmp_path: Path
 ) -> None:
     quick = ("recipe.epochs=3", "recipe.warmup_epochs=0", "recipe.total_batch=128")
     words = ("-m", VARIANT, "hydra/launcher=processes", *quick, f"output_dir={tmp_path}")

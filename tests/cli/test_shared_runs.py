@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from roadmap.cli import sweep_report
 from roadmap.cli.reuse_finished_runs import expand
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs, read_sweep
@@ -14,15 +13,14 @@ from roadmap.config import plan_runs, read_sweep
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
 Train = Callable[..., Any]  # see conftest.py
-QUICK = ("recipe.epochs=1", "recipe.warmup_epochs=0")
-SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample", *QUICK)
+SWEEP = ("-m", "+sweep=leave_one_out", "sweep.choices=downsample")
 
 
-@pytest.mark.system  # four runs, and three commands that compose thirteen networks: 30 s
-def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)  # takes longer than the runs
+@pytest.mark.system  # two commands that compose thirteen networks
+@pytest.mark.usefixtures("trained")
+def test_a_sweep_shares_its_runs_and_says_so(train: Train, tmp_path: Path) -> None:
     # Trains step 11's network under another name.
-    assert train("+roadmap=step12_downsample", "model/downsample=block", *QUICK).status == 0
+    assert train("+roadmap=step12_downsample", "model/downsample=block").status == 0
     first = train(*SWEEP)
     assert (first.status, first.err) == (0, "")
     lines = first.out.splitlines()
@@ -72,6 +70,5 @@ def test_a_network_keeps_the_name_under_which_most_is_done(tmp_path: Path) -> No
     assert named(tmp_path, *overrides, "seed=0,1", "model.drop_path=0.1") == by_own
     mark(own, 2, finished=True)
     assert named(tmp_path, *overrides, "seed=1,2") == by_own
-    assert own in named(tmp_path, "+sweep=roadmap", "seed=1").split(
-        ","
-    )  # the figure shows the steps by their names
+    steps = named(tmp_path, "+sweep=roadmap", "seed=1").split(",")
+    assert own in steps  # the figure shows the steps by their names

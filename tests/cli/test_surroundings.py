@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-from roadmap.cli import run as jobs
-from roadmap.cli import sweep_report
-from roadmap.config import Config, PlannedRun
+from roadmap.config import PlannedRun
 from roadmap.runs.overrides import read_overrides
-from roadmap.runs.run_dir import RunDir
 
 Train = Callable[..., Any]  # see conftest.py
 STEP = """\
@@ -35,21 +32,6 @@ defaults:
   - _self_
 experiment: exp1
 """
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
-    """The runs that were trained, in place of training them."""
-    runs: list[PlannedRun] = []
-
-    def train(config: Config, folder: RunDir, *_: object) -> None:
-        runs.append(PlannedRun(config, folder.identity.variant, tuple(folder.config_folders)))
-        results = {"top1": 50.0, "best_top1": 50.0, "best_epoch": 1}
-        folder.finish({**results, "parameters": 1, "gmacs": 1.0, "images_per_s": 1.0})
-
-    monkeypatch.setattr(jobs, "train", train)
-    monkeypatch.setattr(sweep_report, "report_sweep", lambda folders, notes: None)
-    return runs
 
 
 @pytest.fixture
@@ -131,10 +113,8 @@ def test_a_config_may_sweep(train: Train, trained: list[PlannedRun], own: Path) 
 def test_a_step_without_a_name_of_its_own_is_a_variant_of_its_base(
     train: Train, trained: list[PlannedRun], own: Path
 ) -> None:
-    assert (
-        train("--config-dir", str(own), "+roadmap=step13_mine", "step.name=other", "model/norm=batchnorm").status
-        == 0
-    )
+    words = ("+roadmap=step13_mine", "step.name=other", "model/norm=batchnorm")
+    assert train("--config-dir", str(own), *words).status == 0
     assert places(trained) == ["micro-digits/other,norm=batchnorm/seed0"]
 
 

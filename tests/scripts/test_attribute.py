@@ -39,9 +39,8 @@ def test_a_factorial_is_read_under_any_name(tmp_path: Path, call: Call, write_ru
     for seed in range(2):
         write_run(folder, "step12_downsample", seed=seed, top1=92.0 + seed)
         write_run(folder, "step12_downsample", "model/norm=batchnorm", seed=seed, top1=90.0 + seed)
-        write_run(
-            folder, "step12_downsample", "model/downsample=block", seed=seed, top1=91.0 + seed
-        )  # step 11's network
+        # Step 11's network.
+        write_run(folder, "step12_downsample", "model/downsample=block", seed=seed, top1=91.0 + seed)
     options = (folder, "--axes", "norm,downsample")
     error = call("attribute", *options, status=1).err
     assert "on step12_downsample: 1 of its 4 networks have no result: step10_fewer_norms. " in error
