@@ -28,12 +28,13 @@ def test_this_process_is_alive_with_a_start_time() -> None:
 @pytest.mark.parametrize(
     ("host", "pid", "start", "alive"),
     [
-        (HOST, os.getpid(), None, True),  # judged by its pid
-        (HOST, os.getpid(), "an earlier boot 5", False),  # a reused pid
+        (HOST, os.getpid(), None, True),
+        (HOST, os.getpid(), "an earlier boot 5", False),
         (HOST, os.getpid(), "", False),
         (HOST, 2**70, None, False),
-        ("elsewhere", os.getpid(), START, None),  # unknown
+        ("elsewhere", os.getpid(), START, None),
     ],
+    ids=["no start time", "reused pid", "empty start time", "impossible pid", "unknown host"],  # a pid is no name
 )
 def test_process_is_alive_under_its_pid_and_start_time(
     host: str, pid: int, start: str | None, alive: bool | None
