@@ -120,7 +120,7 @@ def test_resident_true_is_an_error_if_impossible() -> None:
     ],
 )
 def test_reasons_not_to_keep_a_set_on_the_device(changes: dict[str, float], reason: str | None) -> None:
-    data = replace(CONFIG.data, image_size=16, **changes)
+    data = replace(CONFIG.data, **{"image_size": 16, **changes})
     augment = read_config(roadmap.compose("recipe=paper")).recipe.augment
     pixels = random_images(10, 16).permute(0, 2, 3, 1).numpy()
     images = CheckedDataset(ArrayDataset(pixels, np.arange(10)), OnError.stop)
