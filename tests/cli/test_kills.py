@@ -25,7 +25,7 @@ SMALL = (
     "regime.width.resnet=8",
     "hardware.checkpoint_minutes=0",  # a checkpoint after each update, so that many kills hit one
 )
-SWEEP = ("-m", "+roadmap=step0_resnet,step12_downsample", "seed=0,1", *SMALL)
+SWEEP = ("-m", "+roadmap=step0_resnet,step12_downsample", *SMALL)
 KILLS = int(os.environ.get("KILLS", "10"))
 PATIENCE = 120  # seconds
 
@@ -82,7 +82,7 @@ def test_a_sweep_that_is_killed_ten_times_ends_as_if_it_was_not(
     """In turn at the start, while a checkpoint is written, and between two checkpoints."""
     assert run(*SWEEP, f"output_dir={tmp_path / 'whole'}").status == 0
     expected = all_results(tmp_path / "whole", read_results)
-    assert len(expected) == 4
+    assert len(expected) == 2
 
     seed = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
     print(f"random seed {seed}; the variables KILL_SEED and KILLS set seed and number")
