@@ -13,12 +13,13 @@ from roadmap.analysis.ablation_table import find_ablation, markdown_effects
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
 from roadmap.analysis.configurations import read_setup, read_values, read_words
 from roadmap.analysis.curves import runs_of
+from roadmap.analysis.network_gap import by_seed, find_gaps, gap_table, pool_experiments
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.significance import compute_row_stats, pool_rows
-from roadmap.analysis.stats import Difference
+from roadmap.analysis.stats import Difference, PooledStd
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 from roadmap.config import plan_runs
 from roadmap.runs.config_hash import NEUTRAL_VALUES, hash_config
@@ -126,6 +127,24 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
     (changes,) = [found for found in find_agreement(list(tuned.values())) if found.same_sign is not None]
     said = f"{changes.same_sign} of {changes.n} changes have the paper's sign, Spearman {spearman_text(changes)}"
     assert said in findings
+
+
+def test_the_findings_say_what_the_ends_say() -> None:
+    """A line for each cell of the protocol, with its standard deviation."""
+    candidates = read_candidates(RESULTS / "ends/comparison.csv")
+    first, last = "step1_stage_ratio", "step12_downsample"
+    pooled = pool_experiments(candidates)
+    published = PooledStd(0.83, 52)  # until the cells have 10 degrees of freedom of their own
+    gaps = find_gaps(candidates, first, last, pooled if pooled and pooled.dof >= 10 else published)
+    assert to_markdown(gap_table(gaps)) in (RESULTS / "ends/gaps.md").read_text()
+    findings = (ROOT / "docs/findings.md").read_text()
+    for candidate, gap in zip(candidates, gaps, strict=True):
+        assert gap.difference.interval is not None
+        low, high = gap.difference.interval.low, gap.difference.interval.high
+        top1 = [fmean(by_seed(candidate, name).values()) for name in (first, last, f"{last},stem=resnet")]
+        cells = [str(gap.difference.n[0]), f"{top1[0]:.1f}", f"{top1[1]:.1f}"]
+        cells += [f"{gap.difference.mean:+.2f} ({low:+.2f} to {high:+.2f})", f"{top1[2]:.1f}"]
+        assert f"| {' | '.join(cells)} |" in findings
 
 
 def spearman_text(agreement: Agreement) -> str:
