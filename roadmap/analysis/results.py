@@ -5,8 +5,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, stdev
 
+from roadmap.analysis.stats import mean
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
@@ -134,16 +134,6 @@ def range_text(counts: Iterable[int]) -> str:
     """Return `3`, or `1 to 3`."""
     ordered = sorted(counts)
     return f"{ordered[0]}" if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Return the mean; None if there are no values."""
-    return fmean(values) if values else None
-
-
-def std(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation (n - 1); None for fewer than two values."""
-    return stdev(values) if len(values) > 1 else None
 
 
 def aggregate(runs: Iterable[Run]) -> list[Row]:

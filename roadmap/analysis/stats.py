@@ -66,6 +66,16 @@ class PooledStd:
     dof: int
 
 
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean; None if there are no values."""
+    return fmean(values) if values else None
+
+
+def std(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation (n - 1); None for fewer than two values."""
+    return stdev(values) if len(values) > 1 else None
+
+
 def estimate(values: Sequence[float], bounds: Interval | None = None) -> Estimate:
     """Return mean, sample standard deviation and t interval, which ends at `bounds`.
 

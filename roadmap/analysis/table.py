@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from roadmap.analysis.figures.layout import cost_unit, missing_text, setting_text
-from roadmap.analysis.results import Row, drawn_rows, is_ablation, mean, short_names, std
+from roadmap.analysis.results import Row, drawn_rows, is_ablation, short_names
 from roadmap.analysis.significance import (
     RowStats,
     compute_row_stats,
@@ -18,7 +18,7 @@ from roadmap.analysis.significance import (
     summary_text,
     verdict_text,
 )
-from roadmap.analysis.stats import ALPHA, Difference, Estimate
+from roadmap.analysis.stats import ALPHA, Difference, Estimate, mean, std
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.system.commands import mentioned, printed
 

@@ -10,8 +10,9 @@ import pytest
 from trial_rows import Write, rows_of
 
 from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import MOST_ABLATIONS, Row, drawn_rows, mean, std
+from roadmap.analysis.results import MOST_ABLATIONS, Row, drawn_rows
 from roadmap.analysis.significance import compute_row_stats
+from roadmap.analysis.stats import mean, std
 from roadmap.analysis.table import notes
 from roadmap.config.roadmap_files import load_roadmap
 

@@ -15,7 +15,8 @@ from roadmap.analysis.comparison import Candidate, find_steps
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import LAST_EPOCH
 from roadmap.analysis.figures.roadmap import WIDTH, save
-from roadmap.analysis.results import range_text, std
+from roadmap.analysis.results import range_text
+from roadmap.analysis.stats import std
 
 HEIGHT = 3.2  # inches, of the figure with one panel
 PANEL_HEIGHT = 1.25  # inches, of a row of panels

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from roadmap.analysis.results import Row, curve_value, mean, range_text, std
+from roadmap.analysis.results import Row, curve_value, range_text
+from roadmap.analysis.stats import mean, std
 
 LAST_EPOCH = "top-1 accuracy (%), last epoch"
 BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"

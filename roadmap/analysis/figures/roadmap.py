@@ -21,7 +21,8 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from roadmap.analysis.figures import layout, style
-from roadmap.analysis.results import Row, std
+from roadmap.analysis.results import Row
+from roadmap.analysis.stats import std
 from roadmap.errors import RunError
 
 SECTION_LETTERS = 13  # in a line of a section's name; a longer one is drawn smaller

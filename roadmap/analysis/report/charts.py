@@ -23,8 +23,9 @@ from roadmap.analysis.figures.layout import (
     missing_text,
     section,
 )
-from roadmap.analysis.results import Row, std
+from roadmap.analysis.results import Row
 from roadmap.analysis.significance import GAIN, LOSS, NOT_SIGNIFICANT, Change, RowStats, estimate_text
+from roadmap.analysis.stats import std
 
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
 CHANGE_COLOR = {GAIN: BLUE, LOSS: VERMILION, NOT_SIGNIFICANT: GRAY}

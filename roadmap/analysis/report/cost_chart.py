@@ -17,8 +17,9 @@ from roadmap.analysis.report.charts import (
     hover_text,
     text_of,
 )
-from roadmap.analysis.results import Row, curve_value, std
+from roadmap.analysis.results import Row, curve_value
 from roadmap.analysis.significance import RowStats
+from roadmap.analysis.stats import std
 
 Point = tuple[float, float]  # cost, accuracy
 

@@ -31,7 +31,7 @@ from roadmap.analysis.report.commands import page_commands, recipe_lines, traini
 from roadmap.analysis.report.cost_chart import cost_chart
 from roadmap.analysis.report.walk import draw_walk
 from roadmap.analysis.reproduction import agreement_text, find_agreement
-from roadmap.analysis.results import Row, aggregate, drawn_rows, std
+from roadmap.analysis.results import Row, aggregate, drawn_rows
 from roadmap.analysis.significance import (
     RowStats,
     compute_row_stats,
@@ -42,6 +42,7 @@ from roadmap.analysis.significance import (
     summary_text,
     verdict_text,
 )
+from roadmap.analysis.stats import std
 from roadmap.analysis.table import notes
 from roadmap.runs.read_run import Run, State
 
