@@ -3,22 +3,28 @@
 Used to choose a recipe: one experiment per recipe, each with the same steps.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 import rich.table
 
+from roadmap.analysis.configurations import OF_NETWORK, show_values, without
 from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.publish import hide_machine
 from roadmap.analysis.results import range_text
-from roadmap.analysis.run_table import read_run_settings, write_run_table
+from roadmap.analysis.run_table import read_run_table, write_run_table
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
-from roadmap.errors import RunError
+from roadmap.errors import RunError, first_line
+from roadmap.runs.config_hash import fill_neutral_values
 from roadmap.runs.naming import natural_key
+from roadmap.runs.read_files import MAX_LINES_BYTES, parse_json, read_text
 from roadmap.runs.read_run import Run, State
 
+COMPARISON = "comparison.csv"  # of a published comparison: a row per run
+SETTINGS = "settings.jsonl"  # of a published comparison: the settings of each experiment
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
 Table = list[list[str]]  # a heading, then a line per experiment
 
@@ -131,19 +137,65 @@ def along(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
         raise RunError(f"{key}: its values are no numbers, so there is no curve along it") from error
 
 
-def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
-    """Write a CSV file with a row per run: the settings that differ, and the run without its machine."""
+def write_candidates(candidates: Sequence[Candidate], folder: Path) -> list[Path]:
+    """Write a CSV file with a row per run, and a file with all settings of each experiment; return their paths.
+
+    A row has the settings that differ, and the run without its machine.
+    """
     keys = find_differing(candidates)
     rows = [(run, {key: one.settings.get(key, "") for key in keys}) for one in candidates for run in one.runs]
-    write_run_table([hide_machine(run) for run, _ in rows], path, [settings for _, settings in rows])
+    runs, settings = folder / COMPARISON, folder / SETTINGS
+    write_run_table([hide_machine(run) for run, _ in rows], runs, [own for _, own in rows])
+    several = dict.fromkeys(_neutral_settings(), SEVERAL)  # else a missing key would be read as neutral
+    lines = [
+        json.dumps({"experiment": one.name, "settings": {**several, **one.settings}}) + "\n" for one in candidates
+    ]
+    settings.write_text("".join(lines), encoding="utf-8")
+    return [runs, settings]
 
 
-def read_candidates(path: Path) -> list[Candidate]:
-    """Read the experiments of such a file, with the settings that differ.
+def read_candidates(folder: Path) -> list[Candidate]:
+    """Read the experiments of a published comparison.
 
-    RunError: a column is missing, or a cell has a wrong value.
+    RunError: a column is missing, a cell has a wrong value, or settings are missing or damaged.
     """
-    found: dict[str, tuple[dict[str, str], list[Run]]] = {}
-    for run, settings in read_run_settings(path):
-        found.setdefault(run.experiment, (settings, []))[1].append(run)
-    return [make_candidate(name, settings, runs) for name, (settings, runs) in found.items()]
+    settings = _read_settings(folder / SETTINGS)
+    found: dict[str, list[Run]] = {}
+    for run in read_run_table(folder / COMPARISON):
+        found.setdefault(run.experiment, []).append(run)
+    if unknown := [name for name in found if name not in settings]:
+        raise RunError(f"{folder / SETTINGS} has no settings of {', '.join(unknown)}; write the comparison anew")
+    return [make_candidate(name, settings[name], runs) for name, runs in found.items()]
+
+
+def _read_settings(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        lines = map(parse_json, read_text(path, MAX_LINES_BYTES).splitlines())
+        neutral = _neutral_settings()
+        return {
+            one["experiment"]: neutral | {key: str(value) for key, value in one["settings"].items()}
+            for one in lines
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def _neutral_settings() -> dict[str, str]:
+    """Return the settings that a comparison of an earlier version did not have yet."""
+    return show_values(without(fill_neutral_values({}), OF_NETWORK))
+
+
+def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Join experiments of the same name, such as a published one and its new seeds; of a run that both have, the
+    later one counts.
+
+    RunError: their settings differ.
+    """
+    joined: dict[str, Candidate] = {}
+    for one in candidates:
+        known = joined.setdefault(one.name, one)
+        if differing := find_differing([known, one]):
+            raise RunError(f"{one.name} is the name of two experiments that differ in {', '.join(differing)}")
+        runs = {(run.name, run.seed): run for run in (*known.runs, *one.runs)}
+        joined[one.name] = replace(known, runs=tuple(runs.values()))
+    return list(joined.values())

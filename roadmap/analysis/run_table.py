@@ -13,7 +13,6 @@ from roadmap.errors import RunError
 from roadmap.runs.read_files import read_text
 from roadmap.runs.read_run import KINDS, Run
 
-FORMER = "settings"  # column of tables that were written before `overrides`
 COLUMNS = (
     *("step", "step_index", "label", "variant", "reference", "seed", "state", "error", "experiment"),
     *("regime", "data", "recipe", "top1", "best_top1", "best_epoch", "ema_top1", "loss", "epochs", "gmacs"),
@@ -41,21 +40,10 @@ def write_run_table(runs: Iterable[Run], path: Path, settings: Iterable[Mapping[
 def read_run_table(path: Path) -> list[Run]:
     """Return the runs of such a table, each with the path that its folder would have.
 
-    RunError: a column is missing, or a cell has a wrong value; names file, line and cell.
-    """
-    runs = [run for run, _ in read_run_settings(path)]
-    if not runs:
-        raise RunError(f"{path}: no run")
-    return runs
-
-
-def read_run_settings(path: Path) -> list[tuple[Run, dict[str, str]]]:
-    """Return each run of such a table, and the other columns of its row.
-
-    RunError: as read_run_table.
+    RunError: there is none, a column is missing, or a cell has a wrong value; names file, line and cell.
     """
     parsers = {name: _parser(KINDS[name]) for name in COLUMNS}
-    found = []
+    runs = []
     for line, cells in read_table(path, "runs", REQUIRED):
         values: dict[str, Any] = {}
         for name, parse in parsers.items():
@@ -64,9 +52,10 @@ def read_run_settings(path: Path) -> list[tuple[Run, dict[str, str]]]:
             except (ValueError, TypeError) as error:
                 raise RunError(f"{path}, line {line}: {name} is {cells[name]!r}") from error
         run = Run(path=path.parent, **values)
-        own = {key: value for key, value in cells.items() if key not in (*parsers, FORMER)}
-        found.append((replace(run, path=path.parent / run.name / f"seed{run.seed}"), own))
-    return found
+        runs.append(replace(run, path=path.parent / run.name / f"seed{run.seed}"))
+    if not runs:
+        raise RunError(f"{path}: no run")
+    return runs
 
 
 def read_table(path: Path, what: str, required: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:

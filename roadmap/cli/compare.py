@@ -4,10 +4,12 @@
     convnet-roadmap compare EXPERIMENT ... --gap step1_stage_ratio step12_downsample
 
 To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
-validation images stay unseen. With --to, the table is written there (comparison.md, and comparison.csv with a row
-per run); with --along, a figure of each step against one setting, from the experiments that differ only in it; with
---transfer, a figure of each change in the paper beside those of the experiments (transfer.*); with --gap, the
-gap of two networks in each experiment, and how far it differs from that of the first experiment (gaps.md).
+validation images stay unseen. With --to, the table is written there (comparison.md, comparison.csv with a row per
+run, settings.jsonl). Such a folder may be an EXPERIMENT too, and stands for all of its own, so that a published
+comparison can be extended. With --along, a figure of each step against one setting, from the experiments that
+differ only in it; with --transfer, a figure of each change in the paper beside those of the experiments
+(transfer.*); with --gap, the gap of two networks in each experiment, and how far it differs from that of the first
+one (gaps.md).
 """
 
 import argparse
@@ -16,10 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roadmap.analysis.comparison import (
+    COMPARISON,
     Candidate,
     along,
+    join_candidates,
     make_candidate,
     make_table,
+    read_candidates,
     terminal_comparison,
     to_markdown,
     write_candidates,
@@ -82,13 +87,16 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read_finished(folders: Sequence[Path]) -> list[Candidate]:
-    """Return the experiments with a finished run; warn of the others.
+    """Return the experiments with a finished run, and those of published comparisons; warn of the others.
 
     Raises:
         RunError: there is none, or a folder cannot be read.
     """
     candidates = []
     for folder in folders:
+        if (folder / COMPARISON).exists():
+            candidates += read_candidates(folder)
+            continue
         runs = read_runs(folder)
         if any(run.state is State.done for run in runs):
             candidates.append(make_candidate(folder.name, show_values(find_recipe(runs)), runs))
@@ -96,7 +104,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
             logger.warning("left out: %s has no finished run (%s)", folder, count_states(runs))
     if not candidates:
         raise RunError("none of these experiments has a finished run")
-    return candidates
+    return join_candidates(candidates)
 
 
 def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: argparse.Namespace) -> list[Path]:
@@ -120,9 +128,8 @@ def write_comparison(
 ) -> list[Path]:
     """Write the table, the figure along a setting and that of each change, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "comparison.csv", folder / "comparison.md"]
-    write_candidates(candidates, paths[0])
-    paths[1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
+    paths = [*write_candidates(candidates, folder), folder / "comparison.md"]
+    paths[-1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
     if key is not None:
         paths += draw_setting(along(candidates, key), key, folder / key)
     if transfer:

@@ -7,8 +7,10 @@ import pytest
 from trial_rows import RUN
 
 from roadmap.analysis.comparison import (
+    SETTINGS,
     Candidate,
     along,
+    join_candidates,
     make_candidate,
     make_table,
     read_candidates,
@@ -98,9 +100,45 @@ def test_experiments_that_agree_do_not_hide_those_that_differ(three: list[Candid
     assert len(along([*three[:2], *alike, more], "recipe.lr")) == 4
 
 
-def test_the_table_can_be_made_from_the_file_of_all_runs(three: list[Candidate], tmp_path: Path) -> None:
-    write_candidates(three, tmp_path / "comparison.csv")
-    again = read_candidates(tmp_path / "comparison.csv")
+def test_the_table_can_be_made_from_the_written_files(three: list[Candidate], tmp_path: Path) -> None:
+    write_candidates(three, tmp_path)
+    again = read_candidates(tmp_path)
     assert [len(one.runs) for one in again] == [4, 2, 1]
     assert make_table(again) == make_table(three)
-    assert again[2].settings == {"recipe.lr": "0.01", "recipe.init": "normal"}
+    assert again[2].settings.items() >= three[2].settings.items()
+
+
+def test_a_key_that_a_published_comparison_does_not_know_has_its_neutral_value(
+    three: list[Candidate], tmp_path: Path
+) -> None:
+    write_candidates(three, tmp_path)
+    (published, *_) = read_candidates(tmp_path)
+    assert published.settings["recipe.layer_decay"] == "several"  # it was missing when written
+    lines = (tmp_path / SETTINGS).read_text()
+    (tmp_path / SETTINGS).write_text(lines.replace('"recipe.layer_decay": "several", ', ""))
+    (published, *_) = read_candidates(tmp_path)
+    assert published.settings["recipe.layer_decay"] == "1"
+
+
+@pytest.mark.parametrize(
+    "damage", ["gone", "", "[" * 999, '{"experiment": "slow"}', '{"experiment": "slow", "settings": 3}']
+)
+def test_settings_that_are_gone_or_damaged_are_named(three: list[Candidate], tmp_path: Path, damage: str) -> None:
+    write_candidates(three, tmp_path)
+    if damage == "gone":
+        (tmp_path / SETTINGS).unlink()
+    else:
+        (tmp_path / SETTINGS).write_text(damage)
+    with pytest.raises(RunError, match=r"settings\.jsonl (cannot be read|has no settings of slow, fast, wide)"):
+        read_candidates(tmp_path)
+
+
+def test_new_seeds_join_their_experiment_and_a_repeated_run_replaces_the_former() -> None:
+    settings = {"recipe.lr": "0.1"}
+    old, other = candidate("one", settings, step0=[60.0, 61.0]), candidate("two", settings, step0=[10.0])
+    new = candidate("one", settings, step0=[50.0], step1=[70.0])
+    joined = join_candidates([old, other, new])
+    assert [one.name for one in joined] == ["one", "two"]
+    assert joined[0].top1 == {"step0_x": [50.0, 61.0], "step1_x": [70.0]}
+    with pytest.raises(RunError, match=r"one is the name of two experiments that differ in recipe\.lr"):
+        join_candidates([old, candidate("one", {"recipe.lr": "0.2"}, step0=[1.0])])

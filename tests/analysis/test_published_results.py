@@ -69,9 +69,7 @@ def commands_of_networks() -> dict[str, tuple[str, str | None]]:
     Composition takes a third of a second, so of the runs that differ only in the seed, the first stands for all.
     """
     tables = [run for folder in EXPERIMENTS for run in read_runs(folder)]
-    tables += [
-        run for folder in COMPARISONS for one in read_candidates(folder / "comparison.csv") for run in one.runs
-    ]
+    tables += [run for folder in COMPARISONS for one in read_candidates(folder) for run in one.runs]
     found: dict[str, tuple[str, str | None]] = {}
     for run in tables:
         words = read_words(run)
@@ -131,7 +129,7 @@ def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
 
 def test_the_findings_say_what_the_ends_say() -> None:
     """A line for each cell of the protocol, with its standard deviation."""
-    candidates = read_candidates(RESULTS / "ends/comparison.csv")
+    candidates = read_candidates(RESULTS / "ends")
     first, last = "step1_stage_ratio", "step12_downsample"
     pooled = pool_experiments(candidates)
     published = PooledStd(0.83, 52)  # until the cells have 10 degrees of freedom of their own
@@ -188,7 +186,7 @@ def _effect(one: Difference | None, is_significant: bool) -> str:
 
 @pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)
 def test_a_comparison_says_what_its_runs_say(folder: Path) -> None:
-    candidates = read_candidates(folder / "comparison.csv")
+    candidates = read_candidates(folder)
     table = to_markdown(make_table(candidates))
     assert (folder / "comparison.md").read_text() == table + "\n"
     assert table in (folder / "README.md").read_text()

@@ -22,7 +22,7 @@ def test_two_learning_rates_differ_in_nothing_else(output_dir: Path, call: Call,
     words = (*BOTH, output_dir, "--to", tmp_path / "to", "--along")
     assert "differ in recipe.lr" in call("compare", *words, "recipe.epochs", status=1).err
     shown = call("compare", *words, "recipe.lr").out
-    for files in ("comparison.{csv,md}", "recipe.lr.{png,svg,pdf}"):
+    for files in ("comparison.{csv,md}", "settings.jsonl", "recipe.lr.{png,svg,pdf}"):
         assert f"written: {tmp_path / 'to' / files}" in shown
     assert "Best mean over 2 common steps: lr4e-3, 63.00 (n = 1;" in shown
     assert (tmp_path / "to/comparison.md").read_text() == (
@@ -48,6 +48,23 @@ def test_the_gap_of_two_networks_is_printed_and_written(output_dir: Path, call: 
     assert "Pooled standard deviation: 0.83 points, 52 dof." in notes
     refused = call("compare", *words, "step9_fewer_acts", status=1)
     assert "finished runs of step0_resnet and step9_fewer_acts" in refused.err
+
+
+def test_a_published_comparison_is_extended_by_an_experiment(
+    output_dir: Path, call: Call, write_run: Write
+) -> None:
+    published = output_dir / "published"
+    call("compare", "lr1e-3", "lr4e-3", "--output-dir", output_dir, "--to", published)
+    for step in ("step0_resnet", "step12_downsample"):
+        write_run(output_dir / "longer", step, "recipe.lr=1e-3", "data.holdout=100", "recipe.epochs=77", top1=70.0)
+    call("compare", published, "longer", "--output-dir", output_dir, "--to", published)
+    assert (published / "comparison.md").read_text().splitlines() == [
+        "| experiment | recipe.epochs | recipe.lr | step0 | step12 | mean |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| longer | 77 | 0.001 | 70.00 | 70.00 | 70.00 |",
+        "| lr4e-3 | 12 | 0.004 | 65.00 | 61.00 | 63.00 |",
+        "| lr1e-3 | 12 | 0.001 | 60.00 | 56.00 | 58.00 |",
+    ]
 
 
 def test_an_experiment_that_has_just_begun_is_left_out(output_dir: Path, call: Call, write_run: Write) -> None:
