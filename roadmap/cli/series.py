@@ -25,7 +25,7 @@ from typing import Any
 from roadmap.analysis.series import choose_setting, read_ends
 from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
-from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config import prepare_overrides, read_search_path, read_sweep, use
 from roadmap.config.series import SeriesSpec, read_series
 from roadmap.errors import DataError, RunError, first_line
 from roadmap.runs.archive import write_records
@@ -161,20 +161,29 @@ def choose(series: Series) -> dict[str, Any]:
     spec = series.spec
     settings = [(stride, lr) for stride in spec.ends.stem_strides for lr in spec.ends.rates]
     folders = {setting: series.output_dir / spec.ends_experiment(*setting) for setting in settings}
-    ends = read_ends(folders, spec.ends.first, spec.ends.last)
+    ends = read_ends(folders, *spec.ends.names)
     if not ends:
         setting, epochs = settings[0], spec.steps.least_epochs
         reason = "the first setting of the series and the fewest epochs (at no setting both ends were done)"
     else:
         setting = choose_setting(ends)
+        words = [*spec.steps_overrides(*setting, spec.steps.least_epochs), *series.overrides]
         epochs = spec.steps.count_epochs(
-            series.left, series.jobs, ends[setting].epoch_seconds, len(load_roadmap().steps)
+            series.left, series.jobs, ends[setting].epoch_seconds, count_networks(words)
         )
         reason = (
             f"stem stride {setting[0]} and rate {setting[1]} for {epochs} epochs (gap {ends[setting].gap:+.2f} "
             f"points, the largest over stem strides, each at the rate with the best mean of both ends)"
         )
     return {"stem_stride": setting[0], "lr": setting[1], "epochs": epochs, "reason": reason}
+
+
+def count_networks(words: Sequence[str]) -> int:
+    """Return the number of networks of a sweep of train.py."""
+    with use(read_search_path(words)):
+        sweep = read_sweep(prepare_overrides(words), is_sweep=True)
+    assert sweep is not None
+    return len(sweep.spec.names())
 
 
 def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: float) -> None:

@@ -24,6 +24,11 @@ class EndsSpec:
     rates: tuple[float, ...]
     overrides: tuple[str, ...]  # such as data.holdout=5000
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of the ends' folders, without that of a roadmap (bag_of_tricks/step6_mixup)."""
+        return self.first.rpartition("/")[2], self.last.rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class StepsSpec:

@@ -7,11 +7,14 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from roadmap.cli import series as command
+from roadmap.cli.series import count_networks
+from roadmap.config.series import read_series
 from roadmap.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +126,19 @@ def test_the_deadline_ends_a_phase_and_the_same_command_goes_on(
     assert calls(series)[3:] == [steps]
 
 
+def test_the_steps_of_another_roadmap_are_counted_and_named(series: Path) -> None:
+    """A run's folder has the step's name alone."""
+    text = SERIES.replace("step1_", "bag_of_tricks/step1_").replace(
+        "step12_downsample", "bag_of_tricks/step6_mixup"
+    )
+    (series / "series.yaml").write_text(text.replace("stage_ratio", "resnet_b"))
+    spec = read_series(series / "series.yaml")
+    assert count_networks(spec.steps_overrides(2, 0.004, 1)) == 13
+    steps = replace(spec.steps, overrides=("sweep.roadmap=bag_of_tricks",))
+    assert count_networks(replace(spec, steps=steps).steps_overrides(2, 0.004, 1)) == 7
+    assert spec.ends.names == ("step1_resnet_b", "step6_mixup")
+
+
 def test_records_are_archived_while_runs_go_on(series: Path) -> None:
     """Even if the series is killed, the latest records are there."""
     (series / "train.py").write_text(TRAIN)
@@ -174,7 +190,15 @@ def test_images_are_unpacked_once(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_a_series_on_the_cpu_from_its_ends_to_a_page_of_results(series: Path) -> None:
-    """The GPU's command, on digits: stopped by its deadline, continued, and added to results."""
+    """The GPU's command, on digits and a roadmap of seven steps: stopped by its deadline, continued, published."""
+    text = (series / "series.yaml").read_text()
+    for old, new in (
+        ("step1_stage_ratio", "bag_of_tricks/step0_original_resnet"),
+        ("step12_downsample", "bag_of_tricks/step6_mixup"),
+        ("  overrides: []", "  overrides: [sweep.roadmap=bag_of_tricks]"),
+    ):
+        text = text.replace(old, new)
+    (series / "series.yaml").write_text(text)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def call(script: str, *words: str) -> str:
@@ -189,7 +213,7 @@ def test_a_series_on_the_cpu_from_its_ends_to_a_page_of_results(series: Path) ->
     assert time.monotonic() - started < 60  # on a busy machine
     call("run_series.py", *words, "--seconds", "3600")  # on a busy machine; two minutes on an idle one
     names = records(series)
-    assert sum(name.endswith("summary.json") for name in names) == 4 + 13
+    assert sum(name.endswith("summary.json") for name in names) == 4 + 7
     assert not any("checkpoint" in name for name in names)
     printed = call("add_records.py", "records.tgz")
     assert printed.split() == ["results/dry-ends/README.md", "results/dry-steps/README.md"]
@@ -198,7 +222,9 @@ def test_a_series_on_the_cpu_from_its_ends_to_a_page_of_results(series: Path) ->
     for page in (ends, steps):
         assert "2 runs at a time" in page
         assert "Drawn by a test." in page
-    assert "step7_kernel" in steps
+    assert "step3_resnet_d" in steps
+    chosen = json.loads((series / "outputs/dry-series.json").read_text())["choice"]["reason"]
+    assert "points, the largest over stem strides" in chosen
     assert (series / "results/dry-steps/figures/transfer.svg").exists()
     (series / "results/dry-steps/README.md").write_text(steps + "Mine.\n")
     call("add_records.py", "records.tgz")
