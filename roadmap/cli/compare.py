@@ -1,7 +1,7 @@
 """Compare experiments: the settings that differ, and each step's accuracy under them.
 
     convnet-roadmap compare EXPERIMENT ... [--along recipe.lr] [--transfer] [--output-dir outputs] [--to FOLDER]
-    convnet-roadmap compare EXPERIMENT ... --gap step1_stage_ratio step12_downsample
+    convnet-roadmap compare EXPERIMENT ... --gap step1_stage_ratio step12_downsample [--gap FIRST LAST ...]
 
 To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
 validation images stay unseen. With --to, the table is written there (comparison.md, comparison.csv with a row per
@@ -73,7 +73,13 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")
     parser.add_argument("--transfer", action="store_true", help="draw each change beside the paper's")
-    parser.add_argument("--gap", nargs=2, metavar=("FIRST", "LAST"), help="top-1 of LAST minus that of FIRST")
+    parser.add_argument(
+        "--gap",
+        nargs=2,
+        action="append",
+        metavar=("FIRST", "LAST"),
+        help="top-1 of LAST minus that of FIRST; may be repeated",
+    )
     parser.add_argument(
         "--std", type=float, help="standard deviation of a run for --gap; default: pooled over all runs"
     )
@@ -108,18 +114,20 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
 
 
 def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: argparse.Namespace) -> list[Path]:
-    """Print the gaps, and write them into the folder given by --to."""
-    first, last = arguments.gap
+    """Print a table of gaps for each pair of networks, and write them into the folder given by --to."""
     given = arguments.std is not None
     pooled_std = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
-    gaps = find_gaps(candidates, first, last, pooled_std)
-    notes = gap_notes(first, last, pooled_std)
-    table, lines = terminal_gaps(gaps, console.width)
-    print_table(console, table, [notes, *lines])
+    written = []
+    for first, last in arguments.gap:
+        gaps = find_gaps(candidates, first, last, pooled_std)
+        notes = gap_notes(first, last, pooled_std)
+        table, lines = terminal_gaps(gaps, console.width)
+        print_table(console, table, [notes, *lines])
+        written.append(f"{to_markdown(gap_table(gaps))}\n\n{notes}\n")
     if arguments.to is None:
         return []
     path = arguments.to / "gaps.md"
-    path.write_text(f"{to_markdown(gap_table(gaps))}\n\n{notes}\n", encoding="utf-8")
+    path.write_text("\n".join(written), encoding="utf-8")
     return [path]
 
 
