@@ -127,23 +127,18 @@ def _render(context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    optional = ("changes", "costs", "kernels", "effects", "factorial", "curves", "paper")
-    absent = {name for name in optional if not _has_section(context, name)}
+    charts = context["charts"]
+    has: dict[str, Any] = {name: name in charts for name in ("costs", "kernels", "effects", "factorial")}
+    has |= {"changes": "waterfall" in charts, "curves": context["curves"], "paper": context["published"]}
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return environment.get_template("report.html").render(
         **context,
-        contents=[(id_, name or context["curve_title"]) for id_, name in CONTENTS.items() if id_ not in absent],
+        contents=[(id_, name or context["curve_title"]) for id_, name in CONTENTS.items() if has.get(id_, True)],
         policy=POLICY,
         style=Markup((ROOM / "report.css").read_text(encoding="utf-8")),
         script=Markup((ROOM / "report.js").read_text(encoding="utf-8")),
         library=library,
     )
-
-
-def _has_section(context: dict[str, Any], name: str) -> bool:
-    if name in ("curves", "paper"):
-        return bool(context["published" if name == "paper" else name])
-    return ("waterfall" if name == "changes" else name) in context["charts"]
 
 
 @contextmanager
@@ -212,49 +207,34 @@ def _draw_charts(row_stats: Sequence[RowStats], best: bool, grid: Grid | None) -
 
 def _fill_table(row_stats: Sequence[RowStats], best: bool) -> dict[str, Any]:
     unit, scale = layout.cost_unit(one.row for one in row_stats)
-    headings = [  # name, kind of its cells, and whether the column is shown at first
-        ("step", "name", True),
-        ("label", "name", False),
-        ("n", "number", True),
-        ("top-1 (%)", "number", True),
-        ("std", "number", True),
-        ("95% interval", "number", False),
-        ("change", "number", True),
-        ("interval of the change", "number", False),
-        ("p (Holm)", "number", False),
-        ("verdict", "words", False),
-        (unit, "number", True),
-        ("M parameters", "number", True),
-        ("images/s", "number", True),
-        ("paper (ImageNet)", "number", True),
-    ]
-    table = []
+    table, columns = [], []
     for one in row_stats:
-        cells = _cells(one, scale, best)
+        columns = _fill_columns(one, unit, scale, best)
         kind = "missing" if not one.row.seeds else "variant" if one.row.variant else "adopted"
-        kinds = [cell_kind for _, cell_kind, _ in headings]
-        table.append({"kind": kind, "cells": list(zip(cells, kinds, strict=True))})
-    return {"headings": headings, "table": table}
+        table.append({"kind": kind, "cells": [(cell, cell_kind) for _, cell_kind, _, cell in columns]})
+    return {"headings": [column[:3] for column in columns], "table": table}
 
 
-def _cells(one: RowStats, scale: float, best: bool) -> list[str]:
+def _fill_columns(one: RowStats, unit: str, scale: float, best: bool) -> list[tuple[str, str, bool, str]]:
+    """Return each column's name, the kind of its cells, whether it is shown at first, and the row's cell."""
     row, change = one.row, one.change
     difference = change.difference if change else None
     spread = std(row.accuracies(best))
-    interval = estimate_text(one.estimate) if one.estimate else ""
+    interval = interval_text(difference.interval, signed=True) if difference else ""
+    verdict = change.explanation if change else "" if row.seeds else layout.missing_text(row)
     return [
-        row.name,
-        row.label,
-        str(len(row.seeds)),
-        f"{one.estimate.mean:.2f}" if one.estimate else "",
-        "" if spread is None else f"{spread:.2f}",
-        interval,
-        f"{difference.mean:+z.2f}" if difference else "",
-        interval_text(difference.interval, signed=True) if difference else "",
-        "" if change is None or change.p is None else f"{change.p:.3f}",
-        change.explanation if change else layout.missing_text(row) if not row.seeds else "",
-        "" if row.gmacs is None else layout.cost_text(row.gmacs * scale),
-        "" if row.parameters is None else f"{row.parameters / 1e6:.3f}",
-        "" if row.images_per_s is None else f"{row.images_per_s:,.0f}",
-        f"{row.paper.top1:.2f}" if row.paper else "",
+        ("step", "name", True, row.name),
+        ("label", "name", False, row.label),
+        ("n", "number", True, str(len(row.seeds))),
+        ("top-1 (%)", "number", True, f"{one.estimate.mean:.2f}" if one.estimate else ""),
+        ("std", "number", True, "" if spread is None else f"{spread:.2f}"),
+        ("95% interval", "number", False, estimate_text(one.estimate) if one.estimate else ""),
+        ("change", "number", True, f"{difference.mean:+z.2f}" if difference else ""),
+        ("interval of the change", "number", False, interval),
+        ("p (Holm)", "number", False, "" if change is None or change.p is None else f"{change.p:.3f}"),
+        ("verdict", "words", False, verdict),
+        (unit, "number", True, "" if row.gmacs is None else layout.cost_text(row.gmacs * scale)),
+        ("M parameters", "number", True, "" if row.parameters is None else f"{row.parameters / 1e6:.3f}"),
+        ("images/s", "number", True, "" if row.images_per_s is None else f"{row.images_per_s:,.0f}"),
+        ("paper (ImageNet)", "number", True, f"{row.paper.top1:.2f}" if row.paper else ""),
     ]
