@@ -37,12 +37,13 @@ def end_headings(roadmap: Roadmap) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Effect:
-    """Top-1 with one choice minus top-1 without it, in points, in three places; None if a run is missing."""
+    """Top-1 with a choice, or a group of them, minus top-1 without it, in points; None if a run is missing."""
 
-    axis: str
-    on_path: Difference | None  # the step that makes the choice minus the step before
+    name: str  # the choice's axis, or the group
+    on_path: Difference | None  # the step that completes it minus the step before it
     removed: Difference | None  # the last step minus the last step without it
     added: Difference | None  # the first step with it minus the first step
+    average: Difference | None = None  # of a group, over all orders; None if no seed is in all networks
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,7 @@ class Average:
     interval: Interval | None  # None if all orders were used, or fewer than two pairs of them
 
 
-@dataclass(frozen=True)
-class GroupEffect:
-    """Top-1 with a group of choices minus top-1 without it, in points, in four places."""
-
-    group: str
-    on_path: Difference  # its last step minus the step before its first
-    removed: Difference  # the last step minus the last step without the group
-    added: Difference  # the first step with the group minus the first step
-    average: Difference | None  # over all orders of the groups; None if no seed is in all networks
-
-
-def effect_columns(
-    roadmap: Roadmap, effects: Sequence[Effect] | Sequence[GroupEffect]
-) -> dict[str, list[Difference | None]]:
+def effect_columns(roadmap: Roadmap, effects: Sequence[Effect]) -> dict[str, list[Difference | None]]:
     """Return the effects by the heading of the place where they were measured."""
     in_last, in_first = end_headings(roadmap)
     return {

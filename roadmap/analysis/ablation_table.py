@@ -82,8 +82,8 @@ def effect_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[
     """Return the headings, and a line per choice."""
     columns = {name: _cells(found, with_intervals) for name, found in ablation.columns().items()}
     if ablation.averages:
-        columns[AVERAGE] = [show(ablation.averages.get(one.axis), with_intervals) for one in ablation.effects]
-    axes = [one.axis for one in ablation.effects]
+        columns[AVERAGE] = [show(ablation.averages.get(one.name), with_intervals) for one in ablation.effects]
+    axes = [one.name for one in ablation.effects]
     return ["choice", *columns], [list(line) for line in zip(axes, *columns.values(), strict=True)]
 
 
@@ -92,7 +92,7 @@ def group_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[s
     found = find_group_effects(ablation.roadmap, ablation.results)
     columns = {**effect_columns(ablation.roadmap, found), AVERAGE: [one.average for one in found]}
     cells = [_cells(column, with_intervals) for column in columns.values()]
-    names = [f"{one.group}: {', '.join(ablation.roadmap.groups[one.group])}" for one in found]
+    names = [f"{one.name}: {', '.join(ablation.roadmap.groups[one.name])}" for one in found]
     return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]
 
 

@@ -145,7 +145,7 @@ def effects(results: pd.DataFrame) -> pd.DataFrame:
         marks = mark_significant(differences)
         for effect, difference, is_significant in zip(measured, differences, marks, strict=True):
             if difference is not None:
-                own = {"axis": effect.axis, "place": place, **_difference("effect", difference)}
+                own = {"axis": effect.name, "place": place, **_difference("effect", difference)}
                 found.append({**own, "significant": is_significant})
     return pd.DataFrame(found, columns=["axis", "place", *_difference("effect", None), "significant"])
 

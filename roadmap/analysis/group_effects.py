@@ -6,13 +6,13 @@ their results, so its interval is over seeds.
 
 from math import factorial
 
-from roadmap.analysis.ablation import GroupEffect, Results, pool_std
+from roadmap.analysis.ablation import Effect, Results, pool_std
 from roadmap.analysis.stats import compare, contrast
 from roadmap.config.roadmaps import NONE, Network, Roadmap
 from roadmap.config.sweep_networks import group_networks, join_groups
 
 
-def find_group_effects(roadmap: Roadmap, results: Results) -> list[GroupEffect]:
+def find_group_effects(roadmap: Roadmap, results: Results) -> list[Effect]:
     """Return the effects of each group in the order of the sections; none unless every combination has a result."""
     if len(roadmap.groups) < 2 or not all(network in results for network in group_networks(roadmap)):
         return []
@@ -23,7 +23,7 @@ def find_group_effects(roadmap: Roadmap, results: Results) -> list[GroupEffect]:
         own = join_groups(roadmap, [group])
         weights = shapley_weights(roadmap, group)
         found.append(
-            GroupEffect(
+            Effect(
                 group,
                 on_path=compare(results[before], results[before | own], pooled_std),
                 removed=compare(results[everything - own], results[everything], pooled_std),

@@ -149,7 +149,7 @@ def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Writ
     rows = rows_of(tmp_path)
     results = results_of(rows)
     assert len(results) == 6
-    effects = {effect.axis: effect for effect in find_effects(CONVNEXT, results)}
+    effects = {effect.name: effect for effect in find_effects(CONVNEXT, results)}
     assert set(effects) == {"stage_ratio", "norm", "downsample"}
     means = {
         axis: [found.mean if found else None for found in (effect.on_path, effect.removed, effect.added)]
@@ -214,4 +214,4 @@ def test_a_choice_with_an_average_alone_is_listed() -> None:
         CONVNEXT, {network: seeds[0] for network, seeds in results.items()}, sample_orders(1, 0, AXES)
     )
     assert len(find_effects(CONVNEXT, results)) < len(AXES)
-    assert [effect.axis for effect in find_effects(CONVNEXT, results, {one.axis for one in averages})] == list(AXES)
+    assert [effect.name for effect in find_effects(CONVNEXT, results, {one.axis for one in averages})] == list(AXES)

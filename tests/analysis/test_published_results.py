@@ -174,7 +174,7 @@ def effects_table(rows: Sequence[Row]) -> list[str]:
         [_effect(one, is_significant) for one, is_significant in zip(found, mark_significant(found), strict=True)]
         for found in ablation.columns().values()
     ]
-    axes = [one.axis for one in ablation.effects]
+    axes = [one.name for one in ablation.effects]
     return [f"| {' | '.join(line)} |" for line in zip(axes, *columns, strict=True)]
 
 

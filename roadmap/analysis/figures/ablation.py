@@ -45,7 +45,7 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
     """
     height = TOP + ROW_HEIGHT * len(ablation.effects) + BOTTOM
     figure = ShownFigure(figsize=(WIDTH, height))
-    left = max(LEFT, CHARACTER * (2 + max(len(one.axis) for one in ablation.effects)))
+    left = max(LEFT, CHARACTER * (2 + max(len(one.name) for one in ablation.effects)))
     size = 1 - (left + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
     entries = draw_marks(figure.add_axes((left / WIDTH, BOTTOM / height, *size)), ablation, best)
     found = [one for column in (*ablation.columns().values(), ablation.averages.values()) for one in column]
@@ -65,7 +65,7 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
 
 def draw_marks(axes: Axes, ablation: Ablation, best: bool = False) -> list[Line2D]:
     """Draw the effects into any axes, and return the entries of a legend."""
-    draw_points_frame(axes, [one.axis for one in ablation.effects])
+    draw_points_frame(axes, [one.name for one in ablation.effects])
     axes.set_xlabel(f"effect in points: {accuracy_title(best)}, with the choice minus without it", fontsize=7)
     return _draw_questions(axes, ablation)
 
@@ -88,7 +88,7 @@ def _draw_questions(axes: Axes, ablation: Ablation) -> list[Line2D]:
     columns: dict[str, Found] = dict(ablation.columns())
     significant = {name: mark_significant(found) for name, found in ablation.columns().items()}
     if ablation.averages:
-        columns[AVERAGE] = [ablation.averages.get(one.axis) for one in ablation.effects]
+        columns[AVERAGE] = [ablation.averages.get(one.name) for one in ablation.effects]
     entries, any_hollow = [], False
     for number, (name, found) in enumerate(columns.items()):
         marks = style.line_style(number) | {"ls": "none"}

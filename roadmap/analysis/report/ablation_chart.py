@@ -47,12 +47,12 @@ def draw_effects(ablation: Ablation) -> Chart:
         trace["marker"]["symbol"] = [mark[0] if flag else f"{mark[0]}-open" for flag in flags]
         data += [trace] if any(found) else []
     if ablation.averages:  # over orders: they have no test
-        averages = [ablation.averages.get(one.axis) for one in effects]
+        averages = [ablation.averages.get(one.name) for one in effects]
         data.append(_trace(len(columns), AVERAGE, "x", "#CC79A7", averages))
     layout = base_layout(
         120 + ROW_HEIGHT * len(effects),
         xaxis=_points_axis("effect in points: top-1<br>with the choice minus without it"),
-        yaxis=row_axis([one.axis for one in effects]),
+        yaxis=row_axis([one.name for one in effects]),
     )
     return Chart("effects", data, layout)
 
