@@ -1,7 +1,6 @@
 """All tables and figures of an experiment's folder, in one call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from roadmap.analysis.figures.ablation import draw_effects
@@ -12,16 +11,8 @@ from roadmap.analysis.results import Row, aggregate, drawn_rows
 from roadmap.analysis.table import write_csv, write_markdown
 
 
-@dataclass(frozen=True)
-class ExperimentFigures:
-    """The rows that were drawn, and the files that show them."""
-
-    rows: list[Row]
-    paths: list[Path]
-
-
-def draw_curve(experiment_dir: Path, best: bool = False) -> ExperimentFigures:
-    """Write roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/.
+def draw_experiment(experiment_dir: Path, best: bool = False) -> tuple[list[Row], list[Path]]:
+    """Write roadmap.png, .svg, .pdf, .csv and .md into EXPERIMENT/figures/; return their rows, and all files.
 
     Also writes kernels.*, effects.* and transfer.*, each if the experiment has what it compares.
 
@@ -29,11 +20,11 @@ def draw_curve(experiment_dir: Path, best: bool = False) -> ExperimentFigures:
     RunError: the experiment does not exist, none of its runs has finished, or a file is where the folder belongs.
     """
     rows = aggregate(read_finished_runs(experiment_dir))
-    return ExperimentFigures(rows, draw_rows(rows, experiment_dir, best))
+    return rows, draw_rows(rows, experiment_dir, best)
 
 
 def draw_rows(rows: Sequence[Row], experiment_dir: Path, best: bool = False) -> list[Path]:
-    """Writes the figures and tables of `draw_curve` from rows that were read.
+    """Write the figures and tables of `draw_experiment` from rows that were read.
 
     RunError: a file is where the folder belongs.
     """

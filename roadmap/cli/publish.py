@@ -38,7 +38,7 @@ from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
-from roadmap.analysis.tables_and_figures import draw_curve
+from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli.exit_status import report_errors
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import is_outside
@@ -99,12 +99,12 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
 
 def write_derived(target: Path) -> list[Path]:
     """Write a published experiment's README, report and figures from its tables; return their paths."""
-    curve = draw_curve(target)
+    rows, paths = draw_experiment(target)
     shown = show_folder(target)
     write_report(target, target / "report.html", shown=shown)
     page = target / "README.md"
-    write_page(page, describe(read_finished_runs(target), curve.rows, target, shown))
-    return [page, target / "report.html", *curve.paths]
+    write_page(page, describe(read_finished_runs(target), rows, target, shown))
+    return [page, target / "report.html", *paths]
 
 
 def add_published(results: PublishedResults, target: Path) -> PublishedResults:

@@ -19,9 +19,10 @@ import wandb
 from roadmap.analysis.configurations import read_yaml_values
 from roadmap.analysis.read_runs import FIGURE_FOLDER, add_experiment_arguments, choose_experiment, read_runs
 from roadmap.analysis.report.report import write_report
+from roadmap.analysis.results import Row
 from roadmap.analysis.significance import compute_row_stats
 from roadmap.analysis.table import columns, notes
-from roadmap.analysis.tables_and_figures import ExperimentFigures, draw_curve
+from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli.exit_status import report_errors
 from roadmap.config import CONF_DIR
 from roadmap.errors import RunError
@@ -38,18 +39,12 @@ TABLE = "roadmap"
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
-    curve = draw_curve(experiment_dir)
+    rows, paths = draw_experiment(experiment_dir)
     report = experiment_dir / FIGURE_FOLDER / "report.html"
     write_report(experiment_dir, report)
     project, entity = find_project(read_runs(experiment_dir))
-    run = log_aggregate(
-        experiment_dir,
-        curve,
-        report,
-        project=arguments.project or project,
-        entity=arguments.entity or entity,
-        online=arguments.online,
-    )
+    project, entity = arguments.project or project, arguments.entity or entity
+    run = log_aggregate(experiment_dir, rows, [*paths, report], project, entity, arguments.online)
     if run.url:
         print(run.url)
     else:
@@ -84,15 +79,15 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
 
 
 def log_aggregate(
-    experiment_dir: Path, curve: ExperimentFigures, report: Path, project: str, entity: str | None, online: bool
+    experiment_dir: Path, rows: Sequence[Row], paths: Sequence[Path], project: str, entity: str | None, online: bool
 ) -> wandb.Run:
-    """Log the table, the figures and the report, and all their files as an artifact.
+    """Log the table, the figures and the report, which is the last of `paths`, and all files as an artifact.
 
     Raises:
         RunError: W&B failed; online, mostly because an account or network is missing.
     """
-    first = curve.rows[0]
-    figures = [path for path in curve.paths if path.suffix == ".png"]
+    experiment = rows[0].experiment
+    figures = [path for path in paths if path.suffix == ".png"]
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
     mode = choose_mode(WandbMode.online if online else WandbMode.offline)
     try:
@@ -103,24 +98,22 @@ def log_aggregate(
             entity=entity,
             mode=mode,
             dir=experiment_dir,
-            group=first.experiment,
+            group=experiment,
             job_type=JOB_TYPE,
-            name=f"{first.experiment}-{JOB_TYPE}",
-            tags=shorten_tags(
-                sorted({value for row in curve.rows for value in (row.regime, row.data, row.recipe)})
-            ),
-            notes="\n".join(notes(curve.rows)),
-            config={"experiment": first.experiment},
+            name=f"{experiment}-{JOB_TYPE}",
+            tags=shorten_tags(sorted({value for row in rows for value in row.setting})),
+            notes="\n".join(notes(rows)),
+            config={"experiment": experiment},
             settings=SETTINGS,
         )
         run.log(
             {
-                TABLE: make_table(curve),
+                TABLE: make_table(rows),
                 **{f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
-                "report": wandb.Html(str(report), inject=False),  # unchanged: its policy allows no other styles
+                "report": wandb.Html(str(paths[-1]), inject=False),  # unchanged: its policy allows no other styles
             }
         )
-        run.log_artifact(make_artifact(first.experiment, [*curve.paths, report]))
+        run.log_artifact(make_artifact(experiment, paths))
         run.finish()
     except Exception as error:  # the service and its library may raise any error
         raise RunError(
@@ -130,11 +123,11 @@ def log_aggregate(
     return run
 
 
-def make_table(curve: ExperimentFigures) -> wandb.Table:
+def make_table(rows: Sequence[Row]) -> wandb.Table:
     """Return the rows of roadmap.csv."""
-    table = columns(curve.rows)
-    rows = [[column.value(one) for column in table] for one in compute_row_stats(curve.rows)]
-    return wandb.Table(columns=[column.key for column in table], data=rows)
+    table = columns(rows)
+    data = [[column.value(one) for column in table] for one in compute_row_stats(rows)]
+    return wandb.Table(columns=[column.key for column in table], data=data)
 
 
 def make_artifact(experiment: str, paths: Sequence[Path]) -> wandb.Artifact:

@@ -12,7 +12,7 @@ import pytest
 from trial_rows import Write
 
 from roadmap.analysis import tables_and_figures
-from roadmap.analysis.tables_and_figures import draw_curve
+from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli import console as terminal
 from roadmap.cli.sweep_report import report_sweep
 from roadmap.config.roadmap_files import load_roadmap
@@ -21,7 +21,7 @@ USER = {"text.usetex": True, "font.family": "serif", "axes.facecolor": "red", "t
 
 
 def draw(tmp_path: Path) -> dict[str, bytes]:
-    paths = draw_curve(tmp_path / "trial").paths
+    _, paths = draw_experiment(tmp_path / "trial")
     return {path.name: path.read_bytes() for path in paths}
 
 

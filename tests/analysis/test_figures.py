@@ -10,7 +10,7 @@ from trial_rows import Write, rows_of
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
-from roadmap.analysis.tables_and_figures import draw_curve
+from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli import plot
 from roadmap.errors import RunError
 
@@ -162,22 +162,22 @@ def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
         write_run(step)
     write_run("step7_kernel", variant={"kernel_size": "5"})
     write_run("step12_downsample", variant={"norm": "batchnorm"})
-    curve = draw_curve(tmp_path / "trial")
-    assert [row.step_index for row in curve.rows if row.seeds] == [6, 7, 7, 12, 12]
+    rows, paths = draw_experiment(tmp_path / "trial")
+    assert [row.step_index for row in rows if row.seeds] == [6, 7, 7, 12, 12]
     figures = [
         f"{name}.{ending}"
         for name in ("roadmap", "kernels", "effects", "transfer")
         for ending in ("png", "svg", "pdf")
     ]
-    assert {path.name for path in curve.paths} == {*figures, "roadmap.csv", "roadmap.md"}
-    assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in curve.paths)
+    assert {path.name for path in paths} == {*figures, "roadmap.csv", "roadmap.md"}
+    assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in paths)
 
 
 def test_no_finished_run_is_an_error_that_says_what_there_is(tmp_path: Path, write_run: Write) -> None:
     write_run("step0_resnet", 0, state="failed", error="out of memory")
     write_run("step0_resnet", 1, state="running")
     with pytest.raises(RunError, match=r"1 failed, 1 running.*step0_resnet/seed0 failed: out of memory"):
-        draw_curve(tmp_path / "trial")
+        draw_experiment(tmp_path / "trial")
     with pytest.raises(RunError, match="no finished run"):
         draw_roadmap(rows_of(tmp_path), tmp_path / "figure")
 
