@@ -97,12 +97,8 @@ def thin(curve: Curve) -> Curve:
     step = math.ceil(len(curve.epochs) / MOST_EPOCHS)
     last = len(curve.epochs) - 1
     kept = [place for place in range(len(curve.epochs)) if place % step == 0 or place == last]
-    numbers = [[_rounded(values[place]) for place in kept] for values in (curve.mean, curve.low, curve.high)]
+    numbers = [[float(f"{values[place]:.5g}") for place in kept] for values in (curve.mean, curve.low, curve.high)]
     return Curve([curve.epochs[place] for place in kept], *numbers)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
 
 
 def band_color(color: str) -> str:

@@ -79,29 +79,27 @@ def read_grid(rows: Sequence[Row], axes: Sequence[str], step: str | None = None,
     cells = {
         tuple(design[axis] for axis in axes): roadmap.name_of(design) for design in factorial(roadmap, step, axes)
     }
-    members = set(cells.values())  # so that rows outside the factorial don't determine its setting
-    results = collect(rows, lambda row: name if (name := _canonical_name(row)) in members else None, best)
+    members = set(cells.values())
+
+    def find_member(row: Row) -> str | None:  # rows outside the factorial don't determine its setting
+        design = row_design(row)
+        name = None if design is None else row.roadmap.name_of(design)
+        return name if name in members else None
+
+    results = collect(rows, find_member, best)
     missing = [name for name in cells.values() if name not in results]
     if missing:
+        own = "" if roadmap.name == DEFAULT else f" sweep.roadmap={roadmap.name}"
         raise RunError(
             f"{grid_name}: {len(missing)} of its {len(cells)} networks have no result: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}. The command of the sweep again, with "
-            f"+sweep=factorial{_roadmap_word(roadmap)} sweep.axes={','.join(axes)} sweep.step={step}, trains them"
+            f"+sweep=factorial{own} sweep.axes={','.join(axes)} sweep.step={step}, trains them"
         )
     seeds = sorted(set.intersection(*(set(results[name]) for name in cells.values())))
     if not seeds:
         raise RunError(f"{grid_name}: its networks have no seed in common")
     top1 = {(cell, seed): results[name][seed] for cell, name in cells.items() for seed in seeds}
     return Grid(roadmap, step, tuple(axes), tuple(seeds), top1)
-
-
-def _roadmap_word(roadmap: Roadmap) -> str:
-    return "" if roadmap.name == DEFAULT else f" sweep.roadmap={roadmap.name}"
-
-
-def _canonical_name(row: Row) -> str | None:
-    design = row_design(row)
-    return None if design is None else row.roadmap.name_of(design)
 
 
 def find_main_effects(grid: Grid) -> list[MainEffect]:

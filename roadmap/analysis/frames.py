@@ -4,7 +4,7 @@ Columns of runs are the fields of `roadmap.runs.read_run.Run` that are published
 percent, changes and effects are in points.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,12 @@ def _ends(name: str, interval: Any) -> dict[str, float | None]:
 
 def rows_of(results: pd.DataFrame) -> list[Row]:
     """Return the rows of an analysis, one per network, of the runs in a DataFrame."""
-    return aggregate(_runs_of(results))
+    runs = []
+    for row in results[COLUMNS].to_dict("records"):
+        values: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        values |= {"variant": parse_variant(row["variant"]), "state": State(row["state"])}
+        runs.append(Run(**values))
+    return aggregate(runs)
 
 
 def find_curves(epochs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame]:
@@ -200,10 +205,3 @@ def _average(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
             "runs": by_epoch.size(),
         }
     )
-
-
-def _runs_of(results: pd.DataFrame) -> Iterable[Run]:
-    for row in results[COLUMNS].to_dict("records"):
-        values: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        values |= {"variant": parse_variant(row["variant"]), "state": State(row["state"])}
-        yield Run(**values)

@@ -32,7 +32,8 @@ def find_experiments(output_dir: Path) -> list[Path]:
     """Return the folders under `output_dir` that hold at least one run, by name."""
     if not output_dir.is_dir():
         return []
-    return sorted(path for path in output_dir.iterdir() if path.is_dir() and _has_runs(path))
+    folders = (path for path in output_dir.iterdir() if path.is_dir())
+    return sorted(folder for folder in folders if (folder / RUN_TABLE).exists() or seed_folders(folder))
 
 
 def last_change(experiment_dir: Path) -> float:
@@ -186,7 +187,3 @@ def _warn_of_damage(runs: Sequence[Run]) -> None:
     for name in (CONFIG, METRICS):  # tables and figures need no checkpoint
         if lacking := [run for run in runs if name in run.missing]:
             log.warning("%s is gone from %d finished runs, such as %s", name, len(lacking), lacking[0].path)
-
-
-def _has_runs(experiment_dir: Path) -> bool:
-    return (experiment_dir / RUN_TABLE).exists() or bool(seed_folders(experiment_dir))

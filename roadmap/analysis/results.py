@@ -74,10 +74,6 @@ class Row:
         return self.roadmap.find_published(self.regime, self.step, self.variant)
 
     @property
-    def paper_has_regime(self) -> bool:
-        return self.regime in self.roadmap.regimes
-
-    @property
     def is_original(self) -> bool:
         """True for the row before the first step, which has a recipe of its own."""
         return self.step == self.roadmap.original
@@ -85,7 +81,7 @@ class Row:
     @property
     def on_imagenet(self) -> bool:
         """True if the paper's accuracies were measured on the same data with the same size of network."""
-        return self.data == "imagenet" and self.paper_has_regime
+        return self.data == "imagenet" and self.regime in self.roadmap.regimes
 
 
 def curve_value(row: Row) -> int | None:

@@ -57,8 +57,8 @@ class Change:
             return f"{NOT_SIGNIFICANT}: the seeds agree, so there is no standard deviation to test with"
         if abs(difference.mean) < difference.min_detectable_effect:
             return f"{NOT_SIGNIFICANT}: {seeds} seeds detect {difference.min_detectable_effect:.2f} points or more"
-        corrected = f"{p_text(self.p)} (Holm, {self.family} change{'s' if self.family > 1 else ''})"
-        return f"{self.verdict}: {corrected}"
+        p = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
+        return f"{self.verdict}: {p} (Holm, {self.family} change{'s' if self.family > 1 else ''})"
 
 
 @dataclass(frozen=True)
@@ -234,10 +234,6 @@ def detectable_text(changes: Sequence[Change]) -> str:
     seeds = range_text(n for pair, _ in limits for n in pair)
     each = " on average" if len(limits) > 1 else ""
     return f"{seeds} seeds detect {fmean(limit for _, limit in limits):.2f} points or more{each}"
-
-
-def p_text(p: float) -> str:
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def interval_text(interval: Interval | None, signed: bool = False) -> str:

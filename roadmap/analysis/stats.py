@@ -174,14 +174,8 @@ def compare_differences(before: Difference, after: Difference, pooled_std: Poole
 
 def _paired(differences: Sequence[float], alpha: float = ALPHA) -> Difference:
     n = len(differences)
-    return _difference(
-        fmean(differences),
-        stdev(differences) / math.sqrt(n) if n > 1 else 0.0,
-        n - 1,
-        paired=True,
-        n=(n, n),
-        alpha=alpha,
-    )
+    error = stdev(differences) / math.sqrt(n) if n > 1 else 0.0
+    return _difference(fmean(differences), error, n - 1, paired=True, n=(n, n), alpha=alpha)
 
 
 def _welch(before: Sequence[float], after: Sequence[float], alpha: float) -> Difference:
@@ -203,7 +197,9 @@ def _difference(
     """Return the difference; `error` is the standard error of `change`, in the same unit."""
     if error < SAME:
         return Difference(change, paired, n)
-    p = 2 * _lower_tail(dof, -abs(change) / error)
+    from scipy.special import stdtr
+
+    p = 2 * float(stdtr(dof, -abs(change) / error))
     min_detectable_effect = error * detectable_noncentrality(dof, alpha)
     return Difference(change, paired, n, _interval(change, error, dof, alpha), p, min_detectable_effect)
 
@@ -211,12 +207,6 @@ def _difference(
 def _interval(center: float, error: float, dof: float, alpha: float = ALPHA) -> Interval:
     reach = critical_value(dof, alpha) * error
     return Interval(center - reach, center + reach)
-
-
-def _lower_tail(dof: float, t: float) -> float:
-    from scipy.special import stdtr
-
-    return float(stdtr(dof, t))
 
 
 def critical_value(dof: float, alpha: float = ALPHA) -> float:

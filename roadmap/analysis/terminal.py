@@ -37,17 +37,6 @@ def to_columns(lines: Sequence[Sequence[str]], priorities: Sequence[int] = ()) -
     ]
 
 
-def fit(columns: Sequence[TerminalColumn], width: int) -> tuple[list[TerminalColumn], list[str]]:
-    """Return the columns that fit into `width`, and the headings of those left out, in the table's order."""
-    kept = list(columns)
-    while table_width(kept) > width:
-        least = max(kept, key=lambda column: column.priority)
-        if least.priority == 0:
-            break
-        kept.remove(least)
-    return kept, [column.heading for column in columns if column not in kept]
-
-
 def table_width(columns: Sequence[TerminalColumn]) -> int:
     """Return the width in columns of the terminal, with the padding at the end."""
     return sum(column.width + GAP for column in columns) - 1
@@ -60,7 +49,13 @@ def draw_table(
 
     No cell wraps, so the columns of priority 0 may exceed `width`. `styles` are those of the rows.
     """
-    kept, left_out = fit(columns, width)
+    kept = list(columns)
+    while table_width(kept) > width:
+        least = max(kept, key=lambda column: column.priority)
+        if least.priority == 0:
+            break
+        kept.remove(least)
+    left_out = [column.heading for column in columns if column not in kept]
     table = Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), show_edge=False)
     for column in kept:
         table.add_column(column.heading, justify="right" if column.is_number else "left", no_wrap=True)

@@ -74,15 +74,11 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
 def _label_rows(found: Sequence[Changes]) -> dict[Steps, str]:
     """Return the label of each change that an experiment has: steps in their order, then first-to-last pairs."""
     changes = {steps: one for one_experiment in reversed(found) for steps, one in one_experiment.items()}
-    ordered = sorted(changes, key=lambda steps: (steps[1] - steps[0] > 1, steps[1], steps[0]))
-    return {steps: _label(changes[steps]) for steps in ordered}
-
-
-def _label(change: TransferredChange) -> str:
-    first, last = change.steps
-    return (
-        row_label(f"{last} {change.after.label}") if last - first == 1 else f"steps {first + 1} to {last} together"
-    )
+    labels = {}
+    for first, last in sorted(changes, key=lambda steps: (steps[1] - steps[0] > 1, steps[1], steps[0])):
+        own = row_label(f"{last} {changes[first, last].after.label}")
+        labels[first, last] = own if last - first == 1 else f"steps {first + 1} to {last} together"
+    return labels
 
 
 def _draw_marks(axes: Axes, rows: Sequence[Steps], found: Sequence[tuple[Sequence[Row], Changes]]) -> list[Line2D]:

@@ -16,8 +16,8 @@ from roadmap.system.commands import printed
 STEP, SEED, DESIGN = "+roadmap", "seed", "model"  # overrides that differ between a sweep's runs
 SWEEPS = {"+sweep=leave_one_out": leave_one_out, "+sweep=add_one_in": add_one_in}
 
-NO_RECIPE = ("step", "model", "regime")  # groups that differ from row to row, or are shown elsewhere
-NO_SETTING = ("mode", "seed", "experiment", "output_dir", "reference")
+# Groups of no recipe: they differ from row to row, are shown elsewhere, or set nothing.
+NO_RECIPE = ("step", "model", "regime", "mode", "seed", "experiment", "output_dir", "reference")
 
 Command = tuple[tuple[str, tuple[str, ...]], ...]  # each override's key and its values
 
@@ -145,7 +145,9 @@ def recipe_lines(
     A value that all rows share has no labels.
     """
     pairs = [(row, setup) for row, setup in zip(rows, setups, strict=True) if setup is not None]
-    keys = dict.fromkeys(key for _, setup in pairs for key in setup.values if _is_recipe(key))
+    keys = dict.fromkeys(
+        key for _, setup in pairs for key in setup.values if key.partition(".")[0] not in NO_RECIPE
+    )
     lines = []
     for key in keys:
         labels: dict[str, list[str]] = {}
@@ -154,8 +156,3 @@ def recipe_lines(
                 labels.setdefault(setup.values[key], []).append(row.label)
         lines.append((key, [(value, [] if len(labels) == 1 else names) for value, names in labels.items()]))
     return lines
-
-
-def _is_recipe(key: str) -> bool:
-    group = key.partition(".")[0]
-    return group not in NO_RECIPE and group not in NO_SETTING
