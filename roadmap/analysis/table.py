@@ -72,8 +72,8 @@ def _accuracy_columns(best: bool) -> list[Column]:
         Column("n", "n", lambda one: len(one.row.seeds), "d", priority=4),
         first,
         Column("top1_std", "std", lambda one: std(one.row.accuracies(best)), ".2f", priority=3),
-        Column("top1_low", f"{interval} from", lambda one: _low(one.estimate), ".2f", printed=False),
-        Column("top1_high", "to", lambda one: _high(one.estimate), ".2f", printed=False),
+        Column("top1_low", f"{interval} from", lambda one: _ends(one.estimate)[0], ".2f", printed=False),
+        Column("top1_high", "to", lambda one: _ends(one.estimate)[1], ".2f", printed=False),
         Column("change", "change", lambda one: one.change.difference.mean if one.change else None, "+z.2f"),
         second,
     ]
@@ -82,8 +82,8 @@ def _accuracy_columns(best: bool) -> list[Column]:
 def _test_columns() -> list[Column]:
     """Return the columns of a change's test; a terminal has it in words below the table."""
     return [
-        Column("change_low", "change from", lambda one: _low(_difference(one)), "+z.2f", printed=False),
-        Column("change_high", "to", lambda one: _high(_difference(one)), "+z.2f", printed=False),
+        Column("change_low", "change from", lambda one: _ends(_difference(one))[0], "+z.2f", printed=False),
+        Column("change_high", "to", lambda one: _ends(_difference(one))[1], "+z.2f", printed=False),
         Column("change_p", "p (Holm)", lambda one: one.change.p if one.change else None, ".3f", printed=False),
         Column(
             "min_detectable_effect",
@@ -126,12 +126,8 @@ def _difference(one: RowStats) -> Difference | None:
     return one.change.difference if one.change else None
 
 
-def _low(found: Estimate | Difference | None) -> float | None:
-    return found.interval.low if found and found.interval else None
-
-
-def _high(found: Estimate | Difference | None) -> float | None:
-    return found.interval.high if found and found.interval else None
+def _ends(found: Estimate | Difference | None) -> tuple[float | None, float | None]:
+    return (found.interval.low, found.interval.high) if found and found.interval else (None, None)
 
 
 def notes(rows: Sequence[Row], best: bool = False) -> list[str]:
@@ -192,7 +188,7 @@ def _markdown(table: Sequence[Column], rows: Sequence[Row], best: bool) -> str:
         ["---:" if column.form else "---" for column in table],
         *([_printed(column, one) for column in table] for one in compute_row_stats(rows, best)),
     ]
-    return "\n".join(map(_markdown_line, lines))
+    return "\n".join(f"| {' | '.join(map(_escaped, cells))} |" for cells in lines)
 
 
 def terminal_table(rows: Sequence[Row], width: int, best: bool = False) -> tuple[Table, list[str]]:
@@ -259,10 +255,6 @@ def _plain(value: Value) -> str:
 def _printed(column: Column, one: RowStats) -> str:
     value = column.value(one)
     return "" if value is None else format(value, column.form)
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
 
 
 def _escaped(text: str) -> str:

@@ -5,7 +5,8 @@ from functools import cache
 
 import pytest
 
-from roadmap.analysis.report.diagrams import Sections, draw_network
+from roadmap.analysis.figures.block import Sections
+from roadmap.analysis.report.diagrams import draw_network
 from roadmap.config import plan_runs
 from roadmap.model.describe import describe_network
 from roadmap.model.layer_plan import plan_network

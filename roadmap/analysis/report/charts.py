@@ -23,7 +23,6 @@ from roadmap.analysis.figures.layout import (
     missing_text,
     section,
 )
-from roadmap.analysis.results import Row
 from roadmap.analysis.significance import GAIN, LOSS, NOT_SIGNIFICANT, Change, RowStats, estimate_text
 from roadmap.analysis.stats import std
 
@@ -142,7 +141,7 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
             "color": [section(one.row).color for _, one in done],
             "pattern": {"shape": ["/" if one.row.variant else "" for _, one in done]},
         },
-        "error_x": error_bars([_std_or_zero(one.row, best) for _, one in done]),
+        "error_x": error_bars([std(one.row.accuracies(best)) or 0.0 for _, one in done]),
         "hovertext": [hover_text(one, best) for _, one in done],
         "hoverinfo": "text",
         "showlegend": False,
@@ -166,10 +165,6 @@ def roadmap_chart(row_stats: Sequence[RowStats], best: bool) -> Chart:
     return Chart("roadmap", data + ([_dots(papers, "paper", "diamond-open", 9)] if papers else []), layout)
 
 
-def _std_or_zero(row: Row, best: bool) -> float:
-    return std(row.accuracies(best)) or 0.0
-
-
 def _dots(points: Sequence[tuple[float, float]], name: str, symbol: str, size: int) -> dict[str, Any]:
     """Return markers without a colour; the page gives them its text colour."""
     return {
@@ -186,10 +181,11 @@ def _dots(points: Sequence[tuple[float, float]], name: str, symbol: str, size: i
 
 def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     """Draw bars from each step's mean to the next, with the interval of the change; None if there is no change."""
-    steps = [one for one in row_stats if not one.row.variant and one.change is not None]
+    steps = [(one, one.change) for one in row_stats if not one.row.variant and one.change is not None]
     if not steps:
         return None
-    levels = [value for one in steps for value in _levels(one.change, best)]
+    starts = [fmean(change.before.accuracies(best)) for _, change in steps]
+    levels = starts + [start + change.difference.mean for start, (_, change) in zip(starts, steps, strict=True)]
     room = max(levels) - min(levels) or 1.0
     layout = base_layout(
         max(SHORTEST_PLOT, 90 + ROW_HEIGHT * len(steps)),
@@ -198,24 +194,15 @@ def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
             f"{accuracy_title(best)},<br>95% interval of the change",
             range=[min(levels) - 0.6 * room, max(levels) + 0.6 * room],
         ),
-        yaxis=row_axis(
-            [f"{shortened(one.row.label)} {one.change.difference.mean:+z.2f}" for one in steps if one.change]
-        ),
+        yaxis=row_axis([f"{shortened(one.row.label)} {change.difference.mean:+z.2f}" for one, change in steps]),
         barmode="overlay",
     )
     data = [_waterfall_bars(steps, verdict, best) for verdict in (GAIN, LOSS, NOT_SIGNIFICANT)]
     return Chart("waterfall", [trace for trace in data if trace["y"]], layout)
 
 
-def _levels(change: Change | None, best: bool) -> list[float]:
-    if change is None:
-        return []
-    start = fmean(change.before.accuracies(best))
-    return [start, start + change.difference.mean]
-
-
-def _waterfall_bars(steps: Sequence[RowStats], verdict: str, best: bool) -> dict[str, Any]:
-    chosen = [(i, one, one.change) for i, one in enumerate(steps) if one.change and one.change.verdict == verdict]
+def _waterfall_bars(steps: Sequence[tuple[RowStats, Change]], verdict: str, best: bool) -> dict[str, Any]:
+    chosen = [(index, one, change) for index, (one, change) in enumerate(steps) if change.verdict == verdict]
     intervals = [(change.difference.mean, change.difference.interval) for _, _, change in chosen]
     reaches = [0.0 if interval is None else interval.high - mean for mean, interval in intervals]
     return {
@@ -245,7 +232,7 @@ def curve_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         "name": "mean ± std",
         "x": list(sizes),
         "y": [fmean(row.accuracies(best)) for row in sizes.values()],
-        "error_y": error_bars([_std_or_zero(row, best) for row in sizes.values()]),
+        "error_y": error_bars([std(row.accuracies(best)) or 0.0 for row in sizes.values()]),
         "line": {"color": BLUE},
         "marker": {"symbol": "square", "size": 8, "color": BLUE},
         "hovertext": [hover_text(by_step[id(row)], best) for row in sizes.values()],

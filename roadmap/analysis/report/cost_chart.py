@@ -104,7 +104,7 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         xaxis=axis(costs[0].label, type="linear"),
         yaxis=axis(accuracy_title(best).replace(", ", ",<br>", 1)),
     )
-    scales = [Option(name, layout={"xaxis.type": kind}) for name, kind in (("linear", "linear"), ("log", "log"))]
+    scales = [Option(kind, layout={"xaxis.type": kind}) for kind in ("linear", "log")]
     return Chart("costs", data, layout, {"cost": options, "scale": scales})
 
 

@@ -10,8 +10,6 @@ from roadmap.analysis.figures.block import KEPT, KINDS, PREFIX, Sections, drawn_
 from roadmap.analysis.figures.block_files import svg_of
 from roadmap.model.describe import HEADER, Line, Section, compare_lines, show_lines
 
-__all__ = ["Sections", "draw_network"]
-
 
 def draw_network(network: Sections, before: Sections | None) -> str:
     """Return HTML: the sections as a row of cards, the block as SVG, and all layers as text to unfold."""

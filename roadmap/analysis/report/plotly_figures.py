@@ -10,7 +10,7 @@ from roadmap.analysis.ablation_table import Ablation
 from roadmap.analysis.curves import DASHES, METRICS, band_color
 from roadmap.analysis.figures.style import LINE_COLORS
 from roadmap.analysis.report.ablation_chart import draw_effects
-from roadmap.analysis.report.charts import GRAY, SHORTEST_PLOT, axis, base_layout, roadmap_chart, text_of
+from roadmap.analysis.report.charts import GRAY, SHORTEST_PLOT, Chart, axis, base_layout, roadmap_chart, text_of
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import compute_row_stats
 
@@ -19,14 +19,12 @@ INK, PAPER = "#000000", "#ffffff"  # the report's page has colours of its own, w
 
 def draw_roadmap(rows: Sequence[Row], best: bool) -> go.Figure:
     """Return figure 2."""
-    chart = roadmap_chart(compute_row_stats(rows, best), best)
-    return _figure(chart.data, chart.layout)
+    return _figure(roadmap_chart(compute_row_stats(rows, best), best))
 
 
 def draw_all_effects(ablation: Ablation) -> go.Figure:
     """Return the effect of each choice."""
-    chart = draw_effects(ablation)
-    return _figure(chart.data, chart.layout)
+    return _figure(draw_effects(ablation))
 
 
 def draw_curves(curves: dict[str, pd.DataFrame], metric: str) -> go.Figure:
@@ -55,12 +53,12 @@ def draw_curves(curves: dict[str, pd.DataFrame], metric: str) -> go.Figure:
         )
     layout = base_layout(SHORTEST_PLOT + 100, xaxis=axis("epoch"), yaxis=axis(METRICS[metric]))
     legend = {"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top", "font": {"size": 11}}
-    return _figure(data, {**layout, "legend": legend, "hovermode": "x unified"})
+    return _figure(Chart("curves", data, {**layout, "legend": legend, "hovermode": "x unified"}))
 
 
-def _figure(data: Sequence[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
+def _figure(chart: Chart) -> go.Figure:
     """Return a figure with fixed colours where the report's page would set its own."""
-    figure = go.Figure(list(data), layout)
+    figure = go.Figure(chart.data, chart.layout)
     figure.update_layout(paper_bgcolor=PAPER, plot_bgcolor=PAPER, font={"color": INK}, modebar={"color": GRAY})
     for trace in figure.data:
         if trace.meta == "ink":
