@@ -6,7 +6,7 @@ paper's rows. On other data only the order of the steps can be compared.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 from scipy.special import ndtri
@@ -38,7 +38,7 @@ class Agreement:
     n: int
     spearman: Correlation
     kendall: Correlation
-    same_sign: int | None = None  # changes with the paper's sign; None for steps
+    same_sign: int | None  # changes with the paper's sign; None for steps
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class RowCheck:
     top1: float  # percent, mean over seeds
     paper_top1: float  # percent
     passed: bool
-
-    @property
-    def difference(self) -> float:
-        """Measured accuracy minus the paper's, in points."""
-        return self.top1 - self.paper_top1
 
 
 def is_called_paper(row: Row) -> bool:
@@ -95,19 +90,18 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
         for row, before in pairs
         if before is not None and before.paper and row.paper
     ]
-    found = [_correlate("steps", levels), _correlate("changes", changes)]
-    return [
-        replace(one, same_sign=sum(a * b > 0 for a, b in changes)) if one.subject == "changes" else one
-        for one in found
-        if one is not None
-    ]
+    same_sign = sum(ours * papers > 0 for ours, papers in changes)
+    found = [_correlate("steps", levels), _correlate("changes", changes, same_sign)]
+    return [one for one in found if one is not None]
 
 
 def _mean(row: Row, best: bool) -> float:
     return fmean(row.accuracies(best))
 
 
-def _correlate(subject: str, pairs: Sequence[tuple[float, float]]) -> Agreement | None:
+def _correlate(
+    subject: str, pairs: Sequence[tuple[float, float]], same_sign: int | None = None
+) -> Agreement | None:
     """Return None for fewer than three pairs, or if all values of one side are equal."""
     ours, papers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     if len(pairs) < 3 or len(set(ours)) == 1 or len(set(papers)) == 1:
@@ -119,6 +113,7 @@ def _correlate(subject: str, pairs: Sequence[tuple[float, float]]) -> Agreement 
         n,
         Correlation(rho, _interval(rho, n, (1 + rho**2 / 2) / (n - 3) if n >= FEWEST else 0.0)),
         Correlation(tau, _interval(tau, n, 0.437 / (n - 4) if n >= FEWEST else 0.0)),
+        same_sign,
     )
 
 
@@ -135,13 +130,12 @@ def agreement_text(agreement: Agreement) -> str:
 
     For changes, `; 9 of 12 have the paper's sign` follows.
     """
-    text = (
+    signs = agreement.same_sign
+    return (
         f"Order of {agreement.n} {agreement.subject} against the paper's: "
         f"Spearman {_value_text(agreement.spearman)}, Kendall {_value_text(agreement.kendall)}"
+        + ("" if signs is None else f"; {signs} of {agreement.n} have the paper's sign")
     )
-    if agreement.same_sign is None:
-        return text
-    return f"{text}; {agreement.same_sign} of {agreement.n} have the paper's sign"
 
 
 def _value_text(correlation: Correlation) -> str:

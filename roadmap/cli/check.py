@@ -49,7 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
     console = open_console(highlight=False)
     runs = read_finished_runs(choose_experiment(arguments.experiment, arguments.output_dir))
     rows = aggregate(runs)
-    papers = compose_papers(rows)
+    claimed = {(row.regime, row.recipe): row for row in rows if is_called_paper(row)}
+    papers = {names: compose_paper(row) for names, row in claimed.items()}
     settings = {key: hash_setting(values) for key, values in papers.items()}
     checks = check_rows(rows, settings, arguments.tolerance, arguments.best)
     console.print(f"{rows[0].experiment}: {setting_text(rows)}", markup=False)
@@ -97,14 +98,8 @@ def read_tolerance(text: str) -> float:
     return value
 
 
-def compose_papers(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the configurations of `setting=paper` that the rows' names claim, by regime and recipe."""
-    claimed = {(row.regime, row.recipe): row for row in rows if is_called_paper(row)}
-    return {(regime, recipe): _compose_paper(row) for (regime, recipe), row in claimed.items()}
-
-
-def _compose_paper(row: Row) -> dict[str, Any]:
-    """Return the published setting of a row; what the roadmap's steps change is no part of it."""
+def compose_paper(row: Row) -> dict[str, Any]:
+    """Return the values of `setting=paper` that a row's names claim; what its steps change is left out."""
     roadmap = row.roadmap
     step = [f"+roadmap={roadmap.override(roadmap.steps[0])}"] if roadmap.setting_axes else []
     words = ["setting=paper", *step, f"regime={row.regime}", f"recipe={row.recipe}"]
@@ -137,7 +132,7 @@ def draw_checks(checks: Sequence[RowCheck], width: int) -> tuple[Table, list[str
         TerminalColumn("n", [str(len(one.row.seeds)) for one in checks], 3),
         TerminalColumn("top-1", [f"{one.top1:.2f}" for one in checks], 1),
         TerminalColumn("paper", [f"{one.paper_top1:.2f}" for one in checks], 2),
-        TerminalColumn("difference", [f"{one.difference:+z.2f}" for one in checks]),
+        TerminalColumn("difference", [f"{one.top1 - one.paper_top1:+z.2f}" for one in checks]),
         TerminalColumn("", ["pass" if one.passed else "FAIL" for one in checks], is_number=False),
     ]
     return draw_table(columns, width, ["green" if one.passed else "bold red" for one in checks])
