@@ -14,7 +14,7 @@ from roadmap.analysis.ablation import AVERAGE, Average, mark_significant
 from roadmap.analysis.ablation_table import Ablation, find_ablation
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import accuracy_title, count_text
-from roadmap.analysis.figures.roadmap import WIDTH, draw_title, save
+from roadmap.analysis.figures.roadmap import WIDTH, draw_legend, draw_title, save
 from roadmap.analysis.results import Row
 from roadmap.analysis.stats import ALPHA, Difference
 
@@ -51,15 +51,7 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
     found = [one for column in (*ablation.columns().values(), ablation.averages.values()) for one in column]
     intervals = f", {1 - ALPHA:.0%} intervals" if any(one and one.interval for one in found) else ""
     draw_title(figure, rows, f"effect of each choice, {count_text(rows)}{intervals}")
-    figure.legend(
-        handles=entries,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.04 / height),
-        ncols=len(entries),
-        fontsize=7,
-        frameon=False,
-        columnspacing=1.4,
-    )
+    draw_legend(figure, entries)
     return figure
 
 

@@ -187,16 +187,7 @@ def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:
     ]
     if any(row.on_imagenet and row.paper is not None for row in rows):
         entries.append(Line2D([], [], label="paper", **style.PAPER_MARK))
-    figure.legend(
-        handles=entries,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.04 / figure.get_figheight()),
-        ncols=len(entries),
-        fontsize=7,
-        frameon=False,
-        handlelength=1.8,
-        columnspacing=1.4,
-    )
+    draw_legend(figure, entries, handlelength=1.8)
 
 
 def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> list[Path]:
@@ -284,6 +275,13 @@ def draw_title(figure: Figure, rows: Sequence[Row], claim: str, name: str | None
     figure.text(left, 1 - 0.08 / height, name, va="top", fontsize=size, fontweight="bold")
     text = textwrap.fill(f"{layout.setting_text(rows)}; {claim}", 105)
     figure.text(left, 1 - 0.26 / height, text, va="top", fontsize=7, color=style.FAINT, linespacing=1.1)
+
+
+def draw_legend(figure: Figure, entries: Sequence[Artist], **more: Any) -> None:
+    """Draw the entries in one line at the bottom."""
+    place = (0.5, 0.04 / figure.get_figheight())
+    look: dict[str, Any] = {"ncols": len(entries), "fontsize": 7, "frameon": False, "columnspacing": 1.4, **more}
+    figure.legend(handles=entries, loc="lower center", bbox_to_anchor=place, **look)
 
 
 def save(figure: Figure, path_stem: Path) -> list[Path]:
