@@ -32,15 +32,8 @@ TOP, BOTTOM = 0.72, 0.84  # inches above and below the rows
 CURVE_HEIGHT = 3.1  # inches
 # Inches from the left edge: section, its stripe, labels, the bars, accuracies (right), n (centre), cost.
 SECTION_X, STRIPE_X, LABEL_X = 0.06, 0.86, 0.97
-BARS_X, BARS_END, ACCURACY_X, SEEDS_X, COST_X, COST_END, COST_TEXT_X = (
-    2.46,
-    4.52,
-    5.32,
-    5.52,
-    5.72,
-    6.08,
-    6.44,
-)
+BARS_X, BARS_END, ACCURACY_X, SEEDS_X = 2.46, 4.52, 5.32, 5.52
+COST_X, COST_END, COST_TEXT_X = 5.72, 6.08, 6.44
 # Fractions of a row: a bar, and the places of the paper's mark and the seeds, clear of the error bar in the middle.
 BAR_HEIGHT, PAPER_Y, SEEDS_Y = 0.74, -0.22, 0.25
 MEAN, ONE_SEED = "mean ± std", "one seed"  # in legends

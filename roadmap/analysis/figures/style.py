@@ -21,25 +21,12 @@ RC: Any = {
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c")  # Okabe and Ito's
 MARKERS = "osD^v<>"
 SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 2.3, "mfc": "white", "mec": INK, "mew": 0.5, "ls": "none"}
-PAPER_MARK: dict[str, Any] = {
-    "marker": "D",
-    "ms": 3.4,
-    "mfc": "none",
-    "mec": "black",
-    "mew": 0.9,
-    "ls": "none",
-}
+PAPER_MARK: dict[str, Any] = {"marker": "D", "ms": 3.4, "mfc": "none", "mec": "black", "mew": 0.9, "ls": "none"}
 PAPER_CURVE = PAPER_MARK | {"color": INK, "lw": 0.9, "ls": "--"}
 ERROR_BAR: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 0.9, "capsize": 1.7, "capthick": 0.9}
 NUMBER: dict[str, Any] = {"va": "center_baseline", "fontsize": 7}
 HEADING: dict[str, Any] = {"va": "bottom", "ha": "center", "fontsize": 7, "fontweight": "bold", "color": INK}
-SECTION: dict[str, Any] = {
-    "va": "center",
-    "fontsize": 7,
-    "fontweight": "bold",
-    "color": INK,
-    "linespacing": 0.95,
-}
+SECTION: dict[str, Any] = {"va": "center", "fontsize": 7, "fontweight": "bold", "color": INK, "linespacing": 0.95}
 REMARK: dict[str, Any] = {"va": "center", "fontsize": 6.5, "style": "italic", "color": FAINT}
 
 

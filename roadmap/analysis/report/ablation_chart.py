@@ -23,11 +23,7 @@ from roadmap.analysis.stats import Difference
 
 ROW_HEIGHT = 44  # pixels per choice, with its marks
 MOST_INTERACTIONS = 5  # shown
-MARKS = (
-    ("circle", BLUE),
-    ("diamond", VERMILION),
-    ("square", GREEN),
-)  # path, last, first step
+MARKS = (("circle", BLUE), ("diamond", VERMILION), ("square", GREEN))  # path, last, first step
 
 
 def effect_chart(rows: Sequence[Row], best: bool) -> Chart | None:
