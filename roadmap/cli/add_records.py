@@ -1,12 +1,9 @@
 """Add the records of a series (`convnet-roadmap series`) to results/: a comparison of its ends, and its steps.
 
-    convnet-roadmap add-records records.tgz [--to results] [--commit HASH]
-
     results/NAME-ends/    comparison.csv, comparison.md and transfer.*: the ends at each stride and rate
     results/NAME-steps/   the output of `publish` for the thirteen steps
 
-NAME is the series' own. Text that you add at the end of a page is kept. --commit is for runs of a machine without
-git.
+NAME is the series' own. Text that you add at the end of a page is kept.
 """
 
 import argparse
@@ -31,21 +28,17 @@ STATE_ENDING = "-series.json"
 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = read_arguments(words)
+    parser = argparse.ArgumentParser(description="Adds the records of a series to a folder of results.")
+    parser.add_argument("records", type=Path, help="the archive that the series wrote")
+    parser.add_argument("--to", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--commit", help="of the code that trained the runs, if they do not record one")
+    arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         output_dir = Path(folder)
         unpack_records(arguments.records, output_dir)
         for path in add_records(arguments.records, output_dir, arguments.to, arguments.commit):
             print(path)
     return 0
-
-
-def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Adds the records of a series to a folder of results.")
-    parser.add_argument("records", type=Path, help="the archive that the series wrote")
-    parser.add_argument("--to", type=Path, default=Path("results"), help="default: results")
-    parser.add_argument("--commit", help="of the code that trained the runs, if they do not record one")
-    return parser.parse_args(words)
 
 
 def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -> list[Path]:

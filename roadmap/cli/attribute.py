@@ -1,8 +1,5 @@
 """Report the effect of each choice of the roadmap, from the runs of an experiment.
 
-    convnet-roadmap attribute [EXPERIMENT] [--best]
-    convnet-roadmap attribute [EXPERIMENT] --axes kernel_size,norm
-
 The runs are those of `train -m +sweep=roadmap`, leave_one_out, add_one_in, shapley or groups; with --axes those of
 +sweep=factorial.
 """
@@ -32,13 +29,15 @@ from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.system.commands import printed
 from roadmap.system.console import Console
 
-INTERVAL = "95% interval"
-BASELINE = "baseline"
-
 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = read_arguments(words)
+    parser = argparse.ArgumentParser(description="Print the effect of each choice of the roadmap.")
+    add_experiment_arguments(parser)
+    add_best(parser)
+    parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
+    add_factorial_arguments(parser)
+    arguments = parser.parse_args(words)
     console = open_console(highlight=False)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     rows = aggregate(read_finished_runs(experiment_dir))
@@ -47,15 +46,6 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         print_effects(console, find_ablation(rows, arguments.best, arguments.order_seed), experiment_dir)
     return 0
-
-
-def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Print the effect of each choice of the roadmap.")
-    add_experiment_arguments(parser)
-    add_best(parser)
-    parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
-    add_factorial_arguments(parser)
-    return parser.parse_args(words)
 
 
 def print_effects(console: Console, ablation: Ablation, experiment_dir: Path) -> None:
@@ -95,7 +85,7 @@ def draw_levels(effects: Sequence[MainEffect], width: int) -> tuple[Table, list[
         TerminalColumn("choice", [one.level for one in effects], is_number=False),
         TerminalColumn("top-1", [f"{one.top1:.2f}" for one in effects], 1),
         TerminalColumn("n", ["" if one is None else str(one.n[0]) for one in found], 3),
-        TerminalColumn("effect", [BASELINE if one is None else f"{one.mean:+z.2f}" for one in found]),
-        TerminalColumn(INTERVAL, ["" if one is None else interval_text(one.interval, True) for one in found], 2),
+        TerminalColumn("effect", ["baseline" if one is None else f"{one.mean:+z.2f}" for one in found]),
+        TerminalColumn("95% interval", [interval_text(one.interval, True) if one else "" for one in found], 2),
     ]
     return draw_table(columns, width)

@@ -1,12 +1,8 @@
 """Check an experiment against the published results of its roadmap.
 
-    convnet-roadmap check [EXPERIMENT] [--tolerance 0.3] [--output-dir outputs] [--best]
-
 A row that ran on ImageNet, at the paper's size and with all of its settings, claims a reproduction: it passes if
 its mean top-1 is within the tolerance. With other data or settings, such as recipe.epochs=100, accuracies are not
 comparable, and only the order of the steps is compared.
-
-Exit status: 0 if no claim fails or there is none; 1 if one fails; 2 if nothing can be read.
 """
 
 import argparse
@@ -40,7 +36,7 @@ from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_setting_differences, hash_setting
 from roadmap.runs.read_run import CONFIG, Run
 
-FAILED, UNREADABLE = 1, 2
+FAILED, UNREADABLE = 1, 2  # exit status
 
 
 @report_errors(status=UNREADABLE)

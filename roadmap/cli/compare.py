@@ -1,8 +1,5 @@
 """Compare experiments: the settings that differ, and each step's accuracy under them.
 
-    convnet-roadmap compare EXPERIMENT ... [--along recipe.lr] [--transfer] [--output-dir outputs] [--to FOLDER]
-    convnet-roadmap compare EXPERIMENT ... --gap step1_stage_ratio step12_downsample [--gap FIRST LAST ...]
-
 To choose a recipe, train one experiment per recipe, all with the same steps and with data.holdout, so that the
 validation images stay unseen. With --to, the table is written there (comparison.md, comparison.csv with a row per
 run, settings.jsonl). Such a folder may be an EXPERIMENT too, and stands for all of its own, so that a published
@@ -68,7 +65,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         description="Compare experiments: the settings that differ, and each step's accuracy."
     )
     parser.add_argument(
-        "experiments", nargs="+", metavar="EXPERIMENT", help="names under the output folder, or paths"
+        "experiments", nargs="+", metavar="EXPERIMENT", help="names under the output folder, or paths, also of a published comparison"
     )
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")

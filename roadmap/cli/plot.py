@@ -1,9 +1,4 @@
-"""Draw an experiment's roadmap and print its table.
-
-    convnet-roadmap plot [EXPERIMENT] [--output-dir outputs] [--best]
-
-Writes into EXPERIMENT/figures/.
-"""
+"""Draw an experiment's roadmap, into EXPERIMENT/figures/, and print its table."""
 
 import argparse
 from collections.abc import Sequence

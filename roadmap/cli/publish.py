@@ -1,7 +1,5 @@
 """Write the publishable part of an experiment into a folder of a repository: results without checkpoints.
 
-    convnet-roadmap publish [EXPERIMENT] [--output-dir outputs] [--to results/EXPERIMENT] [--anew]
-
     runs.csv      a row per run: step, variant, seed, accuracies, cost, speed, commit, hash, overrides
     epochs.csv    a row per epoch of a run: its metrics
     recipe.yaml   every setting shared by all runs
@@ -13,7 +11,7 @@
 All else is made from the first four files, so commands that read an experiment also read such a folder:
 `plot results/EXPERIMENT` draws the same figures, and `publish results/EXPERIMENT` writes all of them again, such as
 after an update of this project. Previously published runs that are not on this machine are kept if their settings
-are the same; --anew drops them.
+are the same.
 """
 
 import argparse
@@ -53,7 +51,12 @@ YOURS = "<!-- What you write below this line stays when the folder is published 
 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = read_arguments(words)
+    description = "Write the publishable part of an experiment into a folder of a repository."
+    parser = argparse.ArgumentParser(description=description)
+    add_experiment_arguments(parser)
+    parser.add_argument("--to", type=Path, help="the folder to write; default: results/EXPERIMENT")
+    parser.add_argument("--anew", action="store_true", help="leave out what was published before and is not here")
+    arguments = parser.parse_args(words)
     logger.setLevel(logging.INFO)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     is_published = (experiment_dir / RUN_TABLE).exists()
@@ -65,15 +68,6 @@ def main(words: Sequence[str] | None = None) -> int:
     for path in paths:
         print(path)
     return 0
-
-
-def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    description = "Write the publishable part of an experiment into a folder of a repository."
-    parser = argparse.ArgumentParser(description=description)
-    add_experiment_arguments(parser)
-    parser.add_argument("--to", type=Path, help="the folder to write; default: results/EXPERIMENT")
-    parser.add_argument("--anew", action="store_true", help="leave out what was published before and is not here")
-    return parser.parse_args(words)
 
 
 def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path]:

@@ -1,9 +1,6 @@
 """Write one HTML file with the results of an experiment.
 
-    convnet-roadmap report [EXPERIMENT] [--output-dir outputs] [--best] [--axes A,B] [--to FILE]
-
-The file is EXPERIMENT/figures/report.html; it needs no network and no server. A running sweep can be reported, with
-missing results shown as missing.
+The file needs no network and no server. A running sweep can be reported, with missing results shown as missing.
 """
 
 import argparse
@@ -24,7 +21,12 @@ from roadmap.cli.exit_status import report_errors
 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = read_arguments(words)
+    parser = argparse.ArgumentParser(description="Write one HTML file with the results of an experiment.")
+    add_experiment_arguments(parser)
+    parser.add_argument("--to", type=Path, help="the file to write; default: EXPERIMENT/figures/report.html")
+    add_best(parser)
+    add_factorial_arguments(parser)
+    arguments = parser.parse_args(words)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     name = f"report{'-best' if arguments.best else ''}.html"
     path = arguments.to or experiment_dir / FIGURE_FOLDER / name
@@ -35,12 +37,3 @@ def main(words: Sequence[str] | None = None) -> int:
     write_report(experiment_dir, path, arguments.best, arguments.axes, arguments.step)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
-
-
-def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write one HTML file with the results of an experiment.")
-    add_experiment_arguments(parser)
-    parser.add_argument("--to", type=Path, help="the file to write; default: EXPERIMENT/figures/report.html")
-    add_best(parser)
-    add_factorial_arguments(parser)
-    return parser.parse_args(words)

@@ -1,9 +1,6 @@
 """Print the status of an experiment's runs: state, epoch, top-1, time left, last error.
 
-    convnet-roadmap status [EXPERIMENT] [--watch [SECONDS]] [--output-dir outputs]
-
 Without EXPERIMENT it is the one that is running, or else the last changed.
-The exit status is 0 if every run is done, 1 if any is not, 2 if there is no experiment.
 """
 
 import argparse
@@ -25,7 +22,15 @@ from roadmap.system.console import Console
 
 @report_errors(status=2)
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = read_arguments(words)
+    parser = argparse.ArgumentParser(
+        description="Shows how the runs of an experiment stand.",
+        epilog="Exit status: 0 if every run is done, 1 if any is not, 2 where there is no experiment.",
+    )
+    add_experiment_arguments(parser)
+    parser.add_argument(
+        "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
+    )
+    arguments = parser.parse_args(words)
     console = open_console()
     experiment = choose_experiment(arguments.experiment, arguments.output_dir, for_status=True)
     statuses = read_statuses(experiment)
@@ -56,15 +61,3 @@ def seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text} is no number of seconds; an experiment comes before --watch"
         ) from None
-
-
-def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Shows how the runs of an experiment stand.",
-        epilog="Exit status: 0 if every run is done, 1 if any is not, 2 where there is no experiment.",
-    )
-    add_experiment_arguments(parser)
-    parser.add_argument(
-        "--watch", type=seconds, nargs="?", const=5.0, metavar="SECONDS", help="refresh every so many seconds (5)"
-    )
-    return parser.parse_args(words)

@@ -1,7 +1,5 @@
 """Log an experiment's results, its table, figures and HTML report, as a separate run on Weights & Biases.
 
-    convnet-roadmap wandb-experiment [EXPERIMENT] [--output-dir outputs] [--online]
-
 The run has the project and group of the experiment's runs. It is offline by default; then the last line is the
 command that uploads it and them. Run that on the same machine: until then, W&B keeps the artifact's files in
 ~/.local/share/wandb. Each call makes a new run; the artifact keeps the versions.
