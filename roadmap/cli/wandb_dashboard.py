@@ -1,9 +1,6 @@
 """Save workspaces and a report on Weights & Biases that compare the steps of runs with `logger=wandb`.
 
-    convnet-roadmap wandb-dashboard ENTITY/PROJECT [--experiment NAME] [--print]
-
-Each call saves new ones and prints their addresses. `--print` prints what would be saved, as JSON, without account
-or network.
+Each call saves new ones and prints their addresses. `--print` needs no account and no network.
 """
 
 import argparse
@@ -47,29 +44,16 @@ class Curve:
     """The step whose other values are compared."""
 
     step: str
-    axis: str
-
-    @property
-    def key(self) -> str:
-        """Its value in a run's config on W&B."""
-        return self.axis if is_setting(self.axis) else f"model.{self.axis}"
-
-    @property
-    def title(self) -> str:
-        return f"{self.axis.rpartition('.')[2].replace('_', ' ').capitalize()}s"
+    key: str  # of its value in a run's config on W&B
+    title: str
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the pages show."""
-
-    experiment: str | None  # None: every run
-    roadmap: Roadmap
-
-    @property
-    def curve(self) -> Curve | None:
-        choice = self.roadmap.choice_of(self.roadmap.curve or "")
-        return Curve(choice.step, choice.axis) if choice else None
+def find_curve(roadmap: Roadmap) -> Curve | None:
+    choice = roadmap.choice_of(roadmap.curve or "")
+    if choice is None:
+        return None
+    key = choice.axis if is_setting(choice.axis) else f"model.{choice.axis}"
+    return Curve(choice.step, key, f"{choice.axis.rpartition('.')[2].replace('_', ' ').capitalize()}s")
 
 
 @report_errors()
@@ -77,11 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     entity, project = read_path(arguments.project)
     check_experiment(arguments.experiment)
-    shown = Shown(arguments.experiment, load_roadmap(arguments.roadmap))
-    pages: list[wr.Report | ws.Workspace] = [
-        make_report(entity, project, shown),
-        *make_workspaces(entity, project, shown),
-    ]
+    shown = entity, project, arguments.experiment, load_roadmap(arguments.roadmap)
+    pages: list[wr.Report | ws.Workspace] = [make_report(*shown), *make_workspaces(*shown)]
     if arguments.print:
         print(json.dumps([dump(page) for page in pages], indent=2))
     else:
@@ -142,18 +123,21 @@ def dump(page: wr.Report | ws.Workspace) -> dict[str, Any]:
     return page._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def make_workspaces(entity: str, project: str, shown: Shown) -> list[ws.Workspace]:
-    """Make a workspace of all runs, and one of the curve's, since all panels of a workspace show the same runs."""
+def make_workspaces(entity: str, project: str, experiment: str | None, roadmap: Roadmap) -> list[ws.Workspace]:
+    """Make a workspace of all runs, and one of the curve's, since all panels of a workspace show the same runs.
+
+    Without an experiment, every run is shown.
+    """
 
     def workspace(text: str, key: str, sections: list[ws.Section], *filters: ws.FilterExpr) -> ws.Workspace:
         return ws.Workspace(
             entity=entity,
             project=project,
-            name=make_title(text, shown.experiment),
+            name=make_title(text, experiment),
             sections=sections,
             settings=ws.WorkspaceSettings(x_axis=EPOCH, max_runs=MANY),
             runset_settings=ws.RunsetSettings(
-                filters=ws.And(*choose_runs(shown.experiment), *filters),
+                filters=ws.And(*choose_runs(experiment), *filters),
                 groupby=[ws.Config(key)],
                 order=[ws.Ordering(ws.Summary(ORDER))],
                 pinned_columns=COLUMNS,
@@ -165,20 +149,21 @@ def make_workspaces(entity: str, project: str, shown: Shown) -> list[ws.Workspac
         ws.Section(name="Curves", panels=draw_curves(NAME), is_open=True),
     ]
     pages = [workspace("Roadmap", NAME, steps)]
-    if curve := shown.curve:
+    if curve := find_curve(roadmap):
         values = [ws.Section(name=curve.title, panels=compare_values(curve), is_open=True)]
         pages.append(workspace(curve.title, curve.key, values, ws.Summary("step") == curve.step))
     return pages
 
 
-def make_report(entity: str, project: str, shown: Shown) -> wr.Report:
+def make_report(entity: str, project: str, experiment: str | None, roadmap: Roadmap) -> wr.Report:
     """Make a report of finished runs only, since the accuracy of a training run is no result yet."""
-    finished = [*choose_runs(shown.experiment), ws.Metric("State") == "finished"]
+    curve = find_curve(roadmap)
+    finished = [*choose_runs(experiment), ws.Metric("State") == "finished"]
     return wr.Report(
         entity=entity,
         project=project,
-        title=make_title("Roadmap", shown.experiment),
-        description=f"{shown.roadmap.title}, step by step",
+        title=make_title("Roadmap", experiment),
+        description=f"{roadmap.title}, step by step",
         width="fluid",
         blocks=[
             wr.H1("Steps"),
@@ -191,7 +176,7 @@ def make_report(entity: str, project: str, shown: Shown) -> wr.Report:
             wr.PanelGrid(
                 runsets=[make_runset("Steps", NAME, finished)], panels=draw_curves(NAME), hide_run_sets=True
             ),
-            *(describe_curve(shown.curve, finished) if shown.curve else ()),
+            *(describe_curve(curve, finished) if curve else ()),
         ],
     )
 
@@ -241,24 +226,12 @@ def compare_values(curve: Curve) -> list[Panel]:
 
 
 def draw_bars(title: str, key: str) -> wr.BarPlot:
-    return wr.BarPlot(
-        title=title,
-        metrics=["top1"],
-        groupby=wr.Config(key),
-        max_bars_to_show=MANY,
-        **AVERAGED,
-    )
+    return wr.BarPlot(title=title, metrics=["top1"], groupby=wr.Config(key), max_bars_to_show=MANY, **AVERAGED)
 
 
 def draw_curves(key: str) -> list[Panel]:
     titles = {"top1": "Top-1 (%)", "loss": "Validation loss", "train_loss": "Training loss"}
     return [
-        wr.LinePlot(
-            title=title,
-            x=EPOCH,
-            y=[metric],
-            groupby=wr.Config(key),
-            **AVERAGED,
-        )
+        wr.LinePlot(title=title, x=EPOCH, y=[metric], groupby=wr.Config(key), **AVERAGED)
         for metric, title in titles.items()
     ]
