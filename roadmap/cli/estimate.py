@@ -115,7 +115,8 @@ def estimate(
     workloads = [make_workload(found.planned) for found in groups]
     for workload in workloads:  # before the first measurement, which a missing image should not cost
         open_data(workload, opened)
-    folder = _find_existing(Path(groups[0].planned.config.output_dir)) if groups else Path()
+    outputs = Path(groups[0].planned.config.output_dir) if groups else Path()
+    folder = next(place for place in (outputs, *outputs.absolute().parents) if place.is_dir())  # nearest existing
 
     group_of = {id(workload): found for workload, found in zip(workloads, groups, strict=True)}
     known: list[tuple[RunGroup, float]] = []  # with hours, after the first round
@@ -139,11 +140,6 @@ def estimate(
         _make_row(found, workload, open_data(workload, opened), result)
         for found, workload, result in zip(groups, workloads, results, strict=True)
     ]
-
-
-def _find_existing(path: Path) -> Path:
-    """Return the folder, or its nearest existing parent."""
-    return next(place for place in (path, *path.absolute().parents) if place.is_dir())
 
 
 def _make_row(found: RunGroup, workload: Workload, data: OpenData, measured: Measured) -> Row:

@@ -9,6 +9,7 @@ from huggingface_hub import HfApi, snapshot_download
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from roadmap.analysis.curves import runs_of
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats, interval_text
@@ -140,12 +141,8 @@ def _is_private(word: str) -> bool:
 
 def _describe_seeds(run: Run) -> str:
     """Return mean, interval and number of the finished runs of the same network and setting."""
-    for one in compute_row_stats(aggregate(read_runs(run.path.parents[1]))):
-        row = one.row
-        if (row.step, row.variant, row.setting) == (run.step, run.variant, (run.regime, run.data, run.recipe)):
-            assert one.estimate is not None  # this run is done
-            interval = interval_text(one.estimate.interval)
-            return f"{one.estimate.mean:.2f}%, n = {one.estimate.n}" + (
-                f", 95% interval {interval}" if interval else ""
-            )
-    raise AssertionError
+    row_stats = compute_row_stats(aggregate(read_runs(run.path.parents[1])))
+    (found,) = (one.estimate for one in row_stats if runs_of(one.row, [run]))
+    assert found is not None  # this run is done
+    interval = interval_text(found.interval)
+    return f"{found.mean:.2f}%, n = {found.n}" + (f", 95% interval {interval}" if interval else "")

@@ -47,10 +47,15 @@ def train(*overrides: str, progress: bool = True, **values: Any) -> Run:
         planned = plan.runs[0]
         if planned.config.mode is not Mode.train:
             raise ConfigError("mode=eval: roadmap.evaluate evaluates weights, roadmap.train trains")
-        with settled_folders(plan), claimed(planned, plan.folders[0], retries=True) as is_mine:
+        folder = plan.folders[0]
+        with settled_folders(plan), claimed(planned, folder, retries=True) as is_mine:
             if is_mine:
-                load_run().train(planned.config, plan.folders[0], terminal(), console.warn)
-    return _read(plan.folders[0].path)
+                load_run().train(planned.config, folder, terminal(), console.warn)
+    run = read_run(folder.path)
+    if run is None or run.state is not State.done:
+        reason = "it left no record" if run is None else f"{run.state}: {run.error}"  # printed with its traceback
+        raise RunError(f"{folder.path} is not done, {reason}")
+    return run
 
 
 def sweep(*overrides: str, progress: bool = True, **values: Any) -> pd.DataFrame:
@@ -118,16 +123,3 @@ def _planned(overrides: Sequence[str], is_sweep: bool, show_progress: bool) -> I
             yield plan
     finally:
         console.OUT.quiet = was_quiet
-
-
-def _read(path: Path) -> Run:
-    """Return the record of a run that has ended.
-
-    Raises:
-        RunError: it is not done, for a reason that was printed with its traceback.
-    """
-    run = read_run(path)
-    if run is None or run.state is not State.done:
-        reason = "it left no record" if run is None else f"{run.state}: {run.error}"
-        raise RunError(f"{path} is not done, {reason}")
-    return run

@@ -97,7 +97,9 @@ def prepare(arguments: Namespace) -> Plan:
     if sweep:
         _say_cost(sweep, flags_of(arguments) + arguments.overrides, plan.trained)
     if command.is_sweep and DIST_INFO.is_main_process:
-        _mark_pending(plan.trained)
+        for folder in plan.trained:  # so that runs not reached yet are listed as missing
+            with suppress(RoadmapError):  # reported when the run is refused
+                folder.plan()
         _say_where(command.launcher, plan.folders)
     return plan
 
@@ -151,13 +153,6 @@ def _say_cost(sweep: Sweep, overrides: Sequence[str], folders: Sequence[RunDir])
         print_line(f"  hours: {shlex.join(printed('plan', '-m', *overrides))}")
     for experiment in sorted({str(folder.path.parents[1]) for folder in folders}):
         print_line(f"  effects: {shlex.join(printed('attribute', experiment, *sweep.spec.options()))}")
-
-
-def _mark_pending(folders: Sequence[RunDir]) -> None:
-    """Mark all runs of a sweep as pending, so that those not reached yet are listed as missing."""
-    for folder in folders:
-        with suppress(RoadmapError):  # reported when the run is refused
-            folder.plan()
 
 
 def _say_where(launcher: str, folders: Sequence[RunDir]) -> None:

@@ -14,9 +14,7 @@ from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import print_lines
 from roadmap.cli.step_description import describe_run, find_base, find_changes, load_step, short_changes
 from roadmap.config import Config, PlannedRun, list_choices, read_search_path, use
-from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.roadmaps import Roadmap
 from roadmap.errors import ConfigError
 from roadmap.model.describe import Line
 from roadmap.system.console import Console
@@ -109,7 +107,7 @@ def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> Non
     description = describe_run(runs[-1], runs[0] if len(runs) == 2 else None, stage)
     for run in runs:
         console.print(Text(f"{run.config.step.name}: {run.config.step.label}", style="bold"))
-        console.print(describe_paper(find_printed(run), load_roadmap(run.config.step.roadmap)), markup=False)
+        console.print(describe_paper(run), markup=False)
     data, recipe = configs[0].data, configs[-1].recipe
     console.print(
         f"regime={configs[0].regime.name} data={data.name} ({data.image_size} pixels) recipe={recipe.name}"
@@ -145,17 +143,13 @@ def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Nam
         write_png(picture, arguments.png)
 
 
-def find_printed(run: PlannedRun) -> PaperRow | None:
-    """Return the paper's row for a step, if its size is the paper's."""
+def describe_paper(run: PlannedRun) -> str:
+    """Describe the paper's row for a step, if its size is the paper's."""
     config = run.config
     sizes = config.data.image_size, config.data.num_classes, config.model.stem_stride
     roadmap = load_roadmap(config.step.roadmap)
-    if sizes != (224, 1000, 4) or config.regime.name not in roadmap.regimes:
-        return None
-    return roadmap.find_published(config.regime.name, config.step.name, run.variant)
-
-
-def describe_paper(row: PaperRow | None, roadmap: Roadmap) -> str:
+    is_papers = sizes == (224, 1000, 4) and config.regime.name in roadmap.regimes
+    row = roadmap.find_published(config.regime.name, config.step.name, run.variant) if is_papers else None
     if row is None:
         return "  paper: no such row"
     table = dict(roadmap.tables).get(row.regime, row.regime)

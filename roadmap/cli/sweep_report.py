@@ -38,9 +38,7 @@ def report_sweep(folders: Sequence[RunDir], notes: set[str | None]) -> None:
 def _draw(rows: Sequence[Row], experiment: Path) -> list[Path]:
     """The files that were drawn; none, with a warning, after an error of any kind."""
     try:
-        from roadmap.analysis.tables_and_figures import (
-            draw_rows,  # matplotlib may be broken, which is a warning too
-        )
+        from roadmap.analysis.tables_and_figures import draw_rows  # matplotlib may be broken: a warning too
 
         return draw_rows(rows, experiment)
     except Exception as error:  # matplotlib's, of the disk, or a defect: the runs are done
