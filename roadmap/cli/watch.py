@@ -125,24 +125,21 @@ def _live_table(runs: Runs) -> Iterator[None]:
         terminal.close()
 
 
-class LiveTable:
+class LiveTable(threading.Thread):
     """A thread that draws the table each second, and above it the lines that it reads from a pipe."""
 
     def __init__(self, runs: Runs, console: Console, reader: int):
+        super().__init__(daemon=True)
         self.runs, self.console, self.reader = runs, console, reader
         self._ended = threading.Event()
         self._rest = b""  # of a line that is not complete
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
         """Print what is left in the pipe, and remove the table."""
         self._ended.set()
-        self._thread.join()
+        self.join()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         live = Live(
             console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
