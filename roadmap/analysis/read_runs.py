@@ -71,11 +71,9 @@ def choose_experiment(name: str | None, output_dir: Path, for_status: bool = Fal
     candidates = [folder for folder in found if (_is_running if for_status else _has_result)(folder)] or found
     latest = max(candidates, key=last_change)
     which = "the last changed" if len(candidates) > 1 else "the only"
-    which += " running" if for_status and _is_running(latest) else ""
-    which += " experiment"
-    if not for_status and len(found) > len(candidates):
-        which += " with a result"
-    print(f"{latest.name}: {which} in {output_dir}")
+    running = " running" if for_status and _is_running(latest) else ""
+    result = " with a result" if not for_status and len(found) > len(candidates) else ""
+    print(f"{latest.name}: {which}{running} experiment{result} in {output_dir}")
     return latest
 
 

@@ -55,12 +55,6 @@ def pareto_front(points: Sequence[Point], less_is_better: bool = True) -> list[P
     return front
 
 
-def _names(rows: Sequence[Row]) -> list[str]:
-    """Return the texts beside the points; those of many variants appear only on hover."""
-    crowded = sum(bool(row.variant) for row in rows) > MOST_NAMED
-    return ["" if row.variant and crowded else text_of(point_name(row)) for row in rows]
-
-
 def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     """Draw the chart, with menus for the cost and the axis' scale; None if no row has a result and a cost."""
     done = [one for one in row_stats if one.estimate is not None]
@@ -68,6 +62,8 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     if not costs:
         return None
     options = [_option(done, cost, best) for cost in costs]
+    crowded = sum(bool(one.row.variant) for one in done) > MOST_NAMED
+    names = ["" if one.row.variant and crowded else text_of(point_name(one.row)) for one in done]
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -81,7 +77,7 @@ def cost_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
             "mode": "markers+text",
             "name": "a step",
             "meta": "named",  # the page places the names, so that none overlaps
-            "customdata": _names([one.row for one in done]),
+            "customdata": names,
             "cliponaxis": False,
             "error_y": error_bars([std(one.row.accuracies(best)) or 0.0 for one in done]),
             "marker": {
