@@ -128,10 +128,11 @@ def average_effects(roadmap: Roadmap, values: Mapping[Network, float], orders: S
     pairs: dict[Order, list[Order]] = {}
     for order in dict.fromkeys(used):
         pairs.setdefault(min(order, order[::-1]), []).append(order)
-    averages = []
+    averages, are_all = [], len(set(used)) == math.factorial(len(used[0]))
     for axis in sorted(used[0], key=roadmap.axes.index):
         samples = [fmean(_marginal(values, order, axis) for order in pair) for pair in pairs.values()]
-        averages.append(Average(axis, len(set(used)), fmean(samples), _sampling_interval(samples)))
+        interval = None if are_all else _sampling_interval(samples)
+        averages.append(Average(axis, len(set(used)), fmean(samples), interval))
     return averages
 
 

@@ -153,8 +153,9 @@ def effect_notes(ablation: Ablation) -> list[str]:
         _method(ablation),
     ]
     if ablation.averages:
-        orders = next(iter(ablation.averages.values())).orders
-        found.append(f"Average over {orders} orders: its interval is of the sampled orders, not of the seeds.")
+        one = next(iter(ablation.averages.values()))
+        said = "its interval is of the sampled orders, not of the seeds" if one.interval else "it has no interval"
+        found.append(f"Average over {one.orders} orders: {said}.")
     found += [
         f"{choice.step} is one choice of {len(choice.axes)} settings: {', '.join(choice.axes)}."
         for choice in ablation.roadmap.choices
