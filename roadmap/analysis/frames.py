@@ -34,7 +34,7 @@ def load_results(experiment: str | Path, output_dir: str | Path = OUTPUTS) -> pd
 
     Columns: network, step, variant, seed, state, top1 (percent, last epoch), best_top1, ema_top1, loss, epochs,
     gmacs (1e9 per image), parameters, images_per_s (training), seconds, device, commit, config_hash and others;
-    see `roadmap.analysis.run_table.Run`.
+    see `roadmap.runs.read_run.Run`.
 
     Args:
         experiment: a name under `output_dir`, or the path of a folder, also of a published one.

@@ -9,12 +9,12 @@ NAME is the series' own. Text that you add at the end of a page is kept.
 import argparse
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from roadmap.analysis.read_runs import find_experiments, read_runs
 from roadmap.cli.exit_status import report_errors
+from roadmap.config.series import STATE_ENDING, SeriesState, read_series_state
 from roadmap.errors import RunError
 from roadmap.runs.archive import unpack_records
 from roadmap.runs.atomic import write_json
@@ -22,8 +22,6 @@ from roadmap.runs.naming import seed_folders
 from roadmap.runs.read_files import read_json
 from roadmap.runs.read_run import SUMMARY, Run, State
 from roadmap.system.commands import printed
-
-STATE_ENDING = "-series.json"
 
 
 @report_errors()
@@ -53,7 +51,8 @@ def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -
     states = list(output_dir.glob(f"*{STATE_ENDING}"))
     if len(states) != 1:
         raise RunError(f"{archive}: holds {len(states)} files *{STATE_ENDING}, where a series' records have one")
-    name, state = states[0].name.removesuffix(STATE_ENDING), read_json(states[0]) or {}
+    name, state = states[0].name.removesuffix(STATE_ENDING), read_series_state(states[0])
+    assert state is not None  # the file exists
     record_commit(archive, output_dir, commit)
     done = {folder.name: runs for folder in find_experiments(output_dir) if (runs := finished(folder))}
     ends = [experiment for experiment in done if experiment.startswith(f"{name}-ends-")]
@@ -90,23 +89,20 @@ def record_commit(archive: Path, output_dir: Path, commit: str | None) -> None:
                 write_json(summary, content | {"commit": commit})
 
 
-def describe_ends(target: Path, state: Mapping[str, Any], runs: Sequence[Run]) -> str:
+def describe_ends(target: Path, state: SeriesState, runs: Sequence[Run]) -> str:
     """Return the comparison's page, without the user's text below it."""
     table = (target / "comparison.md").read_text(encoding="utf-8").strip()
     figure = "![transfer](transfer.svg)\n\n" if (target / "transfer.svg").exists() else ""
-    chosen = state.get("choice", {}).get("reason")
-    said = f"All steps were then trained at {chosen}.\n\n" if chosen else ""
-    command = shlex.join(printed("train", "-m", *state["sweeps"]["ends"]))
+    said = f"All steps were then trained at {state.choice.reason}.\n\n" if state.choice else ""
+    command = shlex.join(printed("train", "-m", *state.sweeps.ends))
     return (
         f"# {target.name}\n\n{figure}{table}\n\n{said}{describe_machine(state, runs)}\n\n"
         f"```bash\n{command}\n```\n\n`comparison.csv` has a row for each run.\n"
     )
 
 
-def describe_machine(state: Mapping[str, Any], runs: Sequence[Run]) -> str:
+def describe_machine(state: SeriesState, runs: Sequence[Run]) -> str:
     """Describe the machine, the number of concurrent runs, and the note in the series' file."""
     devices = " and ".join(sorted({run.device for run in runs if run.device}))
-    return (
-        f"Trained on {devices} with {state['cores']} cores, {state['jobs']} runs at a time, until a deadline. "
-        f"{state.get('note', '')}".strip()
-    )
+    machine = f"Trained on {devices} with {state.cores} cores, {state.jobs} runs at a time, until a deadline."
+    return f"{machine} {state.note}".strip()

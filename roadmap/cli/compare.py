@@ -65,7 +65,10 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         description="Compare experiments: the settings that differ, and each step's accuracy."
     )
     parser.add_argument(
-        "experiments", nargs="+", metavar="EXPERIMENT", help="names under the output folder, or paths, also of a published comparison"
+        "experiments",
+        nargs="+",
+        metavar="EXPERIMENT",
+        help="names under the output folder, or paths, also of a published comparison",
     )
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument("--along", metavar="KEY", help="draw each step against this setting, such as recipe.lr")

@@ -17,7 +17,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,11 +26,17 @@ from roadmap.analysis.series import choose_setting, read_ends
 from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
 from roadmap.config import prepare_overrides, read_search_path, read_sweep, use
-from roadmap.config.series import SeriesSpec, read_series
+from roadmap.config.series import (
+    STATE_ENDING,
+    ChosenSetting,
+    SeriesSpec,
+    SeriesState,
+    read_series,
+    read_series_state,
+)
 from roadmap.errors import DataError, RunError, first_line
 from roadmap.runs.archive import write_records
 from roadmap.runs.atomic import write_json
-from roadmap.runs.read_files import read_json
 from roadmap.system.commands import printed, started
 
 RECORDS_EVERY_S = 60
@@ -48,7 +54,7 @@ and install it there, from the root of this repository:
 
 @dataclass
 class Series:
-    """A running series. Its state is kept in OUTPUT_DIR/NAME-series.json."""
+    """A running series."""
 
     spec: SeriesSpec
     output_dir: Path
@@ -56,7 +62,7 @@ class Series:
     overrides: list[str]  # for this machine
     jobs: int
     deadline: float  # of time.monotonic()
-    state: dict[str, Any] = field(default_factory=dict)
+    state: SeriesState
     stopped: bool = False
 
     @property
@@ -64,8 +70,10 @@ class Series:
         """Seconds left for training."""
         return self.deadline - GRACE_S - time.monotonic()
 
-    def save(self) -> None:
-        write_json(self.output_dir / f"{self.spec.name}-series.json", self.state)
+    def save(self, **changes: Any) -> None:
+        """Change the state, and write it."""
+        self.state = replace(self.state, **changes)
+        write_json(self.output_dir / f"{self.spec.name}{STATE_ENDING}", asdict(self.state))
 
 
 @report_errors()
@@ -83,8 +91,10 @@ def main(words: Sequence[str] | None = None) -> int:
         overrides.append("hardware.precision=fp32")
     if arguments.images is not None:
         overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
-    state = read_json(output_dir / f"{spec.name}-series.json") or {}
     jobs = arguments.jobs or spec.jobs
+    machine = SeriesState(jobs, os.cpu_count() or 1, spec.note)
+    known = read_series_state(output_dir / f"{spec.name}{STATE_ENDING}") or machine
+    state = replace(machine, sweeps=known.sweeps, ends_seconds=known.ends_seconds, choice=known.choice)
     return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
 
 
@@ -142,22 +152,21 @@ def train(series: Series) -> int:
 
 def train_phases(series: Series) -> None:
     """Train the ends, unless a setting is already chosen, and then all steps."""
-    spec, state = series.spec, series.state
-    if "choice" not in state:
-        started, spent = time.monotonic(), state.get("ends_seconds", 0.0)
+    spec = series.spec
+    if series.state.choice is None:
+        started, spent = time.monotonic(), series.state.ends_seconds
         run_phase(series, "ends", spec.ends_overrides(), 60 * spec.ends.minutes - spent)
-        state["ends_seconds"] = spent + time.monotonic() - started
+        series.save(ends_seconds=spent + time.monotonic() - started)
         if not series.stopped and series.left > 0:
-            state["choice"] = choose(series)
-        series.save()
-    if "choice" in state:
-        report(f"all steps at {state['choice']['reason']}")
-        chosen = {key: value for key, value in state["choice"].items() if key != "reason"}
-        run_phase(series, "steps", spec.steps_overrides(**chosen), series.left)
+            series.save(choice=choose(series))
+    if (chosen := series.state.choice) is not None:
+        report(f"all steps at {chosen.reason}")
+        overrides = spec.steps_overrides(chosen.stem_stride, chosen.lr, chosen.epochs)
+        run_phase(series, "steps", overrides, series.left)
 
 
-def choose(series: Series) -> dict[str, Any]:
-    """Choose the setting and the epochs of all steps, and return them with the reason; see `choose_setting`."""
+def choose(series: Series) -> ChosenSetting:
+    """Choose the setting and the epochs of all steps; see `choose_setting`."""
     spec = series.spec
     settings = [(stride, lr) for stride in spec.ends.stem_strides for lr in spec.ends.rates]
     folders = {setting: series.output_dir / spec.ends_experiment(*setting) for setting in settings}
@@ -175,7 +184,7 @@ def choose(series: Series) -> dict[str, Any]:
             f"stem stride {setting[0]} and rate {setting[1]} for {epochs} epochs (gap {ends[setting].gap:+.2f} "
             f"points, the largest over stem strides, each at the rate with the best mean of both ends)"
         )
-    return {"stem_stride": setting[0], "lr": setting[1], "epochs": epochs, "reason": reason}
+    return ChosenSetting(*setting, epochs, reason)
 
 
 def count_networks(words: Sequence[str]) -> int:
@@ -191,9 +200,7 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
     seconds = min(seconds, series.left)
     if seconds <= 0 or series.stopped:
         return
-    series.state.setdefault("sweeps", {})[name] = list(overrides)
-    series.state |= {"jobs": series.jobs, "cores": os.cpu_count(), "note": series.spec.note}
-    series.save()
+    series.save(sweeps=replace(series.state.sweeps, **{name: tuple(overrides)}))
     launcher = ["hydra/launcher=processes", f"hydra.launcher.n_jobs={series.jobs}"]
     words = ["-m", *overrides, *series.overrides, *launcher]
     report(f"{name}, {seconds:.0f} s: {shlex.join(printed('train', *words))}")

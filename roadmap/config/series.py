@@ -7,7 +7,9 @@ from pathlib import Path
 from roadmap.config.convert import convert
 from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
+from roadmap.runs.read_files import damaged, read_json
 
+STATE_ENDING = "-series.json"
 START_S = 10  # per run: starting its process, building its network, loading its images
 MARGIN = 0.8  # part of the time that is planned: the steps between the ends may be slower
 
@@ -107,6 +109,51 @@ class SeriesSpec:
             f"recipe.epochs={epochs}",
             f"experiment={self.steps_experiment}",
         ]
+
+
+@dataclass(frozen=True)
+class ChosenSetting:
+    """The setting of all steps, and why it was chosen."""
+
+    stem_stride: int
+    lr: float
+    epochs: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """The overrides of each phase, as its sweep was started."""
+
+    ends: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesState:
+    """The progress of a series, kept in OUTPUT_DIR/NAME-series.json."""
+
+    jobs: int  # concurrent runs
+    cores: int
+    note: str
+    sweeps: Sweeps = Sweeps()
+    ends_seconds: float = 0.0  # spent on the ends so far
+    choice: ChosenSetting | None = None
+
+
+def read_series_state(path: Path) -> SeriesState | None:
+    """Return the progress of a series; None if it has none yet.
+
+    Raises:
+        DamagedError: the file cannot be read, or a value is missing or unusable.
+    """
+    content = read_json(path)
+    try:
+        state = None if content is None else convert(SeriesState, content)
+    except ConfigError as error:
+        raise damaged(path, error) from error
+    assert state is None or isinstance(state, SeriesState)
+    return state
 
 
 def read_series(path: Path) -> SeriesSpec:

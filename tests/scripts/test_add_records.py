@@ -15,6 +15,9 @@ def test_what_an_archive_lacks_is_named(tmp_path: Path, call: Call, write_run: W
 
     (tmp_path / "outputs").mkdir()
     assert "records.tgz: holds 0 files *-series.json" in add()
+    for damage in ("", "3", '{"jobs": 2}', '{"jobs": 2, "cores": 2, "note": "", "choice": 3}'):
+        (tmp_path / "outputs/dry-series.json").write_text(damage)
+        assert "dry-series.json is damaged" in add()
     (tmp_path / "outputs/dry-series.json").write_text(json.dumps({"jobs": 2, "cores": 2, "note": "", "sweeps": {}}))
     write_run(tmp_path / "outputs/dry-steps", "step0_resnet", state="interrupted")
     assert "no run of dry-ends or dry-steps is done" in add()

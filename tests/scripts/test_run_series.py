@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -124,6 +125,15 @@ def test_the_deadline_ends_a_phase_and_the_same_command_goes_on(
 
     assert run_series("finish", 60) == 0
     assert calls(series)[3:] == [steps]
+
+
+def test_a_damaged_state_is_named(
+    series: Path, run_series: Callable[[str, int], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (series / "outputs").mkdir()
+    (series / "outputs/dry-series.json").write_text('{"jobs": 2, "cores": 2, "note": "", "choice": "first"}')
+    assert run_series("finish", 60) == 1
+    assert re.search(r"dry-series\.json is damaged \(choice=first: must be a group", capsys.readouterr().err)
 
 
 def test_the_steps_of_another_roadmap_are_counted_and_named(series: Path) -> None:
