@@ -4,8 +4,9 @@ Used to choose a recipe: one experiment per recipe, each with the same steps.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -26,6 +27,7 @@ from roadmap.runs.read_run import Run, State
 COMPARISON = "comparison.csv"  # of a published comparison: a row per run
 SETTINGS = "settings.jsonl"  # of a published comparison: the settings of each experiment
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
+log = logging.getLogger(__name__)
 Table = list[list[str]]  # a heading, then a line per experiment
 
 
@@ -186,16 +188,17 @@ def _neutral_settings() -> dict[str, str]:
 
 
 def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Join experiments of the same name, such as a published one and its new seeds; of a run that both have, the
-    later one counts.
+    """Join experiments of the same name, such as a published one and its new seeds.
 
-    RunError: their settings differ.
+    Of a run that both have, the later one counts. Settings in which they differ become "several", with a warning.
     """
     joined: dict[str, Candidate] = {}
     for one in candidates:
         known = joined.setdefault(one.name, one)
-        if differing := find_differing([known, one]):
-            raise RunError(f"{one.name} is the name of two experiments that differ in {', '.join(differing)}")
+        differing = find_differing([known, one])
+        if differing:
+            log.warning("%s joins runs that differ in %s", one.name, ", ".join(differing))
+        settings = {key: value for key, value in known.settings.items() if key not in differing}
         runs = {(run.name, run.seed): run for run in (*known.runs, *one.runs)}
-        joined[one.name] = replace(known, runs=tuple(runs.values()))
+        joined[one.name] = Candidate(one.name, settings, tuple(runs.values()))
     return list(joined.values())

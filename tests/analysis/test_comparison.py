@@ -133,12 +133,17 @@ def test_settings_that_are_gone_or_damaged_are_named(three: list[Candidate], tmp
         read_candidates(tmp_path)
 
 
-def test_new_seeds_join_their_experiment_and_a_repeated_run_replaces_the_former() -> None:
+def test_new_seeds_join_their_experiment_and_a_repeated_run_replaces_the_former(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     settings = {"recipe.lr": "0.1"}
     old, other = candidate("one", settings, step0=[60.0, 61.0]), candidate("two", settings, step0=[10.0])
     new = candidate("one", settings, step0=[50.0], step1=[70.0])
     joined = join_candidates([old, other, new])
     assert [one.name for one in joined] == ["one", "two"]
     assert joined[0].top1 == {"step0_x": [50.0, 61.0], "step1_x": [70.0]}
-    with pytest.raises(RunError, match=r"one is the name of two experiments that differ in recipe\.lr"):
-        join_candidates([old, candidate("one", {"recipe.lr": "0.2"}, step0=[1.0])])
+    assert joined[0].settings == old.settings
+    assert not caplog.records
+    (joined_too,) = join_candidates([old, candidate("one", {"recipe.lr": "0.2"}, step0=[1.0])])
+    assert joined_too.settings == {"recipe.epochs": "3"}
+    assert caplog.messages == ["one joins runs that differ in recipe.lr"]
