@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.util import Finalize
@@ -51,7 +51,47 @@ class BatchDataset(Dataset[Batch | DataError]):
         return Batch(images, torch.tensor([label for _, label in samples]), plan.training_seed)
 
 
-class WorkerTrainLoader:
+class _WorkerLoader:
+    """Batches of dataloader workers, which end once the loader is freed."""
+
+    def __init__(
+        self, dataset: BatchDataset, plans: list[BatchPlan], normalize_erase: NormalizeAndErase, workers: int | None
+    ):
+        self._plans, self.normalize_erase = plans, normalize_erase
+        if workers is None:
+            workers = 0 if len(dataset.images) <= TINY else max(count_cores_per_process() - 1, 1)
+        exiting = torch.zeros(1, dtype=torch.uint8).share_memory_()  # 1 once this process ends
+        # Runs before multiprocessing ends the workers and waits for them.
+        Finalize(None, exiting.fill_, args=(1,), exitpriority=0)
+        self._loader = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=plans,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=PREFETCH_FACTOR if workers else None,
+            pin_memory=normalize_erase.device.type == "cuda",
+            worker_init_fn=partial(prepare_worker, exiting),
+        )
+        watch_workers(self._loader)
+        # torch ends them at the exit, or when the iterator is collected. If an error's traceback holds that in a
+        # cycle, its queues may be closed by then, and torch waits 10 s for each worker.
+        finalize(self, _end_workers, self._loader).atexit = False
+
+    def _deliver(self) -> Iterator[Batch]:
+        """Yield the workers' batches, one for each plan, normalized and erased.
+
+        Raises:
+            DataError: an image cannot be read, or a dataloader worker died.
+        """
+        with explain_worker_errors():
+            for batch, plan in zip(self._loader, list(self._plans), strict=True):
+                if isinstance(batch, DataError):
+                    raise batch
+                yield self.normalize_erase(batch, plan.seed)
+
+
+class WorkerTrainLoader(_WorkerLoader):
     """The sampler's batches, augmented by dataloader workers, then normalized and erased on the device."""
 
     def __init__(
@@ -63,25 +103,20 @@ class WorkerTrainLoader:
         *,
         workers: int | None = None,
     ):
-        self.normalize_erase = normalize_erase
+        super().__init__(BatchDataset(images, transform, True), [], normalize_erase, workers)
         self.sampler = sampler
         self.total, self.updates = sampler.images, sampler.updates
-        self._plans: list[BatchPlan] = []
-        self._loader = _build_loader(
-            BatchDataset(images, transform, True), self._plans, workers, normalize_erase.device
-        )
-        _end_workers_after(self, self._loader)
         self.prefetch_factor = self._loader.num_workers * (self._loader.prefetch_factor or 0)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]:
         """Yield this rank's micro-batches of each update of `epoch` (from 0), from update `start` on."""
         self._plans[:] = self.sampler.plans(epoch, start)
-        batches = _deliver(self._loader, self._plans, self.normalize_erase)
+        batches = self._deliver()
         for _ in range(start, self.updates):
             yield MicroBatches(batches, self.sampler.accumulation)
 
 
-class WorkerEvalLoader:
+class WorkerEvalLoader(_WorkerLoader):
     """This rank's share of the images, each once, in order."""
 
     def __init__(
@@ -94,18 +129,12 @@ class WorkerEvalLoader:
         shard: Shard = UNSHARDED,
         workers: int | None = None,
     ):
-        self.normalize_erase = normalize_erase
         self.total = len(images)
-        self._plans = plan_evaluation(len(images), batch_size, shard)
-        self._loader = _build_loader(
-            BatchDataset(images, transform, False), self._plans, workers, normalize_erase.device
-        )
-        _end_workers_after(self, self._loader)
+        plans = plan_evaluation(len(images), batch_size, shard)
+        super().__init__(BatchDataset(images, transform, False), plans, normalize_erase, workers)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in _deliver(self._loader, self._plans, self.normalize_erase):
-            if len(batch.labels):
-                yield batch
+        return (batch for batch in self._deliver() if len(batch.labels))
 
 
 @contextmanager
@@ -123,75 +152,19 @@ def isolated_random_state(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _deliver(
-    loader: DataLoader[Batch | DataError], plans: Sequence[BatchPlan], normalize_erase: NormalizeAndErase
-) -> Iterator[Batch]:
-    """Yield the loader's batches, one for each plan, normalized and erased.
-
-    Raises:
-        DataError: an image cannot be read, or a dataloader worker died.
-    """
-    with explain_worker_errors():
-        for batch, plan in zip(loader, list(plans), strict=True):
-            if isinstance(batch, DataError):
-                raise batch
-            yield normalize_erase(batch, plan.seed)
-
-
-def _build_loader(
-    dataset: BatchDataset, plans: list[BatchPlan], workers: int | None, device: torch.device
-) -> DataLoader[Batch | DataError]:
-    if workers is None:
-        workers = 0 if len(dataset.images) <= TINY else max(count_cores_per_process() - 1, 1)
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=plans,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=PREFETCH_FACTOR if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=partial(prepare_worker, _share_exit_flag()),
-    )
-    watch_workers(loader)
-    return loader
-
-
-def _end_workers_after(owner: object, loader: DataLoader[Any]) -> None:
-    """End the loader's workers once `owner` is freed.
-
-    torch does so when the iterator is collected. If an error's traceback holds it in a cycle, its queues may be
-    closed by then, and torch waits 10 s for each worker.
-    """
-    finalize(owner, _end_workers, loader).atexit = False  # torch ends them at the exit
-
-
 def _end_workers(loader: DataLoader[Any]) -> None:
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:
         iterator._shutdown_workers()
 
 
-def _share_exit_flag() -> Tensor:
-    """Return a flag in shared memory that is 0 until this process ends."""
-    exiting = torch.zeros(1, dtype=torch.uint8).share_memory_()
-    # Runs before multiprocessing ends the workers and waits for them.
-    Finalize(None, exiting.fill_, args=(1,), exitpriority=0)
-    return exiting
-
-
 def prepare_worker(exiting: Tensor, _: int) -> None:
-    """Set up a dataloader worker; `exiting` is nonzero once the training process ends."""
-    keep_freed_memory()
-    ignore_signals(exiting)
+    """Set up a dataloader worker, which ignores signals that are sent to all processes, such as Ctrl-C.
 
-
-def ignore_signals(exiting: Tensor) -> None:
-    """Ignore signals that are sent to all processes, such as Ctrl-C: the training process handles them.
-
-    That process sends SIGTERM to its workers when it ends, or if they do not end by themselves. So a second SIGTERM
-    ends a worker.
+    The training process handles them. It sends SIGTERM to its workers when it ends, after setting `exiting`, or if
+    they do not end by themselves. So a second SIGTERM ends a worker.
     """
+    keep_freed_memory()
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
