@@ -1,7 +1,6 @@
 """Data set that may have damaged images: an error names the file, and stops the run or skips the image."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,17 +12,6 @@ from roadmap.errors import DataError, first_line, in_one_line
 from roadmap.system.console import Console
 
 LISTED = 5  # skipped files named in a report
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Images that could not be read under data.on_error=skip."""
-
-    names: list[str]
-    images: int  # in the whole set
-
-    def __str__(self) -> str:
-        return f"{len(self.names)} of {self.images:,} images were skipped: {list_names(self.names, LISTED)}"
 
 
 class CheckedDataset:
@@ -86,14 +74,14 @@ class CheckedDataset:
                 return sample
         raise DataError(f"none of the {len(self):,} images can be read, such as {self.name_of(index)}")
 
-    def skipped(self, reduce: Callable[[Tensor], Tensor] = torch.clone) -> Skipped:
-        """Return what this process and its dataloader workers have skipped so far.
+    def describe_skipped(self, reduce: Callable[[Tensor], Tensor] = torch.clone) -> str | None:
+        """Name the images that this process and its dataloader workers have skipped so far; None if there are none.
 
         Args:
             reduce: combines the flags of all ranks, uint8 (images,).
         """
-        indices = reduce(self._skipped).nonzero().flatten().tolist()
-        return Skipped([self.name_of(index) for index in indices], len(self))
+        names = [self.name_of(index) for index in reduce(self._skipped).nonzero().flatten().tolist()]
+        return f"{len(names)} of {len(self):,} images were skipped: {list_names(names, LISTED)}" if names else None
 
     def skipped_indices(self) -> list[int]:
         """Return the indices of the images that this process and its dataloader workers have skipped so far."""

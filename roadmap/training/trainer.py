@@ -118,9 +118,9 @@ class Trainer:
                 self._save(progress, run)
                 if self.group.any_rank([signals.received is not None])[0]:
                     raise signals.stop()
-        for skipped in (images.skipped(self.group.all_reduce_max) for images in self.images):
-            if skipped.names:
-                warn(str(skipped))
+        for images in self.images:
+            if skipped := images.describe_skipped(self.group.all_reduce_max):
+                warn(skipped)
         return summarize(progress.history)
 
     def _close_update(self, progress: Progress, run: RunDir, signals: StopSignals, clock: EpochClock) -> None:
