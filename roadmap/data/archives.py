@@ -7,7 +7,6 @@ cannot be resumed. Here an archive is listed once, and each image is read at its
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from timm.data.readers import create_reader
 
 from roadmap.data.archive_samples import key_of, list_samples
 from roadmap.data.image_dataset import ImageDataset
-from roadmap.data.image_files import class_name, describe_left_out
+from roadmap.data.image_files import describe_left_out
 from roadmap.data.image_io import Pixels, check_length, decode_image
 from roadmap.data.labels import Label, check_numbers, number_labels, number_names
 from roadmap.data.locate_train_val import warn_if_ambiguous
@@ -24,17 +23,6 @@ from roadmap.errors import DataError, first_line
 from roadmap.system.console import warn
 
 UNLABELED = (-1, None)  # in a Hugging Face split
-
-
-@dataclass(frozen=True)
-class Member:
-    """One image of an archive: a range of its bytes."""
-
-    archive: Path
-    name: str
-    offset: int
-    size: int
-    time: int  # the archive's modification time in ns
 
 
 class TarDataset(ImageDataset):
@@ -71,30 +59,31 @@ class TarDataset(ImageDataset):
             [label for _, _, label in found],
             lambda index: f"{found[index][0]}: {found[index][1].name}",
             num_classes,
-        ) or number_names([_folder_of(image.name) or _class_of_archive(path, archives) for path, image, _ in found])
+        ) or number_names([_class_of(image.name, path, len(archives)) for path, image, _ in found])
         self.labels = np.array(numbers)
-        times = {path: path.stat().st_mtime_ns for path in archives}
-        self.members = [Member(path, image.name, image.offset, image.size, times[path]) for path, image, _ in found]
+        self.times = {path: path.stat().st_mtime_ns for path in archives}
+        self.members = [(path, image) for path, image, _ in found]
 
     def pixels_of(self, index: int) -> Pixels:
-        member = self.members[index]
-        with member.archive.open("rb") as file:
-            file.seek(member.offset)
-            return decode_image(bytearray(file.read(check_length(member.size))))
+        archive, image = self.members[index]
+        with archive.open("rb") as file:
+            file.seek(image.offset)
+            return decode_image(bytearray(file.read(check_length(image.size))))
 
     def name_of(self, index: int) -> str:
-        return f"{self.members[index].archive}: {self.members[index].name}"
+        archive, image = self.members[index]
+        return f"{archive}: {image.name}"
 
     def entry_of(self, index: int) -> str:
-        return f"{self.classes[self.labels[index]]}/{os.path.basename(self.members[index].name)}"
+        return f"{self.classes[self.labels[index]]}/{os.path.basename(self.members[index][1].name)}"
 
     def size_of(self, index: int) -> int:
-        return self.members[index].size
+        return self.members[index][1].size
 
     def origin_of(self, index: int) -> str:
-        member = self.members[index]
-        place = f"\0{os.path.abspath(member.archive)}\0{member.name}\0{member.offset}\0{member.size}"
-        return f"{place}\0{self.labels[index]}\0{member.time}"
+        archive, image = self.members[index]
+        place = f"\0{os.path.abspath(archive)}\0{image.name}\0{image.offset}\0{image.size}"
+        return f"{place}\0{self.labels[index]}\0{self.times[archive]}"
 
 
 class HubDataset(ImageDataset):
@@ -135,12 +124,8 @@ class HubDataset(ImageDataset):
         return f"\0{self.root}\0{self.split}\0{fingerprint}\0{index}\0{self.labels[index]}"
 
 
-def _folder_of(name: str) -> str:
-    return class_name(os.path.basename(os.path.dirname(name)))
-
-
-def _class_of_archive(path: Path, archives: Sequence[Path]) -> str:
-    return class_name(path.stem) if len(archives) > 1 else ""
+def _class_of(name: str, archive: Path, archives: int) -> str:
+    return os.path.basename(os.path.dirname(name)) or (archive.stem if archives > 1 else "")
 
 
 def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label | None]]:

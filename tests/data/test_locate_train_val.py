@@ -133,7 +133,7 @@ def test_archive_and_folder_have_the_same_images(
         tar.add(tmp_path / "train", ".")
     folder, archive = FolderImages(tmp_path / "train"), TarDataset([tmp_path / "train.tar"], 2)
     assert sorted(os.path.relpath(path, folder.root) for path in folder.paths) == sorted(names)
-    assert sorted(member.name for member in archive.members) == sorted(names)
+    assert sorted(image.name for _, image in archive.members) == sorted(names)
     counts = ": files left out: 4 (2 .gif, 1 .avif, 1 without an ending). Images are .jpg"
     assert capfd.readouterr().err.count(counts) == 2
 
