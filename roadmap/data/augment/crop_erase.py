@@ -5,7 +5,7 @@ a batch at a time. Drawing (on the host) is separate from applying.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -23,8 +23,6 @@ ATTEMPTS = 10  # timm draws a rectangle up to ten times until it fits
 RATIO = (3 / 4, 4 / 3)  # width / height of a resized crop
 ERASED_AREA = (0.02, 1 / 3)  # timm's RandomErasing
 ERASED_RATIO = (0.3, 1 / 0.3)
-
-Rectangles = tuple[np.ndarray, np.ndarray]  # heights and widths, float64 (K,) each
 
 
 @dataclass(frozen=True)
@@ -77,17 +75,8 @@ def _crop_padded(images: Tensor, boxes: Tensor, flip: Tensor) -> Tensor:
 
 def draw_crop_boxes(size: int, scale: tuple[float, ...], rng: BatchRng) -> np.ndarray:
     """Draw boxes (N, 4): top, left, height, width; timm's RandomResizedCrop on square images."""
-    low, high = scale
-    areas, ratios = rng.uniform(ATTEMPTS), rng.uniform(ATTEMPTS)
-
-    def propose(images: slice | np.ndarray, attempt: int) -> Rectangles:
-        area = (areas[images, attempt] * (high - low) + low) * size * size
-        ratio = _log_uniform(RATIO, ratios[images, attempt])
-        return np.sqrt(area / ratio).round(), np.sqrt(area * ratio).round()
-
-    height, width = _first_fit(propose, largest=size, fallback=size)
-    top, left = (rng.below(size - extent) for extent in (height, width))
-    return np.stack([top, left, height, width], axis=1).astype(np.int64)
+    height, width = _draw_sides(size, scale, RATIO, rng, largest=size, fallback=size)
+    return _place(height, width, size, rng)
 
 
 def crop_resized(images: Tensor, boxes: Tensor, flip: Tensor, interpolation: Interpolation) -> Tensor:
@@ -171,17 +160,8 @@ class Erasures:
 def draw_erased_boxes(size: int, probability: float, rng: BatchRng) -> tuple[np.ndarray, np.ndarray]:
     """Draw the erased images (K,) and their boxes (K, 4): top, left, height, width; timm's RandomErasing."""
     images = np.flatnonzero(rng.uniform() < probability)
-    low, high = ERASED_AREA
-    areas, ratios = rng.uniform(ATTEMPTS), rng.uniform(ATTEMPTS)
-
-    def propose(images: slice | np.ndarray, attempt: int) -> Rectangles:
-        area = (areas[images, attempt] * (high - low) + low) * size * size
-        ratio = _log_uniform(ERASED_RATIO, ratios[images, attempt])
-        return np.sqrt(area * ratio).round(), np.sqrt(area / ratio).round()
-
-    height, width = _first_fit(propose, largest=size - 1, fallback=0)
-    top, left = (rng.below(size - extent) for extent in (height, width))
-    return images, np.stack([top, left, height, width], axis=1).astype(np.int64)[images]
+    width, height = _draw_sides(size, ERASED_AREA, ERASED_RATIO, rng, largest=size - 1, fallback=0)
+    return images, _place(height, width, size, rng)[images]
 
 
 def erase(images: Tensor, erasures: Erasures) -> Tensor:
@@ -207,21 +187,34 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _log_uniform(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
-    low, high = math.log(bounds[0]), math.log(bounds[1])
-    return np.exp(uniform * (high - low) + low)
-
-
-def _first_fit(propose: Callable[[slice | np.ndarray, int], Rectangles], largest: int, fallback: int) -> Rectangles:
-    """Return each image's first rectangle with sides of at most `largest`, or `fallback` after ATTEMPTS.
+def _draw_sides(
+    size: int, areas: Sequence[float], ratios: Sequence[float], rng: BatchRng, *, largest: int, fallback: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sides, float64 (N,) each, of at most `largest`, or `fallback` after ATTEMPTS.
 
     Args:
-        propose: returns the rectangles of some images at an attempt.
+        areas: smallest and largest fraction of the image.
+        ratios: smallest and largest ratio of the second side to the first, log-uniform.
     """
-    height, width = propose(slice(None), 0)
-    missing = np.flatnonzero((height > largest) | (width > largest))
+    low, high = areas
+    start, end = map(math.log, ratios)
+    chosen, turned = rng.uniform(ATTEMPTS), rng.uniform(ATTEMPTS)
+
+    def propose(images: slice | np.ndarray, attempt: int) -> tuple[np.ndarray, np.ndarray]:
+        area = (chosen[images, attempt] * (high - low) + low) * size * size
+        ratio = np.exp(turned[images, attempt] * (end - start) + start)
+        return np.sqrt(area / ratio).round(), np.sqrt(area * ratio).round()
+
+    first, second = propose(slice(None), 0)
+    missing = np.flatnonzero((first > largest) | (second > largest))
     for attempt in range(1, ATTEMPTS):
-        height[missing], width[missing] = tries = propose(missing, attempt)
+        first[missing], second[missing] = tries = propose(missing, attempt)
         missing = missing[(tries[0] > largest) | (tries[1] > largest)]
-    height[missing] = width[missing] = fallback
-    return height, width
+    first[missing] = second[missing] = fallback
+    return first, second
+
+
+def _place(height: np.ndarray, width: np.ndarray, size: int, rng: BatchRng) -> np.ndarray:
+    """Return boxes (N, 4) of these sides at random places: top, left, height, width."""
+    top, left = (rng.below(size - extent) for extent in (height, width))
+    return np.stack([top, left, height, width], axis=1).astype(np.int64)
