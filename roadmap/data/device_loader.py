@@ -25,6 +25,8 @@ MAX_PRODUCTS = 2**15  # images; cuBLAS takes up to 65,535 matrix products in one
 AUGMENT_FRACTION = 1 / 32  # of a GPU's memory
 BYTES_PER_PIXEL = 50  # at the peak of augmentation, for all three channels
 
+BatchGroup = tuple[Sequence[BatchPlan], BatchDraws]  # micro-batches that are augmented at once
+
 
 class DeviceDataset:
     """All images of a set, uint8 (N, 3, S, S), and their labels (N,), on the device."""
@@ -45,14 +47,6 @@ class DeviceDataset:
 
 
 @dataclass(frozen=True)
-class BatchGroup:
-    """Micro-batches that are augmented at once."""
-
-    plans: Sequence[BatchPlan]
-    draws: BatchDraws
-
-
-@dataclass(frozen=True)
 class BatchGrouping:
     """Groups the sampler's micro-batches, and draws the parameters of their augmentation.
 
@@ -69,8 +63,7 @@ class BatchGrouping:
         plans = self.sampler.plans(epoch)
         for first in range(start, len(plans), self.group_size):
             group = plans[first : first + self.group_size]
-            seeds = [plan.seed for plan in group]
-            yield BatchGroup(group, self.augment.draw(self.sampler.batch_size, self.size, seeds))
+            yield group, self.augment.draw(self.sampler.batch_size, self.size, [plan.seed for plan in group])
 
 
 class DeviceTrainLoader:
@@ -110,10 +103,10 @@ class DeviceTrainLoader:
 
     def _augment(self, groups: Iterable[BatchGroup]) -> Iterator[Batch]:
         n = self.sampler.batch_size
-        for group in groups:
-            indices = to_device(np.concatenate([plan.indices for plan in group.plans]), self.device)
-            images = self.augment(self.images.pixels, indices, group.draws)
-            batches = zip(group.plans, images.split(n), self.images.labels[indices].split(n), strict=True)
+        for plans, draws in groups:
+            indices = to_device(np.concatenate([plan.indices for plan in plans]), self.device)
+            images = self.augment(self.images.pixels, indices, draws)
+            batches = zip(plans, images.split(n), self.images.labels[indices].split(n), strict=True)
             yield from (Batch(batch, labels, plan.training_seed) for plan, batch, labels in batches)
 
 

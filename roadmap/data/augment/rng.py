@@ -5,19 +5,12 @@ the same on every device.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Noise:
-    """Seed and count of one batch's normal numbers, which are drawn on the device."""
-
-    seed: int
-    count: int
+Noise = tuple[int, int]  # seed and count of one batch's normal numbers, which are drawn on the device
 
 
 class BatchRng:
@@ -49,13 +42,13 @@ class BatchRng:
     def noise(self, counts: np.ndarray) -> list[Noise]:
         """Return the noise of each batch, with `counts` (images,) numbers per image, for `make_noise`."""
         each = counts.reshape(len(self._seeds), self._n).sum(1).tolist()
-        return [Noise(seed, count) for seed, count in zip(self._seeds, each, strict=True)]
+        return list(zip(self._seeds, each, strict=True))
 
 
 def make_noise(batches: Sequence[Noise], device: torch.device) -> Tensor:
     """Draw the numbers of all batches, float32."""
-    counts = [batch.count for batch in batches]
+    counts = [count for _, count in batches]
     noise = torch.empty(sum(counts), device=device)
-    for batch, part in zip(batches, noise.split(counts), strict=True):
-        part.normal_(generator=torch.Generator(device).manual_seed(batch.seed))
+    for (seed, _), part in zip(batches, noise.split(counts), strict=True):
+        part.normal_(generator=torch.Generator(device).manual_seed(seed))
     return noise
