@@ -17,7 +17,7 @@ from roadmap.data.device_loader import (
     DeviceTrainLoader,
     find_obstacle,
 )
-from roadmap.data.sampler import UNSHARDED, Batch, EpochSampler, MicroBatches, Shard
+from roadmap.data.sampler import UNSHARDED, EpochSampler, MicroBatches, Shard
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader
 from roadmap.errors import ConfigError
@@ -32,14 +32,6 @@ class TrainLoader(Protocol):
     prefetch_factor: int  # micro-batches that may be prefetched
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[MicroBatches]: ...
-
-
-class EvalLoader(Protocol):
-    """Evaluation batches, with each image once."""
-
-    total: int  # as in TrainLoader
-
-    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,9 @@ def open_train_loader(
     )
 
 
-def open_eval_loader(images: CheckedDataset, data: DataSpec, augment: AugmentSpec, load: LoaderSpec) -> EvalLoader:
+def open_eval_loader(
+    images: CheckedDataset, data: DataSpec, augment: AugmentSpec, load: LoaderSpec
+) -> DeviceEvalLoader | WorkerEvalLoader:
     """Open the images as evaluation batches, each image once and unaugmented."""
     resident = _keep_on_device(images, data, augment, load)
     if resident is not None:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_io import Pixels
-from roadmap.data.loaders import EvalLoader, LoaderSpec, open_eval_loader, open_train_loader
+from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sampler import Batch, MicroBatches
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, Source
@@ -121,6 +121,6 @@ def open_or_synthesize(data: DataSpec) -> tuple[CheckedDataset, CheckedDataset, 
         return train_images, val_images, first_line(error)
 
 
-def _repeat(batches: EvalLoader) -> Iterator[Batch]:
+def _repeat(batches: Iterable[Batch]) -> Iterator[Batch]:
     while True:
         yield from batches
