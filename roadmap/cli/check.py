@@ -33,7 +33,7 @@ from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_table
 from roadmap.config import compose, read_config
 from roadmap.errors import RunError
-from roadmap.runs.config_hash import describe_setting_differences, hash_setting
+from roadmap.runs.config_hash import describe_differences, hash_setting, setting_values
 from roadmap.runs.read_run import CONFIG, Run
 
 FAILED, UNREADABLE = 1, 2  # exit status
@@ -114,7 +114,8 @@ def explain_others(
         paper = papers[row.regime, row.recipe]
         for run in runs_of(row, runs):
             with suppress(RunError, OSError):  # published, or damaged
-                if differences := describe_setting_differences(paper, read_yaml_values(run.path / CONFIG)):
+                own = read_yaml_values(run.path / CONFIG)
+                if differences := describe_differences(paper, own, setting_values):
                     reason = f"other settings ({'; '.join(differences)})"
                     break
         reasons.setdefault(reason, []).append(row.name)

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Paths, dashboards and hardware change only where and how fast a run is; names and notes only describe it.
@@ -80,22 +80,15 @@ def hash_setting(config: Mapping[str, Any]) -> str:
 
 
 def _hash(values: Mapping[str, Any]) -> str:
-    hashed = {key: value for key, value in values.items() if not is_neutral(key, value)}
+    hashed = {key: value for key, value in values.items() if (key, value) not in NEUTRAL_VALUES.items()}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the defining values that differ between two configurations, as "key: old -> new"."""
-    return _describe(defining_values(old), defining_values(new))
-
-
-def describe_setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the differences in the values that comparable runs share."""
-    return _describe(setting_values(old), setting_values(new))
-
-
-def _describe(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    absent = "(absent)"
+def describe_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], values_of: Callable[..., dict[str, Any]] = defining_values
+) -> list[str]:
+    """Return the values that differ between two configurations, as "key: old -> new"."""
+    before, after, absent = values_of(old), values_of(new), "(absent)"
     return [
         f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"
         for key in sorted(before.keys() | after.keys())
@@ -106,11 +99,6 @@ def _describe(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def is_outside(key: str) -> bool:
     """Return True if a dotted key does not affect a run's result."""
     return key in NAMES or any(key == outside or key.startswith(outside + ".") for outside in OUTSIDE)
-
-
-def is_neutral(key: str, value: Any) -> bool:
-    """Return True if a key was added after the first published hash and has its neutral value."""
-    return key in NEUTRAL_VALUES and value == NEUTRAL_VALUES[key]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from roadmap.errors import RunError
-from roadmap.runs.config_hash import describe_differences, describe_setting_differences
+from roadmap.runs.config_hash import describe_differences, setting_values
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.read_files import read_yaml
 from roadmap.runs.read_run import CONFIG, Run, State, read_run
@@ -49,7 +49,8 @@ def describe_other_settings(folders: Sequence[RunDir]) -> list[str]:
             if others and run.path not in own_paths:
                 differences = ["its config.yaml is damaged"]
                 with suppress(RunError):
-                    differences = describe_setting_differences(read_yaml(run.path / CONFIG), others[0].config)
+                    old = read_yaml(run.path / CONFIG)
+                    differences = describe_differences(old, others[0].config, setting_values)
                 texts.append(
                     f"{experiment} holds runs with other settings, such as {run.path.parent.name} "
                     f"({'; '.join(differences)}): they are not comparable with these. "
