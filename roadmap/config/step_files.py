@@ -1,6 +1,6 @@
 """Reading of a step's file: the config that it is based on, and the value of each axis that it sets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from roadmap.config.roadmaps import AXIS_GROUP, value_text
 from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
+from roadmap.runs.config_hash import flatten
 
 ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
 NO_CHOICE = ("step", "experiment")  # keys that name a step, and the folder of its runs
@@ -42,20 +43,12 @@ def read_step_file(path: Path) -> StepFile:
         group = str(key).removeprefix("override ").lstrip("/")
         changes[group.removeprefix(AXIS_GROUP)] = _text(path, group, value)
     step = content.get("step") or {}
-    for key, value in _leaves({key: value for key, value in content.items() if key not in NO_CHOICE}):
+    for key, value in flatten({key: value for key, value in content.items() if key not in NO_CHOICE}).items():
         changes[key.removeprefix("model.")] = _text(path, key, value)
     base = None
     if bases:
         base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{ROADMAPS}/{bases[0]}"
     return StepFile(path, base, changes, str(step.get("label", path.stem)), step.get("index"), step.get("roadmap"))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _text(path: Path, key: str, value: Any) -> str:
