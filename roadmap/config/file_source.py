@@ -5,12 +5,13 @@ from functools import cache
 from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydrasFileSource
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 
-from roadmap.config.conf_dir import CONF_DIR
 from roadmap.config.copies import copier
 from roadmap.model.custom_axes import AXES
+
+_PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # of a wheel (setup.py)
+CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "conf"  # of a checkout
 
 
 class FileConfigSource(HydrasFileSource):
@@ -39,8 +40,3 @@ class FileConfigSource(HydrasFileSource):
 @cache
 def _parse(provider: str, folder: str, config_path: str, version: tuple[int, ...]) -> Callable[[], ConfigResult]:
     return copier(HydrasFileSource(provider, folder).load_config(config_path))
-
-
-def register_source() -> None:
-    """Replace Hydra's source of files in this process; its registry refuses a second one by the public way."""
-    SourcesRegistry.instance().types["file"] = FileConfigSource

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,8 +18,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from roadmap.config.conf_dir import CONF_DIR
-from roadmap.config.file_source import register_source
+from roadmap.config.file_source import CONF_DIR, FileConfigSource
 from roadmap.config.modules import import_modules, registered_configs
 from roadmap.errors import ConfigError
 from roadmap.runs.naming import natural_key
@@ -97,7 +97,8 @@ class OwnFolders(SearchPathPlugin):
 def register() -> None:
     """Register `OwnFolders` and the source of files; a launcher's process loses its plugins with each job."""
     Plugins.instance().register(OwnFolders)
-    register_source()
+    # Its public method refuses a second source of files.
+    SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def read_search_path(
