@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from roadmap.config.paper import PaperRow, read_published
 from roadmap.config.roadmaps import (
     AXIS_GROUP,
     DEFAULT,
+    About,
     Choice,
     Design,
     Roadmap,
@@ -29,18 +30,6 @@ from roadmap.errors import ConfigError
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
 PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # of sections without a colour
-
-
-@dataclass(frozen=True)
-class AboutFile:
-    """The keys of roadmap.toml apart from its tables; a Roadmap has the same."""
-
-    title: str
-    name: str
-    paper: str = ""
-    original: str | None = None
-    curve: str | None = None
-    recipe: str | None = None
 
 
 def load_roadmap(name: str = DEFAULT) -> Roadmap:
@@ -194,11 +183,11 @@ def _read_listed(about: Path, folder: str, name: str) -> StepFile:
     return read_step_file(path)
 
 
-def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[AboutFile, list[Section]]:
+def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[About, list[Section]]:
     """Return the typed keys of a roadmap.toml, and its sections, each with a colour."""
     try:
-        about = convert(AboutFile, values)
-        assert isinstance(about, AboutFile)
+        about = convert(About, values)
+        assert isinstance(about, About)
         if not isinstance(tables, list) or not tables:
             raise ConfigError("no [[sections]] yet: give at least one, with a label and its steps")
         read: list[Section] = [convert(Section, table, "sections") for table in tables]
@@ -278,7 +267,7 @@ def _default_axes() -> Design:
 
 
 def _read_anchors(
-    path: Path, steps: Sequence[str], about: AboutFile, references: Mapping[str, str]
+    path: Path, steps: Sequence[str], about: About, references: Mapping[str, str]
 ) -> tuple[PaperRow, ...]:
     if not path.is_file():
         return ()

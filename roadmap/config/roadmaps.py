@@ -59,13 +59,22 @@ class Section:
     color: str = ""  # roadmap_files.py gives one to a section without
 
 
-@dataclass(frozen=True)
-class Roadmap:
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """The keys of roadmap.toml apart from its tables."""
+
+    title: str
+    name: str
+    paper: str = ""
+    original: str | None = None  # the step before the first, which has a recipe of its own
+    curve: str | None = None  # the step whose axis is drawn as a curve
+    recipe: str | None = None  # name of the published results' recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roadmap(About):
     """The content of a roadmap's folder; roadmap_files.py reads and checks it."""
 
-    name: str
-    title: str
-    paper: str
     steps: tuple[str, ...]  # their names, in order
     folders: tuple[str, ...]  # of each step, below conf/: "roadmap" or "roadmap/NAME"
     labels: tuple[str, ...]  # of each step
@@ -75,9 +84,6 @@ class Roadmap:
     sections: tuple[Section, ...]
     published: tuple[PaperRow, ...]
     references: dict[str, str]  # networks beside the roadmap, and the regime of each
-    original: str | None  # the step before the first, which has a recipe of its own
-    curve: str | None  # the step whose axis is drawn as a curve
-    recipe: str | None  # name of the published results' recipe
     tables: dict[str, str]  # where the results of a regime are printed
     figures: dict[str, list[str]]  # of the paper, by number: the steps whose blocks they show
 
