@@ -22,7 +22,9 @@ def parse_label(content: bytes, ending: str) -> Label | None:
     Raises:
         ValueError: it is neither a number nor a name.
     """
-    label: Any = content.decode() if ending == ".cls" else _find_label(json.loads(content))
+    label: Any = content.decode() if ending == ".cls" else json.loads(content)
+    if ending != ".cls":
+        label = label.get("label") if isinstance(label, dict) else None
     if isinstance(label, str):
         label = label.strip()
         if not label:
@@ -33,10 +35,6 @@ def parse_label(content: bytes, ending: str) -> Label | None:
     if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
         raise ValueError(f"its label {json.dumps(label)} is neither a class number nor a class name")
     return label
-
-
-def _find_label(description: Any) -> Any:
-    return description.get("label") if isinstance(description, dict) else None
 
 
 def number_labels(

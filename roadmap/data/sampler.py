@@ -75,14 +75,11 @@ class EpochSampler:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
         per_update = self.accumulation * self.shard.world_size
         numbers = range(start * per_update + self.shard.rank, self.updates * per_update, self.shard.world_size)
-        return [self._plan(order, epoch, number) for number in numbers]
-
-    def _plan(self, order: np.ndarray, epoch: int, number: int) -> BatchPlan:
-        return BatchPlan(
-            order[number * self.batch_size : (number + 1) * self.batch_size],
-            derive_seed(self.seed, epoch, number),
-            derive_seed(self.seed, epoch, number, 1),
-        )
+        size, seed = self.batch_size, (self.seed, epoch)
+        return [
+            BatchPlan(order[n * size : (n + 1) * size], derive_seed(*seed, n), derive_seed(*seed, n, 1))
+            for n in numbers
+        ]
 
 
 def plan_evaluation(images: int, batch_size: int, shard: Shard) -> list[BatchPlan]:

@@ -59,7 +59,8 @@ def explain_worker_errors() -> Iterator[None]:
 def _explain(error: Exception) -> DataError | None:
     workers = max((loader.num_workers for loader in _watched), default=0)
     if any(text in str(error) for text in NO_MEMORY):
-        return WorkerMemoryError(f"a dataloader worker ran out of memory ({_last_line(error)}). {HINT}", workers)
+        cause = str(error).strip().splitlines()[-1].strip()
+        return WorkerMemoryError(f"a dataloader worker ran out of memory ({cause}). {HINT}", workers)
     loader, status = _find_dead_worker()
     if loader is None:
         return None
@@ -94,10 +95,6 @@ def _find_dead_worker() -> tuple[DataLoader[Any] | None, int]:
             break
         time.sleep(0.02)
     return None, 0
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
 
 
 @cache
