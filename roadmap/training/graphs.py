@@ -148,7 +148,10 @@ class GraphExecution(Execution):
         if self._update is not Mode.replay:
             loss: Tensor = self._start(self._update, partial(work, images, targets))
         elif shapes != self._shapes[UPDATE]:
-            loss = self._add_directly(partial(work, images, targets))
+            self._warn_of_shape()
+            self._attach_gradients()  # the update's static ones, to add to
+            loss = work(images, targets)
+            self._detach_gradients()
         else:
             key = (UPDATE, "first" if step.number == 0 else "further")
             part = self._find(key, train_state, work, (images, targets))
@@ -190,14 +193,6 @@ class GraphExecution(Execution):
     def _start(self, mode: Mode, work: Callable[[], Any]) -> Any:
         """Run the work without a graph."""
         return self.backend.warm_up(work) if mode is Mode.warm_up else work()
-
-    def _add_directly(self, work: Callable[[], Tensor]) -> Tensor:
-        """Add the gradients of a micro-batch of another shape to the update's static ones."""
-        self._warn_of_shape()
-        self._attach_gradients()
-        loss = work()
-        self._detach_gradients()
-        return loss
 
     def _find(
         self, key: Hashable, train_state: TrainState, work: Callable[..., Any], inputs: tuple[Tensor, ...] = ()

@@ -39,21 +39,19 @@ class ConcurrentRate:
 def measure_concurrent(workload: Workload, counts: Sequence[int], seconds: float = SECONDS) -> list[ConcurrentRate]:
     """Measure each number of processes that train this network, with the processor's cores shared evenly."""
     threads = torch.get_num_threads()
-    return [_measure(workload, count, max(1, threads // count), seconds) for count in counts]
+    measured = []
+    for count in counts:  # the runs wait for each other, so the pool starts a process for each
+        setup = (CONTEXT.Barrier(count), max(1, threads // count))
+        with ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_set_up_process, initargs=setup) as pool:
+            futures = [pool.submit(time_run_updates, workload, seconds) for _ in range(count)]
+            measured.append(combine([future.exception() or future.result() for future in futures]))
+    return measured
 
 
 def find_best(measured: Sequence[ConcurrentRate]) -> ConcurrentRate | None:
     """Return the fastest; None if nothing fits."""
     fitting = [rate for rate in measured if rate.images_per_s is not None]
     return max(fitting, key=lambda rate: rate.images_per_s or 0.0, default=None)
-
-
-def _measure(workload: Workload, count: int, threads: int, seconds: float) -> ConcurrentRate:
-    """Time `count` runs. They wait for each other, so the pool starts a process for each."""
-    arguments = (CONTEXT.Barrier(count), threads)
-    with ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_set_up_process, initargs=arguments) as pool:
-        futures = [pool.submit(time_run_updates, workload, seconds) for _ in range(count)]
-        return combine([future.exception() or future.result() for future in futures])
 
 
 def _set_up_process(shared: Barrier, threads: int) -> None:

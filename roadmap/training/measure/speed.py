@@ -142,16 +142,12 @@ def run_updates(
     wait(workload.device)
     seconds = time.perf_counter() - started
     loss = torch.stack(losses)
-    check_updates(workload, len(losses), Work(images, loss.mean().item() if loss.all() else 0.0), seconds)
+    work = Work(images, loss.mean().item() if loss.all() else 0.0)
+    expected = len(losses) * workload.batch_size * workload.accumulation
+    if workload.spec.data.on_error is OnError.skip:  # batches may lack skipped images
+        expected = min(expected, max(images, 1))
+    check_work(f"{workload.name}, updates", work, expected, seconds, workload.find_bound(is_update=True))
     return len(losses), seconds
-
-
-def check_updates(workload: Workload, count: int, work: Work, seconds: float) -> None:
-    """Raise MeasurementError if the updates did not do their work; batches may lack skipped images."""
-    images = count * workload.batch_size * workload.accumulation
-    if workload.spec.data.on_error is OnError.skip:
-        images = min(images, max(work.images, 1))
-    check_work(f"{workload.name}, updates", work, images, seconds, workload.find_bound(is_update=True))
 
 
 def _time_evaluation(workload: Workload, train_state: TrainState, data: OpenData) -> float:
