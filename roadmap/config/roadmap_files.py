@@ -29,6 +29,7 @@ from roadmap.errors import ConfigError
 
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
+INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
 PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # of sections without a colour
 
 
@@ -230,7 +231,9 @@ def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile
 
 def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], Design]:
     """Return the choice of each step after the first, and every axis' value in the first step."""
-    start = {**_default_axes(), **chain[0].changes}
+    groups = default_choices().items()
+    start = {group.removeprefix(AXIS_GROUP): name for group, name in groups if group.startswith(AXIS_GROUP)}
+    start.update(chain[0].changes)
     now = dict(start)
     made: dict[str, StepFile] = {}
     choices = []
@@ -255,15 +258,6 @@ def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], D
         starts = {axis: start.get(axis, INHERITED) for axis in changes}
         choices.append(Choice(file.path.stem, starts, changes))
     return choices, start
-
-
-INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
-
-
-def _default_axes() -> Design:
-    """Return the value of every axis of conf/model in config.yaml."""
-    choices = default_choices().items()
-    return {group.removeprefix(AXIS_GROUP): name for group, name in choices if group.startswith(AXIS_GROUP)}
 
 
 def _read_anchors(

@@ -82,15 +82,16 @@ def read_config(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: an unknown key, a missing value or one of the wrong type; names the key and what is allowed.
     """
-    if missing := [key for name in _own_keys(cfg) for key in _find_missing(_plain(cfg, name, False), f".{name}")]:
+    names = [str(key) for key in cfg if key != "hydra"]  # values may refer to Hydra's own node
+    if missing := [key for name in names for key in _find_missing(_plain(cfg, name, False), f".{name}")]:
         raise ConfigError(f"no value yet for {', '.join(missing)}: give one, as in {missing[0]}=VALUE")
     try:
-        values = {name: _plain(cfg, name, True) for name in _own_keys(cfg)}
+        values = {name: _plain(cfg, name, True) for name in names}
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0].rpartition(OF_RESOLVER)[2]) from None
     for name in values:
         if name not in {field.name for field in fields(Config)}:
-            raise ConfigError(explain_key(str(name)))
+            raise ConfigError(explain_key(name))
     config = convert(Config, values)
     assert isinstance(config, Config)
     return config
@@ -106,11 +107,6 @@ def recorded_values(config: Config) -> dict[str, Any]:
         if values["model"].get(axis.name) == axis.neutral:
             del values["model"][axis.name]
     return values
-
-
-def _own_keys(cfg: DictConfig) -> list[str]:
-    """Return a run's keys, without Hydra's own node, to which values may refer."""
-    return [str(key) for key in cfg if key != "hydra"]
 
 
 def _plain(cfg: DictConfig, key: str, resolve: bool) -> Any:

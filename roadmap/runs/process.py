@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ENDED = "ZX"  # states of a dead process in /proc/PID/stat
+ENDED = "ZX"  # states in /proc/PID/stat of a dead process; a zombie keeps its pid until its parent waits for it
 
 
 def describe_process() -> dict[str, Any]:
@@ -29,7 +29,7 @@ def is_alive(host: str, pid: int, process_start: str | None) -> bool | None:
         return False
     except PermissionError:  # alive, of another user
         pass
-    if _has_ended(pid):
+    if (fields := _read_stat(pid)) and fields[0] in ENDED:
         return False
     found = find_start_time(pid)
     return process_start is None or found is None or found == process_start
@@ -45,12 +45,6 @@ def find_start_time(pid: int) -> str | None:
     except OSError:
         boot = ""
     return f"{boot} {fields[19]}" if fields else None  # clock ticks since the boot
-
-
-def _has_ended(pid: int) -> bool:
-    """Return True for a zombie, which keeps its pid until its parent waits for it."""
-    fields = _read_stat(pid)
-    return bool(fields) and fields[0] in ENDED
 
 
 def _read_stat(pid: int) -> list[str]:
