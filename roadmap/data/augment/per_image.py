@@ -119,14 +119,8 @@ def build_timm_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
 
 def build_eval_transform(data: DataSpec) -> Transform:
     """Build timm's evaluation transform: short side to image_size / crop_pct, center crop."""
-    transform = create_transform(
-        input_size=data.image_size,
-        is_training=False,
-        crop_pct=data.crop_pct,
-        interpolation=data.interpolation.value,
-        mean=data.mean,
-        std=data.std,
-    )
+    crop_pct, interpolation = data.crop_pct, data.interpolation.value
+    transform = create_transform(data.image_size, crop_pct=crop_pct, interpolation=interpolation)
     return PillowCompose(_pillow_transforms(transform))
 
 
