@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,11 @@ def open_database(run: RunDir) -> str:
     process can open. So one process creates it under another name, and it appears when it is complete.
     """
     database = Path(run.config["output_dir"]).resolve() / "mlflow.db"
-    lock = Lock(database.with_name(".mlflow.lock"))
-    lock.acquire(wait=True)
-    try:
+    with closing(Lock(database.with_name(".mlflow.lock"))) as lock:
+        lock.acquire(wait=True)
         if not database.exists():
             new = database.with_name(".mlflow.new.db")
             new.unlink(missing_ok=True)  # of a process that was killed
             MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments()
             new.replace(database)
-    finally:
-        lock.close()
     return f"sqlite:///{database}"
