@@ -55,15 +55,8 @@ class RecipeSpec:
     head_init_scale: float = 1.0  # for fine-tuning: factor on a new classifier's initial weights
 
     def __post_init__(self) -> None:
-        at_least = {
-            "epochs": 1,
-            "total_batch": 1,
-            "lr": 0,
-            "weight_decay": 0,
-            "warmup_epochs": 0,
-            "min_lr": 0,
-        }
-        for name, lowest in {**at_least, "mixup": 0, "cutmix": 0}.items():
+        for name in ("epochs", "total_batch", "lr", "weight_decay", "warmup_epochs", "min_lr", "mixup", "cutmix"):
+            lowest = 1 if name in ("epochs", "total_batch") else 0
             if getattr(self, name) < lowest:
                 raise ConfigError(f"recipe.{name}={getattr(self, name)}: must be at least {lowest}")
         for name in ("momentum", "beta2", "label_smoothing", "drop_path"):
