@@ -83,9 +83,7 @@ def read_weights(path: Path) -> dict[Kind, StateDict]:
 
 def _find(content: Any) -> StateDict | None:
     """Return a mapping of names to tensors, or the one that is wrapped in it."""
-    if not isinstance(content, Mapping):
-        return None
-    if content and all(isinstance(value, Tensor) for value in content.values()):
+    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
         return content
     return _find_wrapped(content, Kind.raw)
 
