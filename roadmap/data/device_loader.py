@@ -140,11 +140,7 @@ class DeviceEvalLoader:
 
 
 def find_obstacle(
-    images: CheckedDataset,
-    data: DataSpec,
-    augment: AugmentSpec,
-    device: torch.device,
-    budget: float = RESIDENT,
+    images: CheckedDataset, data: DataSpec, augment: AugmentSpec, device: torch.device, budget: float = RESIDENT
 ) -> str | None:
     """Return why a set cannot stay on the device with the same distribution of training images; None if it can.
 

@@ -8,17 +8,7 @@ from pathlib import Path
 
 from roadmap.errors import in_one_line
 
-ENDINGS = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".ppm",
-    ".bmp",
-    ".pgm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)  # those of ImageFolder
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # those of ImageFolder
 LISTED = 20  # names in a message
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")  # metadata and thumbnails of macOS and Synology disks
 

@@ -10,13 +10,7 @@ from roadmap.data.augment.normalize_erase import NormalizeAndErase
 from roadmap.data.augment.per_image import build_eval_transform, build_train_transform
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.decode import SizesDifferError
-from roadmap.data.device_loader import (
-    RESIDENT,
-    DeviceDataset,
-    DeviceEvalLoader,
-    DeviceTrainLoader,
-    find_obstacle,
-)
+from roadmap.data.device_loader import RESIDENT, DeviceDataset, DeviceEvalLoader, DeviceTrainLoader, find_obstacle
 from roadmap.data.sampler import UNSHARDED, EpochSampler, MicroBatches, Shard
 from roadmap.data.spec import AugmentSpec, DataSpec
 from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader

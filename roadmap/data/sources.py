@@ -14,14 +14,7 @@ from roadmap.data.archives import HubDataset, TarDataset
 from roadmap.data.array_dataset import ArrayDataset, wrap_split
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.class_folders import FolderImages
-from roadmap.data.classes import (
-    Classes,
-    are_numbers,
-    list_names,
-    match_classes,
-    match_recorded,
-    warn_of_empty,
-)
+from roadmap.data.classes import Classes, are_numbers, list_names, match_classes, match_recorded, warn_of_empty
 from roadmap.data.custom_sources import SOURCES
 from roadmap.data.image_dataset import ImageDataset, Subset
 from roadmap.data.inspect_folder import HUB, check_class_count, check_root

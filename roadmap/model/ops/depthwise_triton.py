@@ -202,18 +202,7 @@ def _grad_weight(x: Tensor, grad: Tensor, kernel: int) -> tuple[Tensor, Tensor]:
     programs = max(min(PROGRAMS * count_processors(x.device) // (groups[0] * groups[1]), triton.cdiv(strips, 8)), 1)
     sums = torch.empty(programs * 8, kernel**2 + 1, channels, device=x.device)
     _differentiate_taps[programs, *groups](
-        x,
-        grad,
-        sums,
-        strips,
-        H=height,
-        W=width,
-        C=channels,
-        K=kernel,
-        ROWS=rows,
-        BS=8,
-        BC=32,
-        KW=columns,
+        x, grad, sums, strips, H=height, W=width, C=channels, K=kernel, ROWS=rows, BS=8, BC=32, KW=columns
     )
     total = sums.sum(0)
     return total[:-1].t().contiguous().view(channels, 1, kernel, kernel), total[-1].clone()

@@ -23,9 +23,8 @@ class LayerNorm(nn.LayerNorm):
             return super().forward(x)
         if x.ndim != 4 or x.numel() < LARGE or not x.is_contiguous() or not has_kernels(x):
             return super().forward(x)
-        from roadmap.model.ops.layer_norm_triton import (
-            layer_norm,  # triton_availability.py explains the late import
-        )
+        # triton_availability.py explains the late import.
+        from roadmap.model.ops.layer_norm_triton import layer_norm
 
         dtype = x.dtype
         if torch.is_autocast_enabled("cuda"):

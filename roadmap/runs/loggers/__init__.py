@@ -111,12 +111,7 @@ def run_parameters(run: RunDir, facts: Mapping[str, Any]) -> dict[str, bool | in
     return {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
 
 
-def open_logger(
-    spec: LoggerSpec,
-    run: RunDir,
-    facts: Mapping[str, Any],
-    warn: Callable[[str], None],
-) -> RunLogger:
+def open_logger(spec: LoggerSpec, run: RunDir, facts: Mapping[str, Any], warn: Callable[[str], None]) -> RunLogger:
     """Return the logger that the configuration names; imports only its own module and library.
 
     Args:

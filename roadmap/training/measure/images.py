@@ -64,12 +64,7 @@ def open_data(workload: Workload, opened: dict[Any, OpenData]) -> OpenData:
     """
     spec, hardware = workload.spec, workload.spec.hardware
     load = LoaderSpec(
-        workload.batch_size,
-        workload.accumulation,
-        spec.seed,
-        workload.device,
-        hardware.workers,
-        hardware.resident,
+        workload.batch_size, workload.accumulation, spec.seed, workload.device, hardware.workers, hardware.resident
     )
     key = (spec.data, spec.recipe.augment, replace(load, seed=0))
     if key not in opened:
