@@ -73,7 +73,6 @@ class PlannedRun:
 
     @property
     def search_path(self) -> SearchPath:
-        """The search path of its configs and modules."""
         return SearchPath(self.folders, modules=self.config.modules)
 
     def values(self) -> dict[str, Any]:
@@ -91,16 +90,12 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Job:
-    """A planned run, and its overrides."""
-
     overrides: tuple[str, ...]
     planned: PlannedRun
 
 
 @dataclass(frozen=True)
 class Command:
-    """The content of a command line."""
-
     overrides: tuple[str, ...]
     search_path: SearchPath
     is_sweep: bool

@@ -77,7 +77,6 @@ class SeriesSpec:
             raise ConfigError(f"steps.seeds_to_fit={self.steps.seeds_to_fit}: must be from 1 to steps.seeds")
 
     def ends_experiment(self, stem_stride: int | str, lr: float | str) -> str:
-        """Return the name of the ends' experiment at one setting."""
         return f"{self.name}-ends-s{stem_stride}-lr{lr}"
 
     @property

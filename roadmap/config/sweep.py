@@ -54,7 +54,6 @@ class SweepSpec:
 
     @property
     def source(self) -> Roadmap:
-        """The roadmap of that name."""
         return load_roadmap(self.roadmap)
 
     def names(self) -> list[str]:

@@ -23,7 +23,6 @@ def add_one_in(roadmap: Roadmap, axes: Sequence[str] | None = None) -> list[Netw
 
 
 def join_groups(roadmap: Roadmap, groups: Iterable[str]) -> Network:
-    """Return the choices of the given groups of a roadmap."""
     return frozenset(axis for group in groups for axis in roadmap.groups[group])
 
 

@@ -27,8 +27,6 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class CustomSource:
-    """A registered source of images."""
-
     open_parts: OpenParts
     values: dict[str, Any]  # of the group data
 

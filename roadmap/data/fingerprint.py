@@ -30,8 +30,6 @@ class SplitRecord:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """Record of a run's data."""
-
     classes: list[str]  # by index
     train: SplitRecord
     val: SplitRecord

@@ -59,8 +59,6 @@ class ImageDataset(ABC):
 
 
 class Subset(ImageDataset):
-    """A subset of a set's images, by index."""
-
     def __init__(self, images: ImageDataset, indices: np.ndarray):
         self.images, self.indices = images, indices
         self.root, self.classes, self.labels = images.root, images.classes, images.labels[indices]

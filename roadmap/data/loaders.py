@@ -19,8 +19,6 @@ from roadmap.system.console import warn
 
 
 class TrainLoader(Protocol):
-    """Training batches."""
-
     total: int  # images of the set, without those that were skipped when it was decoded
     updates: int  # per epoch
     prefetch_factor: int  # micro-batches that may be prefetched
@@ -30,8 +28,6 @@ class TrainLoader(Protocol):
 
 @dataclass(frozen=True)
 class LoaderSpec:
-    """Batch sizes, seed, device and dataloader workers of a loader."""
-
     batch_size: int  # images per micro-batch
     accumulation: int  # micro-batches per update
     seed: int

@@ -48,8 +48,6 @@ UNSHARDED = Shard()
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Images and seeds of one micro-batch."""
-
     indices: np.ndarray
     seed: int  # of its augmentation
     training_seed: int  # of mixing and stochastic depth

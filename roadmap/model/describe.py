@@ -118,7 +118,6 @@ def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:
 
 
 def show_lines(sections: Sequence[Section]) -> list[Line]:
-    """Return all lines of the description."""
     lines = []
     for section in sections:
         lines.append(Line(" ", LayerRow(section.title), is_title=True))

@@ -17,8 +17,6 @@ StateDict = Mapping[str, Tensor]
 
 
 class Kind(StrEnum):
-    """Kind of weights in a file."""
-
     raw = "raw"  # as the optimizer left them
     averaged = "ema"  # their moving average
 

@@ -16,7 +16,6 @@ EVALUATIONS = "evaluations.jsonl"
 
 
 def record_evaluation(run: RunDir, results: Mapping[str, Any]) -> None:
-    """Append the results of an evaluation."""
     step = run.path.parent
     make_folder(step)
     append_line(step / EVALUATIONS, json.dumps({**asdict(run.identity), **results, "commit": find_commit()}))

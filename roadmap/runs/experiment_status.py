@@ -14,8 +14,6 @@ from roadmap.runs.read_run import Run, State, read_run
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run and its progress."""
-
     run: Run
     epoch: int = 0  # finished epochs
     top1: float | None = None  # percent, after the last finished epoch
@@ -59,7 +57,6 @@ def read_statuses(experiment: Path) -> list[RunStatus]:
 
 
 def read_status(run: Run) -> RunStatus:
-    """Return the progress of a run, from its metrics."""
     metrics = read_metrics(run.path)
     seconds = [line["seconds"] for line in metrics if "seconds" in line]
     return RunStatus(

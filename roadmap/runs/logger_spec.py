@@ -33,7 +33,6 @@ class LoggerSpec:
 
 
 def list_loggers() -> list[str]:
-    """Return the names of all loggers."""
     built_in = (file.stem for file in LOGGERS.glob("*.py") if file.stem != "__init__")
     return sorted({*built_in, *CUSTOM_LOGGERS})
 

@@ -195,7 +195,6 @@ class RunDir:
         return False
 
     def close(self) -> None:
-        """Release the folder."""
         self._lock.close()
 
     def _check_run(self) -> Run | None:
@@ -228,7 +227,6 @@ class RunDir:
         replace_file(self.path / METRICS, "".join(json.dumps(metrics) + "\n" for metrics in history).encode())
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Append one epoch's metrics."""
         self.check_held()
         append_line(self.path / METRICS, json.dumps(metrics))
 

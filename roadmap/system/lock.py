@@ -49,7 +49,6 @@ class Lock:
             return True
 
     def close(self) -> None:
-        """Release the lock."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

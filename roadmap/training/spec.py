@@ -131,7 +131,6 @@ class BatchRule:
 
 
 def find_batch_rule(recipe: RecipeSpec, not_one: bool) -> BatchRule:
-    """Return the rule for a recipe and a network."""
     return BatchRule(even=recipe.mixup > 0 or recipe.cutmix > 0, not_one=not_one)
 
 

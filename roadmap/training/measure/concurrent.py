@@ -29,8 +29,6 @@ barrier: Barrier  # of the runs, set in each process of the pool
 
 @dataclass(frozen=True)
 class ConcurrentRate:
-    """Measurement of several concurrent runs."""
-
     runs: int
     images_per_s: float | None  # sum over the runs; None if they do not fit
     obstacle: str | None = None  # why they do not fit

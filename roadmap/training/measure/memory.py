@@ -21,12 +21,10 @@ from roadmap.training.step import train_step
 
 
 def measure_memory(workload: Workload, result: Measured) -> None:
-    """Measure the peak memory."""
     result.peak_memory = measure_peak_memory(workload)
 
 
 def measure_limits(workload: Workload, result: Measured) -> None:
-    """Measure the memory, and the largest batch that fits."""
     measure_memory(workload, result)
     result.largest_batch = find_largest_batch(workload)
 

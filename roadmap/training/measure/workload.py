@@ -21,8 +21,6 @@ NO_LR = 0.0  # the update does all its work but leaves the weights unchanged, so
 
 @dataclass(frozen=True)
 class Workload:
-    """A network to measure, with its training settings."""
-
     name: str
     build: Callable[[], nn.Module]  # on the CPU
     spec: TrainingSpec
