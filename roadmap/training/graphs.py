@@ -145,36 +145,25 @@ class GraphExecution(Execution):
         if step.number == 0:
             self._update = self._choose(UPDATE, shapes)
         work = partial(super().forward_backward, train_state, step=step)
-        if self._update is not Mode.replay:
-            loss: Tensor = self._start(self._update, partial(work, images, targets))
-        elif shapes != self._shapes[UPDATE]:
+        if self._update is Mode.replay and shapes != self._shapes[UPDATE]:
             self._warn_of_shape()
             self._attach_gradients()  # the update's static ones, to add to
-            loss = work(images, targets)
+            loss: Tensor = work(images, targets)
             self._detach_gradients()
         else:
             key = (UPDATE, "first" if step.number == 0 else "further")
-            part = self._find(key, train_state, work, (images, targets))
-            loss = work(images, targets) if part is None else part(images, targets)
+            loss = self._run(self._update, key, train_state, work, images, targets)
         return loss
 
     def apply_gradients(self, train_state: TrainState) -> None:
-        work = partial(super().apply_gradients, train_state)
-        part = self._find((UPDATE, "end"), train_state, work) if self._update is Mode.replay else None
-        if part is None:
-            self._start(self._update, work)
-        else:
-            part()
+        self._run(self._update, (UPDATE, "end"), train_state, partial(super().apply_gradients, train_state))
         self._update = Mode.direct
 
     def score(self, train_state: TrainState, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         work = partial(super().score, train_state, model)
         mode = self._choose(model, (_describe(images), _describe(labels)))
-        if mode is not Mode.replay:
-            sums: Tensor = self._start(mode, partial(work, images, labels))
-            return sums
-        part = self._find(model, train_state, work, (images, labels))
-        return work(images, labels) if part is None else part(images, labels)
+        sums: Tensor = self._run(mode, model, train_state, work, images, labels)
+        return sums
 
     def _choose(self, kind: Hashable, shapes: Hashable) -> Mode:
         """Return how to run work of these shapes; the first shapes that finish their warm-up get graphs."""
@@ -190,14 +179,18 @@ class GraphExecution(Execution):
         self._warn_of_shape()
         return Mode.direct
 
-    def _start(self, mode: Mode, work: Callable[[], Any]) -> Any:
-        """Run the work without a graph."""
-        return self.backend.warm_up(work) if mode is Mode.warm_up else work()
+    def _run(
+        self, mode: Mode, key: Hashable, train_state: TrainState, work: Callable[..., Any], *inputs: Tensor
+    ) -> Any:
+        if mode is Mode.warm_up:
+            return self.backend.warm_up(partial(work, *inputs))
+        part = self._find(key, train_state, work, inputs) if mode is Mode.replay else work
+        return part(*inputs)
 
     def _find(
-        self, key: Hashable, train_state: TrainState, work: Callable[..., Any], inputs: tuple[Tensor, ...] = ()
-    ) -> Captured | None:
-        """Return a part's graph, captured at the first call; None if that fails."""
+        self, key: Hashable, train_state: TrainState, work: Callable[..., Any], inputs: tuple[Tensor, ...]
+    ) -> Callable[..., Any]:
+        """Return a part's graph, captured at the first call; the work itself if that fails."""
         if key not in self._parts and not self.is_off:
             self._attach_gradients()
             try:
@@ -207,7 +200,7 @@ class GraphExecution(Execution):
             else:
                 self._gradients = self._gradients or _list_gradients(train_state)
                 self._detach_gradients()
-        return self._parts.get(key)
+        return self._parts.get(key, work)
 
     def _capture(self, work: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Captured:
         static = tuple(torch.empty_like(tensor).copy_(tensor) for tensor in inputs)
