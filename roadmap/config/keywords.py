@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 from roadmap.config.hydra_errors import ADDED
+from roadmap.config.roadmaps import value_text
 from roadmap.config.search_path import is_group, quote
 from roadmap.errors import ConfigError
 
@@ -45,12 +46,8 @@ def _is_list(value: Any) -> bool:
 
 def _text(key: str, value: Any) -> str:
     """Return a value in Hydra's grammar."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Real):  # also numpy's
-        return str(value)
+    if value is None or isinstance(value, Real):  # also numpy's, and bool
+        return value_text(value)
     if isinstance(value, str | os.PathLike):
         return quote(os.fspath(value))
     if _is_list(value):

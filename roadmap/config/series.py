@@ -79,10 +79,6 @@ class SeriesSpec:
     def ends_experiment(self, stem_stride: int | str, lr: float | str) -> str:
         return f"{self.name}-ends-s{stem_stride}-lr{lr}"
 
-    @property
-    def steps_experiment(self) -> str:
-        return f"{self.name}-steps"
-
     def ends_overrides(self) -> list[str]:
         """Return the sweep of the first phase, first stride first, since Hydra varies the last override fastest."""
         ends = self.ends
@@ -106,7 +102,7 @@ class SeriesSpec:
             f"data.stem_stride={stem_stride}",
             f"recipe.lr={lr}",
             f"recipe.epochs={epochs}",
-            f"experiment={self.steps_experiment}",
+            f"experiment={self.name}-steps",
         ]
 
 
