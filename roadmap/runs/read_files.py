@@ -48,12 +48,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
         DamagedError: it can't be read, or is not an object.
     """
     try:
-        content = parse_json(read_text(path))
+        return parse_json(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise damaged(path, error) from error
-    return content
 
 
 def parse_json(text: str) -> dict[str, Any]:

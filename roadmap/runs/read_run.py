@@ -232,11 +232,10 @@ def identity_of(run: Run) -> Identity:
 
 def _describe_damaged(folder: Path, run: Run | None, error: str) -> Run:
     """Return a damaged run without results, from its intact files, or at least its folder's name."""
-    summary = None
-    if run is None:
+    known = run
+    if known is None:
         with contextlib.suppress(DamagedError):
-            summary = read_summary(folder)
-    known = run or summary
+            known = read_summary(folder)
     identity = identity_of(known) if known else _read_name(folder)
     config_hash = known.config_hash if known else None
     if config_hash is None:
