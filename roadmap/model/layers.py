@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from timm.layers import LayerScale, LayerScale2d
 from timm.layers.grn import GlobalResponseNorm
 from torch import Tensor, nn
-from torchvision.ops import Permute
 
 from roadmap.errors import ConfigError
 from roadmap.model.ops.depthwise import DepthwiseConv2d
@@ -25,7 +24,6 @@ from roadmap.model.planned_layers import Act, AvgPool, Conv, Grn, Layer, MaxPool
 from roadmap.model.spec import Activation, Form, NormKind
 
 LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5
-LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]  # from (N, C, H, W) to (N, H, W, C), and back
 
 
 class PointwiseLinear(nn.Conv2d):
@@ -33,6 +31,20 @@ class PointwiseLinear(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.flatten(1), self.bias)
+
+
+class ToChannelsLast(nn.Module):
+    """(N, C, H, W) to (N, H, W, C), as a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+class ToChannelsFirst(nn.Module):
+    """(N, H, W, C) to (N, C, H, W), as a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
 
 
 def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequential:
@@ -46,11 +58,11 @@ def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequenti
     for layer, following in zip_longest(layers, layers[1:]):
         wants_channels_last = _wants_channels_last(layer, is_channels_last, form)
         if wants_channels_last != is_channels_last:
-            modules[f"{layer.name}_format"] = Permute(LAST if wants_channels_last else FIRST)
+            modules[f"{layer.name}_format"] = ToChannelsLast() if wants_channels_last else ToChannelsFirst()
             is_channels_last = wants_channels_last
         modules[layer.name] = build_layer(layer, is_channels_last, isinstance(following, Conv))
     if is_channels_last:
-        modules["out_format"] = Permute(FIRST)
+        modules["out_format"] = ToChannelsFirst()
     return nn.Sequential(modules)
 
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._inductor.utils import run_and_get_code
-from torchvision.ops import Permute
 
-from roadmap.model.layers import FIRST, LAST
+from roadmap.model.layers import ToChannelsFirst, ToChannelsLast
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.layer_norm import LayerNorm, LayerNorm2d
 
@@ -73,7 +72,7 @@ def test_a_compiler_copies_nothing(on_kernels: torch.device, monkeypatch: pytest
     """
     monkeypatch.setattr(DepthwiseConv2d, "forward", DepthwiseConv2d.convolve_on_gpu)
     layers = [LayerNorm2d(8, EPS, True), DepthwiseConv2d(8, 3, 1, 1, True)]
-    layers += [Permute(LAST), LayerNorm(8, EPS, True), Permute(FIRST), nn.Conv2d(8, 8, 2, 2, bias=False)]
+    layers += [ToChannelsLast(), LayerNorm(8, EPS, True), ToChannelsFirst(), nn.Conv2d(8, 8, 2, 2, bias=False)]
     network = nn.Sequential(*layers).to(device=on_kernels, memory_format=torch.channels_last)
     images = torch.randn(2, 8, 4, 4, device=on_kernels).to(memory_format=torch.channels_last)
     grad = torch.randn(2, 8, 2, 2, device=on_kernels).to(memory_format=torch.channels_last)
