@@ -7,7 +7,7 @@ import rich.table
 
 from roadmap.analysis.ablation_table import show
 from roadmap.analysis.comparison import Candidate, Table
-from roadmap.analysis.significance import interval_text, pooled_std_text
+from roadmap.analysis.significance import interval_text, p_text, pooled_std_text
 from roadmap.analysis.stats import (
     ALPHA,
     Difference,
@@ -74,7 +74,7 @@ def gap_table(gaps: Sequence[Gap]) -> Table:
     covered = f"({1 - ALPHA:.0%} interval)"
     table = [["experiment", "n", f"gap {covered}", f"gap minus that of {gaps[0].experiment} {covered}", "p (Holm)"]]
     for one in gaps:
-        cells = [show(one.difference), show(one.effect), _show_p(one)]
+        cells = [show(one.difference), show(one.effect), p_text(one.p)]
         table.append([one.experiment, str(one.difference.n[0]), *cells])
     return table
 
@@ -91,7 +91,7 @@ def terminal_gaps(gaps: Sequence[Gap], width: int) -> tuple[rich.table.Table, li
         TerminalColumn(
             "interval of effect", [interval_text(one.interval, True) if one else "" for one in effects], 3
         ),
-        TerminalColumn("p (Holm)", [_show_p(one) for one in gaps], 2),
+        TerminalColumn("p (Holm)", [p_text(one.p) for one in gaps], 2),
     ]
     drawn, lines = draw_table([column for column in columns if any(column.cells)], width)
     return drawn, [*lines, f"Effect: the gap minus that of {gaps[0].experiment}; intervals cover {1 - ALPHA:.0%}."]
@@ -103,7 +103,3 @@ def gap_notes(first: str, last: str, pooled_std: PooledStd | None) -> str:
     if pooled_std is None:
         return f"{gap} One seed each: no interval."
     return f"{gap} Pooled standard deviation: {pooled_std_text(pooled_std)}."
-
-
-def _show_p(gap: Gap) -> str:
-    return "" if gap.p is None else f"{gap.p:.3f}"

@@ -57,8 +57,9 @@ class Change:
             return f"{NOT_SIGNIFICANT}: the seeds agree, so there is no standard deviation to test with"
         if abs(difference.mean) < difference.min_detectable_effect:
             return f"{NOT_SIGNIFICANT}: {seeds} seeds detect {difference.min_detectable_effect:.2f} points or more"
-        p = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
-        return f"{self.verdict}: {p} (Holm, {self.family} change{'s' if self.family > 1 else ''})"
+        p = p_text(self.p)
+        sign = "" if p.startswith("<") else "= "
+        return f"{self.verdict}: p {sign}{p} (Holm, {self.family} change{'s' if self.family > 1 else ''})"
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,13 @@ def interval_text(interval: Interval | None, signed: bool = False) -> str:
         return ""
     form = "+z.2f" if signed else ".2f"
     return f"{interval.low:{form}} to {interval.high:{form}}"
+
+
+def p_text(p: float | None) -> str:
+    """Return `0.021` or `< 0.001`; empty if there is no p-value."""
+    if p is None:
+        return ""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def estimate_text(estimate: Estimate) -> str:

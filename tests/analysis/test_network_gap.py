@@ -50,6 +50,8 @@ def test_effects_are_corrected_over_all_settings() -> None:
     both = find_gaps([base, *others], FIRST, LAST, PooledStd(0.8, 50))
     assert alone.p is not None
     assert both[2].p == pytest.approx(2 * alone.p)
+    clear = find_gaps([base, experiment("clear", **{FIRST: [70.0], LAST: [90.0]})], FIRST, LAST, PooledStd(0.8, 50))
+    assert gap_table(clear)[2][-1] == "< 0.001"
 
 
 def test_intervals_cover_a_gap_in_simulated_experiments() -> None:

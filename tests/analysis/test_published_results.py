@@ -19,7 +19,7 @@ from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.significance import compute_row_stats, pool_rows
-from roadmap.analysis.stats import Difference, PooledStd
+from roadmap.analysis.stats import Difference
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 from roadmap.config import plan_runs
 from roadmap.runs.config_hash import NEUTRAL_VALUES, hash_config
@@ -131,17 +131,20 @@ def test_the_findings_say_what_the_ends_say() -> None:
     """A line for each cell of the protocol, with its standard deviation."""
     candidates = read_candidates(RESULTS / "ends")
     first, last = "step1_stage_ratio", "step12_downsample"
+    batchnorm, stem = f"{last},norm=batchnorm", f"{last},stem=resnet"
     pooled = pool_experiments(candidates)
-    published = PooledStd(0.83, 52)  # until the cells have 10 degrees of freedom of their own
-    gaps = find_gaps(candidates, first, last, pooled if pooled and pooled.dof >= 10 else published)
-    assert to_markdown(gap_table(gaps)) in (RESULTS / "ends/gaps.md").read_text()
+    written = (RESULTS / "ends/gaps.md").read_text()
+    for pair in ((first, last), (first, stem), (first, batchnorm), (batchnorm, last)):
+        assert to_markdown(gap_table(find_gaps(candidates, *pair, pooled))) in written
+    gaps = find_gaps(candidates, first, last, pooled)
     findings = (ROOT / "docs/findings.md").read_text()
     for candidate, gap in zip(candidates, gaps, strict=True):
         assert gap.difference.interval is not None
         low, high = gap.difference.interval.low, gap.difference.interval.high
-        top1 = [fmean(by_seed(candidate, name).values()) for name in (first, last, f"{last},stem=resnet")]
-        cells = [str(gap.difference.n[0]), f"{top1[0]:.1f}", f"{top1[1]:.1f}"]
-        cells += [f"{gap.difference.mean:+.2f} ({low:+.2f} to {high:+.2f})", f"{top1[2]:.1f}"]
+        top1 = [by_seed(candidate, name).values() for name in (first, last, batchnorm, stem)]
+        means = [f"{fmean(values):.1f}" if values else "" for values in top1]
+        cells = [str(gap.difference.n[0]), *means[:2]]
+        cells += [f"{gap.difference.mean:+.2f} ({low:+.2f} to {high:+.2f})", *means[2:]]
         assert f"| {' | '.join(cells)} |" in findings
 
 

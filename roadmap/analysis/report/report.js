@@ -105,7 +105,7 @@ function answerTable() {
     for (const other of headings) other.removeAttribute("aria-sort");
     if (order !== "none") heading.setAttribute("aria-sort", order);
     const text = (row) => row.cells[column].textContent.trim();
-    const value = (row) => Number.parseFloat(text(row).replaceAll(",", ""));
+    const value = (row) => Number.parseFloat(text(row).replaceAll(/[,<]/g, ""));
     const isNumber = heading.className === "number";
     const sorted = order === "none" ? original : [...original].sort((a, b) => {
       if (!text(a) || !text(b)) return !text(a) - !text(b);  // what has no value comes last
