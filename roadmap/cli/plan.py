@@ -16,8 +16,8 @@ from rich.table import Table
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.arguments import add_config_dir, positive
 from roadmap.cli.exit_status import report_errors
+from roadmap.cli.keep_run_names import expand
 from roadmap.cli.printing import format_mebibytes, open_console, print_table, write_rows
-from roadmap.cli.reuse_finished_runs import expand
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar

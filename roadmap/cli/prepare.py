@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from roadmap.cli.console import is_done, print_line, warn
 from roadmap.cli.flags import flags_of
+from roadmap.cli.keep_run_names import expand
 from roadmap.cli.main_process import DIST_INFO
 from roadmap.cli.processes import LAUNCHER
-from roadmap.cli.reuse_finished_runs import expand
 from roadmap.cli.run_folders import SWEEP_FOLDER, open_run_dir
 from roadmap.config import (
     Command,

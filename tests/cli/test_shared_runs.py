@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roadmap.cli.reuse_finished_runs import expand
+from roadmap.cli.keep_run_names import expand
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import plan_runs, read_sweep
 

@@ -1,4 +1,4 @@
-"""Reuse of finished runs by a sweep: a network keeps the name that its runs already have."""
+"""Names of a sweep's networks: a network keeps the name that its finished runs already have."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
