@@ -1,5 +1,6 @@
 """The results in this repository match their runs: every table is computed again from the runs' rows."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,8 +19,8 @@ from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.significance import compute_row_stats, pool_rows
-from roadmap.analysis.stats import Difference
+from roadmap.analysis.significance import compute_row_stats, interval_text, pool_rows
+from roadmap.analysis.stats import Difference, compare_differences, correct_by_holm
 from roadmap.analysis.table import markdown_notes, markdown_table, write_csv
 from roadmap.config import plan_runs
 from roadmap.runs.config_hash import NEUTRAL_VALUES, hash_config
@@ -146,6 +147,38 @@ def test_the_findings_say_what_the_ends_say() -> None:
         cells = [str(gap.difference.n[0]), *means[:2]]
         cells += [f"{gap.difference.mean:+.2f} ({low:+.2f} to {high:+.2f})", *means[2:]]
         assert f"| {' | '.join(cells)} |" in findings
+
+
+def test_the_findings_say_which_effects_of_the_ends_are_significant() -> None:
+    """P-values are corrected over the effects of all factors, and those of the ResNet's stem over its cells."""
+    candidates = read_candidates(RESULTS / "ends")
+    pooled = pool_experiments(candidates)
+    first, last = "step1_stage_ratio", "step12_downsample"
+    gaps = find_gaps(candidates, first, last, pooled)
+    norm = find_gaps(candidates, f"{last},norm=batchnorm", last, pooled)
+    effects = {one.experiment: one.effect for one in gaps if one.effect is not None}
+    effects |= {f"norm {one.experiment}": one.difference for one in norm}
+    corrected = dict(zip(effects, correct_by_holm([one.p for one in effects.values()]), strict=True))
+    findings = " ".join((ROOT / "docs/findings.md").read_text().split())
+    assert f"corrected over the {['six', 'seven', 'eight'][len(effects) - 6]} effects" in findings
+    for name in ("ends-s2-e10", "ends-s4-e30", "ends-s2-e30"):
+        assert f"{effects[name].mean:.2f} points nearer" in findings
+        assert interval_text(effects[name].interval) in findings
+    for name, digits in (("ends-s2-e10", 3), ("ends-s4-e30", 2), ("norm ends-s4-e10", 3), ("norm ends-s4-e30", 3)):
+        assert f"p {corrected[name]:.{digits}f}" in findings
+    for one in norm:
+        assert one.difference.interval is not None
+        low, high = -one.difference.interval.high, -one.difference.interval.low
+        assert re.search(rf"{-one.difference.mean:.2f}.{{,40}} \({low:.2f} to {high:.2f}; p", findings)
+    stem = find_gaps(candidates, first, f"{last},stem=resnet", pooled)
+    assert (
+        f"p {correct_by_holm([one.difference.p for one in stem])[0]:.2f}, corrected over the five cells" in findings
+    )
+    shorter, longer = (
+        next(one for one in gaps if one.experiment == name) for name in ("ends-s2-e10", "ends-s2-e30")
+    )
+    more = compare_differences(shorter.difference, longer.difference, pooled)
+    assert f"{more.mean:.2f} points ({interval_text(more.interval)}) more than larger maps alone" in findings
 
 
 def spearman_text(agreement: Agreement) -> str:
