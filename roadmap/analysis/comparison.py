@@ -166,7 +166,9 @@ def read_candidates(folder: Path) -> list[Candidate]:
     for run in read_run_table(folder / COMPARISON):
         found.setdefault(run.experiment, []).append(run)
     if unknown := [name for name in found if name not in settings]:
-        raise RunError(f"{folder / SETTINGS} has no settings of {', '.join(unknown)}; write the comparison anew")
+        raise RunError(
+            f"{folder / SETTINGS} has no settings of {', '.join(unknown)}: write them anew by compare --to"
+        )
     return [make_candidate(name, settings[name], runs) for name, runs in found.items()]
 
 
@@ -178,6 +180,8 @@ def _read_settings(path: Path) -> dict[str, dict[str, str]]:
             one["experiment"]: neutral | {key: str(value) for key, value in one["settings"].items()}
             for one in lines
         }
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: {first_line(error)}") from error
 

@@ -19,6 +19,7 @@ from roadmap.analysis.stats import (
 )
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.errors import RunError
+from roadmap.runs.naming import natural_key
 
 BLOCK = 2**32  # seeds are below it, so that no two experiments share a block
 
@@ -59,7 +60,11 @@ def find_gaps(candidates: Sequence[Candidate], first: str, last: str, pooled_std
         if found is not None:
             gaps.append((one.name, found))
     if not gaps:
-        raise RunError(f"none of these experiments has finished runs of {first} and {last} with the same seed")
+        names = dict.fromkeys(run.name for one in candidates for run in one.runs)
+        raise RunError(
+            f"none of these experiments has finished runs of {first} and {last} with the same seed; "
+            f"their networks: {', '.join(sorted(names, key=natural_key))}"
+        )
     (first_name, base), *others = gaps
     effects = [compare_differences(base, gap, pooled_std) for _, gap in others]
     corrected = correct_by_holm([effect.p for effect in effects])

@@ -46,21 +46,14 @@ def test_the_gap_of_two_networks_is_printed_and_written(output_dir: Path, call: 
     table, notes = (output_dir / "to/gaps.md").read_text().split("\n\n")
     assert "| lr4e-3 | 1 | -4.00 (-6.36 to -1.64) | +0.00 (-3.33 to +3.33) | 1.000 |" in table
     assert "Pooled standard deviation: 0.83 points, 52 dof." in notes
-    call(
-        "compare",
-        *words,
-        "step12_downsample",
-        "--gap",
-        "step12_downsample",
-        "step0_resnet",
-        "--to",
-        output_dir / "to",
-    )
+    back = ("--gap", "step12_downsample", "step0_resnet", "--to", output_dir / "to")
+    call("compare", *words, "step12_downsample", *back)
     both = (output_dir / "to/gaps.md").read_text()
     assert "| lr4e-3 | 1 | -4.00 | +0.00 |  |" in both
     assert "| lr4e-3 | 1 | +4.00 | +0.00 |  |" in both
     refused = call("compare", *words, "step9_fewer_acts", status=1)
     assert "finished runs of step0_resnet and step9_fewer_acts" in refused.err
+    assert "their networks: step0_resnet, step12_downsample" in refused.err
 
 
 def test_a_published_comparison_is_extended_by_an_experiment(
