@@ -8,8 +8,7 @@ for unfinished sweeps. A published experiment has one table of runs instead of r
 import logging
 import shlex
 from argparse import ArgumentParser
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from roadmap.config.search_path import MODULES, SEARCH_PATH, SearchPath, adopt, 
 from roadmap.errors import ConfigError, DamagedError, RunError
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.overrides import read_overrides
-from roadmap.runs.read_run import CONFIG, METRICS, SUMMARY, Run, State, is_gone, read_run, read_state
+from roadmap.runs.read_run import CONFIG, METRICS, SUMMARY, Run, State, count_states, is_gone, read_run, read_state
 
 OWN_CONFIGS = ("--config-dir=", "--config-name=", f"{SEARCH_PATH}=", f"{MODULES}=")  # recorded with a run
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
@@ -169,13 +168,9 @@ def read_finished_runs(experiment_dir: Path) -> list[Run]:
         for run in runs
         if run.error
     )
-    raise RunError(f"{experiment_dir}: no finished run ({count_states(runs)}){next(errors, '')}")
-
-
-def count_states(runs: Iterable[Run]) -> str:
-    """Count the states of runs in words, such as `2 failed, 1 running`."""
-    counts = Counter(run.state for run in runs)
-    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    raise RunError(
+        f"{experiment_dir}: no finished run ({count_states(run.state for run in runs)}){next(errors, '')}"
+    )
 
 
 def _warn_of_damage(runs: Sequence[Run]) -> None:

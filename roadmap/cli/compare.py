@@ -30,7 +30,7 @@ from roadmap.analysis.configurations import find_recipe, show_values
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
-from roadmap.analysis.read_runs import choose_experiment, count_states, read_runs
+from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
@@ -38,7 +38,7 @@ from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.errors import RunError
-from roadmap.runs.read_run import State
+from roadmap.runs.read_run import State, count_states
 from roadmap.system.console import Console
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
         if any(run.state is State.done for run in runs):
             candidates.append(make_candidate(folder.name, show_values(find_recipe(runs)), runs))
         else:
-            logger.warning("left out: %s has no finished run (%s)", folder, count_states(runs))
+            logger.warning("left out: %s has no finished run (%s)", folder, count_states(run.state for run in runs))
     if not candidates:
         raise RunError("none of these experiments has a finished run")
     return join_candidates(candidates)

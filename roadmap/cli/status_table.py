@@ -6,8 +6,8 @@ from rich.console import Group
 from rich.text import Text
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
-from roadmap.runs.experiment_status import RunStatus, count_states, estimate_seconds_left, format_duration
-from roadmap.runs.read_run import State
+from roadmap.runs.experiment_status import RunStatus, estimate_seconds_left, format_duration
+from roadmap.runs.read_run import State, count_states
 
 STYLES = {
     State.running: "cyan",
@@ -36,7 +36,9 @@ def draw_statuses(statuses: Sequence[RunStatus], width: int, height: int | None 
         shown = choose_rows(statuses, max(height - LINES_AROUND - len(problems), 1))
     table, lines = draw_table(make_columns(shown), width, [STYLES.get(status.state, "") for status in shown])
     if len(shown) < len(statuses):
-        lines.append(f"Not shown in {height} lines: {count_states([one for one in statuses if one not in shown])}.")
+        lines.append(
+            f"Not shown in {height} lines: {count_states(one.state for one in statuses if one not in shown)}."
+        )
     lines += [*problems, describe_counts(statuses, note)]
     keeps = height is not None  # a longer line would break a live table
     return Group(table, *(Text(line, no_wrap=keeps, overflow="ellipsis" if keeps else "fold") for line in lines))
@@ -89,7 +91,7 @@ def describe_counts(statuses: Sequence[RunStatus], note: str = "") -> str:
     if rest is not None and not note:
         note = f"about {format_duration(rest)} left with {running} at once"
     runs = f"{len(statuses)} run{'' if len(statuses) == 1 else 's'}"
-    return f"{runs}: {count_states(statuses)}{f'; {note}' if note else ''}"
+    return f"{runs}: {count_states(one.state for one in statuses)}{f'; {note}' if note else ''}"
 
 
 def _format(value: float | None, form: Callable[[float], str]) -> str:

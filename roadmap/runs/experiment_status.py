@@ -1,8 +1,7 @@
 """Progress of an experiment's runs, from their files."""
 
 import statistics
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,12 +86,6 @@ def estimate_seconds_left(statuses: Sequence[RunStatus]) -> float | None:
         status.epochs_left * (status.epoch_seconds or means.get(status.run.name, usual)) for status in unfinished
     ]
     return max(sum(seconds) / at_once, *seconds)
-
-
-def count_states(statuses: Iterable[RunStatus]) -> str:
-    """Return the counts of the runs' states, such as `2 done, 1 running`."""
-    counts = Counter(status.state for status in statuses)
-    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
 
 
 def format_duration(seconds: float) -> str:

@@ -5,7 +5,8 @@ The trainer, sweeps, status and analysis all use it. It needs no torch.
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,12 @@ class State(StrEnum):
     failed = "failed"
     interrupted = "interrupted"  # the same command resumes it
     damaged = "damaged"  # a file is unreadable or contradicts the others; never written
+
+
+def count_states(states: Iterable[State]) -> str:
+    """Return the counts of runs' states, such as `2 done, 1 failed`."""
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
 def test_no_finished_run_is_an_error_that_says_what_there_is(tmp_path: Path, write_run: Write) -> None:
     write_run("step0_resnet", 0, state="failed", error="out of memory")
     write_run("step0_resnet", 1, state="running")
-    with pytest.raises(RunError, match=r"1 failed, 1 running.*step0_resnet/seed0 failed: out of memory"):
+    with pytest.raises(RunError, match=r"1 running, 1 failed.*step0_resnet/seed0 failed: out of memory"):
         draw_experiment(tmp_path / "trial")
     with pytest.raises(RunError, match="no finished run"):
         draw_roadmap(rows_of(tmp_path), tmp_path / "figure")

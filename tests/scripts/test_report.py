@@ -121,7 +121,7 @@ def test_a_sweep_that_still_runs_shows_what_is_missing(tmp_path: Path, report: R
     (pending / "metrics.jsonl").unlink()
     (pending / "config.yaml").unlink()
     text = visible(report(folder))
-    assert "1 done, 1 failed, 1 pending, 1 running; rows without a result: 12" in text
+    assert "1 pending, 1 running, 1 done, 1 failed; rows without a result: 12" in text
     assert "step1_stage_ratio: no finished run (1 unfinished)" in text
     assert "step12_downsample: no finished run" in text
     assert "step2_patchify/seed0 failed loss is not finite in epoch 2" in text

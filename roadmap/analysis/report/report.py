@@ -24,7 +24,7 @@ from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
 from roadmap.analysis.figures import layout
-from roadmap.analysis.read_runs import count_states, read_finished_runs
+from roadmap.analysis.read_runs import read_finished_runs
 from roadmap.analysis.report.ablation_chart import effect_chart, factorial_chart
 from roadmap.analysis.report.charts import curve_chart, roadmap_chart, waterfall_chart
 from roadmap.analysis.report.commands import page_commands, recipe_lines, training_commands
@@ -45,7 +45,7 @@ from roadmap.analysis.significance import (
 )
 from roadmap.analysis.stats import std
 from roadmap.analysis.table import notes
-from roadmap.runs.read_run import Run, State
+from roadmap.runs.read_run import Run, State, count_states
 
 ROOM = Path(__file__).parent
 POLICY = (
@@ -167,7 +167,7 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         "setting": layout.setting_text(rows).capitalize(),
         "measure": layout.accuracy_title(best).capitalize(),
         "seeds": layout.seeds_text(rows),
-        "states": count_states(runs),
+        "states": count_states(run.state for run in runs),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "missing": [f"{row.name}: {layout.missing_text(row)}" for row in rows if not row.seeds],
         "summary": summary_text(row_stats),
