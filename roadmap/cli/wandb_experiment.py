@@ -69,9 +69,9 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
     """Return the project and entity that the runs were logged to, or else those of conf/logger/wandb.yaml."""
     for run in runs:
         if (run.path / CONFIG).exists():
-            logger = read_yaml_values(run.path / CONFIG)["logger"]
-            if logger["name"] == "wandb":
-                return logger["project"], logger["entity"]
+            logger = read_yaml_values(run.path / CONFIG).get("logger") or {}
+            if logger.get("name") == "wandb" and logger.get("project"):
+                return logger["project"], logger.get("entity")
     default = read_yaml_values(CONF_DIR / "logger/wandb.yaml")
     return default["project"], default["entity"]
 
