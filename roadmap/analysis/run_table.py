@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from roadmap.errors import RunError
-from roadmap.runs.read_files import read_text
-from roadmap.runs.read_run import KINDS, Run
+from roadmap.runs.read_files import check_values, read_text
+from roadmap.runs.read_run import KINDS, Run, State, check_ranges
+from roadmap.runs.read_run import REQUIRED as RESULTS
 
 COLUMNS = (
     *("step", "step_index", "label", "variant", "reference", "seed", "state", "error", "experiment"),
@@ -40,10 +41,12 @@ def write_run_table(runs: Iterable[Run], path: Path, settings: Iterable[Mapping[
 def read_run_table(path: Path) -> list[Run]:
     """Return the runs of such a table, each with the path that its folder would have.
 
-    RunError: there is none, a column is missing, or a cell has a wrong value; names file, line and cell.
+    RunError: there is none, a column is missing, a cell has a wrong value, or a run is there twice; names file,
+    line and cell.
     """
     parsers = {name: _parser(KINDS[name]) for name in COLUMNS}
-    runs = []
+    runs: list[Run] = []
+    lines: dict[tuple[str | int, ...], int] = {}
     for line, cells in read_table(path, "runs", REQUIRED):
         values: dict[str, Any] = {}
         for name, parse in parsers.items():
@@ -52,24 +55,44 @@ def read_run_table(path: Path) -> list[Run]:
             except (ValueError, TypeError) as error:
                 raise RunError(f"{path}, line {line}: {name} is {cells[name]!r}") from error
         run = Run(path=path.parent, **values)
+        try:
+            check_run(run)
+        except ValueError as error:
+            raise RunError(f"{path}, line {line}: {error}") from error
+        place = (run.experiment, run.name, run.regime, run.data, run.recipe, run.seed)
+        if (first := lines.setdefault(place, line)) != line:
+            raise RunError(f"{path}, line {line}: {run.name} seed {run.seed} is also in line {first}")
         runs.append(replace(run, path=path.parent / run.name / f"seed{run.seed}"))
     if not runs:
         raise RunError(f"{path}: no run")
     return runs
 
 
+def check_run(run: Run) -> None:
+    """Raise ValueError if a number is outside its range or not finite, or a finished run lacks a result."""
+    values = {name: getattr(run, name) for name in COLUMNS}
+    check_values(values, {name: KINDS[name] for name in COLUMNS})
+    check_ranges(values)
+    if run.state is State.done:
+        for name in RESULTS:
+            if values[name] is None:
+                raise ValueError(f"the finished run has no {name}")
+
+
 def read_table(path: Path, what: str, required: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the number and the cells of each line of a CSV file.
 
-    RunError: it cannot be read, or lacks a required column.
+    RunError: it cannot be read, lacks a required column, or a line has fewer or more cells than the heading.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path, LARGEST), newline=""), restval="")
+        reader = csv.DictReader(io.StringIO(read_text(path, LARGEST), newline=""))
         missing = [name for name in required if name not in (reader.fieldnames or ())]
         if missing:
             raise RunError(f"{path}: no table of {what}, it lacks the columns {', '.join(missing)}")
         for cells in reader:
-            cells.pop(None, None)  # cells beyond the header's
+            if None in cells or None in cells.values():
+                few = "few" if None in cells.values() else "many"
+                raise RunError(f"{path}, line {reader.line_num}: too {few} cells for the heading; is it cut off?")
             yield reader.line_num, cells
     except (OSError, csv.Error) as error:
         raise RunError(f"{path}: no table of {what} ({error})") from error

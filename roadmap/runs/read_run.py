@@ -172,6 +172,13 @@ def read_summary(folder: Path) -> Run | None:
         raise damaged(path, error) from error
 
 
+def check_ranges(values: Mapping[str, Any]) -> None:
+    """Raise ValueError if a number is outside its range, such as an accuracy above 100%."""
+    for name, (lowest, highest) in RANGES.items():
+        if (value := values.get(name)) is not None and not lowest <= value <= highest:
+            raise ValueError(f"{name} is {value}")
+
+
 def is_gone(run: Run) -> bool:
     """Return True if the run's process was on this host and has died."""
     if run.host is None or run.pid is None:
@@ -189,9 +196,7 @@ def _make_run(folder: Path, identity: Any, content: Mapping[str, Any], names: tu
         **check_values(identity, {name: KINDS[name] for name in NAMES}),
         **check_values(content, {name: KINDS[name] for name in names}),
     }
-    for name, (lowest, highest) in RANGES.items():
-        if (value := values.get(name)) is not None and not lowest <= value <= highest:
-            raise ValueError(f"{name} is {value}")
+    check_ranges(values)
     run = Run(path=folder, **values)
     if (folder.parent.name, folder.name) != (run.name, f"seed{run.seed}"):
         raise ValueError(f"it belongs to {run.name} seed {run.seed}")

@@ -1,9 +1,14 @@
 """A published experiment consists of tables of its runs and their epochs, from which all else is drawn again."""
 
+import csv
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from trial_rows import Write
 
 from roadmap.analysis.curves import Record
@@ -14,6 +19,8 @@ from roadmap.analysis.run_table import write_run_table
 from roadmap.config.search_path import SearchPath, current, use
 from roadmap.errors import RunError
 from roadmap.runs.read_run import Run
+
+RESULTS = Path(__file__).parents[2] / "results/cifar10-stride4"
 
 
 @pytest.fixture
@@ -68,6 +75,46 @@ def test_a_table_that_is_damaged_is_named_with_the_place(published: Path) -> Non
     path.write_text(whole.splitlines()[0] + "\n")
     with pytest.raises(RunError, match="no run"):
         read_runs(published)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"top1": "nan"}, r"line 2: top1 is not finite"),
+        ({"top1": "-3"}, r"line 2: top1 is -3"),
+        ({"best_top1": "100.1"}, r"line 2: best_top1 is 100.1"),
+        ({"top1": ""}, r"line 2: the finished run has no top1"),
+        ({"best_top1": ""}, r"line 2: the finished run has no best_top1"),
+        ({"seed": "-1"}, r"line 2: seed is -1"),
+        ({"seed": "1"}, r"line 3: original seed 1 is also in line 2"),
+    ],
+)
+def test_an_impossible_run_is_refused(published: Path, cells: dict[str, str], message: str) -> None:
+    path = published / "runs.csv"
+    with path.open(newline="") as file:
+        first, *others = csv.DictReader(file)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(first))
+        writer.writeheader()
+        writer.writerows([first | cells, *others])
+    with pytest.raises(RunError, match=message):
+        read_runs(published)
+
+
+@given(data=st.data())
+def test_a_table_that_is_cut_off_is_never_read_as_other_numbers(data: st.DataObject) -> None:
+    """Wherever a table is cut, it is refused, or all numbers of the remaining lines are as they were."""
+    runs = read_runs(RESULTS)[:3]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.csv"
+        write_run_table(runs, path)
+        whole = path.read_text()
+        path.write_text(whole[: data.draw(st.integers(0, len(whole) - 1))])
+        with suppress(RunError):
+            for run, known in zip(read_runs(path.parent), runs, strict=False):
+                assert (run.name, run.seed, run.top1, run.setting_hash) == (
+                    known.name, known.seed, known.top1, known.setting_hash
+                )  # fmt: skip
 
 
 def test_a_run_under_another_name_is_the_same_run_by_its_configuration(tmp_path: Path, write_run: Write) -> None:
