@@ -12,7 +12,7 @@ from statistics import fmean
 
 import rich.table
 
-from roadmap.analysis.configurations import OF_NETWORK, show_values, without
+from roadmap.analysis.configurations import OF_NETWORK, read_values, show_values, without, without_machine
 from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.publish import hide_machine
 from roadmap.analysis.results import range_text
@@ -33,10 +33,10 @@ Table = list[list[str]]  # a heading, then a line per experiment
 
 @dataclass(frozen=True)
 class Candidate:
-    """An experiment: the settings that all its runs share, and its finished runs."""
+    """An experiment: its settings and its finished runs."""
 
     name: str
-    settings: Mapping[str, str]  # by dotted key
+    settings: Mapping[str, str]  # by dotted key; "several" if not all its runs share it
     runs: tuple[Run, ...]
 
     @property
@@ -53,10 +53,27 @@ def make_candidate(name: str, settings: Mapping[str, str], runs: Iterable[Run]) 
     return Candidate(name, settings, tuple(run for run in runs if run.state is State.done))
 
 
+def find_settings(runs: Iterable[Run]) -> dict[str, str]:
+    """Return the settings of finished runs by dotted key, and "several" where they differ.
+
+    Raises:
+        RunError: a configuration is damaged.
+    """
+    found = [values for run in runs if run.state is State.done and (values := read_values(run))]
+    configs = [show_values(without(without_machine(values), OF_NETWORK)) for values in found]
+    return _join_settings(configs)
+
+
+def _join_settings(configs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    keys = dict.fromkeys(key for config in configs for key in config)
+    values = {key: {config.get(key, SEVERAL) for config in configs} for key in keys}
+    return {key: SEVERAL if len(found) > 1 else found.pop() for key, found in values.items()}
+
+
 def find_differing(candidates: Sequence[Candidate]) -> list[str]:
-    """Return the settings that differ between the experiments."""
-    keys = dict.fromkeys(key for one in candidates for key in one.settings)
-    return [key for key in keys if len({one.settings.get(key) for one in candidates}) > 1]
+    """Return the settings that differ between the experiments, or between the runs of one."""
+    joined = _join_settings([one.settings for one in candidates])
+    return [key for key, value in joined.items() if value == SEVERAL]
 
 
 def find_steps(candidates: Sequence[Candidate]) -> list[str]:
@@ -148,9 +165,10 @@ def write_candidates(candidates: Sequence[Candidate], folder: Path) -> list[Path
     rows = [(run, {key: one.settings.get(key, "") for key in keys}) for one in candidates for run in one.runs]
     runs, settings = folder / COMPARISON, folder / SETTINGS
     write_run_table([hide_machine(run) for run, _ in rows], runs, [own for _, own in rows])
-    several = dict.fromkeys(_neutral_settings(), SEVERAL)  # else a missing key would be read as neutral
+    several = dict.fromkeys(keys, SEVERAL)
     lines = [
-        json.dumps({"experiment": one.name, "settings": {**several, **one.settings}}) + "\n" for one in candidates
+        json.dumps({"experiment": one.name, "settings": {**one.settings, **several, **one.settings}}) + "\n"
+        for one in candidates
     ]
     settings.write_text("".join(lines), encoding="utf-8")
     return [runs, settings]
@@ -194,15 +212,37 @@ def _neutral_settings() -> dict[str, str]:
 def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Join experiments of the same name, such as a published one and its new seeds.
 
-    Of a run that both have, the later one counts. Settings in which they differ become "several", with a warning.
+    Of a run that both have, the later one counts, with a warning if its result is another. Settings in which they
+    differ become "several", with a warning; so does a network whose own runs differ.
     """
     joined: dict[str, Candidate] = {}
     for one in candidates:
         known = joined.setdefault(one.name, one)
-        differing = find_differing([known, one])
-        if differing:
+        settings = _join_settings([known.settings, one.settings])
+        before = {**known.settings, **one.settings}
+        if differing := [key for key, value in settings.items() if value == SEVERAL != before[key]]:
             log.warning("%s joins runs that differ in %s", one.name, ", ".join(differing))
-        settings = {key: value for key, value in known.settings.items() if key not in differing}
-        runs = {(run.name, run.seed): run for run in (*known.runs, *one.runs)}
+        runs = {(run.name, run.seed): run for run in known.runs}
+        for run in one.runs:
+            if (former := runs.get((run.name, run.seed), run)).top1 != run.top1:
+                log.warning(
+                    "%s: %s seed %d is given twice; its later top-1, %.2f, counts, not %.2f",
+                    *(one.name, run.name, run.seed, run.top1, former.top1),
+                )
+            runs[run.name, run.seed] = run
         joined[one.name] = Candidate(one.name, settings, tuple(runs.values()))
+    for one in joined.values():
+        _warn_of_mixed_runs(one)
     return list(joined.values())
+
+
+def _warn_of_mixed_runs(candidate: Candidate) -> None:
+    hashes: dict[str, set[str]] = {}
+    for run in candidate.runs:
+        if run.setting_hash is not None:
+            hashes.setdefault(run.name, set()).add(run.setting_hash)
+    if mixed := [name for name, found in hashes.items() if len(found) > 1]:
+        log.warning(
+            "%s: the runs of %s have different settings, such as recipe.lr, so their mean is that of no network",
+            *(candidate.name, " and ".join(mixed)),
+        )

@@ -18,6 +18,7 @@ from roadmap.analysis.comparison import (
     COMPARISON,
     Candidate,
     along,
+    find_settings,
     join_candidates,
     make_candidate,
     make_table,
@@ -26,7 +27,6 @@ from roadmap.analysis.comparison import (
     to_markdown,
     write_candidates,
 )
-from roadmap.analysis.configurations import find_recipe, show_values
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
@@ -105,7 +105,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
             continue
         runs = read_runs(folder)
         if any(run.state is State.done for run in runs):
-            candidates.append(make_candidate(folder.name, show_values(find_recipe(runs)), runs))
+            candidates.append(make_candidate(folder.name, find_settings(runs), runs))
         else:
             logger.warning("left out: %s has no finished run (%s)", folder, count_states(run.state for run in runs))
     if not candidates:

@@ -19,12 +19,20 @@ from roadmap.analysis.comparison import (
 )
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.errors import RunError
+from roadmap.runs.read_run import REQUIRED as RESULTS
 
 
 def candidate(name: str, settings: dict[str, str], **top1: list[float]) -> Candidate:
     """Make an experiment of steps such as step0=[90.0, 91.0], one accuracy per seed, and of a failed run."""
     runs = [
-        replace(RUN, experiment=name, step=f"{step}_x", step_index=int(step[4:]), seed=seed, top1=value)
+        replace(
+            RUN,
+            experiment=name,
+            step=f"{step}_x",
+            step_index=int(step[4:]),
+            seed=seed,
+            **dict.fromkeys(RESULTS, value),
+        )
         for step, values in top1.items()
         for seed, value in enumerate(values)
     ]
@@ -108,15 +116,14 @@ def test_the_table_can_be_made_from_the_written_files(three: list[Candidate], tm
     assert again[2].settings.items() >= three[2].settings.items()
 
 
-def test_a_key_that_a_published_comparison_does_not_know_has_its_neutral_value(
-    three: list[Candidate], tmp_path: Path
-) -> None:
-    write_candidates(three, tmp_path)
-    (published, *_) = read_candidates(tmp_path)
-    assert published.settings["recipe.layer_decay"] == "several"  # it was missing when written
+def test_a_key_that_a_published_comparison_does_not_know_has_its_neutral_value(tmp_path: Path) -> None:
+    several = candidate("several", {"recipe.layer_decay": "several"}, step0=[50.0])
+    write_candidates([several], tmp_path)
+    (published,) = read_candidates(tmp_path)
+    assert published.settings["recipe.layer_decay"] == "several"
     lines = (tmp_path / SETTINGS).read_text()
-    (tmp_path / SETTINGS).write_text(lines.replace('"recipe.layer_decay": "several", ', ""))
-    (published, *_) = read_candidates(tmp_path)
+    (tmp_path / SETTINGS).write_text(lines.replace(', "recipe.layer_decay": "several"', ""))
+    (published,) = read_candidates(tmp_path)
     assert published.settings["recipe.layer_decay"] == "1"
 
 
@@ -143,7 +150,31 @@ def test_new_seeds_join_their_experiment_and_a_repeated_run_replaces_the_former(
     assert [one.name for one in joined] == ["one", "two"]
     assert joined[0].top1 == {"step0_x": [50.0, 61.0], "step1_x": [70.0]}
     assert joined[0].settings == old.settings
+    assert caplog.messages == ["one: step0_x seed 0 is given twice; its later top-1, 50.00, counts, not 60.00"]
+    caplog.clear()
+    join_candidates([old, old])
     assert not caplog.records
     (joined_too,) = join_candidates([old, candidate("one", {"recipe.lr": "0.2"}, step0=[1.0])])
-    assert joined_too.settings == {"recipe.epochs": "3"}
-    assert caplog.messages == ["one joins runs that differ in recipe.lr"]
+    assert joined_too.settings == {"recipe.epochs": "3", "recipe.lr": "several"}
+    assert caplog.messages[0] == "one joins runs that differ in recipe.lr"
+
+
+def test_runs_of_one_network_with_different_settings_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Networks may have settings of their own, such as a rate each; the seeds of one may not."""
+    one = candidate("one", {"recipe.lr": "several"}, step0=[60.0, 61.0], step1=[70.0, 71.0])
+    own = [replace(run, setting_hash=run.step) for run in one.runs]
+    (joined,) = join_candidates([replace(one, runs=tuple(own))])
+    assert not caplog.records
+    assert make_table([joined])[0] == ["experiment", "recipe.lr", "step0", "step1", "mean"]
+    assert make_table([joined])[1][1] == "several"
+    join_candidates([replace(one, runs=(*own[:3], replace(own[3], setting_hash="other")))])
+    assert caplog.messages == [
+        "one: the runs of step1_x have different settings, such as recipe.lr, so their mean is that of no network"
+    ]
+
+
+def test_a_point_of_a_curve_says_how_many_runs_it_has(three: list[Candidate], tmp_path: Path) -> None:
+    again = candidate("slow too", {"recipe.lr": "0.001", "recipe.init": "fan_in"}, step0=[60.0], step12=[60.0])
+    chosen = along([*three[:2], again], "recipe.lr")
+    drawn = draw_setting(chosen, "recipe.lr", tmp_path / "recipe.lr")[1].read_text()
+    assert "n = 1 to 3" in drawn

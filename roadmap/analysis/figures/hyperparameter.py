@@ -40,13 +40,13 @@ def draw_setting(candidates: Sequence[Candidate], key: str, path_stem: Path) -> 
             steps[step].setdefault(float(one.settings[key]), []).extend(top1)
     with drawing(path_stem.name):
         figure = _draw_panels(steps, values, key) if len(steps) > MOST_LINES else _draw_lines(steps, values, key)
-        figure.suptitle(_title(candidates, key), x=0.01, ha="left", fontsize=8, fontweight="bold")
+        figure.suptitle(_title(candidates[0], steps, key), x=0.01, ha="left", fontsize=8, fontweight="bold")
         return save(figure, path_stem)
 
 
-def _title(candidates: Sequence[Candidate], key: str) -> str:
-    number = range_text(len(top1) for one in candidates for top1 in one.top1.values())
-    settings = candidates[0].settings
+def _title(candidate: Candidate, steps: Mapping[str, Points], key: str) -> str:
+    number = range_text(len(top1) for points in steps.values() for top1 in points.values())
+    settings = candidate.settings
     shared = [settings[name] for name in ("regime.name", "data.name") if name in settings]
     return f"top-1 against {key}: {', '.join([*shared, f'n = {number}'])}"
 
