@@ -51,12 +51,16 @@ def main(words: Sequence[str] | None = None) -> int:
     folders = [choose_experiment(name, arguments.output_dir) for name in arguments.experiments]
     candidates = read_finished(folders)
     print_table(console, *terminal_comparison(candidates, console.width))
+    if arguments.to is not None:
+        check_kept(candidates, arguments.to)
     paths = []
     if arguments.to is not None:
         paths += write_comparison(candidates, arguments.to, arguments.along, arguments.transfer)
     if arguments.gap:
         paths += report_gaps(console, candidates, arguments)
     print_lines(console, closing_lines(paths, []))
+    if arguments.to is not None:
+        warn_of_others(arguments.to, paths)
     return 0
 
 
@@ -111,6 +115,35 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
     if not candidates:
         raise RunError("none of these experiments has a finished run")
     return join_candidates(candidates)
+
+
+def check_kept(candidates: Sequence[Candidate], folder: Path) -> None:
+    """Raise RunError if a comparison that was written into the folder has runs that are in none of these."""
+    if not (folder / COMPARISON).exists():
+        return
+    here = {(one.name, run.name, run.seed) for one in candidates for run in one.runs}
+    lost = {
+        one.name: None
+        for one in read_candidates(folder)
+        for run in one.runs
+        if (one.name, run.name, run.seed) not in here
+    }
+    if lost:
+        raise RunError(
+            f"{folder} has runs of {', '.join(lost)} that are not in this comparison and would be lost: name "
+            f"{folder} as an experiment too, or another folder by --to"
+        )
+
+
+def warn_of_others(folder: Path, paths: Sequence[Path]) -> None:
+    """Warn of tables and figures in the folder that this comparison has not written."""
+    kinds = (".md", ".png", ".svg", ".pdf")
+    others = [path.name for path in sorted(folder.iterdir()) if path.suffix in kinds and path not in paths]
+    if others := [name for name in others if name != "README.md"]:
+        logger.warning(
+            "%s: %s are of an earlier comparison. The same --gap, --along and --transfer write them again",
+            *(folder, ", ".join(others)),
+        )
 
 
 def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: argparse.Namespace) -> list[Path]:

@@ -73,6 +73,25 @@ def test_a_published_comparison_is_extended_by_an_experiment(
     ]
 
 
+def test_a_published_comparison_keeps_its_runs(
+    output_dir: Path, call: Call, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    published = output_dir / "published"
+    gap = ("--gap", "step0_resnet", "step12_downsample")
+    call("compare", *BOTH, output_dir, "--to", published, *gap, "--along", "recipe.lr")
+    before = {path: path.read_bytes() for path in published.iterdir()}
+    refused = call("compare", "lr1e-3", "--output-dir", output_dir, "--to", published, status=1).err
+    assert "has runs of lr4e-3 that are not in this comparison and would be lost" in refused
+    write_run(output_dir / "new/lr1e-3", "step0_resnet", "recipe.lr=1e-3", "data.holdout=100", seed=1)
+    for one in ("lr1e-3", "lr4e-3"):  # another machine's runs of the same names
+        write_run(output_dir / f"there/{one}", "step0_resnet", "data.holdout=100", seed=1)
+    there = (*BOTH, output_dir / "there")
+    assert "has runs of lr1e-3, lr4e-3 that" in call("compare", *there, "--to", published, status=1).err
+    assert {path: path.read_bytes() for path in published.iterdir()} == before
+    call("compare", published, "lr1e-3", "--output-dir", output_dir / "new", "--to", published)
+    assert "gaps.md, recipe.lr.pdf, recipe.lr.png, recipe.lr.svg are of an earlier comparison" in caplog.text
+
+
 def test_an_experiment_that_has_just_begun_is_left_out(output_dir: Path, call: Call, write_run: Write) -> None:
     write_run(output_dir / "begun", "step0_resnet", state="running")
     assert "lr1e-3" in call("compare", "lr1e-3", "begun", "--output-dir", output_dir).out
