@@ -105,18 +105,26 @@ def add_published(results: PublishedResults, target: Path) -> PublishedResults:
     """Add published runs that are not here.
 
     Raises:
-        RunError: they were trained with other settings.
+        RunError: the published runs are of another experiment or of other settings.
     """
     published = read_results(target)
+    names = [", ".join(dict.fromkeys(run.experiment for run in one.runs)) for one in (published, results)]
+    if names[0] != names[1]:
+        raise RunError(
+            f"{target} has the published runs of {names[0]}, not of {names[1]}. Leave them out with --anew, "
+            "or name another folder with --to"
+        )
     kept = find_kept(published.runs, results.runs)
-    if not kept:
-        return results
     differing = find_differing(find_recipe(published.runs), find_recipe(results.runs))
-    if differing:
+    if differing and kept:
         raise RunError(
             f"{target}: {len(kept)} runs were published with other settings: {'; '.join(differing)}. Leave them "
             "out with --anew, or name another folder with --to"
         )
+    if not kept:
+        if differing:
+            logger.info("all %d runs of %s are replaced: %s", len(published.runs), target, "; ".join(differing))
+        return results
     logger.info("%d runs stay as they were published in %s; --anew leaves them out", len(kept), target)
     return join(kept, published, results)
 

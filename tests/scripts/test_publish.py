@@ -126,8 +126,21 @@ def test_derived_files_are_written_again_from_the_published_tables(tmp_path: Pat
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_runs_of_other_settings_are_not_mixed(
+def test_runs_of_another_experiment_are_not_mixed(
     tmp_path: Path, grown: Path, write_run: Write, publish: Publish
+) -> None:
+    """Neither with those of other seeds nor in place of those of the same."""
+    before = (tmp_path / "results/runs.csv").read_text()
+    for seed in (0, 7):
+        write_run(tmp_path / "outputs/another", "step0_resnet", seed=seed)
+        error = publish(tmp_path / "outputs/another", status=1)
+        assert "has the published runs of trial, not of another. Leave them out with --anew" in error
+    assert (tmp_path / "results/runs.csv").read_text() == before
+    publish(tmp_path / "outputs/another", "--anew")
+
+
+def test_runs_of_other_settings_are_not_mixed(
+    tmp_path: Path, grown: Path, write_run: Write, publish: Publish, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = (tmp_path / "results/runs.csv").read_text()
     shutil.rmtree(grown)
@@ -137,7 +150,9 @@ def test_runs_of_other_settings_are_not_mixed(
     assert (tmp_path / "results/runs.csv").read_text() == before
     write_run(grown, "step0_resnet", "recipe.lr=1e-3", seed=0)
     write_run(grown, "step12_downsample", "model/norm=batchnorm", "recipe.lr=1e-3")
+    caplog.set_level("INFO")
     assert publish(grown) == ""  # nothing of the previous publication is left
+    assert "are replaced: recipe.lr 0.004 there, 0.001 here" in caplog.text
     assert find_recipe(read_runs(tmp_path / "results"))["recipe"]["lr"] == 1e-3
 
 
