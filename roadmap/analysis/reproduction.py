@@ -6,7 +6,7 @@ paper's rows. On other data only the order of the steps can be compared.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from scipy.special import ndtri
@@ -24,7 +24,11 @@ PaperSettings = Mapping[tuple[str, str], str]  # hash of the paper's settings, b
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation; its interval treats the steps as a sample and includes the noise of seeds."""
+    """A rank correlation; its interval treats the changes as a sample and includes the noise of seeds.
+
+    The accuracies of the steps have none: each is the sum of all changes before it, so they are no sample. Random
+    changes in a row often correlate with the paper's by chance.
+    """
 
     value: float
     interval: Interval | None
@@ -91,7 +95,10 @@ def find_agreement(rows: Sequence[Row], best: bool = False) -> list[Agreement]:
         if before is not None and before.paper and row.paper
     ]
     same_sign = sum(ours * papers > 0 for ours, papers in changes)
-    found = [_correlate("steps", levels), _correlate("changes", changes, same_sign)]
+    found = [_correlate("changes", changes, same_sign)]
+    if (steps_found := _correlate("steps", levels)) is not None:
+        spearman, kendall = (replace(one, interval=None) for one in (steps_found.spearman, steps_found.kendall))
+        found.insert(0, replace(steps_found, spearman=spearman, kendall=kendall))
     return [one for one in found if one is not None]
 
 
@@ -140,5 +147,4 @@ def agreement_text(agreement: Agreement) -> str:
 
 def _value_text(correlation: Correlation) -> str:
     interval = correlation.interval
-    reach = f"{interval.low:.2f} to {interval.high:.2f}" if interval else "no interval"
-    return f"{correlation.value:.2f} ({reach})"
+    return f"{correlation.value:.2f}" + (f" ({interval.low:.2f} to {interval.high:.2f})" if interval else "")

@@ -46,7 +46,9 @@ def test_another_order_is_correlated_as_scipy_does(tmp_path: Path, write_run: Wr
     assert steps.spearman.value == pytest.approx(stats.spearmanr(found, PAPER).statistic)
     assert steps.kendall.value == pytest.approx(stats.kendalltau(found, PAPER).statistic)
     assert changes.spearman.value == pytest.approx(stats.spearmanr(np.diff(found), np.diff(PAPER)).statistic)
-    assert f"Spearman {steps.spearman.value:.2f} (" in agreement_text(steps)
+    assert (steps.spearman.interval, steps.kendall.interval) == (None, None)  # sums of changes are no sample
+    assert f"Spearman {changes.spearman.value:.2f} (" in agreement_text(changes)
+    assert f"Spearman {steps.spearman.value:.2f}, Kendall" in agreement_text(steps)
     same = int((np.sign(np.diff(found)) == np.sign(np.diff(PAPER))).sum())
     assert changes.same_sign == same != 12
     assert agreement_text(changes).endswith(f"; {same} of 12 have the paper's sign")
@@ -66,7 +68,7 @@ def test_the_intervals_cover_the_correlation_of_normal_samples(rho: float) -> No
     hits = dict.fromkeys(truth, 0)
     for _ in range(300):
         pairs = generator.multivariate_normal([0, 0], [[1, rho], [rho, 1]], 13)
-        found = _correlate("steps", [(float(a), float(b)) for a, b in pairs])
+        found = _correlate("changes", [(float(a), float(b)) for a, b in pairs])
         assert isinstance(found, Agreement)
         for name, value in truth.items():
             interval = getattr(found, name).interval

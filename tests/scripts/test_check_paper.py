@@ -80,7 +80,7 @@ def test_on_other_data_only_the_order_is_compared(tmp_path: Path, call: Call) ->
     write_table(tmp_path / "trial", 15.0, "data.name=digits")
     printed = call("check", "trial", "--output-dir", tmp_path).out
     assert "accuracies can't be compared" in printed
-    assert "Order of 13 steps against the paper's: Spearman 1.00 (no interval)" in printed
+    assert "Order of 13 steps against the paper's: Spearman 1.00, Kendall 1.00" in printed
     assert "FAIL" not in printed
     assert "pass" not in printed
 
