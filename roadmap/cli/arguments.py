@@ -1,5 +1,6 @@
 """Command-line arguments that several commands share, and their types."""
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 
@@ -32,3 +33,11 @@ def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int
 
 
 positive = whole_number(1)
+
+
+def positive_number(text: str) -> float:
+    """Return a finite number above zero; an argparse type."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ArgumentTypeError(f"{text}: must be above 0")
+    return number

@@ -34,7 +34,7 @@ from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
-from roadmap.cli.arguments import positive
+from roadmap.cli.arguments import positive, positive_number
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_lines, print_table
 from roadmap.errors import RunError
@@ -85,14 +85,18 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         help="top-1 of LAST minus that of FIRST; may be repeated",
     )
     parser.add_argument(
-        "--std", type=float, help="standard deviation of a run for --gap; default: pooled over all runs"
+        "--std",
+        type=positive_number,
+        help="standard deviation of a run for --gap, in points; default: pooled over all runs",
     )
-    parser.add_argument("--dof", type=positive, default=52, help="degrees of freedom of --std; default: 52")
+    parser.add_argument("--dof", type=positive, help="degrees of freedom of --std")
     parser.add_argument("--to", type=Path, help="the folder to write into; needed with --along and --transfer")
     arguments = parser.parse_args(words)
     for option, value in (("--along", arguments.along), ("--transfer", arguments.transfer)):
         if value and not arguments.to:
             parser.error(f"{option} draws a figure; name its folder by --to")
+    if (arguments.std is None) != (arguments.dof is None):
+        parser.error("--std and --dof belong together")
     return arguments
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from roadmap.analysis.terminal import TerminalColumn, draw_table
-from roadmap.cli.arguments import add_config_dir, positive
+from roadmap.cli.arguments import add_config_dir, positive, positive_number
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.keep_run_names import expand
 from roadmap.cli.printing import format_mebibytes, open_console, print_table, write_rows
@@ -108,13 +108,6 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write rows, totals and machine there")
     return parser.parse_intermixed_args(words)
-
-
-def positive_number(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
 
 
 def several(text: str) -> list[int]:

@@ -41,7 +41,9 @@ def test_each_change_is_drawn_beside_the_papers(output_dir: Path, call: Call) ->
 
 def test_the_gap_of_two_networks_is_printed_and_written(output_dir: Path, call: Call) -> None:
     words = (*BOTH, output_dir, "--gap", "step0_resnet")
-    written = call("compare", *words, "step12_downsample", "--std", "0.83", "--to", output_dir / "to").out
+    written = call(
+        "compare", *words, "step12_downsample", "--std", "0.83", "--dof", "52", "--to", output_dir / "to"
+    ).out
     assert str(output_dir / "to/gaps.md") in written
     table, notes = (output_dir / "to/gaps.md").read_text().split("\n\n")
     assert "| lr4e-3 | 1 | -4.00 (-6.36 to -1.64) | +0.00 (-3.33 to +3.33) | 1.000 |" in table

@@ -53,6 +53,10 @@ def test_a_mistake_is_one_line(tmp_path: Path, call: Call, command: str, words: 
     [
         ("check", "trial --tolerance -1", "-1: points of top-1"),
         ("compare", "lr1e-3 lr4e-3 --transfer", "--transfer draws a figure; name its folder by --to"),
+        ("compare", "lr1e-3 lr4e-3 --std nan --dof 52", "argument --std: nan: must be above 0"),
+        ("compare", "lr1e-3 lr4e-3 --std -1 --dof 52", "argument --std: -1: must be above 0"),
+        ("compare", "lr1e-3 lr4e-3 --std 0.83", "--std and --dof belong together"),
+        ("compare", "lr1e-3 lr4e-3 --dof 52", "--std and --dof belong together"),
         ("plan", "--price-per-hour 0", "--price-per-hour"),
         ("plan", "--watts -1", "--watts"),
         ("plan", "--devices 0", "--devices"),
