@@ -160,8 +160,8 @@ def method_text(row_stats: Sequence[RowStats]) -> str:
     )
     sentences += [
         f"p-values are corrected over {family} (Holm).",
-        f"A change is significant if p < {ALPHA} and if it is at least the minimum detectable effect at power "
-        f"{POWER:.0%}.",
+        f"A change is significant if p < {ALPHA} and if it is at least the minimum detectable effect of one test "
+        f"without the correction, at power {POWER:.0%}.",
     ]
     return " ".join(sentences)
 
