@@ -102,9 +102,13 @@ def terminal_gaps(gaps: Sequence[Gap], width: int) -> tuple[rich.table.Table, li
     return drawn, [*lines, f"Effect: the gap minus that of {gaps[0].experiment}; intervals cover {1 - ALPHA:.0%}."]
 
 
-def gap_notes(first: str, last: str, pooled_std: PooledStd | None) -> str:
-    """Return what a reader of the table has to know, in a sentence or two."""
-    gap = f"Gap: top-1 of {last} minus that of {first}, in points."
+def gap_notes(first: str, last: str, gaps: Sequence[Gap], pooled_std: PooledStd | None) -> str:
+    """Return what a reader of the table has to know, in a few sentences."""
+    said = [f"Gap: top-1 of {last} minus that of {first}, in points."]
     if pooled_std is None:
-        return f"{gap} One seed each: no interval."
-    return f"{gap} Pooled standard deviation: {pooled_std_text(pooled_std)}."
+        said.append("One seed each: no interval.")
+    else:
+        said.append(f"Pooled standard deviation: {pooled_std_text(pooled_std)}.")
+    if (tested := sum(one.p is not None for one in gaps)) > 1:
+        said.append(f"p-values are corrected over the {tested} effects of this table (Holm); intervals are not.")
+    return " ".join(said)

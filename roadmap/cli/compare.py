@@ -157,7 +157,7 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     written = []
     for first, last in arguments.gap:
         gaps = find_gaps(candidates, first, last, pooled_std)
-        notes = gap_notes(first, last, pooled_std)
+        notes = gap_notes(first, last, gaps, pooled_std)
         table, lines = terminal_gaps(gaps, console.width)
         print_table(console, table, [notes, *lines])
         written.append(f"{to_markdown(gap_table(gaps))}\n\n{notes}\n")

@@ -85,7 +85,7 @@ def test_one_seed_has_a_gap_without_an_interval() -> None:
     assert pool_experiments(candidates) is None
     gaps = find_gaps(candidates, FIRST, LAST, None)
     assert gap_table(gaps)[1:] == [["a", "1", "-9.00", "", ""], ["b", "1", "-5.00", "+4.00", ""]]
-    assert gap_notes(FIRST, LAST, None).endswith("One seed each: no interval.")
+    assert gap_notes(FIRST, LAST, gaps, None).endswith("One seed each: no interval.")
 
 
 def test_only_seeds_of_both_networks_count() -> None:

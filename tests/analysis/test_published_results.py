@@ -14,7 +14,7 @@ from roadmap.analysis.ablation_table import find_ablation, markdown_effects
 from roadmap.analysis.comparison import make_table, read_candidates, to_markdown
 from roadmap.analysis.configurations import read_setup, read_values, read_words
 from roadmap.analysis.curves import runs_of
-from roadmap.analysis.network_gap import by_seed, find_gaps, gap_table, pool_experiments
+from roadmap.analysis.network_gap import by_seed, find_gaps, gap_notes, gap_table, pool_experiments
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.reproduction import Agreement, find_agreement
@@ -136,7 +136,8 @@ def test_the_findings_say_what_the_ends_say() -> None:
     pooled = pool_experiments(candidates)
     written = (RESULTS / "ends/gaps.md").read_text()
     for pair in ((first, last), (first, stem), (first, batchnorm), (batchnorm, last)):
-        assert to_markdown(gap_table(find_gaps(candidates, *pair, pooled))) in written
+        found = find_gaps(candidates, *pair, pooled)
+        assert f"{to_markdown(gap_table(found))}\n\n{gap_notes(*pair, found, pooled)}\n" in written
     gaps = find_gaps(candidates, first, last, pooled)
     findings = (ROOT / "docs/findings.md").read_text()
     for candidate, gap in zip(candidates, gaps, strict=True):

@@ -48,6 +48,7 @@ def test_the_gap_of_two_networks_is_printed_and_written(output_dir: Path, call: 
     table, notes = (output_dir / "to/gaps.md").read_text().split("\n\n")
     assert "| lr4e-3 | 1 | -4.00 (-6.36 to -1.64) | +0.00 (-3.33 to +3.33) | 1.000 |" in table
     assert "Pooled standard deviation: 0.83 points, 52 dof." in notes
+    assert "corrected" not in notes  # of one effect
     back = ("--gap", "step12_downsample", "step0_resnet", "--to", output_dir / "to")
     call("compare", *words, "step12_downsample", *back)
     both = (output_dir / "to/gaps.md").read_text()
