@@ -1,6 +1,6 @@
 """Effect of a setting on the gap between two networks, such as the roadmap's ends: one experiment per setting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import rich.table
@@ -30,7 +30,8 @@ class Gap:
 
     experiment: str
     difference: Difference
-    effect: Difference | None  # this gap minus that of the first experiment
+    base: str | None  # the experiment that it is compared with; None for the first one
+    effect: Difference | None  # this gap minus that of the base
     p: float | None  # of the effect, Holm-corrected over all effects
 
 
@@ -48,50 +49,69 @@ def by_seed(candidate: Candidate, network: str) -> dict[int, float]:
     return {run.seed: run.top1 for run in candidate.runs if run.name == network and run.top1 is not None}
 
 
-def find_gaps(candidates: Sequence[Candidate], first: str, last: str, pooled_std: PooledStd | None) -> list[Gap]:
+def find_gaps(
+    candidates: Sequence[Candidate],
+    first: str,
+    last: str,
+    pooled_std: PooledStd | None,
+    bases: Mapping[str, str] | None = None,
+) -> list[Gap]:
     """Return the gap of each experiment that has both networks with the same seed.
+
+    Args:
+        bases: the experiment that another is compared with, by its name, if both have a gap; default: the first
+            one that has a gap.
 
     Raises:
         RunError: no experiment has both.
     """
-    gaps = []
-    for one in candidates:
-        found = contrast([by_seed(one, first), by_seed(one, last)], (-1.0, 1.0), pooled_std)
-        if found is not None:
-            gaps.append((one.name, found))
+    gaps = {
+        one.name: found
+        for one in candidates
+        if (found := contrast([by_seed(one, first), by_seed(one, last)], (-1.0, 1.0), pooled_std)) is not None
+    }
     if not gaps:
         names = dict.fromkeys(run.name for one in candidates for run in one.runs)
         raise RunError(
             f"none of these experiments has finished runs of {first} and {last} with the same seed; "
             f"their networks: {', '.join(sorted(names, key=natural_key))}"
         )
-    (first_name, base), *others = gaps
-    effects = [compare_differences(base, gap, pooled_std) for _, gap in others]
-    corrected = correct_by_holm([effect.p for effect in effects])
+    first_name, *others = gaps
+    chosen = {name: base for name, base in (bases or {}).items() if name in gaps and base in gaps}
+    compared = dict.fromkeys(others, first_name) | chosen
+    effects = {name: compare_differences(gaps[base], gaps[name], pooled_std) for name, base in compared.items()}
+    corrected = dict(zip(effects, correct_by_holm([effect.p for effect in effects.values()]), strict=True))
     return [
-        Gap(first_name, base, None, None),
-        *(Gap(*own, effect, p) for own, effect, p in zip(others, effects, corrected, strict=True)),
+        Gap(name, gap, compared.get(name), effects.get(name), corrected.get(name)) for name, gap in gaps.items()
     ]
 
 
 def gap_table(gaps: Sequence[Gap]) -> Table:
-    """Return a heading, and a line per experiment."""
+    """Return a heading, and a line per experiment; not all compared with the first one have a column for that."""
     covered = f"({1 - ALPHA:.0%} interval)"
-    table = [["experiment", "n", f"gap {covered}", f"gap minus that of {gaps[0].experiment} {covered}", "p (Holm)"]]
+    bases = dict.fromkeys(one.base for one in gaps if one.base)
+    effect = (
+        ["base", "gap minus that of the base"] if len(bases) > 1 else [f"gap minus that of {gaps[0].experiment}"]
+    )
+    table = [["experiment", "n", f"gap {covered}", *effect[:-1], f"{effect[-1]} {covered}", "p (Holm)"]]
     for one in gaps:
-        cells = [show(one.difference), show(one.effect), p_text(one.p)]
-        table.append([one.experiment, str(one.difference.n[0]), *cells])
+        base = [one.base or ""] if len(bases) > 1 else []
+        table.append(
+            [one.experiment, str(one.difference.n[0]), show(one.difference), *base, show(one.effect), p_text(one.p)]
+        )
     return table
 
 
 def terminal_gaps(gaps: Sequence[Gap], width: int) -> tuple[rich.table.Table, list[str]]:
     """Return the table for `rich.print`, and the lines below it."""
     differences, effects = [one.difference for one in gaps], [one.effect for one in gaps]
+    bases = dict.fromkeys(one.base for one in gaps if one.base)
     columns = [
         TerminalColumn("experiment", [one.experiment for one in gaps], is_number=False),
         TerminalColumn("n", [str(one.n[0]) for one in differences], 5),
         TerminalColumn("gap", [f"{one.mean:+z.2f}" for one in differences]),
         TerminalColumn("interval of gap", [interval_text(one.interval, True) for one in differences], 4),
+        *([TerminalColumn("base", [one.base or "" for one in gaps], is_number=False)] if len(bases) > 1 else []),
         TerminalColumn("effect", [f"{one.mean:+z.2f}" if one else "" for one in effects]),
         TerminalColumn(
             "interval of effect", [interval_text(one.interval, True) if one else "" for one in effects], 3
@@ -99,7 +119,8 @@ def terminal_gaps(gaps: Sequence[Gap], width: int) -> tuple[rich.table.Table, li
         TerminalColumn("p (Holm)", [p_text(one.p) for one in gaps], 2),
     ]
     drawn, lines = draw_table([column for column in columns if any(column.cells)], width)
-    return drawn, [*lines, f"Effect: the gap minus that of {gaps[0].experiment}; intervals cover {1 - ALPHA:.0%}."]
+    base = "the base" if len(bases) > 1 else gaps[0].experiment
+    return drawn, [*lines, f"Effect: the gap minus that of {base}; intervals cover {1 - ALPHA:.0%}."]
 
 
 def gap_notes(first: str, last: str, gaps: Sequence[Gap], pooled_std: PooledStd | None) -> str:

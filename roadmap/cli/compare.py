@@ -6,7 +6,7 @@ run, settings.jsonl). Such a folder may be an EXPERIMENT too, and stands for all
 comparison can be extended. With --along, a figure of each step against one setting, from the experiments that
 differ only in it; with --transfer, a figure of each change in the paper beside those of the experiments
 (transfer.*); with --gap, the gap of two networks in each experiment, and how far it differs from that of the first
-one (gaps.md).
+one, or of another that --against names (gaps.md).
 """
 
 import argparse
@@ -85,6 +85,14 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         help="top-1 of LAST minus that of FIRST; may be repeated",
     )
     parser.add_argument(
+        "--against",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("EXPERIMENT", "BASE"),
+        help="compare the gap of EXPERIMENT with that of BASE, not of the first one; may be repeated",
+    )
+    parser.add_argument(
         "--std",
         type=positive_number,
         help="standard deviation of a run for --gap, in points; default: pooled over all runs",
@@ -95,6 +103,8 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     for option, value in (("--along", arguments.along), ("--transfer", arguments.transfer)):
         if value and not arguments.to:
             parser.error(f"{option} draws a figure; name its folder by --to")
+    if arguments.against and not arguments.gap:
+        parser.error("--against compares gaps; name their networks by --gap")
     if (arguments.std is None) != (arguments.dof is None):
         parser.error("--std and --dof belong together")
     return arguments
@@ -154,9 +164,13 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     """Print a table of gaps for each pair of networks, and write them into the folder given by --to."""
     given = arguments.std is not None
     pooled_std = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
+    names = [one.name for one in candidates]
+    for pair in arguments.against:
+        if odd := [name for name in pair if name not in names] or pair[1:] * (pair[0] == pair[1]):
+            raise RunError(f"--against {' '.join(pair)}: {odd[0]} must be another of {', '.join(names)}")
     written = []
     for first, last in arguments.gap:
-        gaps = find_gaps(candidates, first, last, pooled_std)
+        gaps = find_gaps(candidates, first, last, pooled_std, dict(arguments.against))
         notes = gap_notes(first, last, gaps, pooled_std)
         table, lines = terminal_gaps(gaps, console.width)
         print_table(console, table, [notes, *lines])

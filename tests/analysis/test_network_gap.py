@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from trial_rows import RUN
 
 from roadmap.analysis.comparison import Candidate, make_candidate
@@ -86,6 +87,23 @@ def test_one_seed_has_a_gap_without_an_interval() -> None:
     gaps = find_gaps(candidates, FIRST, LAST, None)
     assert gap_table(gaps)[1:] == [["a", "1", "-9.00", "", ""], ["b", "1", "-5.00", "+4.00", ""]]
     assert gap_notes(FIRST, LAST, gaps, None).endswith("One seed each: no interval.")
+
+
+def test_a_gap_is_compared_with_that_of_its_base() -> None:
+    lasts = {"small": 61.0, "large": 65.0, "large-long": 64.5, "other": None}
+    candidates = [
+        experiment(name, **{FIRST: [70.0], **({LAST: [last]} if last else {})}) for name, last in lasts.items()
+    ]
+    gaps = find_gaps(candidates, FIRST, LAST, PooledStd(0.5, 50), {"large-long": "large", "other": "small"})
+    assert [(one.experiment, one.base) for one in gaps] == [
+        ("small", None), ("large", "small"), ("large-long", "large")
+    ]  # fmt: skip
+    assert [one.effect.mean for one in gaps if one.effect] == [4.0, -0.5]
+    ps = sorted(2 * stats.t.sf(abs(effect) / 0.5 / 2, 50) for effect in (4.0, -0.5))
+    assert [one.p for one in gaps] == [None, pytest.approx(2 * ps[0]), pytest.approx(ps[1])]
+    heading, *lines = gap_table(gaps)
+    assert heading[3:5] == ["base", "gap minus that of the base (95% interval)"]
+    assert [line[3] for line in lines] == ["", "small", "large"]
 
 
 def test_only_seeds_of_both_networks_count() -> None:

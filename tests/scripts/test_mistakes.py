@@ -53,6 +53,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, call: Call, command: str, words: 
     [
         ("check", "trial --tolerance -1", "-1: points of top-1"),
         ("compare", "lr1e-3 lr4e-3 --transfer", "--transfer draws a figure; name its folder by --to"),
+        ("compare", "lr1e-3 lr4e-3 --against lr4e-3 lr1e-3", "--against compares gaps; name their networks by"),
         ("compare", "lr1e-3 lr4e-3 --std nan --dof 52", "argument --std: nan: must be above 0"),
         ("compare", "lr1e-3 lr4e-3 --std -1 --dof 52", "argument --std: -1: must be above 0"),
         ("compare", "lr1e-3 lr4e-3 --std 0.83", "--std and --dof belong together"),

@@ -27,7 +27,7 @@ PROFILED = {
 
 DIFFERENCE = Difference(-12.34, True, (12, 12), Interval(-13.21, -11.47), p=0.001)
 LEVEL = MainEffect("stage_ratio", NAME, 91.25, DIFFERENCE)
-GAP = Gap(NAME, DIFFERENCE, DIFFERENCE, 0.001)
+GAP = Gap(NAME, DIFFERENCE, NAME, DIFFERENCE, 0.001)
 ROW: Any = SimpleNamespace(name="step12_downsample,norm=batchnorm,conv=dense", seeds=(0, 1, 2))
 
 
