@@ -1,0 +1,208 @@
+"""The findings say what the published runs say: every number of docs/findings.md is computed again."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from scipy import stats
+
+from roadmap.analysis.ablation import mark_significant
+from roadmap.analysis.ablation_table import find_ablation
+from roadmap.analysis.comparison import Candidate, read_candidates, to_markdown
+from roadmap.analysis.network_gap import by_seed, find_gaps, gap_notes, gap_table, pool_experiments
+from roadmap.analysis.read_runs import read_runs
+from roadmap.analysis.reproduction import Agreement, find_agreement
+from roadmap.analysis.results import Row, aggregate
+from roadmap.analysis.significance import compute_row_stats, interval_text, pool_rows
+from roadmap.analysis.stats import Difference, compare_differences, correct_by_holm
+from roadmap.runs.read_run import State
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+ROADMAP, TUNED = RESULTS / "cifar10-stride4", RESULTS / "cifar10-stride4-tuned"
+COMPARISONS = sorted(path.parent for path in RESULTS.glob("*/comparison.csv"))
+FIRST, LAST = "step1_stage_ratio", "step12_downsample"
+BATCHNORM, STEM = f"{LAST},norm=batchnorm", f"{LAST},stem=resnet"
+BASES = {"ends-s4-e30-mix": "ends-s4-e30"}
+
+
+@pytest.fixture(scope="module")
+def ends() -> list[Candidate]:
+    return read_candidates(RESULTS / "ends")
+
+
+@pytest.fixture(scope="module")
+def findings() -> str:
+    """The page's text in one line."""
+    return " ".join((ROOT / "docs/findings.md").read_text().split())
+
+
+def test_the_findings_say_what_the_runs_say() -> None:
+    """Every number in their tables, and the number of agreeing signs in the README."""
+    rows = aggregate(read_runs(ROADMAP))
+    findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
+    for line in [*steps_table(rows), *effects_table(rows)]:
+        assert line in findings
+    (pooled,) = pool_rows(rows).values()
+    assert f"{pooled.std:.2f} points, {pooled.dof} dof" in findings
+    for agreement in find_agreement(rows):
+        assert f"Spearman {spearman_text(agreement)}." in findings
+        if agreement.same_sign is not None:
+            assert f"{agreement.same_sign} of the {agreement.n} changes" in readme
+
+
+def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
+    """For the steps that have another rate there."""
+    one, tuned = (
+        {row.step: row for row in aggregate(read_runs(folder)) if not row.variant} for folder in (ROADMAP, TUNED)
+    )
+    moved = [fmean(tuned[step].top1) - fmean(one[step].top1) for step in one if tuned[step].top1 != one[step].top1]
+    assert len(moved) == 10
+    findings = " ".join((ROOT / "docs/findings.md").read_text().split())
+    said = f"the ten steps move by {min(moved):+.1f} to {max(moved):+.1f} points, on average by {fmean(moved):+.1f}"
+    assert said in findings
+    (changes,) = [found for found in find_agreement(list(tuned.values())) if found.same_sign is not None]
+    said = f"{changes.same_sign} of {changes.n} changes have the paper's sign, Spearman {spearman_text(changes)}"
+    assert said in findings
+
+
+def test_the_findings_say_what_the_ends_say(ends: list[Candidate], findings: str) -> None:
+    """A line for each cell of the protocol, with its standard deviation."""
+    pooled = pool_experiments(ends)
+    written = (RESULTS / "ends/gaps.md").read_text()
+    for pair in ((FIRST, LAST), (FIRST, STEM), (FIRST, BATCHNORM), (BATCHNORM, LAST)):
+        found = find_gaps(ends, *pair, pooled, BASES)
+        assert f"{to_markdown(gap_table(found))}\n\n{gap_notes(*pair, found, pooled)}\n" in written
+    for candidate, gap in zip(ends, find_gaps(ends, FIRST, LAST, pooled), strict=True):
+        assert gap.difference.interval is not None
+        low, high = gap.difference.interval.low, gap.difference.interval.high
+        top1 = [by_seed(candidate, name).values() for name in (FIRST, LAST, BATCHNORM, STEM)]
+        means = [f"{fmean(values):.1f}" if values else "" for values in top1]
+        cells = [str(gap.difference.n[0]), *means[:2]]
+        cells += [f"{gap.difference.mean:+.2f} ({low:+.2f} to {high:+.2f})", *means[2:]]
+        assert f"| {' | '.join(cells)} |".replace("  ", " ") in findings
+
+
+def test_the_findings_say_which_effects_of_the_ends_are_significant(ends: list[Candidate], findings: str) -> None:
+    """P-values are corrected over the effects of all factors."""
+    pooled = pool_experiments(ends)
+    gaps = find_gaps(ends, FIRST, LAST, pooled, BASES)
+    norm = find_gaps(ends, BATCHNORM, LAST, pooled)
+    effects = {one.experiment: one.effect for one in gaps if one.effect is not None}
+    effects |= {f"norm {one.experiment}": one.difference for one in norm}
+    corrected = dict(zip(effects, correct_by_holm([one.p for one in effects.values()]), strict=True))
+    assert f"corrected over the {['six', 'seven', 'eight', 'nine', 'ten'][len(effects) - 6]} effects" in findings
+    for name in ("ends-s2-e10", "ends-s4-e30", "ends-s2-e30"):
+        assert f"{effects[name].mean:.2f} points nearer" in findings
+        assert interval_text(effects[name].interval) in findings
+    for name, digits in (("ends-s2-e10", 3), ("ends-s4-e30", 2), ("norm ends-s4-e10", 3), ("norm ends-s4-e30", 3)):
+        assert f"p {corrected[name]:.{digits}f}" in findings
+    mixing = effects["ends-s4-e30-mix"]
+    assert mixing.interval is not None
+    low, high = -mixing.interval.high, -mixing.interval.low
+    assert f"{-mixing.mean:.2f} points further behind ({low:.2f} to {high:.2f}; one seed)" in findings
+    for one in norm:
+        assert one.difference.interval is not None
+        low, high = -one.difference.interval.high, -one.difference.interval.low
+        assert re.search(rf"{-one.difference.mean:.2f}.{{,40}} \({low:.2f} to {high:.2f}; p", findings)
+    shorter, longer = (
+        next(one for one in gaps if one.experiment == name) for name in ("ends-s2-e10", "ends-s2-e30")
+    )
+    more = compare_differences(shorter.difference, longer.difference, pooled)
+    assert f"{more.mean:.2f} points ({interval_text(more.interval)}) more than larger maps alone" in findings
+
+
+def test_the_findings_apply_the_protocols_rule_of_the_stem(ends: list[Candidate], findings: str) -> None:
+    """S - A above 0 while G is below 0, in the cells of three seeds."""
+    (small, long, large) = (
+        one for one in find_gaps(ends, FIRST, STEM, pool_experiments(ends)) if one.difference.n[0] == 3
+    )
+    said = f"{small.difference.mean:.2f} points above step 1 ({interval_text(small.difference.interval)})"
+    assert said in findings
+    assert small.difference.interval is not None
+    assert small.difference.interval.low > 0
+    for one in (long, large):
+        assert f"({one.difference.mean:+.2f}, {interval_text(one.difference.interval)})" in findings
+
+
+def test_the_findings_say_what_equal_variances_bring(ends: list[Candidate], findings: str) -> None:
+    """The same effects with each cell's own standard deviation, after Welch."""
+    cells = {
+        (one.name, network): list(by_seed(one, network).values())
+        for one in ends
+        for network in (FIRST, LAST, BATCHNORM)
+    }
+
+    def welch(*parts: tuple[int, str, str]) -> float:
+        values = [cells[experiment, network] for _, experiment, network in parts]
+        mean = sum(sign * fmean(one) for (sign, *_), one in zip(parts, values, strict=True))
+        errors = [stats.sem(one) ** 2 for one in values]
+        dof = sum(errors) ** 2 / sum(error**2 / (len(one) - 1) for error, one in zip(errors, values, strict=True))
+        return float(2 * stats.t.sf(abs(mean) / math.sqrt(sum(errors)), dof))
+
+    def effect(experiment: str) -> float:
+        base = "ends-s4-e10"
+        return welch((1, experiment, LAST), (-1, experiment, FIRST), (-1, base, LAST), (1, base, FIRST))
+
+    norm = {
+        name: welch((1, name, LAST), (-1, name, BATCHNORM))
+        for name in ("ends-s4-e10", "ends-s4-e30", "ends-s2-e10")
+    }
+    assert f"effect of the map size has p {effect('ends-s2-e10'):.2f} before" in findings
+    assert f"LayerNorm p {norm.pop('ends-s4-e10'):.2f} on the small maps and below 0.02 in" in findings
+    assert max(norm.values()) < 0.02
+    assert f"that of both factors p {effect('ends-s2-e30'):.3f}" in findings
+
+
+def test_the_findings_say_which_epoch_is_the_best(findings: str) -> None:
+    tables = [read_runs(folder) for folder in (ROADMAP, TUNED)]
+    tables += [one.runs for folder in COMPARISONS for one in read_candidates(folder)]
+    runs = [run for table in tables for run in table if run.state is State.done]
+    short, long = ([run for run in runs if (run.epochs > 10) is is_long] for is_long in (False, True))
+    last = [sum(run.best_epoch == run.epochs for run in group) for group in (short, long)]
+    above = max(run.best_top1 - run.top1 for run in long if run.best_top1 and run.top1)
+    assert (
+        f"the last one is the best in {last[0]} of {len(short)} runs; of 30 or 100 in {last[1]} of {len(long)}, "
+        f"where the best is at most {above:.1f} points above it" in findings
+    )
+
+
+def spearman_text(agreement: Agreement) -> str:
+    value, interval = agreement.spearman.value, agreement.spearman.interval
+    return f"{value:.2f}" + (f" ({interval.low:.2f} to {interval.high:.2f})" if interval else "")
+
+
+def steps_table(rows: Sequence[Row]) -> list[str]:
+    """Return lines of step, mean and standard deviation, change, the paper's change, and the pooled verdict."""
+    lines = []
+    for one in compute_row_stats(rows, pooled_stds=pool_rows(rows)):
+        if one.row.variant or one.estimate is None or one.row.paper is None:
+            continue
+        ours = f"{one.estimate.mean:.1f} ({one.estimate.std:.1f})"
+        if one.change is None:
+            lines.append(f"| {one.row.step} | {ours} | | | |")
+            continue
+        assert one.change.before.paper is not None
+        change, papers = one.change.difference.mean, one.row.paper.top1 - one.change.before.paper.top1
+        lines.append(f"| {one.row.step} | {ours} | {change:+.1f} | {papers:+.2f} | {one.change.verdict} |")
+    return lines
+
+
+def effects_table(rows: Sequence[Row]) -> list[str]:
+    """Return lines of a choice and its effects, in bold if they are significant."""
+    ablation = find_ablation(rows)
+    columns = [
+        [_effect(one, is_significant) for one, is_significant in zip(found, mark_significant(found), strict=True)]
+        for found in ablation.columns().values()
+    ]
+    axes = [one.name for one in ablation.effects]
+    return [f"| {' | '.join(line)} |" for line in zip(axes, *columns, strict=True)]
+
+
+def _effect(one: Difference | None, is_significant: bool) -> str:
+    if one is None:
+        return ""
+    return f"**{one.mean:+z.1f}**" if is_significant else f"{one.mean:+z.1f}"
