@@ -10,8 +10,10 @@ from fixture_types import Call, Write
 from omegaconf import OmegaConf
 
 from roadmap.config import compose
+from roadmap.runs.config_hash import hash_setting
 from roadmap.runs.naming import network_name
 from roadmap.runs.overrides import write_overrides
+from roadmap.runs.read_files import read_yaml
 
 
 @pytest.fixture
@@ -70,7 +72,8 @@ def write_run() -> Write:
                 "parameters": 5e5,
                 "images_per_s": 900.0,
             }
-            (run / "summary.json").write_text(json.dumps(identity | numbers | {"device": "a processor"}))
+            known = {"device": "a processor", "setting_hash": hash_setting(read_yaml(run / "config.yaml"))}
+            (run / "summary.json").write_text(json.dumps(identity | numbers | known))
         return run
 
     return write

@@ -100,6 +100,20 @@ def test_a_published_comparison_keeps_its_runs(
     assert "gaps.md, recipe.lr.pdf, recipe.lr.png, recipe.lr.svg are of an earlier comparison" in caplog.text
 
 
+def test_a_rate_of_each_network_is_several_and_of_each_seed_a_warning(
+    tmp_path: Path, call: Call, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step, lr in (("step0_resnet", "1e-3"), ("step12_downsample", "4e-3")):
+        write_run(tmp_path / "own", step, f"recipe.lr={lr}")
+    table = tmp_path / "to/comparison.md"
+    call("compare", "own", "--output-dir", tmp_path, "--to", table.parent)
+    assert "| own | several | 90.00 | 90.00 |" in table.read_text()
+    assert not caplog.records
+    write_run(tmp_path / "own", "step0_resnet", "recipe.lr=2e-3", seed=1)
+    call("compare", "own", "--output-dir", tmp_path, "--to", table.parent)
+    assert "own: the runs of step0_resnet have different settings, such as recipe.lr" in caplog.text
+
+
 def test_an_experiment_that_has_just_begun_is_left_out(output_dir: Path, call: Call, write_run: Write) -> None:
     write_run(output_dir / "begun", "step0_resnet", state="running")
     assert "lr1e-3" in call("compare", "lr1e-3", "begun", "--output-dir", output_dir).out
