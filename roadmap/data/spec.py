@@ -32,7 +32,7 @@ class Crop(StrEnum):
     """Crop of a training image."""
 
     resized = "resized"  # random resized crop: a fraction `scale` of the area, ratio 3/4 to 4/3
-    padded = "padded"  # zero padding (an eighth of the size), then a crop of the image's own size
+    padded = "padded"  # the evaluation's part of the image, shifted at random within a zero padding of an eighth
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from roadmap.data.device_loader import DeviceDataset, DeviceEvalLoader, DeviceTr
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
 from roadmap.data.sampler import Batch, EpochSampler, MicroBatches, Shard
 from roadmap.data.sources import ArrayDataset, open_images
-from roadmap.data.spec import DataSpec, OnError
+from roadmap.data.spec import Crop, DataSpec, OnError
 from roadmap.data.worker_loader import WorkerEvalLoader, WorkerTrainLoader, isolated_random_state
 from roadmap.errors import ConfigError
 
@@ -184,6 +184,23 @@ def test_evaluation_resizes_and_center_crops(size: tuple[int, int]) -> None:
         ]
     )(Image.fromarray(pixels))
     torch.testing.assert_close(ours[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop_pct"), [((96, 32), 1.0), ((33, 70), 1.0), ((32, 32), 1.0), ((50, 64), 0.875)]
+)
+def test_a_padded_crop_shifts_what_the_evaluation_sees(size: tuple[int, int], crop_pct: float) -> None:
+    """An image that is not square keeps its shape, as in the evaluation."""
+    data = replace(read_config(roadmap.compose("data=cifar10")).data, crop_pct=crop_pct)
+    augment = replace(CONFIG.recipe.augment, crop=Crop.padded, rand_augment=None, flip=0.0)
+    image = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
+    padded = np.pad(build_eval_transform(data)(image), ((4, 4), (4, 4), (0, 0)))
+    shifts = {padded[y : y + 32, x : x + 32].tobytes() for y in range(9) for x in range(9)}
+    transform = build_train_transform(data, augment)
+    with isolated_random_state(0):
+        drawn = {transform(image).tobytes() for _ in range(50)}
+    assert len(drawn) > 20
+    assert drawn <= shifts
 
 
 def test_both_loaders_train_on_the_same_distribution() -> None:

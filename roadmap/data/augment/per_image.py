@@ -13,7 +13,7 @@ from timm.data import create_transform
 from timm.data.auto_augment import RandAugment
 from timm.data.transforms import MaybeToTensor, RandomResizedCropAndInterpolation
 from torch.nn.functional import interpolate
-from torchvision.transforms import Compose, RandomCrop, RandomHorizontalFlip, Resize
+from torchvision.transforms import Compose, RandomCrop, RandomHorizontalFlip
 from torchvision.transforms.functional import InterpolationMode
 
 from roadmap.data.augment.crop_erase import RATIO
@@ -109,19 +109,20 @@ def build_timm_transform(data: DataSpec, augment: AugmentSpec) -> Compose:
         re_mode="pixel",
         re_count=1,
     )
-    if augment.crop is Crop.padded:  # as in the released code for images of 32 pixels
+    if augment.crop is Crop.padded:
         size = data.image_size
-        interpolation = InterpolationMode(data.interpolation.value)
-        crop = [Resize((size, size), interpolation), RandomCrop(size, padding=max(size // 8, 1))]
-        transform.transforms[0:1] = crop
+        transform.transforms[0:1] = [*_eval_transforms(data), RandomCrop(size, padding=max(size // 8, 1))]
     return transform
 
 
 def build_eval_transform(data: DataSpec) -> Transform:
     """Build timm's evaluation transform: short side to image_size / crop_pct, center crop."""
+    return PillowCompose(_eval_transforms(data))
+
+
+def _eval_transforms(data: DataSpec) -> list[Callable[[Image.Image], Image.Image]]:
     crop_pct, interpolation = data.crop_pct, data.interpolation.value
-    transform = create_transform(data.image_size, crop_pct=crop_pct, interpolation=interpolation)
-    return PillowCompose(_pillow_transforms(transform))
+    return _pillow_transforms(create_transform(data.image_size, crop_pct=crop_pct, interpolation=interpolation))
 
 
 def _pillow_transforms(transform: Compose) -> list[Callable[[Image.Image], Image.Image]]:
