@@ -60,9 +60,11 @@ class TarDataset(ImageDataset):
             lambda index: f"{found[index][0]}: {found[index][1].name}",
             num_classes,
         ) or number_names([_class_of(image.name, path, len(archives)) for path, image, _ in found])
-        self.labels = np.array(numbers)
+        # By class and name, as in a folder, so that the same files have the same batches and held-out images.
+        order = sorted(range(len(found)), key=lambda index: (numbers[index], os.path.split(found[index][1].name)))
+        self.labels = np.array(numbers)[order]
         self.times = {path: path.stat().st_mtime_ns for path in archives}
-        self.members = [(path, image) for path, image, _ in found]
+        self.members = [found[index][:2] for index in order]
 
     def pixels_of(self, index: int) -> Pixels:
         archive, image = self.members[index]

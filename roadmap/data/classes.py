@@ -67,9 +67,9 @@ def find_unknown(images: ImageDataset, known: Classes) -> list[str]:
     return [name for name, count in zip(images.classes, counts, strict=True) if count and name not in names]
 
 
-def warn_of_empty(images: ImageDataset) -> None:
-    """Warn if a set has no images of some of its classes."""
+def warn_of_empty(images: ImageDataset, part: str = "") -> None:
+    """Warn if a set has no images of some of its classes; `part` says which of the folder's images it has."""
     counts = np.bincount(images.labels, minlength=len(images.classes))
     empty = [name for name, count in zip(images.classes, counts, strict=True) if not count]
     if empty:
-        warn(f"{images.root} has no images of {len(empty)} of {len(counts)} classes: {list_names(empty)}")
+        warn(f"{images.root}{part} has no images of {len(empty)} of {len(counts)} classes: {list_names(empty)}")

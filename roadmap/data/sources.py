@@ -54,6 +54,7 @@ def open_images(
     warn_of_empty(train)
     if data.holdout:
         kept, held = _hold_out(train, data.holdout)
+        warn_of_empty(kept, f" without the images of data.holdout={data.holdout}")
         return CheckedDataset(kept, data.on_error), CheckedDataset(held, data.on_error)
     warn_of_empty(val)
     return CheckedDataset(train, data.on_error), CheckedDataset(val, data.on_error)
@@ -72,9 +73,9 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ImageDataset, ImageDat
                 f"{root / 'train'} and {root / kind.base_folder} both exist: for the first choose "
                 "data=imagefolder, for the second another data.root"
             )
-        train, val = (_open_files(root, names, data.num_classes) for names in (TRAINING_NAMES, VALIDATION_NAMES))
+        train = _open_files(root, TRAINING_NAMES, data.num_classes)
         check_class_count(train.root, train.classes, data.num_classes)
-        return train, val
+        return train, train if data.holdout else _open_files(root, VALIDATION_NAMES, data.num_classes)
     return _open_cifar(kind, root, download)
 
 
