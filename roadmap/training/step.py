@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from roadmap.data.sampler import Batch, MicroBatches
+from roadmap.errors import DataError
 from roadmap.training.device import reseed
 from roadmap.training.distributed import ProcessGroup
 from roadmap.training.recipe import Loss, Mix, set_learning_rate
@@ -141,4 +142,6 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], train_state: TrainState
     sums[3].fill_(images_seen)
     model.train()
     loss, top1, top5, count = train_state.group.all_reduce_sum(sums).tolist()
+    if not count:
+        raise DataError("no validation image can be read: all were skipped (data.on_error=skip)")
     return Evaluation(loss / count, 100 * top1 / count, 100 * top5 / count, round(count))

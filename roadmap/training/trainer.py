@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.classes import Classes
 from roadmap.data.fingerprint import DataRecord, describe_changes, describe_replaced, record_data
 from roadmap.data.loaders import LoaderSpec, open_eval_loader, open_train_loader
@@ -216,7 +215,7 @@ class Trainer:
             run.config_hash,
             lambda content: self._check_content(content, progress, run, warn),
         )
-        _check_updates(self.images[0], self.recipe)
+        _check_updates(self.train_batches.total, self.recipe)
         if warning:
             warn(warning)
         if checkpoint is not None:
@@ -238,7 +237,7 @@ class Trainer:
             raise MismatchError("its record of the data is damaged") from error
         if record is not None:
             self._check_data(record, run, warn)
-        _check_updates(self.images[0], self.recipe)
+        _check_updates(self.train_batches.total, self.recipe)
         check_content(content, progress, self.recipe.epochs, self.network, self.train_state)
 
     def _check_data(self, record: DataRecord, run: RunDir, warn: Callable[[str], None]) -> None:
@@ -282,9 +281,9 @@ def summarize(history: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _check_updates(images: CheckedDataset, recipe: RecipeSpec) -> None:
-    if len(images) < recipe.total_batch:
+def _check_updates(count: int, recipe: RecipeSpec) -> None:
+    if count < recipe.total_batch:
         raise ConfigError(
-            f"recipe.total_batch={recipe.total_batch} is more than the {len(images)} training images: "
+            f"recipe.total_batch={recipe.total_batch} is more than the {count} training images: "
             "an epoch would have no update. Lower it"
         )
