@@ -104,6 +104,11 @@ def test_the_findings_say_which_effects_of_the_ends_are_significant(ends: list[C
     assert mixing.interval is not None
     low, high = -mixing.interval.high, -mixing.interval.low
     assert f"{-mixing.mean:.2f} points further behind ({low:.2f} to {high:.2f}; one seed)" in findings
+    wide, large = effects["ends-s4-e10-wide"], effects["ends-s1-e10"]
+    assert wide.interval is not None
+    assert f"{-wide.mean:.2f} ({-wide.interval.high:.2f} to {-wide.interval.low:.2f}; one seed)" in findings
+    said = f"{large.mean:.2f} ({interval_text(large.interval)}; p {corrected['ends-s1-e10']:.2f}; one seed)"
+    assert said in findings
     for one in norm:
         assert one.difference.interval is not None
         low, high = -one.difference.interval.high, -one.difference.interval.low
