@@ -116,6 +116,27 @@ def test_archive_and_folder_have_the_same_class_indices(
     assert contents(archive) == contents(folder)
 
 
+def test_an_archive_in_any_order_has_the_order_of_its_folder(spec: DataSpec, photographs: Path) -> None:
+    """So that the same files have the same batches and the same held-out images."""
+    root = photographs.parent / "archives"
+    root.mkdir()
+    for part in ("train", "val"):
+        paths = sorted((photographs / part).rglob("*.jpg"), key=lambda path: path.stat().st_size)
+        assert paths != sorted(paths)
+        with tarfile.open(root / f"{part}.tar", "w") as tar:
+            for path in paths:
+                tar.add(path, path.relative_to(photographs / part))
+    for holdout in (0, 5):
+        folder, archive = (
+            open_images(replace(spec, root=str(place), holdout=holdout)) for place in (photographs, root)
+        )
+        for ours, theirs in zip(archive, folder, strict=True):
+            assert len(ours) == len(theirs)
+            for index in range(len(ours)):
+                assert (ours[index][0] == theirs[index][0]).all()
+                assert ours[index][1] == theirs[index][1]
+
+
 @timm_leaves_archives_open
 def test_one_archive_per_class(spec: DataSpec, photographs: Path, tmp_path: Path) -> None:
     root = tmp_path / "archives"

@@ -99,6 +99,23 @@ def test_held_out_training_images_replace_the_validation_images(tmp_path: Path) 
     assert len(list((tmp_path / "cache").glob("*.pixels"))) == 2
 
 
+def test_holding_out_needs_no_validation_images_and_names_a_class_that_it_takes(
+    make_folder: MakeFolder, warned: set[str]
+) -> None:
+    root = make_folder({"train": {"cat": 1, "ape": 30}})
+    spec = make_spec(root)
+    with pytest.raises(DataError, match="no validation folder"):
+        open_images(spec)
+    assert [len(part) for part in open_images(replace(spec, holdout=5))] == [26, 5]
+    train, _ = open_images(replace(spec, holdout=30))
+    (label,) = {int(train.images.labels[index]) for index in range(len(train))}
+    missing = train.images.classes[1 - label]
+    assert (
+        f"{root / 'train'} without the images of data.holdout=30 has no images of 1 of 2 classes: {missing}"
+        in warned
+    )
+
+
 def test_holding_out_all_images_is_an_error() -> None:
     message = refuse(replace(make_spec(None, 10, Source.digits), holdout=1433))
     assert message == "data.holdout=1433: there are only 1,433 training images"
