@@ -165,11 +165,7 @@ def write_candidates(candidates: Sequence[Candidate], folder: Path) -> list[Path
     rows = [(run, {key: one.settings.get(key, "") for key in keys}) for one in candidates for run in one.runs]
     runs, settings = folder / COMPARISON, folder / SETTINGS
     write_run_table([hide_machine(run) for run, _ in rows], runs, [own for _, own in rows])
-    several = dict.fromkeys(keys, SEVERAL)
-    lines = [
-        json.dumps({"experiment": one.name, "settings": {**one.settings, **several, **one.settings}}) + "\n"
-        for one in candidates
-    ]
+    lines = [json.dumps({"experiment": one.name, "settings": dict(one.settings)}) + "\n" for one in candidates]
     settings.write_text("".join(lines), encoding="utf-8")
     return [runs, settings]
 
@@ -219,8 +215,11 @@ def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
     for one in candidates:
         known = joined.setdefault(one.name, one)
         settings = _join_settings([known.settings, one.settings])
-        before = {**known.settings, **one.settings}
-        if differing := [key for key, value in settings.items() if value == SEVERAL != before[key]]:
+        if differing := [
+            key
+            for key, value in settings.items()
+            if value == SEVERAL and SEVERAL not in (known.settings.get(key), one.settings.get(key))
+        ]:
             log.warning("%s joins runs that differ in %s", one.name, ", ".join(differing))
         runs = {(run.name, run.seed): run for run in known.runs}
         for run in one.runs:

@@ -166,8 +166,8 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
     pooled_std = PooledStd(arguments.std, arguments.dof) if given else pool_experiments(candidates)
     names = [one.name for one in candidates]
     for pair in arguments.against:
-        if odd := [name for name in pair if name not in names] or pair[1:] * (pair[0] == pair[1]):
-            raise RunError(f"--against {' '.join(pair)}: {odd[0]} must be another of {', '.join(names)}")
+        if pair[0] == pair[1] or not set(pair) <= set(names):
+            raise RunError(f"--against {' '.join(pair)}: must be two of {', '.join(names)}")
     written = []
     for first, last in arguments.gap:
         gaps = find_gaps(candidates, first, last, pooled_std, dict(arguments.against))

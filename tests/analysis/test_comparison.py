@@ -157,6 +157,9 @@ def test_new_seeds_join_their_experiment_and_a_repeated_run_replaces_the_former(
     (joined_too,) = join_candidates([old, candidate("one", {"recipe.lr": "0.2"}, step0=[1.0])])
     assert joined_too.settings == {"recipe.epochs": "3", "recipe.lr": "several"}
     assert caplog.messages[0] == "one joins runs that differ in recipe.lr"
+    caplog.clear()
+    join_candidates([joined_too, candidate("one", settings, step1=[71.0])])  # a rate of each network is known
+    assert not caplog.records
 
 
 def test_runs_of_one_network_with_different_settings_are_named(caplog: pytest.LogCaptureFixture) -> None:
