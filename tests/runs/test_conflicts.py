@@ -22,6 +22,13 @@ def test_two_runs_with_one_folder_are_an_error_before_training(open_run: OpenRun
     check_folders([one, one, open_run("recipe.lr=2e-3", "seed=1")])
 
 
+@pytest.mark.parametrize("word", ["hardware.precision=bf16", "hardware.per_device_batch=8", "model.form=conv"])
+def test_swept_value_that_defines_no_result_is_an_error_before_training(open_run: OpenRun, word: str) -> None:
+    key = word.partition("=")[0]
+    with pytest.raises(RunError, match=rf"two runs .* {key}: .*\. experiment=micro-digits-'\${{{key}}}'"):
+        check_folders([open_run(), open_run(word)])
+
+
 def test_runs_with_other_settings_are_named_once(open_run: OpenRun) -> None:
     for seed in range(2):
         there = open_run("model/norm=layernorm", f"seed={seed}")
