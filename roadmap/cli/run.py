@@ -54,7 +54,7 @@ def train(config: Config, folder: RunDir, console: Console, warn: Callable[[str]
         retry = MemoryRetry(config, group.dist_info.world_size, warn)
         while True:
             with retry:
-                trainer = build_trainer(retry.config, group, warn)
+                trainer = build_trainer(retry.config, folder, group, warn)
                 trainer.resume(folder, warn)
                 updates = trainer.train_batches.updates
                 for text in list_length_warnings(config, config.recipe.epochs * updates):
@@ -76,13 +76,14 @@ def train(config: Config, folder: RunDir, console: Console, warn: Callable[[str]
             trainer = None  # so that the next attempt has its memory
 
 
-def build_trainer(config: Config, group: ProcessGroup, warn: Callable[[str], None]) -> Trainer:
-    """Build the network, load the weights that it starts from, and open the images."""
+def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Callable[[str], None]) -> Trainer:
+    """Build the network, load the weights that it starts from unless it resumes, and open the images."""
     device = pick_device(config.hardware, group.dist_info.local_rank)
     network = build_network(config)
-    if config.init_from is not None and (note := load_weights(network, config.init_from, new_head=True)):
+    source = None if folder.has_checkpoint() else config.init_from
+    if source is not None and (note := load_weights(network, source, new_head=True)):
         warn(note)
-    classes = find_classes(config)
+    classes = find_classes(config, folder)
     spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
     trainer = Trainer(network, spec, device, group, classes)
     if classes is not None:
@@ -126,10 +127,17 @@ def build_network(config: Config) -> nn.Module:
     return build(config.model, config.regime, config.reference, config.data.image_size, scale)
 
 
-def find_classes(config: Config) -> Classes | None:
-    """Return the classes that the weights of `init_from` were trained on, if our checkpoints record them."""
+def find_classes(config: Config, folder: RunDir | None = None) -> Classes | None:
+    """Return the classes that the weights of `init_from` were trained on, if our checkpoints record them.
+
+    Args:
+        folder: a run; its checkpoint has the classes too, so that it can resume without those weights.
+    """
     if config.init_from is None:
         return None
+    for checkpoint in () if folder is None else (folder.checkpoint, folder.previous_checkpoint):
+        if names := read_classes(checkpoint):
+            return Classes(names, str(checkpoint))
     path = find_file(split_source(config.init_from)[0])
     names = None if path is None else read_classes(path)
     return None if names is None else Classes(names, config.init_from)

@@ -114,6 +114,10 @@ class RunDir:
             return read_yaml(self.path / CONFIG)["data"]["root"]
         return None
 
+    def has_checkpoint(self) -> bool:
+        """Return True if there is a checkpoint, which may be damaged or of another configuration."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists()
+
     def plan(self) -> None:
         """Mark a new run as pending, so that `status` lists it."""
         if self.state():
@@ -207,8 +211,7 @@ class RunDir:
             return run
         if run.config_hash is None and run.state is State.damaged:
             raise DamagedError(f"{run.error}. Its configuration is unknown: remove {self.path} to train it again")
-        is_empty = not (self.checkpoint.exists() or self.previous_checkpoint.exists())
-        if run.state is State.pending or (run.state is State.failed and is_empty):
+        if run.state is State.pending or (run.state is State.failed and not self.has_checkpoint()):
             return run
         differences = ["(config.yaml is missing)"]
         if (self.path / CONFIG).exists():

@@ -17,6 +17,7 @@ from PIL import Image
 import roadmap
 from roadmap.cli import run as jobs
 from roadmap.cli.run_folders import open_run_dir
+from roadmap.cli.same_images import check_same_images
 from roadmap.config import Config, Mode, PlannedRun, plan_run
 from roadmap.data.spec import OnError
 from roadmap.errors import ChangedDataError, ConfigError, DataError, Interrupted
@@ -198,6 +199,17 @@ def test_checkpoint_without_a_data_record_is_accepted(root: Path, tmp_path: Path
 def evaluate(output_dir: Path, root: Path, checkpoint: Path) -> Evaluation:
     config, _ = open_run(output_dir, root, mode=Mode.eval, init_from=str(checkpoint))
     return next(iter(jobs.evaluate_weights(config).values()))
+
+
+def test_fine_tuning_resumes_without_the_weights_that_it_started_from(
+    root: Path, undisturbed: RunDir, read_results: Results, tmp_path: Path
+) -> None:
+    weights = shutil.copy(undisturbed.checkpoint, str(tmp_path / "weights.pt"))
+    whole = train(tmp_path / "whole", root, init_from=weights)
+    folder = interrupt(tmp_path, root, init_from=weights)
+    Path(weights).unlink()
+    assert read_results(train(tmp_path, root, init_from=weights).path) == read_results(whole.path)
+    check_same_images(open_run(tmp_path, root, init_from=weights)[0], folder)
 
 
 def test_validation_images_of_some_classes_are_evaluated_by_name(
