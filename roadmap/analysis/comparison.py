@@ -14,6 +14,7 @@ import rich.table
 
 from roadmap.analysis.configurations import OF_NETWORK, read_values, show_values, without, without_machine
 from roadmap.analysis.figures.layout import accuracy_text
+from roadmap.analysis.other_images import warn_of_other_images
 from roadmap.analysis.publish import hide_machine
 from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_table, write_run_table
@@ -27,6 +28,7 @@ from roadmap.runs.read_run import Run, State
 COMPARISON = "comparison.csv"  # of a published comparison: a row per run
 SETTINGS = "settings.jsonl"  # of a published comparison: the settings of each experiment
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
+HOLDOUT = "data.holdout"  # the setting that chooses among the images of data.name
 log = logging.getLogger(__name__)
 Table = list[list[str]]  # a heading, then a line per experiment
 
@@ -232,6 +234,7 @@ def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
         joined[one.name] = Candidate(one.name, settings, tuple(runs.values()))
     for one in joined.values():
         _warn_of_mixed_runs(one)
+    warn_of_other_images((one.settings.get(HOLDOUT), run) for one in joined.values() for run in one.runs)
     return list(joined.values())
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from roadmap.analysis.other_images import warn_of_other_images
 from roadmap.analysis.stats import mean
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import find_roadmap, load_roadmap
@@ -148,6 +149,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
         groups.setdefault(key, []).append(run)
     rows = [_row(group, roadmap) for group in groups.values()]
     _warn_mixed(rows)
+    warn_of_other_images((run.setting_hash, run) for run in runs)
     rows = sorted(rows + _missing(rows, roadmap), key=_order)
     return _tell_apart(rows)
 

@@ -39,6 +39,7 @@ from roadmap.cli.processes import (
 )
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.config import Mode, PlannedRun, plan_job, use
+from roadmap.data.spec import Source
 from roadmap.errors import Interrupted, RoadmapError, RunError
 from roadmap.runs.evaluations import record_evaluation
 from roadmap.runs.run_dir import RunDir
@@ -164,7 +165,8 @@ def _describe_result(folder: RunDir) -> str:
 def _reason_to_skip(planned: PlannedRun, folder: RunDir, retries: bool) -> str | None:
     """Return why a run is not trained; raise RunError for a finished run on other images."""
     reason = folder.skip_reason(retries)
-    if reason and folder.trained_root() != planned.config.data.root:
+    if reason and planned.config.data.source is not Source.digits:  # others may have changed since
+        load_run()
         from roadmap.cli.same_images import check_same_images
 
         check_same_images(planned.config, folder)

@@ -1,4 +1,4 @@
-"""Refusal of a finished run's folder to a command with other images under the same name."""
+"""Refusal of a finished run's folder to a command with other images under the same data.name."""
 
 from contextlib import suppress
 from functools import cache
@@ -9,7 +9,7 @@ from roadmap.data.classes import Classes
 from roadmap.data.fingerprint import DataRecord, record_data
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
-from roadmap.errors import DataError, RunError
+from roadmap.errors import DataError, RunError, WeightsError
 from roadmap.runs.run_dir import RunDir
 
 
@@ -24,17 +24,19 @@ def check_same_images(config: Config, folder: RunDir) -> None:
     run, summary = folder.state(), folder.summary()
     if run is None or run.data_fingerprint is None:
         return
-    classes = find_classes(config)
-    with suppress(DataError):
+    with suppress(DataError, WeightsError):
+        classes = find_classes(config, folder)
         found = record_images(config.data, tuple(classes.names) if classes else ())
         if found.fingerprint == run.data_fingerprint:
             return
         counts = {"train_images": found.train.images, "val_images": found.val.images}
         if config.data.on_error is OnError.skip and counts != {key: summary.get(key) for key in counts}:
             return  # the run left out what it could not decode, and nothing was decoded here
+        old, new = folder.trained_root(), config.data.root
+        there = f"data.root={new} has now" if old == new else f"those in data.root={new} (data.root={old} then)"
         raise RunError(
-            f"{folder.path} was trained on other images (data.root={folder.trained_root()}) than those in "
-            f"data.root={config.data.root}. Give this run a place of its own, as in experiment=NAME"
+            f"{folder.path} was trained on other images than {there}. experiment=NAME trains on these in a folder "
+            "of its own"
         )
 
 

@@ -37,6 +37,7 @@ def write_run(tmp_path: Path) -> WriteRun:
             "images_per_s": 1000.0,
             "device": "a processor",
             "setting_hash": None,
+            "data_fingerprint": None,
         }
         state = {"state": "done", "error": None}
         for part in (identity, summary, state):

@@ -176,6 +176,22 @@ def test_runs_of_one_network_with_different_settings_are_named(caplog: pytest.Lo
     ]
 
 
+def test_experiments_on_other_images_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """An experiment with another data.holdout has other images, and a column that says so."""
+    one, two, third = (
+        candidate(name, {"data.holdout": held}, step0=[60.0])
+        for name, held in (("one", "0"), ("two", "0"), ("third", "9"))
+    )
+    old, new, held = (
+        replace(each, runs=tuple(replace(run, data_fingerprint=images) for run in each.runs))
+        for each, images in ((one, "a"), (two, "b"), (third, "c"))
+    )
+    join_candidates([old, one, held])
+    assert not caplog.records
+    join_candidates([old, new, held])
+    assert "1 of 2 runs on data=digits, such as two/step0_x/seed0, had other images than the rest" in caplog.text
+
+
 def test_a_point_of_a_curve_says_how_many_runs_it_has(three: list[Candidate], tmp_path: Path) -> None:
     again = candidate("slow too", {"recipe.lr": "0.001", "recipe.init": "fan_in"}, step0=[60.0], step12=[60.0])
     chosen = along([*three[:2], again], "recipe.lr")

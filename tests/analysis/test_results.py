@@ -218,6 +218,20 @@ def test_settings_of_one_name_that_differ_are_warned_of(
     assert "trial: runs of step2_patchify have other settings than the rest" in caplog.text
 
 
+def test_runs_on_other_images_are_warned_of(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in ("step0_resnet", "step1_stage_ratio"):
+        write_run(step, data_fingerprint="a")
+    write_run("step2_patchify")  # of an earlier version
+    write_run("step3_depthwise", data_fingerprint="b", data="cifar10")  # distinguished by its name
+    rows_of(tmp_path)
+    assert "other images" not in caplog.text
+    write_run("step1_stage_ratio", 1, data_fingerprint="b")
+    rows_of(tmp_path)
+    assert "1 of 3 runs on data=digits, such as trial/step1_stage_ratio/seed1, had other images" in caplog.text
+
+
 def test_the_original_recipe_beside_another_is_no_reason_to_warn(
     tmp_path: Path, write_paper_runs: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

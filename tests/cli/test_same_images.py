@@ -1,5 +1,6 @@
 """A finished run is done already for a copy of its images, and not for others of the same name."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from roadmap.cli.job import claimed
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.cli.same_images import check_same_images, record_images
 from roadmap.config import PlannedRun, plan_runs
@@ -58,6 +60,22 @@ def test_only_a_copy_of_a_runs_images_is_done_already(
     if is_same:
         check_same_images(other.config, again)
     else:
-        with pytest.raises(RunError, match=r"other images \(data.root=.*/first\) .*/second"):
+        with pytest.raises(RunError, match=r"other images than .*/second \(data.root=.*/first then\)"):
             check_same_images(other.config, again)
     check_same_images(plan(tmp_path / "nowhere").config, again)  # cannot be compared
+
+
+def test_images_that_were_replaced_in_their_folder_are_not_done_already(plan: Plan, tmp_path: Path) -> None:
+    trained = plan(write_images(tmp_path / "images", "cat", "dog"))
+    folder = open_run_dir(trained)
+    folder.claim()
+    folder.finish({**RESULTS, **record_images(trained.config.data, ()).facts()})
+    folder.close()
+    with claimed(trained, open_run_dir(trained), retries=True) as is_mine:
+        assert not is_mine
+    record_images.cache_clear()  # as in the next process
+    shutil.rmtree(tmp_path / "images")
+    write_images(tmp_path / "images", "bird", "cat")
+    again = claimed(trained, open_run_dir(trained), retries=True)
+    with pytest.raises(RunError, match=r"other images than data.root=.*/images has now. experiment=NAME"), again:
+        pytest.fail("must not be trained or skipped")
