@@ -6,6 +6,16 @@ from enum import StrEnum
 
 from roadmap.errors import ConfigError
 
+RAND_AUGMENT = {  # sections of timm's notation for RandAugment, and their values
+    "m": r"\d+",  # magnitude
+    "n": r"[1-9]\d*",  # operations for each image
+    "p": r"0(\.\d*)?|1(\.0*)?",  # probability that an operation is applied
+    "mstd": r"\d+(\.\d*)?",  # standard deviation of the magnitude
+    "mmax": r"[1-9]\d*",  # maximum magnitude
+    "inc": "[01]",  # 1: every operation changes more at a higher magnitude
+    "t": "weights|3a|3aw",  # operations to draw from
+}
+
 
 class Source(StrEnum):
     """Source of the images (sources.py)."""
@@ -84,13 +94,22 @@ class AugmentSpec:
     def __post_init__(self) -> None:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ConfigError(f"recipe.augment.scale={self.scale}: two fractions of the area, 0 < low <= high <= 1")
-        if self.rand_augment is not None and not re.fullmatch(
-            r"rand(-(m|n|w|p|inc|mstd|mmax|t)[\d.]+)*", self.rand_augment
-        ):
+        if self.rand_augment is not None and not _is_rand_augment(self.rand_augment):
             raise ConfigError(
-                f"recipe.augment.rand_augment={self.rand_augment}: must be null or in timm's notation, "
-                "such as rand-m9-mstd0.5-inc1"
+                f"recipe.augment.rand_augment={self.rand_augment}: must be null or in timm's notation, such as "
+                "rand-m9-mstd0.5-inc1. Each at most once: m, n and mmax with an integer, mstd with a number, p "
+                "with a probability, inc0 or inc1, tweights, t3a or t3aw"
             )
         for name, value in (("erasing", self.erasing), ("flip", self.flip)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"recipe.augment.{name}={value}: must be a probability, 0 to 1")
+
+
+def _is_rand_augment(notation: str) -> bool:
+    """Return True if timm applies each section of a notation; it ignores some that it cannot read."""
+    kind, *sections = notation.split("-")
+    names = [
+        next((name for name, value in RAND_AUGMENT.items() if re.fullmatch(f"{name}({value})", section)), None)
+        for section in sections
+    ]
+    return kind == "rand" and None not in names and len(set(names)) == len(names)

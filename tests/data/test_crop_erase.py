@@ -19,6 +19,7 @@ from roadmap.config import read_config
 from roadmap.data.augment.crop_erase import Crops, Erasures, crop_and_flip, crop_resized, draw_crop_boxes, erase
 from roadmap.data.augment.normalize_erase import NormalizeAndErase, erase_boxes
 from roadmap.data.augment.per_image import build_train_transform
+from roadmap.data.augment.rand_policy import RandPolicy
 from roadmap.data.augment.rng import BatchRng
 from roadmap.data.checked_dataset import CheckedDataset
 from roadmap.data.loaders import LoaderSpec, open_train_loader
@@ -72,6 +73,15 @@ def test_transform_matches_timm_operation_by_operation() -> None:
     arrays = np.zeros((4, 9, 9, 3), dtype=np.uint8), np.zeros(4, dtype=np.int64)
     images = CheckedDataset(ArrayDataset(*arrays), OnError.stop)
     assert open_train_loader(images, data, augment, load).normalize_erase.erasing == timms[5].probability == 0.25
+
+
+@pytest.mark.parametrize("notation", ["rand", "rand-m9-tweights", "rand-t3a-n3-p1.0", "rand-mstd1-t3aw-inc1"])
+def test_policies_and_timms_sets_of_operations_are_timms(notation: str) -> None:
+    config = read_config(roadmap.compose("data=imagenet", "data.root=none", "recipe=paper"))
+    augment = replace(config.recipe.augment, rand_augment=notation)
+    assert (RandPolicy.parse(notation) is None) == ("-t" in notation)  # then not applied in batches
+    ours = build_train_transform(config.data, augment).transforms[2]
+    assert str(ours) == str(papers_transform(auto_augment=notation).transforms[2])
 
 
 def test_normalization_matches_timm() -> None:

@@ -102,8 +102,8 @@ def test_resident_true_is_an_error_if_impossible() -> None:
     """Otherwise part of the recipe would be dropped silently."""
     images, _ = open_images(CONFIG.data)
     load = LoaderSpec(16, 1, 0, torch.device("cpu"), workers=0, resident=True)
-    augment = replace(CONFIG.recipe.augment, rand_augment="rand-m9-t0.5")
-    with pytest.raises(ConfigError, match=r"rand_augment=rand-m9-t0\.5 is applied to each image by timm"):
+    augment = replace(CONFIG.recipe.augment, rand_augment="rand-m9-tweights")
+    with pytest.raises(ConfigError, match=r"rand_augment=rand-m9-tweights is applied to each image by timm"):
         open_train_loader(images, CONFIG.data, augment, load)
     assert isinstance(
         open_train_loader(images, CONFIG.data, augment, replace(load, resident=None)), WorkerTrainLoader

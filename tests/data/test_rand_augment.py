@@ -1,6 +1,7 @@
 """Batched RandAugment compared with timm's, image by image: each operation's levels, and the draws' frequencies."""
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -20,8 +21,9 @@ from roadmap.data.augment.color import auto_contrast
 from roadmap.data.augment.rand_augment import Plan, RandAugment
 from roadmap.data.augment.rand_policy import NOT_APPLIED, OPS, Draws, RandPolicy, argument_of
 from roadmap.data.augment.rng import BatchRng
-from roadmap.data.spec import Interpolation
+from roadmap.data.spec import AugmentSpec, Crop, Interpolation
 from roadmap.data.worker_loader import isolated_random_state
+from roadmap.errors import ConfigError
 
 DATA = read_config(roadmap.compose("data=cifar10")).data
 FILL = tuple(round(255 * mean) for mean in DATA.mean)
@@ -209,9 +211,13 @@ def test_autocontrast_equals_pillow_for_all_ranges() -> None:
     assert torch.equal(ours[:, 0], torch.from_numpy(np.stack(theirs)).float())
 
 
-@pytest.mark.parametrize(
-    "notation",
-    ["rand-m9-t0.5", "rand-w0", "rand-m9.5", "rand-m9-m5", "rand-mmax0", "rand-mstd.5", "rand-p1.2.3", "rand-n1.0"],
+WRONG = (
+    "rand-m9-t0.5 rand-w0 rand-m9.5 rand-m9-m5 rand-mmax0 rand-mstd.5 rand-mstdinf rand-n0 rand-p1.2.3 rand-p1.5 "
+    "rand-n1.0 rand-inc2 rand-tweight rand- rand-m augmix-m3 rand9"
 )
-def test_unknown_notation_is_not_parsed(notation: str) -> None:
-    assert RandPolicy.parse(notation) is None
+
+
+@pytest.mark.parametrize("notation", WRONG.split())
+def test_notation_that_timm_cannot_read_as_it_looks_is_refused(notation: str) -> None:
+    with pytest.raises(ConfigError, match=f"rand_augment={re.escape(notation)}: must be null or in timm's"):
+        AugmentSpec(Crop.resized, (0.08, 1.0), notation, erasing=0.0, flip=0.5)

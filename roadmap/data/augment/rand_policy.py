@@ -63,13 +63,10 @@ class RandPolicy:
 
     @classmethod
     def parse(cls, notation: str) -> Self | None:
-        """Return the policy; None for a notation that only timm supports, such as other op sets."""
-        if not re.fullmatch(r"rand(-(m\d+|n\d+|inc\d|mmax[1-9]\d*|(p|mstd)\d+\.?\d*))*", notation):
+        """Return the policy of a valid notation; None if it names a set of operations, which only timm has."""
+        if "-t" in notation:
             return None
-        found = re.findall(r"-([a-z]+)([\d.]+)", notation)
-        sections = dict(found)
-        if len(sections) < len(found):
-            return None
+        sections = dict(re.findall(r"-([a-z]+)([\d.]+)", notation))
         return cls(
             magnitude=int(sections.get("m", cls.magnitude)),
             deviation=float(sections.get("mstd", cls.deviation)),
