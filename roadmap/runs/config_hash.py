@@ -35,6 +35,7 @@ NEUTRAL_VALUES: dict[str, Any] = {
     "model.shortcut": "conv",
     "recipe.layer_decay": 1.0,
     "recipe.head_init_scale": 1.0,
+    "recipe.decays": 2,
 }
 
 

@@ -24,7 +24,7 @@ def learning_rate(recipe: RecipeSpec, update: int, updates_per_epoch: int) -> fl
     if update < warmup:
         return recipe.lr * update / warmup
     if recipe.schedule is Schedule.step:
-        return recipe.lr * 0.1 ** (3 * update // total)
+        return recipe.lr * 0.1 ** ((recipe.decays + 1) * update // total)
     progress = (update - warmup) / (total - warmup)
     return recipe.min_lr + (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * progress)) / 2
 

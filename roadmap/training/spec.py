@@ -15,7 +15,7 @@ class Optimizer(StrEnum):
 
 class Schedule(StrEnum):
     cosine = "cosine"  # after the warm-up, half a cosine period from lr to min_lr
-    step = "step"  # divided by 10 after each third of the training (90 epochs: every 30)
+    step = "step"  # divided by 10, `decays` times (2 in 90 epochs: every 30)
 
 
 class Precision(StrEnum):
@@ -38,7 +38,7 @@ class RecipeSpec:
     beta2: float  # AdamW's; SGD has none
     weight_decay: float  # decoupled in AdamW, as an L2 penalty in SGD
     decay_all: bool  # False: no decay of biases and 1-d parameters (norms, LayerScale)
-    schedule: Schedule  # of the learning rate after the warm-up; step divides it by 10 after each third
+    schedule: Schedule  # of the learning rate after the warm-up
     warmup_epochs: float  # in which the learning rate rises linearly from 0
     min_lr: float  # learning rate at the end of the cosine
     label_smoothing: float  # part of a target that all classes share, also of Mixup's and CutMix's targets
@@ -53,9 +53,20 @@ class RecipeSpec:
     augment: AugmentSpec
     layer_decay: float = 1.0  # for fine-tuning: a layer's learning rate divided by the next layer's; 1 is off
     head_init_scale: float = 1.0  # for fine-tuning: factor on a new classifier's initial weights
+    decays: int = 2  # divisions of the learning rate by 10 under schedule=step, evenly spaced over the epochs
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "total_batch", "lr", "weight_decay", "warmup_epochs", "min_lr", "mixup", "cutmix"):
+        for name in (
+            "epochs",
+            "total_batch",
+            "lr",
+            "weight_decay",
+            "warmup_epochs",
+            "min_lr",
+            "mixup",
+            "cutmix",
+            "decays",
+        ):
             lowest = 1 if name in ("epochs", "total_batch") else 0
             if getattr(self, name) < lowest:
                 raise ConfigError(f"recipe.{name}={getattr(self, name)}: must be at least {lowest}")

@@ -36,6 +36,7 @@ PAPER = {
     "clip_grad": None,
     "layer_decay": 1.0,
     "head_init_scale": 1.0,
+    "decays": 2,
     "augment": {
         "crop": "resized",
         "scale": (0.08, 1.0),
@@ -65,6 +66,7 @@ ORIGINAL = {  # the 76.13 row
     "clip_grad": None,
     "layer_decay": 1.0,
     "head_init_scale": 1.0,
+    "decays": 2,
     "augment": {"crop": "resized", "scale": (0.08, 1.0), "rand_augment": None, "erasing": 0.0, "flip": 0.5},
 }
 # Table 5's second recipe, for ImageNet-22K weights of the released code at 224 pixels.

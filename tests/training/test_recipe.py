@@ -25,6 +25,7 @@ from roadmap.training.spec import BatchRule, plan_accumulation
 
 PAPER = read_config(roadmap.compose("setting=paper", "+roadmap=step12_downsample")).recipe
 ORIGINAL = read_config(roadmap.compose("setting=paper", "+roadmap=original")).recipe
+TRICKS = read_config(roadmap.compose("setting=paper", "+roadmap=bag_of_tricks/step3_resnet_d")).recipe
 
 
 def test_cosine_with_warmup_matches_timm() -> None:
@@ -48,6 +49,15 @@ def test_cosine_with_warmup_matches_timm() -> None:
 def test_step_schedule_matches_the_original_recipe(epoch: int, lr: float) -> None:
     assert learning_rate(ORIGINAL, epoch * 5004, 5004) == pytest.approx(lr)
     assert learning_rate(ORIGINAL, epoch * 5004 + 5003, 5004) == pytest.approx(lr)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "lr"), [(5, 0.4), (29, 0.4), (30, 0.04), (59, 0.04), (60, 4e-3), (89, 4e-3), (90, 4e-4), (119, 4e-4)]
+)
+def test_bag_of_tricks_divides_the_rate_at_epochs_30_60_and_90(epoch: int, lr: float) -> None:
+    """Arxiv 1812.01187, section 2.1: of 120 epochs, the first 5 of which are the warm-up."""
+    assert learning_rate(TRICKS, epoch * 1251, 1251) == pytest.approx(lr)
+    assert learning_rate(TRICKS, epoch * 1251 + 1250, 1251) == pytest.approx(lr)
 
 
 def test_no_decay_on_biases_norms_and_layer_scale() -> None:
