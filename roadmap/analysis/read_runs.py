@@ -92,13 +92,15 @@ def _is_running(experiment_dir: Path) -> bool:
 def make_figure_folder(experiment_dir: Path) -> Path:
     """Return the folder of an experiment's figures, made if there is none.
 
-    RunError: something else is in its place.
+    RunError: something else is in its place, or nothing can be written there.
     """
     folder = experiment_dir / FIGURE_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise RunError(f"{folder} is no folder, where the figures' folder belongs: remove or rename it") from error
+    except OSError as error:
+        raise RunError(f"{folder} can't be created: {error.strerror}. Write elsewhere by --to") from error
     return folder
 
 

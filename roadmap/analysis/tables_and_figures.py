@@ -20,15 +20,11 @@ def draw_experiment(experiment_dir: Path, best: bool = False) -> tuple[list[Row]
     RunError: the experiment does not exist, none of its runs has finished, or a file is where the folder belongs.
     """
     rows = aggregate(read_finished_runs(experiment_dir))
-    return rows, draw_rows(rows, experiment_dir, best)
+    return rows, draw_rows(rows, make_figure_folder(experiment_dir), best)
 
 
-def draw_rows(rows: Sequence[Row], experiment_dir: Path, best: bool = False) -> list[Path]:
-    """Write the figures and tables of `draw_experiment` from rows that were read.
-
-    RunError: a file is where the folder belongs.
-    """
-    folder = make_figure_folder(experiment_dir)
+def draw_rows(rows: Sequence[Row], folder: Path, best: bool = False) -> list[Path]:
+    """Write the figures and tables of `draw_experiment` from rows that were read, into an existing folder."""
     suffix = "-best" if best else ""
     paths = draw_roadmap(drawn_rows(rows), folder / f"roadmap{suffix}", best)
     paths += draw_values(rows, folder / f"kernels{suffix}", best)

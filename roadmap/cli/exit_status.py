@@ -50,9 +50,12 @@ def report_errors(status: int = 1) -> Callable[[Callable[P, int]], Callable[P, i
         def run(*args: P.args, **kwargs: P.kwargs) -> int:
             try:
                 return main(*args, **kwargs)
-            except (RoadmapError, OSError) as error:
+            except RoadmapError as error:
                 print(f"error: {error}", file=sys.stderr)
-                return status
+            except OSError as error:
+                place = "" if error.filename is None else f"{error.filename}: "
+                print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+            return status
 
         return run
 

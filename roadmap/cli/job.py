@@ -217,7 +217,7 @@ def recorded_end(folder: RunDir) -> Iterator[None]:
 
 
 def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
-    """Evaluate weights, and record and print the results; return top-1 in percent on the main process."""
+    """Evaluate weights, and print and record the results; return top-1 in percent on the main process."""
     run = load_run()
     from roadmap.model.weight_files import Kind
 
@@ -226,6 +226,13 @@ def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
         return None
     kind, evaluation = next(iter(evaluations.items()))
     average = evaluations.get(Kind.averaged) if kind is Kind.raw else None
+    print_line(
+        f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
+        f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
+        f"loss {evaluation.loss:.4f}"
+        + (" (of the averaged weights)" if kind is Kind.averaged else "")
+        + ("" if average is None else f"; of the averaged weights top-1 {average.top1:.2f}")
+    )
     record_evaluation(
         folder,
         {
@@ -234,12 +241,5 @@ def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
             **asdict(evaluation),
             **({} if average is None else {"ema_top1": average.top1}),
         },
-    )
-    print_line(
-        f"{folder.identity.name} with {planned.config.init_from} on {evaluation.images:,} images of "
-        f"{planned.config.data.name}: top-1 {evaluation.top1:.2f}  top-5 {evaluation.top5:.2f}  "
-        f"loss {evaluation.loss:.4f}"
-        + (" (of the averaged weights)" if kind is Kind.averaged else "")
-        + ("" if average is None else f"; of the averaged weights top-1 {average.top1:.2f}")
     )
     return evaluation.top1

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadmap.analysis.read_runs import read_finished_runs
+from roadmap.analysis.read_runs import make_figure_folder, read_finished_runs
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.table import next_commands, terminal_table
 from roadmap.analysis.terminal import closing_lines
@@ -40,7 +40,7 @@ def _draw(rows: Sequence[Row], experiment: Path) -> list[Path]:
     try:
         from roadmap.analysis.tables_and_figures import draw_rows  # matplotlib may be broken: a warning too
 
-        return draw_rows(rows, experiment)
+        return draw_rows(rows, make_figure_folder(experiment))
     except Exception as error:  # matplotlib's, of the disk, or a defect: the runs are done
         reason = str(error) if isinstance(error, RoadmapError) else f"{type(error).__name__}: {first_line(error)}"
         again = shlex.join(printed("plot", str(experiment)))

@@ -1,11 +1,13 @@
 """Figures are the same whatever the user's matplotlib is set to, and a name is drawn as it is."""
 
+import errno
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import matplotlib
 import pytest
@@ -14,6 +16,7 @@ from trial_rows import Write
 from roadmap.analysis import tables_and_figures
 from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli import console as terminal
+from roadmap.cli import plot
 from roadmap.cli.sweep_report import report_sweep
 from roadmap.config.roadmap_files import load_roadmap
 
@@ -122,3 +125,26 @@ def test_a_drawing_error_of_any_kind_is_a_warning(
     assert "a long log" not in printed.err
     assert "python scripts/plot_roadmap.py" in printed.err
     assert terminal.errors == []
+
+
+def test_a_folder_that_is_read_only_has_its_table_printed_and_its_figures_elsewhere(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(top1=87.65)
+    make = Path.mkdir
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path.is_relative_to(tmp_path / "trial"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        make(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    trial = str(tmp_path / "trial")
+    assert plot.main([trial]) == 1
+    printed = capsys.readouterr()
+    assert "87.65" in printed.out
+    assert (
+        printed.err == f"error: {trial}/figures can't be created: Read-only file system. Write elsewhere by --to\n"
+    )
+    assert plot.main([trial, "--to", str(tmp_path / "mine")]) == 0
+    assert (tmp_path / "mine/roadmap.svg").exists()

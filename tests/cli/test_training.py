@@ -146,6 +146,13 @@ def test_the_averaged_weights_of_a_checkpoint_are_evaluated_beside_the_others(tr
     first, second = map(json.loads, lines)
     assert (first["weights"], first["top1"], first["ema_top1"]) == ("raw", summary["top1"], summary["ema_top1"])
     assert (second["weights"], second["top1"]) == ("ema", summary["ema_top1"])
+    record = (tmp_path / RUN).parent / "evaluations.jsonl"
+    record.unlink()
+    record.mkdir()
+    unrecorded = train(*QUICK, "mode=eval", f"{weights}:ema")
+    assert unrecorded.status == 1
+    assert f"top-1 {summary['ema_top1']:.2f} " in unrecorded.out  # the evaluation was not in vain
+    assert "evaluations.jsonl can't be written: Is a directory" in unrecorded.err
 
 
 def test_weights_for_other_classes_are_trained_on_and_not_evaluated(train: Train, tmp_path: Path) -> None:
