@@ -57,29 +57,35 @@ def count_classes(root: str) -> int:
     """Return the number of classes in an image folder.
 
     Raises:
-        DataError: there is no data.
+        DataError: there is no data, or there are less than two classes.
         ConfigError: the data is in archives, whose classes are counted only when they are read.
     """
     folder = find_training_folder(root)
     if folder is None:
         raise ConfigError(f"no value yet for data.num_classes: the classes of {root} are counted in folders only")
-    return len(list_classes(folder))
+    classes = list_classes(folder)
+    if len(classes) < 2:
+        found = f"one folder of a class, {classes[0]}" if classes else "no folder of a class"
+        raise DataError(f"{folder} has {found}; expected one folder for each of at least two classes")
+    return len(classes)
 
 
 def fit_image_size(root: str) -> int:
     """Return the image size that suits the images of a folder.
 
     Raises:
-        DataError: there is no data.
-        ConfigError: the data is in archives, or no image can be read.
+        DataError: there is no data, or no image can be read.
+        ConfigError: the data is in archives.
     """
     folder = find_training_folder(root)
-    side = None if folder is None else measure_short_side(folder)
-    if side is None:
+    if folder is None:
         raise ConfigError(
             f"no value yet for data.image_size: the images of {root} are measured in folders only: give one, as in "
             "data.image_size=32"
         )
+    side = measure_short_side(folder)
+    if side is None:
+        raise DataError(f"{folder} has no image that can be read, expected {folder / 'CLASS'}/*.jpg or the like")
     return fit_size(side)
 
 

@@ -68,11 +68,10 @@ class DataSpec:
     note: str | None  # what a curve on this data can and cannot show; printed below it
 
     def __post_init__(self) -> None:
-        if self.image_size < 1 or self.num_classes < 2:
-            raise ConfigError(
-                f"data.image_size={self.image_size}, data.num_classes={self.num_classes}: "
-                "must be at least 1 pixel and 2 classes"
-            )
+        if self.image_size < 1:
+            raise ConfigError(f"data.image_size={self.image_size}: must be at least 1 pixel")
+        if self.num_classes < 2:
+            raise ConfigError(f"data.num_classes={self.num_classes}: must be at least 2 classes")
         if self.holdout < 0:
             raise ConfigError(f"data.holdout={self.holdout}: must be a number of training images, 0 for none")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:

@@ -62,6 +62,27 @@ def test_what_is_in_archives_has_to_be_given(tmp_path: Path, data: str, key: str
         plan_runs([f"data={data}", f"data.root={tmp_path}", *known], False)
 
 
+@pytest.mark.parametrize(
+    ("names", "found"), [((), "no folder of a class"), (("cat",), "one folder of a class, cat")]
+)
+@pytest.mark.parametrize("data", ["imagefolder", "small_images"])
+def test_less_than_two_classes_are_named_with_their_folder(
+    tmp_path: Path, names: tuple[str, ...], found: str, data: str
+) -> None:
+    for name in ("", *names):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "train" / name / "1.png")
+    with pytest.raises(RoadmapError, match=rf"{tmp_path}/train has {found}; expected one folder for each"):
+        plan_runs([f"data={data}", f"data.root={tmp_path}"], False)
+
+
+def test_a_folder_without_images_has_no_size(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    with pytest.raises(RoadmapError, match=rf"{tmp_path}/train has no image that can be read"):
+        plan_runs(["data=small_images", f"data.root={tmp_path}"], False)
+
+
 def test_small_images_are_noticed(train: Train, images: Path) -> None:
     outcome = train("data=imagefolder", f"data.root={images}", *FAST)
     assert outcome.status == 0
