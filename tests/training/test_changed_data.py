@@ -183,6 +183,29 @@ def test_skipped_images_are_part_of_the_record(root: Path, tmp_path: Path) -> No
         train(tmp_path, root)
 
 
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_splits_of_which_every_image_is_skipped_are_named(root: Path, tmp_path: Path, is_cached: bool) -> None:
+    """Whether they are decoded once before the first epoch, or by workers in each."""
+    hardware = replace(compose().config.hardware, resident=is_cached)
+    skip = {"on_error": OnError.skip, "hardware": hardware}
+    for path in (root / "val").rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    none = "none of the 6 images can be read, such as" if is_cached else "no validation image can be read: all were"
+    with pytest.raises(DataError, match=none):
+        train(tmp_path, root, **skip)
+    for path in (root / "train").rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of the 18 images can be read, such as"):
+        train(tmp_path / "both", root, **skip)
+
+
+def test_a_split_with_less_than_a_batch_that_is_not_skipped_is_named(root: Path, tmp_path: Path) -> None:
+    for path in (root / "train").rglob("[12345].jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ConfigError, match=r"recipe\.total_batch=6 is more than the 3 training images"):
+        train(tmp_path, root, on_error=OnError.skip)
+
+
 def test_checkpoint_without_a_data_record_is_accepted(root: Path, tmp_path: Path) -> None:
     folder = interrupt(tmp_path, root)
     content = torch.load(folder.checkpoint, weights_only=True)
