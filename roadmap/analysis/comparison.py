@@ -20,7 +20,7 @@ from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_table, write_run_table
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
 from roadmap.errors import RunError, first_line
-from roadmap.runs.config_hash import fill_neutral_values
+from roadmap.runs.config_hash import fill_neutral_values, is_outside
 from roadmap.runs.naming import natural_key
 from roadmap.runs.read_files import MAX_LINES_BYTES, parse_json, read_text
 from roadmap.runs.read_run import Run, State
@@ -67,8 +67,15 @@ def find_settings(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def _join_settings(configs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the settings by dotted key, "several" where they differ.
+
+    A setting that does not affect results, such as hardware.graphs, is not compared with versions that lack it.
+    """
     keys = dict.fromkeys(key for config in configs for key in config)
-    values = {key: {config.get(key, SEVERAL) for config in configs} for key in keys}
+    values = {
+        key: {config.get(key, SEVERAL) for config in configs if key in config or not is_outside(key)}
+        for key in keys
+    }
     return {key: SEVERAL if len(found) > 1 else found.pop() for key, found in values.items()}
 
 

@@ -176,6 +176,17 @@ def test_runs_of_one_network_with_different_settings_are_named(caplog: pytest.Lo
     ]
 
 
+def test_setting_of_a_later_version_that_affects_no_result_is_no_column() -> None:
+    old, new = (
+        candidate(name, settings, step0=[60.0])
+        for name, settings in (("old", {"recipe.lr": "1"}), ("new", {"recipe.lr": "1", "hardware.graphs": "false"}))
+    )
+    assert make_table([old, new])[0] == ["experiment", "step0", "mean"]
+    fast = candidate("fast", {"recipe.lr": "1", "hardware.graphs": "true"}, step0=[60.0])
+    assert make_table([new, fast])[0] == ["experiment", "hardware.graphs", "step0", "mean"]
+    assert make_table([old, candidate("none", {}, step0=[60.0])])[0] == ["experiment", "recipe.lr", "step0", "mean"]
+
+
 def test_experiments_on_other_images_are_named(caplog: pytest.LogCaptureFixture) -> None:
     """An experiment with another data.holdout has other images, and a column that says so."""
     one, two, third = (
