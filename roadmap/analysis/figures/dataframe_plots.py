@@ -16,7 +16,7 @@ from roadmap.analysis.curves import METRICS
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.ablation import draw_marks, effects_figure
 from roadmap.analysis.figures.roadmap import WIDTH, draw_bars, roadmap_figure
-from roadmap.analysis.frames import find_curves, rows_of
+from roadmap.analysis.frame_rows import find_curves, has_band, rows_of_one
 from roadmap.analysis.results import drawn_rows
 from roadmap.errors import ConfigError, RunError
 
@@ -51,11 +51,11 @@ def plot_roadmap(
     >>> roadmap.plot_roadmap(runs, backend="plotly").write_html(f"{folder}/roadmap.html")
 
     Raises:
-        roadmap.errors.RunError: no run has finished.
+        roadmap.errors.RunError: no run has finished, or the rows are of several experiments.
         roadmap.errors.ConfigError: there is no such backend, or plotly was given matplotlib's axes.
     """
     plotly = _find_plotly(backend, ax)
-    rows = drawn_rows(rows_of(results))
+    rows = drawn_rows(rows_of_one(results, "plot_roadmap"))
     if not any(row.top1 for row in rows):
         raise RunError(f"no finished run to draw among {len(results)} rows")
     if plotly:
@@ -79,11 +79,11 @@ def plot_effects(
     >>> figure = roadmap.plot_effects(roadmap.load_results("results/cifar10-stride4"))
 
     Raises:
-        roadmap.errors.RunError: no two networks differ in one choice.
+        roadmap.errors.RunError: no two networks differ in one choice, or the rows are of several experiments.
         roadmap.errors.ConfigError: as plot_roadmap.
     """
     plotly = _find_plotly(backend, ax)
-    rows = rows_of(results)
+    rows = rows_of_one(results, "plot_effects")
     ablation = find_ablation(rows, best)
     if not ablation.effects:
         raise RunError(
@@ -114,14 +114,14 @@ def plot_curves(
     """Draw training curves: a line per network, the mean over its seeds, in a band from lowest to highest.
 
     Args:
-        epochs: rows of `load_epochs`.
+        epochs: rows of `load_epochs`, also of several experiments, which then have a line each.
         metric: top1, loss, train_loss, ema_top1 or lr.
 
     >>> epochs = roadmap.load_epochs("results/cifar10-stride4")
     >>> figure = roadmap.plot_curves(epochs[epochs.network.isin(["step0_resnet", "step12_downsample"])])
 
     Raises:
-        roadmap.errors.RunError: the metric was not measured.
+        roadmap.errors.RunError: the metric was not measured, or a seed is given twice.
         roadmap.errors.ConfigError: as plot_roadmap.
     """
     plotly = _find_plotly(backend, ax)
@@ -172,7 +172,7 @@ def _draw_curves(axes: Axes, curves: dict[str, pd.DataFrame], metric: str) -> No
         if len(curve) > MOST_MARKERS:
             mark |= {"marker": ""}
         axes.plot(curve.index, curve["mean"], label=name, **mark)
-        if curve.runs.max() > 1:
+        if has_band(curve):
             axes.fill_between(curve.index, curve.low, curve.high, color=mark["color"], alpha=0.18, lw=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel(METRICS[metric])

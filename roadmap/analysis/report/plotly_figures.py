@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from roadmap.analysis.ablation_table import Ablation
 from roadmap.analysis.curves import DASHES, METRICS, band_color
 from roadmap.analysis.figures.style import LINE_COLORS
+from roadmap.analysis.frame_rows import has_band
 from roadmap.analysis.report.ablation_chart import draw_effects
 from roadmap.analysis.report.charts import GRAY, SHORTEST_PLOT, Chart, axis, base_layout, roadmap_chart, text_of
 from roadmap.analysis.results import Row
@@ -34,7 +35,7 @@ def draw_curves(curves: dict[str, pd.DataFrame], metric: str) -> go.Figure:
         color = LINE_COLORS[number % len(LINE_COLORS)]
         dash = list(DASHES)[number // len(LINE_COLORS) % len(DASHES)]
         shared = {"type": "scatter", "mode": "lines", "legendgroup": name, "name": text_of(name)}
-        if curve.runs.max() > 1:
+        if has_band(curve):
             around = [*curve.index, *curve.index[::-1]]
             data.append(
                 {

@@ -1,0 +1,125 @@
+"""DataFrames of results: several experiments in one, which stay apart."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from trial_rows import Write
+
+import roadmap
+from roadmap.analysis.frame_rows import find_curves
+from roadmap.errors import RunError
+
+PUBLISHED = Path(__file__).parents[2] / "results/cifar10-stride4"
+STEPS = ("step0_resnet", "step1_stage_ratio")
+
+
+@pytest.fixture
+def load(tmp_path: Path, write_run: Write) -> Callable[..., pd.DataFrame]:
+    """Return a function that writes an experiment of two steps and two seeds, and loads it."""
+
+    def write(experiment: str, offset: float, seeds: tuple[int, ...] = (0, 1), **changes: object) -> pd.DataFrame:
+        for number, step in enumerate(STEPS):
+            for seed in seeds:
+                top1 = offset + 2 * number + 0.1 * seed * (1 + number)
+                write_run(step, seed, top1, experiment=experiment, **changes)
+        return roadmap.load_results(experiment, tmp_path)
+
+    return write
+
+
+def test_experiments_in_one_frame_have_the_changes_and_effects_that_each_has_alone(
+    load: Callable[..., pd.DataFrame],
+) -> None:
+    slow, fast = load("slow", 70.0, setting_hash="a"), load("fast", 80.0, setting_hash="b")
+    both = pd.concat([slow, fast])
+    for find in (roadmap.changes, roadmap.effects):
+        alone = pd.concat([find(slow), find(fast)], ignore_index=True)
+        pd.testing.assert_frame_equal(find(both), alone)
+    changes = roadmap.changes(both)
+    found = changes[["experiment", "network", "seeds", "top1"]].round(2).values.tolist()
+    assert found == [
+        ["slow", "step0", 2, 70.05],
+        ["slow", "step1", 2, 72.1],
+        ["fast", "step0", 2, 80.05],
+        ["fast", "step1", 2, 82.1],
+    ]
+
+
+def test_a_figure_of_several_experiments_is_refused_with_the_way_out(load: Callable[..., pd.DataFrame]) -> None:
+    both = pd.concat([load("slow", 70.0), load("fast", 80.0)])
+    for plot in (roadmap.plot_roadmap, roadmap.plot_effects):
+        with pytest.raises(RunError, match=r"of 2: slow, fast\. Draw each.*runs\[runs\.experiment == 'slow'\]"):
+            plot(both)
+    assert roadmap.plot_roadmap(both[both.experiment == "slow"]).axes
+
+
+def test_a_folder_that_was_renamed_is_an_experiment_by_its_new_name(
+    tmp_path: Path, load: Callable[..., pd.DataFrame]
+) -> None:
+    load("trial", 70.0)
+    (tmp_path / "trial").rename(tmp_path / "first")
+    first = roadmap.load_results("first", tmp_path)
+    changes = roadmap.changes(pd.concat([first, load("trial", 80.0)]))
+    assert changes.top1.round(2).tolist() == [70.05, 72.1, 80.05, 82.1]
+    load("trial", 60.0, seeds=(2,))
+    (tmp_path / "trial").rename(tmp_path / "second")
+    assert set(roadmap.load_results("second", tmp_path).experiment) == {"second"}
+
+
+def test_runs_of_one_experiment_join_and_one_that_is_given_twice_is_refused(
+    load: Callable[..., pd.DataFrame],
+) -> None:
+    first = load("trial", 70.0)
+    more = load("more", 71.0, seeds=(2,)).assign(experiment="trial")
+    assert roadmap.changes(pd.concat([first, more])).seeds.tolist() == [3, 3]
+    with pytest.raises(
+        RunError, match=r"step0_resnet seed 0 of experiment trial is given twice, from .*/trial/step0"
+    ):
+        roadmap.changes(pd.concat([first, first]))
+    unfinished = first.assign(state="failed", top1=pd.NA)
+    assert roadmap.changes(pd.concat([first, unfinished])).seeds.tolist() == [2, 2]
+
+
+def test_effects_name_the_data_set_that_they_leave_out(
+    load: Callable[..., pd.DataFrame], caplog: pytest.LogCaptureFixture
+) -> None:
+    small, large = load("trial", 70.0), load("large", 80.0, data="cifar10").assign(experiment="trial")
+    caplog.clear()
+    assert roadmap.effects(pd.concat([small, large])).effect.round(2).tolist() == [2.05, 2.05]
+    message = "the effects are of micro, cifar10, short; give those of micro, digits, short alone for theirs"
+    assert any(message in record.message for record in caplog.records)
+
+
+def test_curves_of_a_network_are_one_for_each_experiment_and_data_set() -> None:
+    rows = [
+        ("step0_resnet", "slow", "micro", "digits", "short", "0", 1, 70.0),
+        ("step0_resnet", "slow", "micro", "digits", "short", "1", 1, 72.0),
+        ("step0_resnet", "fast", "micro", "digits", "short", "0", 1, 80.0),
+        ("step0_resnet", "fast", "micro", "cifar10", "short", "0", 1, 90.0),
+        ("step1_stage_ratio", "fast", "micro", "digits", "short", "0", 1, 50.0),
+    ]
+    epochs = pd.DataFrame(
+        rows, columns=["network", "experiment", "regime", "data", "recipe", "seeds", "epoch", "top1"]
+    )
+    curves = find_curves(epochs, "top1")
+    assert {name: tuple(curve.loc[1]) for name, curve in curves.items()} == {
+        "step0_resnet (slow, digits)": (71.0, 70.0, 72.0),
+        "step0_resnet (fast, digits)": (80.0, 80.0, 80.0),
+        "step0_resnet (fast, cifar10)": (90.0, 90.0, 90.0),
+        "step1_stage_ratio": (50.0, 50.0, 50.0),
+    }
+    with pytest.raises(RunError, match="step0_resnet seed 0 of experiment slow is given twice"):
+        find_curves(pd.concat([epochs, epochs.head(1).assign(seeds="3 0")]), "top1")
+
+
+def test_the_band_of_a_published_curve_is_that_of_its_seeds() -> None:
+    """The first line of results/cifar10-stride4/epochs.csv is the mean of three seeds, with both extremes."""
+    epochs = roadmap.load_epochs(PUBLISHED)
+    curve = find_curves(epochs, "top1")["step0_resnet"]
+    assert curve.loc[1].round(3).to_dict() == {"mean": 43.313, "low": 42.02, "high": 44.34}
+    one = epochs[epochs.network == "step0_resnet"]
+    (axes,) = roadmap.plot_curves(one).axes
+    assert len(axes.collections) == 1
+    assert [trace.fill for trace in roadmap.plot_curves(one, backend="plotly").data] == ["toself", None]
