@@ -6,21 +6,16 @@ for unfinished sweeps. A published experiment has one table of runs instead of r
 """
 
 import logging
-import shlex
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from roadmap.analysis.run_table import read_run_table
-from roadmap.config.search_path import MODULES, SEARCH_PATH, SearchPath, adopt, current, read_search_path
-from roadmap.errors import ConfigError, DamagedError, RunError
+from roadmap.errors import DamagedError, RunError
 from roadmap.runs.naming import seed_folders
-from roadmap.runs.overrides import read_overrides
 from roadmap.runs.read_run import CONFIG, METRICS, SUMMARY, Run, State, count_states, is_gone, read_run, read_state
 
-OWN_CONFIGS = ("--config-dir=", "--config-name=", f"{SEARCH_PATH}=", f"{MODULES}=")  # recorded with a run
 FIGURE_FOLDER = "figures"  # name of an experiment's folder of figures
 RUN_TABLE = "runs.csv"  # replaces the run folders of a published experiment
 
@@ -111,10 +106,7 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     RunError: the folder does not exist or holds no readable run.
     """
     if (experiment_dir / RUN_TABLE).exists():
-        runs = read_run_table(experiment_dir / RUN_TABLE)
-        _use_published_modules(runs)
-        return runs
-    _use_own_configs(experiment_dir)
+        return read_run_table(experiment_dir / RUN_TABLE)
     found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
     _warn_of_damage(found)
     runs = [run for run in found if run.regime]  # of others only the folder's name is known
@@ -124,36 +116,6 @@ def read_runs(experiment_dir: Path) -> list[Run]:
         known = ", ".join(others) if others else "none"
         raise RunError(f"{experiment_dir}: {reason}; experiments in {experiment_dir.parent}: {known}")
     return runs
-
-
-def _use_own_configs(experiment_dir: Path) -> None:
-    """Use the user's folders and modules of the runs, unless others are in use; without them, if one is gone."""
-    for folder in seed_folders(experiment_dir) if current() == SearchPath() else ():
-        with suppress(DamagedError):  # reported where it is needed
-            words = [word for word in read_overrides(folder) or () if word.startswith(OWN_CONFIGS)]
-            if not words:
-                continue
-            flags = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.startswith("--")}
-            try:
-                adopt(read_search_path(words, flags.get("--config-dir"), flags.get("--config-name")))
-            except ConfigError as error:
-                log.warning("%s. Without it, steps and axes of your own are shown by their names alone", error)
-            return
-
-
-def _use_published_modules(runs: Sequence[Run]) -> None:
-    """Use the user's modules that published runs name, from the environment; say so if one is not there."""
-    words = {word for run in runs for word in shlex.split(run.overrides or "") if word.startswith(f"{MODULES}=")}
-    needed = dict.fromkeys(name for word in sorted(words) for name in read_search_path([word]).modules)
-    if not set(needed) <= set(current().modules):
-        try:
-            adopt(replace(current(), modules=(*current().modules, *needed)))
-        except ConfigError as error:
-            log.warning(
-                "%s. The published runs need it: name its folder by PYTHONPATH=FOLDER. Without it, axes of your "
-                "own are shown by their names alone",
-                error,
-            )
 
 
 def read_finished_runs(experiment_dir: Path) -> list[Run]:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from roadmap.analysis.other_images import warn_of_other_images
+from roadmap.analysis.own_configs import find_search_path
 from roadmap.analysis.stats import mean
 from roadmap.config.paper import PaperRow
 from roadmap.config.roadmap_files import find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
+from roadmap.config.search_path import use
 from roadmap.runs.naming import natural_key, network_name
 from roadmap.runs.read_run import Run, State
 
@@ -142,7 +144,8 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
     `original`, the variants and the references are optional and get none.
     """
     runs = list(runs)
-    roadmap = find_roadmap([run.name for run in runs])
+    with use(find_search_path(runs)):
+        roadmap = find_roadmap([run.name for run in runs])
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         key = (run.step, tuple(sorted(run.variant.items())), run.regime, run.data, run.recipe)

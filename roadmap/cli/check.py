@@ -31,7 +31,7 @@ from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import open_console, print_table
-from roadmap.config import compose, read_config
+from roadmap.config import compose, read_config, use
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_differences, hash_setting, setting_values
 from roadmap.runs.read_run import CONFIG, Run
@@ -99,7 +99,8 @@ def compose_paper(row: Row) -> dict[str, Any]:
     roadmap = row.roadmap
     step = [f"+roadmap={roadmap.override(roadmap.steps[0])}"] if roadmap.setting_axes else []
     words = ["setting=paper", *step, f"regime={row.regime}", f"recipe={row.recipe}"]
-    values = asdict(read_config(compose(*words)))
+    with use(roadmap.search_path):
+        values = asdict(read_config(compose(*words)))
     values["step"]["varies"] = roadmap.setting_axes
     return values
 

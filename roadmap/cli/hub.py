@@ -10,10 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from roadmap.analysis.curves import runs_of
+from roadmap.analysis.own_configs import find_search_path
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats, interval_text
 from roadmap.cli.step_description import describe
+from roadmap.config import use
 from roadmap.config.network import build_model
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.errors import RunError, WeightsError, first_line
@@ -61,7 +63,9 @@ def save_pretrained(run: str | Path, folder: str | Path, weights: str = "raw", n
     for key in ("data.root", "data.cache", "logger.entity"):
         OmegaConf.update(cfg, key, None)
     OmegaConf.save(cfg, target / CONFIG)
-    (target / CARD).write_text(_write_card(record, cfg, target, name or target.name), encoding="utf-8")
+    with use(find_search_path([record])):
+        card = _write_card(record, cfg, target, name or target.name)
+    (target / CARD).write_text(card, encoding="utf-8")
 
 
 def push_to_hub(run: str | Path, repo_id: str, private: bool = False, weights: str = "raw") -> str:

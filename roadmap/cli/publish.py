@@ -161,7 +161,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
     ]
     ablation = find_ablation(rows)
     effects = [f"## Effect of each choice\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
-    commands, note = training_commands(run for row in rows for run in runs_of(row, done))
+    commands, note = training_commands((run for row in rows for run in runs_of(row, done)), rows[0].roadmap)
     places = "`data.root` where the images lie"
     if any("--config-dir" in command for command in commands):
         places += " and `--config-dir` where the configs lie"

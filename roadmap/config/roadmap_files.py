@@ -113,11 +113,11 @@ def _load(search_path: SearchPath, name: str) -> Roadmap:
         folder = ROADMAPS if name == DEFAULT else f"{ROADMAPS}/{name}"
         places = [place / folder for place in search_path.places() if (place / folder / ABOUT).is_file()]
         if not places and (path := find_config(f"{ROADMAPS}/{name}")) is not None:
-            return _extend(load_roadmap(), path)
+            return replace(_extend(load_roadmap(), path), search_path=search_path)
         if not places:
             known = list_roadmaps()
             raise ConfigError(f"there is no roadmap {name}.{suggest(name, known)} Allowed: {', '.join(known)}")
-        return _read(places[0], folder)
+        return replace(_read(places[0], folder), search_path=search_path)
 
 
 def _extend(roadmap: Roadmap, path: Path) -> Roadmap:

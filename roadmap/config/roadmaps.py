@@ -5,12 +5,12 @@ A roadmap is a folder of `conf/roadmap/` with a file for each step, `roadmap.tom
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from roadmap.config.convert import suggest
 from roadmap.config.paper import PaperRow
-from roadmap.config.search_path import is_group, list_choices
+from roadmap.config.search_path import SearchPath, is_group, list_choices, use
 from roadmap.errors import ConfigError
 from roadmap.runs.naming import network_name
 
@@ -86,6 +86,7 @@ class Roadmap(About):
     references: dict[str, str]  # networks beside the roadmap, and the regime of each
     tables: dict[str, str]  # where the results of a regime are printed
     figures: dict[str, list[str]]  # of the paper, by number: the steps whose blocks they show
+    search_path: SearchPath = field(default=SearchPath(), repr=False, compare=False)  # that it was found on
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
@@ -114,7 +115,8 @@ class Roadmap(About):
     @cached_property
     def setting_axes(self) -> tuple[str, ...]:
         """The axes outside of the network, such as recipe.mixup: settings in which comparable runs may differ."""
-        return tuple(axis for axis in self.all_axes if is_setting(axis))
+        with use(self.search_path):
+            return tuple(axis for axis in self.all_axes if is_setting(axis))
 
     def choice_of(self, step: str) -> Choice | None:
         """Return the choice that a step makes; None for the first step, and for another roadmap's."""
@@ -147,10 +149,11 @@ class Roadmap(About):
     def levels_of(self, axis: str) -> list[str]:
         """Return every value of an axis, the first step's first."""
         start = self.design_of(NONE)[axis]
-        if is_setting(axis):
-            ends = [choice.ends[axis] for choice in self.choices if axis in choice.ends]
-            return list(dict.fromkeys([start, *ends]))
-        return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
+        with use(self.search_path):
+            if is_setting(axis):
+                ends = [choice.ends[axis] for choice in self.choices if axis in choice.ends]
+                return list(dict.fromkeys([start, *ends]))
+            return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
 
     def name_of(self, design: Mapping[str, str]) -> str:
         """Return the nearest step and what differs from it, such as step12_downsample,norm=batchnorm.

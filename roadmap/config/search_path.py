@@ -51,18 +51,6 @@ def current() -> SearchPath:
     return _current
 
 
-def adopt(search_path: SearchPath) -> None:
-    """Use a search path for every composition from here on.
-
-    Raises:
-        ConfigError: one of its modules can't be imported.
-    """
-    global _current
-    import_modules(search_path.modules, search_path.folders)
-    add_own_groups()
-    _current = search_path
-
-
 @contextmanager
 def use(search_path: SearchPath) -> Iterator[None]:
     """Use a search path for every composition in the block.
@@ -72,7 +60,9 @@ def use(search_path: SearchPath) -> Iterator[None]:
     """
     global _current
     outer = _current
-    adopt(search_path)
+    import_modules(search_path.modules, search_path.folders)
+    add_own_groups()
+    _current = search_path
     try:
         yield
     finally:

@@ -51,7 +51,8 @@ def test_every_run_recorded_the_values_of_its_hash_and_its_command(folder: Path)
         setup = read_setup(run)
         assert setup is not None
         assert setup.problem is None
-    commands, note = training_commands(run for row in aggregate(runs) for run in runs_of(row, runs))
+    rows = aggregate(runs)
+    commands, note = training_commands((run for row in rows for run in runs_of(row, runs)), rows[0].roadmap)
     assert note == ""
     assert "```bash\n" + "\n".join(commands) + "\n```" in page
 

@@ -22,7 +22,9 @@ def run(seed: int, words: Sequence[str] | None, step: str = "step6_move_up") -> 
 
 def commands(*runs: tuple[Sequence[str], Sequence[int]]) -> list[str]:
     """Return the commands of runs by words and seeds."""
-    found, note = training_commands(run(seed, [*words, f"seed={seed}"]) for words, seeds in runs for seed in seeds)
+    found, note = training_commands(
+        (run(seed, [*words, f"seed={seed}"]) for words, seeds in runs for seed in seeds), CONVNEXT
+    )
     assert note == ""
     return found
 
@@ -57,14 +59,14 @@ def test_what_differs_in_seeds_or_settings_has_a_command_of_its_own() -> None:
 
 
 def test_a_run_without_a_recorded_command_is_counted_and_gets_none() -> None:
-    assert training_commands([run(0, ["+roadmap=step6"]), run(1, None)]) == (
+    assert training_commands([run(0, ["+roadmap=step6"]), run(1, None)], CONVNEXT) == (
         ["python train.py +roadmap=step6 seed=0"],
         "1 of 2 runs recorded no command: an earlier version trained them.",
     )
 
 
 def test_a_step_whose_file_is_gone_is_named() -> None:
-    (command,), note = training_commands([run(0, ["+roadmap=step13_own"], "step13_own")])
+    (command,), note = training_commands([run(0, ["+roadmap=step13_own"], "step13_own")], CONVNEXT)
     assert command == "python train.py +roadmap=step13_own seed=0"
     assert note.startswith("No file of step13_own is in conf/roadmap")
 

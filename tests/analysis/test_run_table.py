@@ -16,7 +16,6 @@ from roadmap.analysis.epoch_table import read_epoch_table, write_epoch_table
 from roadmap.analysis.publish import find_kept
 from roadmap.analysis.read_runs import find_experiments, read_runs
 from roadmap.analysis.run_table import write_run_table
-from roadmap.config.search_path import SearchPath, current, use
 from roadmap.errors import RunError
 from roadmap.runs.read_run import Run
 
@@ -41,26 +40,6 @@ def test_runs_come_back_from_their_table_to_the_last_digit(tmp_path: Path, publi
     runs = read_runs(tmp_path / "trial")
     assert in_folder(read_runs(published), published) == in_folder(runs, tmp_path / "trial")
     assert published in find_experiments(tmp_path)
-
-
-def test_published_runs_of_a_module_say_where_it_has_to_be(
-    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_run()
-    runs = [
-        replace(run, overrides="'modules=[squeeze_of_a_study]' seed=0") for run in read_runs(tmp_path / "trial")
-    ]
-    write_run_table(runs, tmp_path / "runs.csv")
-    read_runs(tmp_path)
-    (record,) = caplog.records
-    assert "squeeze_of_a_study can't be imported" in record.message
-    assert "The published runs need it: name its folder by PYTHONPATH=FOLDER" in record.message
-    (tmp_path / "squeeze_of_a_study.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    with use(SearchPath()):
-        read_runs(tmp_path)
-        assert current().modules == ("squeeze_of_a_study",)
-    assert len(caplog.records) == 1
 
 
 def test_a_table_that_is_damaged_is_named_with_the_place(published: Path) -> None:

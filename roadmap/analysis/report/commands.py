@@ -6,7 +6,6 @@ from pathlib import Path
 
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
-from roadmap.config.roadmap_files import find_roadmap
 from roadmap.config.roadmaps import DEFAULT, Roadmap
 from roadmap.config.search_path import CONF_DIR, quote
 from roadmap.config.sweep_networks import add_one_in, leave_one_out
@@ -38,7 +37,7 @@ def page_commands(folder: Path, best: bool, axes: Sequence[str], step: str | Non
     }
 
 
-def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:
+def training_commands(runs: Iterable[Run], roadmap: Roadmap) -> tuple[list[str], str]:
     """Return the fewest commands that train these runs and nothing else, and a note on what they lack.
 
     The path's steps may have more seeds than a sweep of the ablation; the roadmap's command trains them.
@@ -48,7 +47,7 @@ def training_commands(runs: Iterable[Run]) -> tuple[list[str], str]:
     keys = dict.fromkeys(key for command in commands for key, _ in command)
     for key in [SEED, *(key for key in keys if key.lstrip("+").startswith(("roadmap", "reference", DESIGN)))]:
         commands = _join(commands, key)
-    commands = _name_sweeps(commands, find_roadmap([run.name for run, _ in recorded]))
+    commands = _name_sweeps(commands, roadmap)
     count = sum(words is None for _, words in recorded)
     notes = (
         [f"{count} of {len(recorded)} runs recorded no command: an earlier version trained them."] if count else []

@@ -93,7 +93,7 @@ def write_report(
         records = read_records(experiment_dir, runs)
         curves = [pool_records(records_of(one.row, records)) for one in row_stats]
         training, training_note = training_commands(
-            run for some in members for run in some if run.state is State.done
+            (run for some in members for run in some if run.state is State.done), rows[0].roadmap
         )
     warnings += [
         f"{one.row.name}: {setup.problem}"
