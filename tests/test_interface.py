@@ -121,6 +121,18 @@ def test_a_wrong_keyword_is_an_error_that_names_it(values: dict[str, object], me
             roadmap.compose(**values)
 
 
+def test_a_list_of_steps_is_a_sweep_and_no_run(folder: Path) -> None:
+    steps = ["step0_resnet", "step12_downsample"]
+    for call in (roadmap.train, roadmap.evaluate):
+        with pytest.raises(
+            ConfigError, match=r"\+roadmap=\[step0_resnet,step12_downsample\]: a run has one choice"
+        ):
+            call(roadmap=steps, init_from="x", experiment="refused", output_dir=folder)
+    with pytest.raises(ConfigError, match=r"\['step0_resnet', 'step12_downsample'\] is no step: name one"):
+        roadmap.describe(steps)  # type: ignore[arg-type]
+    assert not (folder / "refused").exists()
+
+
 STEP: dict[str, Any] = {"roadmap": "step12_downsample", "recipe": {"epochs": 2}, "experiment": "stopped"}
 
 

@@ -1,7 +1,7 @@
 """Runs from Python, in this process, as `train.py` does them: `roadmap.train`, `sweep` and `evaluate`."""
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from roadmap.cli.launch import launch
 from roadmap.cli.prepare import Plan, prepare
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.cli.train import settled_folders, stop_signals
-from roadmap.config import Mode, read_search_path, use
-from roadmap.config.keywords import to_words
+from roadmap.config import Mode
+from roadmap.config.keywords import use_words
 from roadmap.errors import ConfigError, RunError
 from roadmap.runs.read_run import Run, State, read_run
 
@@ -43,7 +43,7 @@ def train(*overrides: str, progress: bool = True, **values: Any) -> Run:
         roadmap.errors.RoadmapError: a wrong override, unusable data or folder, or a failed run.
         KeyboardInterrupt: the run was stopped; everything is saved.
     """
-    with _planned(to_words(overrides, values), is_sweep=False, show_progress=progress) as plan:
+    with _planned(overrides, values, is_sweep=False, show_progress=progress) as plan:
         planned = plan.runs[0]
         if planned.config.mode is not Mode.train:
             raise ConfigError("mode=eval: roadmap.evaluate evaluates weights, roadmap.train trains")
@@ -74,8 +74,7 @@ def sweep(*overrides: str, progress: bool = True, **values: Any) -> pd.DataFrame
         roadmap.errors.RoadmapError: a run cannot be composed, so that none is trained.
         KeyboardInterrupt: the sweep was stopped; everything is saved.
     """
-    words = to_words(overrides, values, is_sweep=True)
-    with _planned(words, is_sweep=True, show_progress=progress) as plan:
+    with _planned(overrides, values, is_sweep=True, show_progress=progress) as plan:
         if plan.evaluated:
             raise ConfigError("mode=eval: roadmap.evaluate evaluates weights, roadmap.sweep trains")
         with settled_folders(plan), stop_signals(plan):
@@ -98,9 +97,8 @@ def evaluate(*overrides: str, progress: bool = True, **values: Any) -> float:
     Raises:
         roadmap.errors.RoadmapError: data or weights cannot be used.
     """
-    words = [*to_words(overrides, values), "mode=eval"]
     with (
-        _planned(words, is_sweep=False, show_progress=progress) as plan,
+        _planned(overrides, values | {"mode": "eval"}, is_sweep=False, show_progress=progress) as plan,
         closing(open_run_dir(plan.runs[0])) as folder,
     ):
         top1 = job.evaluate(plan.runs[0], folder)
@@ -109,15 +107,16 @@ def evaluate(*overrides: str, progress: bool = True, **values: Any) -> float:
 
 
 @contextmanager
-def _planned(overrides: Sequence[str], is_sweep: bool, show_progress: bool) -> Iterator[Plan]:
+def _planned(
+    overrides: Sequence[str], values: Mapping[str, Any], is_sweep: bool, show_progress: bool
+) -> Iterator[Plan]:
     """Yield the checked plan of a command, on its search path; progress is printed only if asked for."""
     console.forget()
     was_quiet = console.OUT.quiet
     console.OUT.quiet = was_quiet or not show_progress
-    arguments = Namespace(overrides=list(overrides), multirun=is_sweep, config_dir=None, config_name=None)
     try:
-        with use(read_search_path(overrides)):
-            plan = prepare(arguments)
+        with use_words(overrides, values, is_sweep) as words:
+            plan = prepare(Namespace(overrides=words, multirun=is_sweep, config_dir=None, config_name=None))
             if plan.command.is_sweep and not is_sweep:
                 raise ConfigError("hydra.mode=MULTIRUN: roadmap.sweep trains several runs, roadmap.train one")
             yield plan

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from roadmap.analysis.figures.block_files import Panel, arrange, svg_text, write_png, write_svg
-from roadmap.config import Config, PlannedRun, plan_runs, quote, read_search_path, use
-from roadmap.config.keywords import to_words
+from roadmap.config import Config, PlannedRun, plan_runs, quote
+from roadmap.config.keywords import use_words
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import find_config
 from roadmap.errors import ConfigError
@@ -108,8 +108,9 @@ def describe(step: str, *overrides: str, against: str | None = None, **values: A
     Raises:
         roadmap.errors.ConfigError: no such step or override.
     """
-    words = to_words(overrides, values)
-    with use(read_search_path(words)):
+    if not isinstance(step, str):
+        raise ConfigError(f"{step!r} is no step: name one, as in describe('step5_inverted')")
+    with use_words(overrides, values) as words:
         run = load_step(step, words)
         own = step.partition(",")[0]
         base = against or (own if own != step else find_base(step, run.config.step.index))

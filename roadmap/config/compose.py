@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.copies import copier
 from roadmap.config.hydra_errors import explain_hydra_error
-from roadmap.config.keywords import to_words
+from roadmap.config.keywords import use_words
 from roadmap.config.resolvers import register_resolvers
 from roadmap.config.roadmaps import AXIS_GROUP, is_axis
 from roadmap.config.search_path import (
@@ -29,9 +29,11 @@ from roadmap.config.search_path import (
     parse_word,
     quote,
     register,
+    takes_one_choice,
 )
 from roadmap.errors import ConfigError
 
+SWEEP = "+sweep="
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 GROUP_WORD = re.compile(r"^(?P<group>\+?[\w/]+)=(?P<choices>[^'\"]+)$")
 # A step with overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
@@ -44,15 +46,29 @@ PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\
 def compose(*overrides: str, **values: Any) -> DictConfig:
     """Return the configuration that `python train.py OVERRIDES...` trains.
 
-    A folder of configs of one's own takes `hydra.searchpath=[file:///PATH]`, as there.
+    A folder of configs of one's own takes `hydra.searchpath=[file:///PATH]`, and a module of one's own
+    `modules=[NAME]`, as there.
 
     >>> roadmap.compose(roadmap="step7_kernel", model={"kernel_size": 9}, seed=1).model.kernel_size
     9
 
     Raises:
-        ConfigError: a group, choice or key does not exist.
+        ConfigError: a group, choice, key, folder or module does not exist, or the overrides are those of a sweep.
     """
-    words = to_words(overrides, values)
+    with use_words(overrides, values) as words:
+        if sweeps := [word for word in words if word.startswith(SWEEP)]:
+            raise ConfigError(
+                f"{sweeps[0]}: compose returns one run's configuration; roadmap.sweep trains a sweep's"
+            )
+        return compose_words(words)
+
+
+def compose_words(words: Sequence[str]) -> DictConfig:
+    """Compose overrides as typed on the command line, on the current search path.
+
+    Raises:
+        ConfigError: as compose.
+    """
     search_path = SearchPath(current().folders, modules=current().modules)
     try:
         cfg = compose_overrides(search_path, prepare_overrides(words))
@@ -74,6 +90,8 @@ def divide_overrides(overrides: Sequence[str]) -> tuple[tuple[str, ...], dict[st
 
     If an override adds, deletes or sets a mapping or list, the order matters, and all are left to Hydra.
     """
+    for word in overrides:
+        _check_one_choice(word)
     split = [(word, _split_word(word)) for word in overrides]
     base = [word for word, value in split if value is None]
     if all(parse_word(word).is_hydra_override() or is_group(parse_word(word).key_or_group) for word in base):
@@ -167,6 +185,19 @@ def _split_word(word: str) -> tuple[str, Any] | None:
     is_key = not (override.is_hydra_override() or "/" in key or is_group(key))
     is_plain = isinstance(value, str | int | float | bool | None) and not override.is_sweep_override()
     return (key, value) if is_set and is_key and is_plain else None
+
+
+def _check_one_choice(word: str) -> None:
+    """Raise ConfigError if a group of this project is given a list, of which Hydra would use the last choice."""
+    override = parse_word(word)
+    group, values = override.key_or_group, override.value()
+    if isinstance(values, list) and takes_one_choice(group):
+        key, _, _ = word.partition("=")
+        choices = ",".join(quote(str(getattr(value, "text", value))) for value in values)
+        raise ConfigError(
+            f"{word}: a run has one choice of {group}. A sweep has a run for each: -m {key}={choices}, in Python "
+            "roadmap.sweep"
+        )
 
 
 def _register_reference(name: str) -> None:

@@ -61,7 +61,7 @@ def _explain_second_value(group: str, choice: str) -> str:
 def _explain_several(word: str) -> str:
     key, _, values = word.partition("=")
     as_list = "" if is_group(key.lstrip("+")) or "(" in values else f"; a list is written {key}=[{values}]"
-    return f"{word} names several values. Runs over all of them take -m{as_list}"
+    return f"{word} names several values. Runs over all of them take -m (in Python roadmap.sweep){as_list}"
 
 
 ANSWERS: dict[str, Callable[..., str]] = {

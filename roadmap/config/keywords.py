@@ -1,14 +1,40 @@
 """Overrides from Python values: `seed=[0, 1]`, `recipe={"epochs": 5}` and `roadmap="step5_inverted"` as words."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
 from roadmap.config.hydra_errors import ADDED
 from roadmap.config.roadmaps import value_text
-from roadmap.config.search_path import is_group, quote
+from roadmap.config.search_path import (
+    MODULES,
+    SEARCH_PATH,
+    SearchPath,
+    current,
+    is_group,
+    quote,
+    read_search_path,
+    use,
+)
 from roadmap.errors import ConfigError
+
+LISTS = (MODULES, SEARCH_PATH)  # keys of a whole command, whose lists are no sweep
+OWN_CONFIGS = tuple(f"{key}=" for key in LISTS)
+
+
+@contextmanager
+def use_words(overrides: Sequence[str], values: Mapping[str, Any], is_sweep: bool = False) -> Iterator[list[str]]:
+    """Yield the words of `to_words`, on the search path that they name, or else on the one in use.
+
+    Raises:
+        ConfigError: as to_words; or a folder or module does not exist.
+    """
+    words = to_words(overrides, values, is_sweep)
+    is_named = any(word.startswith(OWN_CONFIGS) for word in words)
+    with use(read_search_path(words) if is_named or current() == SearchPath() else current()):
+        yield to_words(overrides, values, is_sweep)  # whose groups may be of that path
 
 
 def to_words(overrides: Sequence[str], values: Mapping[str, Any], is_sweep: bool = False) -> list[str]:
@@ -33,7 +59,7 @@ def _words(prefix: str, values: Mapping[str, Any], is_sweep: bool) -> Iterable[s
                 separator = "/" if is_group(f"{key}/{inner}") else "."
                 yield from _words(f"{key}{separator}", {inner: own}, is_sweep)
             continue
-        is_swept = is_sweep and _is_list(value)
+        is_swept = is_sweep and _is_list(value) and key not in LISTS
         text = ",".join(_text(key, item) for item in value) if is_swept else _text(key, value)
         if is_swept and not text:
             raise ConfigError(f"{key}={value!r} is a sweep of no run: give it one value at least")

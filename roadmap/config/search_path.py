@@ -170,6 +170,11 @@ def is_group(name: str) -> bool:
     return name in registered_configs() or any((place / name).is_dir() for place in current().places())
 
 
+def takes_one_choice(group: str) -> bool:
+    """Return True for a group of `conf/` or of a module; one in a user's folder may join several of its configs."""
+    return group in registered_configs() or (CONF_DIR / group).is_dir()
+
+
 def list_groups() -> list[str]:
     """Return every group of the search path."""
     found = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from roadmap.config.compose import compose, prepare_overrides
+from roadmap.config.compose import SWEEP, compose_words, prepare_overrides
 from roadmap.config.convert import convert
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_axes, check_word, is_setting
@@ -28,7 +28,6 @@ from roadmap.config.sweep_networks import (
 )
 from roadmap.errors import ConfigError
 
-SWEEP = "+sweep="
 SETTING = "sweep."
 # Without brackets, which zsh would expand.
 LIST = re.compile(r"(?P<key>sweep\.(axes|choices))=(?P<names>[\w.]+(,[\w.]+)*)")
@@ -203,14 +202,16 @@ def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
         if word.partition("=")[0] in chosen:
             raise ConfigError(f"{word}: {named[0]} chooses the networks by itself; leave the one or the other out")
     if not is_sweep:
-        raise ConfigError(f"{named[0]} is {len(spec.names()):,} networks; runs over all of them take -m")
+        raise ConfigError(
+            f"{named[0]} is {len(spec.names()):,} networks; runs over all of them take -m (in Python roadmap.sweep)"
+        )
     return Sweep(named[0], spec, others)
 
 
 def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
     # Added with ++, so that the spec, not Hydra, reports which settings this sweep has.
     settings = ["++" + LIST.sub(r"\g<key>=[\g<names>]", setting) for setting in settings]
-    values: Any = OmegaConf.to_container(compose(word, *settings).sweep)
+    values: Any = OmegaConf.to_container(compose_words([word, *settings]).sweep)
     for key, value in values.items():
         if value == "???":
             raise ConfigError(f"no value yet for sweep.{key}: give one, as in sweep.{key}=kernel_size,activation")

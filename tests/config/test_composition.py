@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose as hydra_compose
@@ -11,9 +12,13 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from roadmap.config import CONF_DIR, Config, compose, prepare_overrides
+from roadmap.config import CONF_DIR, Config, SearchPath, compose, plan_runs, prepare_overrides
 from roadmap.config.copies import copier
 from roadmap.config.file_source import FileConfigSource
+from roadmap.config.keywords import to_words, use_words
+from roadmap.config.search_path import current
+from roadmap.data.custom_sources import SOURCES
+from roadmap.errors import ConfigError
 
 Read = Callable[..., Config]
 
@@ -50,6 +55,73 @@ def test_compose_works_inside_a_job_of_hydras_and_leaves_it_as_it_was() -> None:
         assert GlobalHydra.instance().hydra is outer
         assert hydra_compose("config", ["seed=3"]).seed == 3
     assert not GlobalHydra.instance().is_initialized()
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A user's folder with a module that registers a data set, and with a group of its own; removed afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "stripes_of_a_test.py").write_text(
+        "from roadmap.extend import register_dataset\n"
+        "register_dataset('stripes', lambda data: None, num_classes=4, image_size=16)\n"
+    )
+    (tmp_path / "recipe/extra").mkdir(parents=True)
+    (tmp_path / "recipe/extra/long.yaml").write_text("# @package recipe\nepochs: 77\n")
+    yield "stripes_of_a_test"
+    sys.modules.pop("stripes_of_a_test", None)
+    SOURCES.clear()
+
+
+def test_a_module_and_a_folder_of_the_users_own_are_used_for_one_composition(tmp_path: Path, module: str) -> None:
+    own = {"modules": [module], "hydra": {"searchpath": [f"file://{tmp_path}"]}}
+    cfg = compose(data="stripes", **own)
+    assert (cfg.data.num_classes, cfg.modules) == (4, [module])
+    words = ["data=stripes", f"modules=[{module}]", f"hydra.searchpath=[file://{tmp_path}]"]
+    assert compose(*words) == cfg
+    assert current() == SearchPath()
+    with pytest.raises(ConfigError, match="modules: nowhere can't be imported"):
+        compose(modules=["nowhere"])
+    with pytest.raises(ConfigError, match=r"modules=nowhere: must be a list of modules"):
+        compose(modules="nowhere")
+
+
+def test_keywords_name_the_groups_of_the_users_folder(tmp_path: Path, module: str) -> None:
+    own = {"modules": [module], "hydra": {"searchpath": [f"file://{tmp_path}"]}}
+    with use_words([], {"recipe": {"extra": "long"}, "seed": [0, 1], **own}, is_sweep=True) as words:
+        assert words == [
+            "recipe/extra=long",
+            "seed=0,1",
+            f"modules=[{module}]",
+            f"hydra.searchpath=['file://{tmp_path}']",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"roadmap": ["step0_resnet", "step1_stage_ratio"]},
+            "-m +roadmap=step0_resnet,step1_stage_ratio, in Python",
+        ),
+        ({"model": {"kernel_size": ["7", "9"]}}, "-m model/kernel_size='7','9', in Python roadmap.sweep"),
+        ({"data": ["digits", "cifar10"]}, "data=[digits,cifar10]: a run has one choice of data"),
+        ({"sweep": "leave_one_out"}, "+sweep=leave_one_out: compose returns one run's configuration"),
+    ],
+)
+def test_several_choices_for_one_run_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(**values)
+    assert message in str(caught.value)
+    if "sweep" not in values:
+        with pytest.raises(ConfigError) as caught:
+            plan_runs(to_words([], values), is_sweep=False)
+        assert message in str(caught.value)
+
+
+def test_a_group_of_the_users_own_may_join_several_configs(tmp_path: Path, module: str) -> None:
+    (tmp_path / "recipe/extra/wide.yaml").write_text("# @package recipe\nlr: 0.5\n")
+    cfg = compose("+recipe/extra=[long,wide]", f"hydra.searchpath=[file://{tmp_path}]")
+    assert (cfg.recipe.epochs, cfg.recipe.lr) == (77, 0.5)
 
 
 def test_composing_needs_no_large_library_and_no_checkout(tmp_path: Path) -> None:
