@@ -14,7 +14,8 @@ from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import print_lines
 from roadmap.cli.step_description import describe_run, find_base, find_changes, load_step, short_changes
 from roadmap.config import Config, PlannedRun, list_choices, read_search_path, use
-from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.convert import suggest
+from roadmap.config.roadmap_files import list_figures, load_roadmap
 from roadmap.errors import ConfigError
 from roadmap.model.describe import Line
 from roadmap.system.console import Console
@@ -76,7 +77,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw a block of each step into this file")
     parser.add_argument("--png", type=Path, metavar="FILE", help="the same as an image")
     parser.add_argument(
-        "--figure", choices=dict(load_roadmap().figures), help="draw the steps of this figure of the paper"
+        "--figure", help="draw the steps of this figure of the paper: 3 or 4, of another roadmap as ROADMAP/FIGURE"
     )
     return parser.parse_intermixed_args(words)
 
@@ -120,15 +121,30 @@ def show(console: Console, runs: Sequence[PlannedRun], stage: int | None) -> Non
         console.print(color(line))
 
 
+def find_figure(key: str, steps: Sequence[str]) -> list[str]:
+    """Return the steps of a figure, which another roadmap's may have without its name if no other has this key.
+
+    Raises:
+        ConfigError: there is no such figure, several roadmaps have one, or steps are named beside it.
+    """
+    if steps:
+        raise ConfigError(f"--figure {key} chooses the steps by itself; leave out {' '.join(steps)}")
+    figures = list_figures()
+    names = [key] if key in figures else [name for name in figures if name.rpartition("/")[2] == key]
+    if len(names) != 1:
+        which = "several roadmaps have one" if names else f"there is no such figure.{suggest(key, list(figures))}"
+        raise ConfigError(f"--figure {key}: {which.rstrip('.')}. Allowed: {', '.join(names or figures)}")
+    return figures[names[0]]
+
+
 def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Namespace) -> None:
     """Write a block of each step into the files: of the given steps, of one of the paper's figures, or of all.
 
     A step is marked against the one before it in the picture, or if all are drawn against the step that it is based
     on. The paper's figures have no marks.
     """
-    names = list(dict(load_roadmap().figures).get(arguments.figure, steps)) or [
-        name for name in list_choices("roadmap") if name != load_roadmap().original
-    ]
+    names: Sequence[str] = find_figure(arguments.figure, steps) if arguments.figure else steps
+    names = names or [name for name in list_choices("roadmap") if name != load_roadmap().original]
     runs = {name: load_step(name, overrides) for name in names}
     panels = []
     for place, (name, run) in enumerate(runs.items()):

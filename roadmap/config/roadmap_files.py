@@ -19,6 +19,7 @@ from roadmap.config.roadmaps import (
     Design,
     Roadmap,
     Section,
+    check_word,
     is_axis,
     is_setting,
 )
@@ -64,6 +65,16 @@ def list_steps(roadmap: str = DEFAULT) -> list[str]:
         roadmap.errors.ConfigError: there is no such roadmap.
     """
     return list(load_roadmap(roadmap).steps)
+
+
+def list_figures() -> dict[str, list[str]]:
+    """Return the steps of each figure, as choices of `+roadmap=`: by its key, of another roadmap by NAME/KEY."""
+    roadmaps = map(load_roadmap, list_roadmaps())
+    return {
+        key if one.name == DEFAULT else f"{one.name}/{key}": [one.override(step) for step in steps]
+        for one in roadmaps
+        for key, steps in one.figures.items()
+    }
 
 
 def list_axes() -> dict[str, list[str]]:
@@ -164,6 +175,7 @@ def _read(place: Path, folder: str) -> Roadmap:
     read = [_read_listed(path, folder, step) for step in names]
     described = _describe_path(about.name, _follow(path, read, folder))
     steps = described["steps"]
+    _check_tables(path, tables, steps)
     if about.curve is not None and about.curve not in steps[1:]:
         raise ConfigError(f"{path}: curve={about.curve}: must be a step after the first: {', '.join(steps[1:])}")
     return Roadmap(
@@ -173,6 +185,19 @@ def _read(place: Path, folder: str) -> Roadmap:
         sections=(*_inherited_sections(read, folder), *sections),
         published=_read_anchors(place / PUBLISHED, steps, about, tables["references"]),
     )
+
+
+def _check_tables(path: Path, tables: Mapping[str, Mapping[str, Any]], steps: Sequence[str]) -> None:
+    """Raise ConfigError if a value of a table is not a text, or of [figures] not a list of the roadmap's steps."""
+    for key, table in tables.items():
+        for name, value in table.items():
+            if key != "figures" and not isinstance(value, str):
+                raise ConfigError(f'{path}: {key}.{name}={value}: must be a text, as in {name} = "VALUE"')
+            if key == "figures" and not (value and isinstance(value, list)):
+                raise ConfigError(f'{path}: figures.{name}={value}: must be a list of steps, as in ["{steps[0]}"]')
+    for name, listed in tables["figures"].items():
+        for step in map(str, listed):
+            check_word(f"{path}: figures.{name}", step, steps)
 
 
 def _read_listed(about: Path, folder: str, name: str) -> StepFile:

@@ -181,6 +181,12 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ({"about": ABOUT.replace("step1_norm", "step0_start")}, "step0_start is in two sections"),
         ({"about": ABOUT + "colour = 'red'\n"}, "no key sections.colour. Did you mean sections.color?"),
         ({"about": "references = ['swin']\n" + ABOUT}, r"references must be a table: write \[references\]"),
+        ({"about": ABOUT + "[figures]\n1 = 'step0_start'\n"}, "figures.1=step0_start: must be a list of steps"),
+        (
+            {"about": ABOUT + "[figures]\n1 = ['step1']\n"},
+            "figures.1=step1: there is no step1. Did you mean step1_",
+        ),
+        ({"about": ABOUT + "[references]\nswin = 3\n"}, "references.swin=3: must be a text"),
         ({"about": 'title = "Mine"'}, r"no \[\[sections\]\] yet"),
         ({"about": "title ="}, "roadmap.toml: "),
     ],

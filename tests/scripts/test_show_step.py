@@ -10,7 +10,10 @@ import pytest
 from fixture_types import Call
 from PIL import Image
 
+from roadmap.cli.show import find_figure
+from roadmap.config import SearchPath, use
 from roadmap.config.roadmap_files import load_roadmap
+from roadmap.errors import ConfigError
 
 Show = Callable[..., list[str]]
 ROOT = Path(__file__).parents[2]
@@ -168,6 +171,46 @@ def test_a_figure_of_the_paper_is_one_command(call: Call, tmp_path: Path) -> Non
     assert [text for text in texts if text.startswith("step")] == ["step4_width", "step5_inverted", "step6_move_up"]
     assert not any(text.startswith(("+ ", "- ")) for text in texts)
     call("show", "--figure", "3", status=1)
+
+
+def write_roadmap(folder: Path, name: str, figures: str) -> None:
+    """Write a roadmap of two steps with a table of figures below a user's folder."""
+    place = folder / "roadmap" / name
+    place.mkdir(parents=True)
+    start, end = f"{name}0", f"{name}1"
+    (place / "roadmap.toml").write_text(
+        f'title = "Mine"\n[[sections]]\nlabel = "All"\nsteps = ["{start}", "{end}"]\n[figures]\n{figures}\n'
+    )
+    for index, (step, defaults) in enumerate(
+        {start: "_self_", end: f"/roadmap/{name}/{start}, override /model/norm: layernorm, _self_"}.items()
+    ):
+        text = f"step: {{name: {step}, index: {index}, label: {step}, roadmap: {name}}}"
+        (place / f"{step}.yaml").write_text(f"# @package _global_\ndefaults: [{defaults}]\n{text}\n")
+
+
+def test_a_figure_of_the_users_roadmap_is_drawn_too(call: Call, tmp_path: Path) -> None:
+    write_roadmap(tmp_path, "mine", "1 = ['mine0', 'mine1']\n3 = ['mine1']")
+    svg = tmp_path / "figure.svg"
+    call("show", "--config-dir", tmp_path, "--figure", "mine/1", "--svg", svg)
+    assert [text for text, _ in svg_texts(svg) if text in ("mine0", "mine1")] == ["mine0"] * 2 + ["mine1"] * 2
+    with use(SearchPath((str(tmp_path),))):
+        assert find_figure("1", []) == ["mine/mine0", "mine/mine1"]
+        assert find_figure("3", [])[0] == "step4_width"  # the paper's
+        with pytest.raises(
+            ConfigError, match=r"--figure 2: there is no such figure. Allowed: 3, 4, mine/1, mine/3"
+        ):
+            find_figure("2", [])
+        with pytest.raises(ConfigError, match="--figure 3 chooses the steps by itself; leave out step5_inverted"):
+            find_figure("3", ["step5_inverted"])
+
+
+def test_a_figure_that_two_roadmaps_have_is_named_with_its_roadmap(tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        write_roadmap(tmp_path, name, f"1 = ['{name}0']")
+    with use(SearchPath((str(tmp_path),))):
+        with pytest.raises(ConfigError, match=r"--figure 1: several roadmaps have one. Allowed: mine/1, other/1"):
+            find_figure("1", [])
+        assert find_figure("other/1", []) == ["other/other0"]
 
 
 @pytest.mark.system  # draws thirteen steps: 3 s
