@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from roadmap.analysis.design import network_of, usable_rows
 from roadmap.analysis.epoch_table import HIGH, LOW
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.run_table import COLUMNS as TABLE_COLUMNS
-from roadmap.analysis.run_table import parse_variant
+from roadmap.analysis.run_table import check_run, parse_cell
 from roadmap.config.convert import suggest
 from roadmap.errors import RunError
 from roadmap.runs.naming import natural_key
@@ -34,7 +35,7 @@ def rows_by_experiment(results: pd.DataFrame) -> dict[str, list[Row]]:
     """Return for each experiment in a DataFrame its rows, one per network.
 
     Raises:
-        RunError: a run is given twice.
+        RunError: the rows are not those of `load_results`, a cell has a wrong value, or a run is given twice.
     """
     found: dict[str, list[Run]] = {}
     for run in _runs_of(results):
@@ -60,12 +61,45 @@ def rows_of_one(results: pd.DataFrame, call: str) -> list[Row]:
 
 
 def _runs_of(results: pd.DataFrame) -> list[Run]:
+    """Return the run of each row, also of a frame that was read back from a CSV file.
+
+    Raises:
+        RunError: the rows are not those of `load_results`, or a cell has a wrong value.
+    """
+    _check_columns(results, COLUMNS, "load_results")
     runs = []
-    for row in results[COLUMNS].to_dict("records"):
-        values: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        values |= {"variant": parse_variant(row["variant"]), "state": State(row["state"])}
-        runs.append(Run(**values))
+    for number, row in enumerate(results[COLUMNS].to_dict("records")):
+        values: dict[str, Any] = {"path": Path(str(row.pop("path")))}
+        for name, cell in row.items():
+            try:
+                values[str(name)] = _parse_cell(str(name), cell)
+            except (ValueError, TypeError) as error:
+                raise RunError(f"row {number}: {name} is {cell!r}") from error
+        run = Run(**values)
+        try:
+            check_run(run)
+        except ValueError as error:
+            raise RunError(f"row {number}: {error}") from error
+        runs.append(run)
     return runs
+
+
+def _parse_cell(name: str, cell: Any) -> Any:
+    """Return the value of a run's field. CSV has no missing text, and reads names such as 100 as numbers."""
+    if pd.isna(cell):
+        return {} if name == "variant" else None
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)  # of a column with missing values
+    return parse_cell(name, str(cell))
+
+
+def _check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise RunError(f"{shorten(repr(frame), 60)} is no DataFrame: give one of roadmap.{source}")
+    if missing := [name for name in columns if name not in frame]:
+        raise RunError(
+            f"the frame lacks the columns {', '.join(missing)}: give rows of roadmap.{source}, with all its columns"
+        )
 
 
 def _check_given_once(experiment: str, runs: list[Run]) -> None:
@@ -103,12 +137,18 @@ def find_curves(epochs: pd.DataFrame, metric: str) -> dict[str, pd.DataFrame]:
     A network of several experiments, regimes, data sets or recipes has a curve in each, with these in its name.
 
     Raises:
-        RunError: the metric was not measured, or a seed is given twice.
+        RunError: the rows are not those of `load_epochs`, the metric was not measured, or a seed is given twice.
     """
+    texts = [*CURVE, "seeds"]
+    _check_columns(epochs, [*texts, "epoch"], "load_epochs")
     known = [name for name in METRICS if name in epochs]
     if metric not in known:
-        raise RunError(f"metric={metric}: not measured.{suggest(metric, known)} Allowed: {', '.join(known)}")
+        allowed = f"Allowed: {', '.join(known)}" if known else "The frame has no metric"
+        raise RunError(f"metric={metric}: not measured.{suggest(str(metric), known)} {allowed}")
     rows = epochs.dropna(subset=[metric])
+    if rows.empty:
+        raise RunError(f"no {metric} to draw among {len(epochs)} rows: no epoch with it has finished")
+    rows = rows.astype(dict.fromkeys(texts, "str"))  # CSV reads names such as 100, and one seed, as numbers
     _check_seeds(rows)
     groups = dict(list(rows.groupby(CURVE)))
     names = _curve_names(list(groups))

@@ -13,7 +13,7 @@ import pandas as pd
 from roadmap.analysis.ablation import effect_columns, find_effects, mark_significant, results_of
 from roadmap.analysis.curves import Record
 from roadmap.analysis.epoch_table import HIGH, LOW, read_records
-from roadmap.analysis.frame_rows import COLUMNS, rows_by_experiment, warn_of_unused
+from roadmap.analysis.frame_rows import COLUMNS, CURVE, rows_by_experiment, warn_of_unused
 from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import Row, short_names
 from roadmap.analysis.run_table import show_variant
@@ -76,7 +76,7 @@ def load_epochs(experiment: str | Path, output_dir: str | Path = OUTPUTS) -> pd.
     runs = read_runs(folder)
     name = experiment_of(runs[0])
     rows = [row for record in read_records(folder, runs) for row in _epoch_rows(name, record)]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*CURVE, "seeds", "epoch"])
 
 
 def _epoch_rows(experiment: str, record: Record) -> list[dict[str, Any]]:
@@ -120,15 +120,15 @@ def changes(results: pd.DataFrame) -> pd.DataFrame:
     (-7.22, 'loss')
 
     Raises:
-        roadmap.errors.RunError: a run is given twice.
+        roadmap.errors.RunError: the rows are not those of `load_results`, a cell has a wrong value, or a run is
+            given twice.
     """
-    return pd.DataFrame(
-        [
-            {"network": change.pop("network"), "experiment": experiment, **change}
-            for experiment, rows in rows_by_experiment(results).items()
-            for change in _changes(rows)
-        ]
-    )
+    found = [
+        {"experiment": experiment, **change}
+        for experiment, rows in rows_by_experiment(results).items()
+        for change in _changes(rows)
+    ]
+    return pd.DataFrame(found, columns=CHANGES)
 
 
 def _changes(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -173,15 +173,15 @@ def effects(results: pd.DataFrame) -> pd.DataFrame:
     -10.2
 
     Raises:
-        roadmap.errors.RunError: a run is given twice.
+        roadmap.errors.RunError: the rows are not those of `load_results`, a cell has a wrong value, or a run is
+            given twice.
     """
     found = [
-        {"axis": effect.pop("axis"), "experiment": experiment, **effect}
+        {"experiment": experiment, **effect}
         for experiment, rows in rows_by_experiment(results).items()
         for effect in _effects(rows)
     ]
-    columns = ["axis", "experiment", "place", *_difference("effect", None), "significant"]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(found, columns=EFFECTS)
 
 
 def _effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -216,3 +216,10 @@ def _difference(name: str, difference: Difference | None) -> dict[str, Any]:
 
 def _ends(name: str, interval: Any) -> dict[str, float | None]:
     return {f"{name}_low": interval and interval.low, f"{name}_high": interval and interval.high}
+
+
+CHANGES = [
+    *("network", "experiment", "label", "seeds", "top1", "top1_std", *_ends("top1", None), "before"),
+    *(*_difference("change", None), "p_holm", "verdict", "paper_change"),
+]
+EFFECTS = ["axis", "experiment", "place", *_difference("effect", None), "significant"]

@@ -45,14 +45,13 @@ def read_run_table(path: Path) -> list[Run]:
     RunError: there is none, a column is missing, a cell has a wrong value, or a run is there twice; names file,
     line and cell.
     """
-    parsers = {name: _parser(KINDS[name]) for name in COLUMNS}
     runs: list[Run] = []
     lines: dict[tuple[str | int, ...], int] = {}
     for line, cells in read_table(path, "runs", REQUIRED):
         values: dict[str, Any] = {}
-        for name, parse in parsers.items():
+        for name in COLUMNS:
             try:
-                values[name] = parse(cells.get(name) or "")
+                values[name] = parse_cell(name, cells.get(name) or "")
             except (ValueError, TypeError) as error:
                 raise RunError(f"{path}, line {line}: {name} is {cells[name]!r}") from error
         run = Run(path=path.parent, **values)
@@ -107,6 +106,11 @@ def parse_variant(cell: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in cell.split(",") if pair)
 
 
+def parse_cell(name: str, cell: str) -> Any:
+    """Return the value of a run's field from a cell; raises ValueError or TypeError if it has none of that kind."""
+    return PARSERS[name](cell)
+
+
 def _to_cell(value: Any) -> str:
     if value is None:
         return ""
@@ -123,3 +127,6 @@ def _parser(kind: Any) -> Callable[[str], Any]:
         return lambda cell: inner(cell) if cell else None
     plain: Callable[[str], Any] = kind
     return plain
+
+
+PARSERS = {name: _parser(KINDS[name]) for name in COLUMNS}

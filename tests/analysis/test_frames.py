@@ -1,15 +1,18 @@
-"""DataFrames of results: several experiments in one, which stay apart."""
+"""DataFrames of results: several experiments in one stay apart, and what is no such frame is refused."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from trial_rows import Write
 
 import roadmap
 from roadmap.analysis.frame_rows import find_curves
-from roadmap.errors import RunError
+from roadmap.errors import ConfigError, RunError
 
 PUBLISHED = Path(__file__).parents[2] / "results/cifar10-stride4"
 STEPS = ("step0_resnet", "step1_stage_ratio")
@@ -123,3 +126,101 @@ def test_the_band_of_a_published_curve_is_that_of_its_seeds() -> None:
     (axes,) = roadmap.plot_curves(one).axes
     assert len(axes.collections) == 1
     assert [trace.fill for trace in roadmap.plot_curves(one, backend="plotly").data] == ["toself", None]
+
+
+def through_csv(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(frame.to_csv()))
+
+
+def test_a_frame_that_was_written_to_a_csv_file_has_the_same_results() -> None:
+    """In CSV an empty variant is a missing value, a step's index a float, and a path a text."""
+    results = roadmap.load_results(PUBLISHED)
+    read = through_csv(results)
+    pd.testing.assert_frame_equal(roadmap.changes(read), roadmap.changes(results))
+    pd.testing.assert_frame_equal(roadmap.effects(read), roadmap.effects(results))
+    epochs = roadmap.load_epochs(PUBLISHED)
+    one = epochs[epochs.network == "step0_resnet"].assign(seeds="0")
+    for frame in (epochs, one):
+        curves, again = find_curves(frame, "loss"), find_curves(through_csv(frame), "loss")
+        assert list(curves) == list(again)
+        for name, curve in curves.items():
+            pd.testing.assert_frame_equal(again[name], curve)
+
+
+def test_names_that_csv_reads_as_numbers_stay_names(load: Callable[..., pd.DataFrame]) -> None:
+    results = load("12", 70.0, data="100")
+    read = through_csv(results)
+    assert read.experiment.dtype.kind == read.data.dtype.kind == "i"
+    pd.testing.assert_frame_equal(roadmap.changes(read), roadmap.changes(results))
+
+
+RUNS, EPOCHS = roadmap.load_results(PUBLISHED), roadmap.load_epochs(PUBLISHED)
+OF_RUNS = (roadmap.changes, roadmap.effects, roadmap.plot_roadmap, roadmap.plot_effects)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (
+            RUNS.drop(columns=["variant", "path"]),
+            "the frame lacks the columns path, variant: give rows of roadmap.load_",
+        ),
+        (EPOCHS, "the frame lacks the columns path, step, .*: give rows of roadmap.load_results, with all"),
+        ("cifar10", "'cifar10' is no DataFrame: give one of roadmap.load_results"),
+        (RUNS.assign(top1="high"), "row 0: top1 is 'high'"),
+        (RUNS.assign(top1=130.0), "row 0: top1 is 130"),
+        (RUNS.assign(seed=pd.NA), "row 0: seed is"),
+        (RUNS.assign(state="finished"), "row 0: state is 'finished'"),
+        (RUNS.assign(gmacs=pd.NA), "row 0: the finished run has no gmacs"),
+        (RUNS.assign(variant="kernel"), "row 0: variant is 'kernel'"),
+    ],
+)
+def test_what_are_no_runs_is_refused_with_column_or_row(frame: Any, message: str) -> None:
+    for function in OF_RUNS:
+        with pytest.raises(RunError, match=message):
+            function(frame)
+
+
+@pytest.mark.parametrize(
+    ("frame", "metric", "message"),
+    [
+        (EPOCHS[["network", "epoch", "top1"]], "top1", "lacks the columns experiment, regime, data, recipe, seeds"),
+        (RUNS, "top1", "lacks the columns seeds, epoch: give rows of roadmap.load_epochs"),
+        (EPOCHS.head(0), "top1", "no top1 to draw among 0 rows: no epoch with it has finished"),
+        (EPOCHS.assign(top1=float("nan")), "top1", "no top1 to draw among"),
+        (EPOCHS, None, "metric=None: not measured. Allowed: top1, loss"),
+        (
+            EPOCHS.drop(columns=["top1", "loss", "train_loss", "lr"]),
+            "top1",
+            "not measured. The frame has no metric",
+        ),
+    ],
+)
+def test_what_has_no_curve_is_refused(frame: pd.DataFrame, metric: Any, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        roadmap.plot_curves(frame, metric)
+
+
+def test_a_figure_is_drawn_into_one_axes_alone() -> None:
+    axes = Figure().subplots(1, 2)
+    for ax in (axes, list(axes), axes[0].figure, "left"):
+        for plot, frame in (
+            (roadmap.plot_roadmap, RUNS),
+            (roadmap.plot_effects, RUNS),
+            (roadmap.plot_curves, EPOCHS),
+        ):
+            with pytest.raises(ConfigError, match=r"must be one Axes of matplotlib, as axes\[0\] of plt.subplots"):
+                plot(frame, ax=ax)
+
+
+def test_frames_of_no_run_have_their_columns(tmp_path: Path, load: Callable[..., pd.DataFrame]) -> None:
+    none = RUNS.head(0)
+    assert list(roadmap.changes(none)) == list(roadmap.changes(RUNS))
+    assert list(roadmap.effects(none)) == list(roadmap.effects(RUNS))
+    load("trial", 70.0)  # whose runs have finished no epoch
+    epochs = roadmap.load_epochs("trial", tmp_path)
+    assert list(epochs) == ["network", "experiment", "regime", "data", "recipe", "seeds", "epoch"]
+    assert epochs.empty
+    one = roadmap.changes(RUNS[RUNS.step == "step5_inverted"])
+    assert one[["network", "seeds"]].values.tolist() == [["step5", 3]]
+    assert one.change.isna().all()

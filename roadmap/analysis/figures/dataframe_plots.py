@@ -52,7 +52,7 @@ def plot_roadmap(
 
     Raises:
         roadmap.errors.RunError: no run has finished, or the rows are of several experiments.
-        roadmap.errors.ConfigError: there is no such backend, or plotly was given matplotlib's axes.
+        roadmap.errors.ConfigError: there is no such backend, ax is no Axes, or plotly was given one.
     """
     plotly = _find_plotly(backend, ax)
     rows = drawn_rows(rows_of_one(results, "plot_roadmap"))
@@ -146,6 +146,10 @@ def plot_curves(
 def _find_plotly(backend: str, ax: Axes | None) -> Any:
     """Return the module that draws by plotly, whose import takes a second; None for matplotlib."""
     if backend == "matplotlib":
+        if ax is not None and not isinstance(ax, Axes):
+            raise ConfigError(
+                f"ax is a {type(ax).__name__}: must be one Axes of matplotlib, as axes[0] of plt.subplots(1, 2)"
+            )
         return None
     if backend != "plotly":
         raise ConfigError(f"backend={backend}: must be matplotlib or plotly")
