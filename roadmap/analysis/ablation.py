@@ -21,6 +21,9 @@ from roadmap.config.sweep_networks import networks_along, sample_orders
 
 Results = Mapping[Network, Mapping[int, float]]  # top-1 in percent by seed
 MOST_PAIRS = 1000  # of sampled orders to look for
+ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
+MOST_SEEDS = 1000  # of sampled orders to look for, from 0
+FEW_PAIRS = 4  # of a seed's orders that are looked for, since a run of the first may have failed
 
 # Headings of the effects. An effect is always the top-1 with the choice minus the top-1 without it.
 ON_PATH, AVERAGE = "on the path", "average over orders"
@@ -117,6 +120,42 @@ def finished_orders(roadmap: Roadmap, values: Mapping[Network, float], order_see
     orders = sample_orders(MOST_PAIRS, order_seed, roadmap.axes)
     found = [order for order in orders if all(network in values for network in networks_along(order))]
     return found if any(order[::-1] in found for order in found) else []
+
+
+def find_order_seeds(roadmap: Roadmap, values: Mapping[Network, float]) -> list[int]:
+    """Return the seeds below MOST_SEEDS of which one of the first pairs of orders has values; runs record none."""
+    ends = {1, len(roadmap.axes) - 1}
+    path = {roadmap.path_network(step) for step in range(len(roadmap.steps))}
+    if not any(len(network) not in ends and network not in path for network in values):
+        return []  # the usual case: path, leave-one-out and add-one-in
+
+    def is_finished(order: Order) -> bool:
+        return all(network in values for one in (order, order[::-1]) for network in networks_along(one))
+
+    return [seed for seed in range(MOST_SEEDS) if any(map(is_finished, first_orders(roadmap, seed)))]
+
+
+def first_orders(roadmap: Roadmap, seed: int) -> list[Order]:
+    """Return the orders that a sweep of FEW_PAIRS samples first, without their reverses."""
+    return sample_orders(FEW_PAIRS, seed, roadmap.axes)[::2]
+
+
+def choose_orders(
+    roadmap: Roadmap, values: Mapping[Network, float], order_seed: int | None
+) -> tuple[int, list[Order], list[int]]:
+    """Return a seed, its finished orders, and the other seeds whose orders have finished too.
+
+    The seed is the given one; or else that of most sweeps, ORDER_SEED, if it has finished orders, or the first that
+    has.
+    """
+    seeds = find_order_seeds(roadmap, values)
+    orders = finished_orders(roadmap, values, ORDER_SEED if order_seed is None else order_seed)
+    if order_seed is None and not orders and seeds:
+        order_seed = seeds[0]
+        orders = finished_orders(roadmap, values, order_seed)
+    used = set(orders)
+    others = [seed for seed in seeds if not used.intersection(first_orders(roadmap, seed))]
+    return ORDER_SEED if order_seed is None else order_seed, orders, others
 
 
 def average_effects(roadmap: Roadmap, values: Mapping[Network, float], orders: Sequence[Order]) -> list[Average]:

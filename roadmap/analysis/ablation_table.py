@@ -9,15 +9,16 @@ from rich.table import Table
 from roadmap.analysis.ablation import (
     AVERAGE,
     ON_PATH,
+    ORDER_SEED,
     Average,
     Effect,
     Results,
     average_effects,
+    choose_orders,
     effect_columns,
     end_headings,
     find_effects,
     find_interactions,
-    finished_orders,
     mark_significant,
     pool_std,
     results_of,
@@ -33,7 +34,7 @@ from roadmap.config.roadmaps import Roadmap
 from roadmap.system.commands import mentioned
 
 MOST_PAIRS = 5  # most interactions to report
-ORDER_SEED = 0  # of the sampled orders; the default of conf/sweep/shapley.yaml
+MOST_SEEDS = 3  # most seeds of sampled orders to name
 SIGNIFICANT = "*"
 
 
@@ -46,6 +47,8 @@ class Ablation:
     pooled_std: PooledStd | None  # pooled over all networks
     effects: list[Effect]
     averages: dict[str, Average]  # by axis
+    order_seed: int  # of the sampled orders that the averages are over
+    other_order_seeds: list[int]  # whose orders have finished too
     interactions: list[tuple[str, str, float, int]]  # see find_interactions
     unused: int  # rows with a result that is not used
     elsewhere: int  # of these, rows in another regime, on other data or by another recipe than most
@@ -62,20 +65,33 @@ class Ablation:
         return {name: cells for name, cells in effect_columns(self.roadmap, self.effects).items() if any(cells)}
 
 
-def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int = ORDER_SEED) -> Ablation:
-    """Return effects in the last epoch, or the best on the validation set; `order_seed` is the shapley sweep's."""
+def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int | None = None) -> Ablation:
+    """Return effects in the last epoch, or the best on the validation set.
+
+    `order_seed` is the shapley sweep's; None finds it (`choose_orders`).
+    """
     roadmap = rows[0].roadmap if rows else load_roadmap()
     results = results_of(rows, best)
     values = {network: fmean(seeds.values()) for network, seeds in results.items()}
-    averages = {
-        one.axis: one for one in average_effects(roadmap, values, finished_orders(roadmap, values, order_seed))
-    }
+    order_seed, orders, other_order_seeds = choose_orders(roadmap, values, order_seed)
+    averages = {one.axis: one for one in average_effects(roadmap, values, orders)}
     effects = find_effects(roadmap, results, averages)
     finished = [row for row in rows if row.seeds]
     unused = len(finished) - len(usable_rows(rows, network_of))
     elsewhere = unused - sum(network_of(row) is None for row in finished)
     interactions = find_interactions(roadmap, values)
-    return Ablation(roadmap, results, pool_std(results), effects, averages, interactions, unused, elsewhere)
+    return Ablation(
+        roadmap,
+        results,
+        pool_std(results),
+        effects,
+        averages,
+        order_seed,
+        other_order_seeds,
+        interactions,
+        unused,
+        elsewhere,
+    )
 
 
 def effect_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[str], list[list[str]]]:
@@ -136,9 +152,26 @@ def effect_summary(ablation: Ablation) -> list[str]:
         "Effect: top-1 with the choice minus top-1 without it, in points.",
         f"{verdict} ({SIGNIFICANT}): p < {ALPHA}, corrected over a column (Holm){pooled}.",
     ]
+    if ablation.averages and ablation.order_seed != ORDER_SEED:
+        count = next(iter(ablation.averages.values())).orders
+        lines.append(f"Average over {count} orders of sweep.order_seed={ablation.order_seed}.")
     for one, other, points, squares in ablation.interactions[:1]:
         lines.append(f"Largest interaction: {one} and {other}, {points:+z.2f} points (n = {squares}).")
     return lines + _unused_notes(ablation)
+
+
+def _order_notes(ablation: Ablation) -> list[str]:
+    """Return how to see the averages that the table does not have."""
+    lines = []
+    if not ablation.averages and ablation.order_seed != ORDER_SEED:
+        lines.append(f"No order of sweep.order_seed={ablation.order_seed} has finished together with its reverse.")
+    if others := ablation.other_order_seeds:
+        some = ", ".join(map(str, others[:MOST_SEEDS])) + (", ..." if len(others) > MOST_SEEDS else "")
+        lines.append(
+            f"Orders of sweep.order_seed={some} have finished too; {mentioned('attribute')} --order-seed "
+            f"{others[0]} averages over them."
+        )
+    return lines
 
 
 def effect_notes(ablation: Ablation) -> list[str]:
@@ -155,7 +188,8 @@ def effect_notes(ablation: Ablation) -> list[str]:
     if ablation.averages:
         one = next(iter(ablation.averages.values()))
         said = "its interval is of the sampled orders, not of the seeds" if one.interval else "it has no interval"
-        found.append(f"Average over {one.orders} orders: {said}.")
+        seed = "" if ablation.order_seed == ORDER_SEED else f" of sweep.order_seed={ablation.order_seed}"
+        found.append(f"Average over {one.orders} orders{seed}: {said}.")
     found += [
         f"{choice.step} is one choice of {len(choice.axes)} settings: {', '.join(choice.axes)}."
         for choice in ablation.roadmap.choices
@@ -182,7 +216,8 @@ def _unused_notes(ablation: Ablation) -> list[str]:
         for reason, count in reasons.items()
         if count
     ]
-    return [f"{rows} {are} {reason} and {are} not used." for reason, rows, are in counted]
+    notes = [f"{rows} {are} {reason} and {are} not used." for reason, rows, are in counted]
+    return [*notes, *_order_notes(ablation)]
 
 
 def _method(ablation: Ablation) -> str:

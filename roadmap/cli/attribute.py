@@ -35,7 +35,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Print the effect of each choice of the roadmap.")
     add_experiment_arguments(parser)
     add_best(parser)
-    parser.add_argument("--order-seed", type=int, default=0, help="of +sweep=shapley; default: 0")
+    parser.add_argument(
+        "--order-seed",
+        type=int,
+        help="of +sweep=shapley; default: 0, or else the first below 1,000 whose orders have finished",
+    )
     add_factorial_arguments(parser)
     arguments = parser.parse_args(words)
     console = open_console(highlight=False)

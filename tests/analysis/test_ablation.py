@@ -1,5 +1,6 @@
 """Effects of choices: exact if they are computable exactly."""
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
 from math import factorial
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from trial_rows import Write, rows_of
 
+from roadmap.analysis import ablation
 from roadmap.analysis.ablation import (
     average_effects,
+    choose_orders,
     find_effects,
     find_interactions,
     finished_orders,
@@ -19,7 +22,7 @@ from roadmap.analysis.ablation import (
     pool_std,
     results_of,
 )
-from roadmap.analysis.ablation_table import effect_notes, find_ablation
+from roadmap.analysis.ablation_table import effect_notes, effect_summary, find_ablation
 from roadmap.analysis.design import network_of
 from roadmap.analysis.group_effects import find_group_effects
 from roadmap.analysis.stats import Difference, critical_value
@@ -134,6 +137,56 @@ def test_all_orders_of_a_sweep_are_found_however_many_it_has() -> None:
     assert finished_orders(CONVNEXT, values, 6) == []
     del values[ALL]
     assert finished_orders(CONVNEXT, values, 5) == []
+
+
+@pytest.fixture
+def _few_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for few order seeds, which takes less time."""
+    monkeypatch.setattr(ablation, "MOST_SEEDS", 20)
+
+
+@pytest.mark.usefixtures("_few_seeds")
+def test_the_order_seed_of_a_sweep_is_found_from_its_networks() -> None:
+    values = {network: 80.0 + len(network) for network in networks_needed(sample_orders(3, 5, AXES), AXES)}
+    assert choose_orders(CONVNEXT, values, None) == (5, sample_orders(3, 5, AXES), [])
+    failed = sample_orders(3, 5, AXES)[0][:6]
+    some = {network: value for network, value in values.items() if network != frozenset(failed)}
+    assert choose_orders(CONVNEXT, some, None) == (5, sample_orders(3, 5, AXES)[1:], [])
+    values |= dict.fromkeys(networks_needed(sample_orders(2, 9, AXES), AXES), 80.0)
+    assert choose_orders(CONVNEXT, values, None) == (5, sample_orders(3, 5, AXES), [9])
+    assert choose_orders(CONVNEXT, values, 9) == (9, sample_orders(2, 9, AXES), [5])
+    assert choose_orders(CONVNEXT, values, 1) == (1, [], [5, 9])
+    values |= dict.fromkeys(networks_needed(sample_orders(1, 0, AXES), AXES), 80.0)
+    assert choose_orders(CONVNEXT, values, None) == (0, sample_orders(1, 0, AXES), [5, 9])
+    plain = dict.fromkeys(
+        [NONE, ALL, *(ALL - {axis} for axis in AXES), *(frozenset({axis}) for axis in AXES)], 80.0
+    )
+    assert choose_orders(CONVNEXT, plain, None) == (0, [], [])
+
+
+@pytest.mark.usefixtures("_few_seeds")
+def test_the_table_has_the_averages_of_another_order_seed_and_names_those_that_it_lacks(
+    tmp_path: Path, write_run: Write
+) -> None:
+    def write(pairs: int, order_seed: int) -> None:
+        for network in networks_needed(sample_orders(pairs, order_seed, AXES), AXES):
+            step, *changed = CONVNEXT.name_of(CONVNEXT.design_of(network)).split(",")
+            variant = dict(word.split("=") for word in changed)
+            with suppress(FileExistsError):
+                write_run(step, 0, 70.0 + len(network), variant=variant)
+
+    write(1, 3)
+    found = find_ablation(rows_of(tmp_path))
+    assert {one.mean for one in found.averages.values()} == {1.0}  # each choice adds a point
+    assert "Average over 2 orders of sweep.order_seed=3: it has no interval." in effect_notes(found)
+    assert "Average over 2 orders of sweep.order_seed=3." in effect_summary(found)
+    write(2, 8)
+    notes = effect_notes(find_ablation(rows_of(tmp_path)))
+    other = "Orders of sweep.order_seed=8 have finished too; "
+    assert any(note.startswith(other) and "attribute" in note and "--order-seed 8" in note for note in notes)
+    chosen = find_ablation(rows_of(tmp_path), order_seed=4)
+    assert not chosen.averages
+    assert "No order of sweep.order_seed=4 has finished together with its reverse." in effect_summary(chosen)
 
 
 def test_effects_are_found_in_steps_and_variants(tmp_path: Path, write_run: Write) -> None:
