@@ -27,7 +27,7 @@ from roadmap.analysis.design import network_of, usable_rows
 from roadmap.analysis.group_effects import find_group_effects
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text, pooled_std_text
-from roadmap.analysis.stats import ALPHA, Difference, PooledStd
+from roadmap.analysis.stats import ALPHA, COVERAGE, Difference, PooledStd
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import Roadmap
@@ -226,7 +226,7 @@ def _method(ablation: Ablation) -> str:
     else:
         scale = f"with pooled standard deviation ({pooled_std_text(ablation.pooled_std)})"
     return (
-        f"Intervals cover {1 - ALPHA:.0%}, {scale}. {SIGNIFICANT} is significant: p < {ALPHA}, corrected over the "
+        f"Intervals cover {COVERAGE}, {scale}. {SIGNIFICANT} is significant: p < {ALPHA}, corrected over the "
         "effects of its column (Holm), and at least the minimum detectable effect."
     )
 

@@ -9,7 +9,7 @@ from roadmap.analysis.ablation_table import show
 from roadmap.analysis.comparison import Candidate, Table
 from roadmap.analysis.significance import interval_text, p_text, pooled_std_text
 from roadmap.analysis.stats import (
-    ALPHA,
+    COVERAGE,
     Difference,
     PooledStd,
     compare_differences,
@@ -88,7 +88,7 @@ def find_gaps(
 
 def gap_table(gaps: Sequence[Gap]) -> Table:
     """Return a heading, and a line per experiment; not all compared with the first one have a column for that."""
-    covered = f"({1 - ALPHA:.0%} interval)"
+    covered = f"({COVERAGE} interval)"
     bases = dict.fromkeys(one.base for one in gaps if one.base)
     effect = (
         ["base", "gap minus that of the base"] if len(bases) > 1 else [f"gap minus that of {gaps[0].experiment}"]
@@ -120,7 +120,7 @@ def terminal_gaps(gaps: Sequence[Gap], width: int) -> tuple[rich.table.Table, li
     ]
     drawn, lines = draw_table([column for column in columns if any(column.cells)], width)
     base = "the base" if len(bases) > 1 else gaps[0].experiment
-    return drawn, [*lines, f"Effect: the gap minus that of {base}; intervals cover {1 - ALPHA:.0%}."]
+    return drawn, [*lines, f"Effect: the gap minus that of {base}; intervals cover {COVERAGE}."]
 
 
 def gap_notes(first: str, last: str, gaps: Sequence[Gap], pooled_std: PooledStd | None) -> str:

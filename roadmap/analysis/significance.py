@@ -14,6 +14,7 @@ from roadmap.analysis.results import Row, Setting, drawn_rows, is_ablation, rang
 from roadmap.analysis.stats import (
     ACCURACIES,
     ALPHA,
+    COVERAGE,
     POWER,
     Difference,
     Estimate,
@@ -143,7 +144,7 @@ def method_text(row_stats: Sequence[RowStats]) -> str:
     """Return how the intervals and the changes of a table were computed, in short sentences."""
     changes = [one.change for one in row_stats if one.change is not None]
     families = {is_ablation(one.row): one.change.family for one in row_stats if one.change is not None}
-    sentences = [f"Intervals cover {1 - ALPHA:.0%} (Student's t)."]
+    sentences = [f"Intervals cover {COVERAGE} (Student's t)."]
     bare = [one.estimate.n for one in row_stats if one.estimate is not None and one.estimate.interval is None]
     if 1 in bare:
         sentences.append("A mean of one seed has no interval.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
 ALPHA = 0.05  # two-sided; intervals cover 1 - ALPHA
+COVERAGE = f"{1 - ALPHA:.0%}"  # of intervals, in texts
 POWER = 0.8  # power of the smallest detectable effect
 # Accuracies are counts over one validation set, so seeds can agree exactly, up to rounding in the division.
 SAME = 1e-9

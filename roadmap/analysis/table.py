@@ -18,7 +18,7 @@ from roadmap.analysis.significance import (
     summary_text,
     verdict_text,
 )
-from roadmap.analysis.stats import ALPHA, Difference, Estimate, mean, std
+from roadmap.analysis.stats import COVERAGE, Difference, Estimate, mean, std
 from roadmap.analysis.terminal import TerminalColumn, draw_table
 from roadmap.system.commands import mentioned, printed
 
@@ -53,7 +53,7 @@ def columns(rows: Sequence[Row], best: bool = False) -> list[Column]:
 
 
 def _accuracy_columns(best: bool) -> list[Column]:
-    interval = f"{1 - ALPHA:.0%} interval"
+    interval = f"{COVERAGE} interval"
     last_mean = Column(
         "top1_mean", "top-1 (%)", lambda one: mean(one.row.top1), ".2f", short="top-1", printed=not best
     )

@@ -22,6 +22,7 @@ from roadmap.analysis.factorial import (
 from roadmap.analysis.read_runs import add_experiment_arguments, choose_experiment, read_finished_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import interval_text
+from roadmap.analysis.stats import COVERAGE
 from roadmap.analysis.terminal import TerminalColumn, closing_lines, draw_table
 from roadmap.cli.arguments import add_best
 from roadmap.cli.exit_status import report_errors
@@ -66,7 +67,7 @@ def print_factorial(console: Console, grid: Grid) -> None:
     interactions = find_axis_interactions(grid)
     lines = [
         f"Effect: top-1 with the choice minus top-1 with the baseline, the first step's, in points, on {grid.step}:"
-        " the mean over all n pairs of runs that differ in it alone, with its 95% interval. "
+        f" the mean over all n pairs of runs that differ in it alone, with its {COVERAGE} interval. "
         f"Seeds: {len(grid.seeds)}."
     ]
     if any(pair.largest_of > 1 for pair in interactions):
@@ -84,12 +85,13 @@ def print_factorial(console: Console, grid: Grid) -> None:
 def draw_levels(effects: Sequence[MainEffect], width: int) -> tuple[Table, list[str]]:
     """Return the table for `rich.print`, and a line that names the columns left out, if any."""
     found = [one.effect for one in effects]
+    intervals = [interval_text(one.interval, True) if one else "" for one in found]
     columns = [
         TerminalColumn("axis", [one.axis for one in effects], is_number=False),
         TerminalColumn("choice", [one.level for one in effects], is_number=False),
         TerminalColumn("top-1", [f"{one.top1:.2f}" for one in effects], 1),
         TerminalColumn("n", ["" if one is None else str(one.n[0]) for one in found], 3),
         TerminalColumn("effect", ["baseline" if one is None else f"{one.mean:+z.2f}" for one in found]),
-        TerminalColumn("95% interval", [interval_text(one.interval, True) if one else "" for one in found], 2),
+        TerminalColumn(f"{COVERAGE} interval", intervals, 2),
     ]
     return draw_table(columns, width)

@@ -14,6 +14,7 @@ from roadmap.analysis.own_configs import find_search_path
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats, interval_text
+from roadmap.analysis.stats import COVERAGE
 from roadmap.cli.step_description import describe
 from roadmap.config import use
 from roadmap.config.network import build_model
@@ -149,4 +150,4 @@ def _describe_seeds(run: Run) -> str:
     (found,) = (one.estimate for one in row_stats if runs_of(one.row, [run]))
     assert found is not None  # this run is done
     interval = interval_text(found.interval)
-    return f"{found.mean:.2f}%, n = {found.n}" + (f", 95% interval {interval}" if interval else "")
+    return f"{found.mean:.2f}%, n = {found.n}" + (f", {COVERAGE} interval {interval}" if interval else "")

@@ -16,7 +16,7 @@ from roadmap.analysis.figures import style
 from roadmap.analysis.figures.layout import accuracy_title, count_text
 from roadmap.analysis.figures.roadmap import WIDTH, draw_legend, draw_title, save
 from roadmap.analysis.results import Row
-from roadmap.analysis.stats import ALPHA, Difference
+from roadmap.analysis.stats import COVERAGE, Difference
 
 ROW_HEIGHT = 0.36  # inches per choice, with its marks
 TOP, BOTTOM, LEFT, RIGHT = 0.52, 0.88, 1.1, 0.2  # inches beside the marks
@@ -49,7 +49,7 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
     size = 1 - (left + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / height
     entries = draw_marks(figure.add_axes((left / WIDTH, BOTTOM / height, *size)), ablation, best)
     found = [one for column in (*ablation.columns().values(), ablation.averages.values()) for one in column]
-    intervals = f", {1 - ALPHA:.0%} intervals" if any(one and one.interval for one in found) else ""
+    intervals = f", {COVERAGE} intervals" if any(one and one.interval for one in found) else ""
     draw_title(figure, rows, f"effect of each choice, {count_text(rows)}{intervals}")
     draw_legend(figure, entries)
     return figure

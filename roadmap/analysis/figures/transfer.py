@@ -16,7 +16,7 @@ from roadmap.analysis.figures.ablation import draw_points_frame
 from roadmap.analysis.figures.layout import accuracy_title, count_text, row_label
 from roadmap.analysis.figures.roadmap import WIDTH, draw_title, save
 from roadmap.analysis.results import Row
-from roadmap.analysis.stats import ALPHA
+from roadmap.analysis.stats import COVERAGE
 from roadmap.analysis.transfer import TransferredChange, find_transfer
 from roadmap.errors import RunError
 
@@ -115,5 +115,5 @@ def _describe(rows: Sequence[Row], changes: Changes) -> str:
 def _draw_heading(figure: Figure, experiments: Sequence[Sequence[Row]]) -> None:
     rows = [row for experiment in experiments for row in experiment]
     has_intervals = any(len(row.seeds) > 1 for row in rows)
-    claim = "changes" + f" with {1 - ALPHA:.0%} intervals; filled: significant (Holm)" * has_intervals
+    claim = "changes" + f" with {COVERAGE} intervals; filled: significant (Holm)" * has_intervals
     draw_title(figure, rows, claim, "What transfers" if len(experiments) > 1 else None)

@@ -19,7 +19,7 @@ from roadmap.analysis.report.charts import (
 )
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text
-from roadmap.analysis.stats import Difference
+from roadmap.analysis.stats import COVERAGE, Difference
 
 ROW_HEIGHT = 44  # pixels per choice, with its marks
 MOST_INTERACTIONS = 5  # shown
@@ -89,7 +89,7 @@ def _trace(
         "error_x": error_bars([one.interval.high - one.mean if one.interval else 0.0 for _, one in points]),
         "marker": {"symbol": symbol, "color": color, "size": 9, "line": {"width": 2, "color": color}},
         "hovertext": [
-            f"{name}<br>{one.mean:+z.2f}, 95% interval {interval_text(one.interval, signed=True) or 'none'}"
+            f"{name}<br>{one.mean:+z.2f}, {COVERAGE} interval {interval_text(one.interval, signed=True) or 'none'}"
             for _, one in points
         ],
         "hoverinfo": "text",

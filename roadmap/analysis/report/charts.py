@@ -24,7 +24,7 @@ from roadmap.analysis.figures.layout import (
     section,
 )
 from roadmap.analysis.significance import GAIN, LOSS, NOT_SIGNIFICANT, Change, RowStats, estimate_text
-from roadmap.analysis.stats import std
+from roadmap.analysis.stats import COVERAGE, std
 
 BLUE, VERMILION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
 CHANGE_COLOR = {GAIN: BLUE, LOSS: VERMILION, NOT_SIGNIFICANT: GRAY}
@@ -113,7 +113,7 @@ def hover_text(one: RowStats, best: bool) -> str:
     if one.estimate is None:
         return "<br>".join([*lines, missing_text(row)])
     lines.append(f"top-1 {accuracy_text(row.accuracies(best))} %, n = {one.estimate.n}")
-    lines.append(f"95% interval {estimate_text(one.estimate)}")
+    lines.append(f"{COVERAGE} interval {estimate_text(one.estimate)}")
     if one.change is not None:
         lines.append(f"change {one.change.difference.mean:+z.2f}, {one.change.explanation}")
     if row.gmacs is not None:
@@ -191,7 +191,7 @@ def waterfall_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
         max(SHORTEST_PLOT, 90 + ROW_HEIGHT * len(steps)),
         # A wide interval, as from two seeds, must not shrink the changes to nothing.
         xaxis=axis(
-            f"{accuracy_title(best)},<br>95% interval of the change",
+            f"{accuracy_title(best)},<br>{COVERAGE} interval of the change",
             range=[min(levels) - 0.6 * room, max(levels) + 0.6 * room],
         ),
         yaxis=row_axis([f"{shortened(one.row.label)} {change.difference.mean:+z.2f}" for one, change in steps]),

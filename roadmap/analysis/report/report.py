@@ -43,7 +43,7 @@ from roadmap.analysis.significance import (
     summary_text,
     verdict_text,
 )
-from roadmap.analysis.stats import std
+from roadmap.analysis.stats import COVERAGE, std
 from roadmap.analysis.table import notes
 from roadmap.runs.read_run import Run, State, count_states
 
@@ -103,6 +103,7 @@ def write_report(
     context = {
         **_describe_experiment(row_stats, runs, best),
         **_draw_charts(row_stats, best, grid),
+        "coverage": COVERAGE,
         "curves": curve_payload(row_stats, curves, [len(some) for some in members]),
         "networks": draw_walk(row_stats, setups),
         **_fill_table(row_stats, best),
@@ -229,7 +230,7 @@ def _fill_columns(one: RowStats, unit: str, scale: float, best: bool) -> list[tu
         ("n", "number", True, str(len(row.seeds))),
         ("top-1 (%)", "number", True, f"{one.estimate.mean:.2f}" if one.estimate else ""),
         ("std", "number", True, "" if spread is None else f"{spread:.2f}"),
-        ("95% interval", "number", False, estimate_text(one.estimate) if one.estimate else ""),
+        (f"{COVERAGE} interval", "number", False, estimate_text(one.estimate) if one.estimate else ""),
         ("change", "number", True, f"{difference.mean:+z.2f}" if difference else ""),
         ("interval of the change", "number", False, interval),
         ("p (Holm)", "number", False, p_text(change.p) if change else ""),
