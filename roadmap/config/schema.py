@@ -9,6 +9,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.convert import convert, explain_unknown_key
+from roadmap.config.resolvers import register_resolvers
 from roadmap.config.roadmaps import DEFAULT
 from roadmap.data.spec import DataSpec
 from roadmap.errors import ConfigError
@@ -82,6 +83,7 @@ def read_config(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: an unknown key, a missing value or one of the wrong type; names the key and what is allowed.
     """
+    register_resolvers()  # a configuration from a file may be read before any is composed
     names = [str(key) for key in cfg if key != "hydra"]  # values may refer to Hydra's own node
     if missing := [key for name in names for key in _find_missing(_plain(cfg, name, False), f".{name}")]:
         raise ConfigError(f"no value yet for {', '.join(missing)}: give one, as in {missing[0]}=VALUE")

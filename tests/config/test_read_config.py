@@ -1,5 +1,6 @@
 """Valid configurations: errors name the key, the value and what is allowed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +115,14 @@ def test_a_name_may_be_a_number(composed: DictConfig, value: object, read: str) 
 def test_a_whole_number_is_a_number_and_null_is_none(composed: DictConfig) -> None:
     recipe = read_with(composed, recipe__lr=1, recipe__clip_grad=None).recipe
     assert (recipe.lr, type(recipe.lr), recipe.clip_grad) == (1.0, float, None)
+
+
+def test_a_composed_configuration_that_was_saved_is_read_before_any_is_composed(
+    composed: DictConfig, tmp_path: Path
+) -> None:
+    """Its values still refer to each other by the resolvers that a composition registers."""
+    OmegaConf.save(composed, tmp_path / "config.yaml")
+    OmegaConf.clear_resolver("warmup")
+    found = OmegaConf.load(tmp_path / "config.yaml")
+    assert isinstance(found, DictConfig)
+    assert read_config(found) == read_config(composed)
