@@ -44,6 +44,28 @@ def test_the_card_is_made_from_the_record_and_names_no_place(run: Path, tmp_path
         assert "secret" not in (tmp_path / file).read_text()
 
 
+def test_the_card_is_of_the_published_weights_their_images_and_their_start(run: Path, tmp_path: Path) -> None:
+    tuned = roadmap.train(
+        roadmap="step7_kernel,kernel_size=5",
+        init_from=str(run),
+        recipe={"epochs": 1, "ema_decay": 0.9},
+        data={"holdout": 200},
+        output_dir=run.parents[2],
+        experiment="tuned",
+        progress=False,
+    )
+    results = json.loads((tuned.path / "summary.json").read_text())
+    assert results["top1"] != results["ema_top1"]
+    for weights, key, of in (("raw", "top1", ""), ("ema", "ema_top1", ", of the averaged weights")):
+        roadmap.save_pretrained(tuned.path, tmp_path, weights=weights)
+        card = (tmp_path / "README.md").read_text()
+        assert f"| {results[key]:.2f}% on 200 held-out training images, last epoch{of} |" in card
+        assert f"| {results[key]:.2f}%, n = 1{of} |" in card
+        assert "| started from | `.../step7_kernel,kernel_size=5/seed0` |" in card
+        assert "init_from=.../step7_kernel,kernel_size=5/seed0" in card
+        assert "secret" not in card
+
+
 def test_the_request_creates_the_repository_and_sends_the_folder(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

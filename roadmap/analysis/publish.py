@@ -74,7 +74,7 @@ def _read_public_values(run: Run) -> Values:
         return {}
     public = without_machine(values)
     if isinstance(source := public.get("init_from"), str):
-        public["init_from"] = FOLDERS.sub(".../", source)
+        public["init_from"] = hide_folders(source)
     return public
 
 
@@ -90,7 +90,12 @@ def hide_machine(run: Run) -> Run:
 
 def hide_words(words: Sequence[str]) -> list[str]:
     """Return the words of a command without paths of the images, dashboards and the folders of other paths."""
-    return [FOLDERS.sub(".../", word) for word in words if not PRIVATE.fullmatch(word)]
+    return [hide_folders(word) for word in words if not PRIVATE.fullmatch(word)]
+
+
+def hide_folders(text: str) -> str:
+    """Return a text with `...` for the folders of each path."""
+    return FOLDERS.sub(".../", text)
 
 
 def read_results(experiment_dir: Path) -> PublishedResults:
@@ -123,7 +128,7 @@ def hide_places(text: str) -> str:
     for name in (str(Path.home()), socket.gethostname()):
         text = text.replace(name, "~") if len(name) > 1 else text
     text = PROCESS.sub("another process", text.replace("file://", ""))
-    return FOLDERS.sub(".../", text)
+    return hide_folders(text)
 
 
 def join(kept: Collection[Run], published: PublishedResults, here: PublishedResults) -> PublishedResults:

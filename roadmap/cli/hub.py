@@ -11,6 +11,7 @@ from torch import nn
 
 from roadmap.analysis.curves import runs_of
 from roadmap.analysis.own_configs import find_search_path
+from roadmap.analysis.publish import hide_folders, hide_words
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.significance import compute_row_stats, interval_text
@@ -27,8 +28,6 @@ from roadmap.runs.read_files import read_yaml
 from roadmap.runs.read_run import CHECKPOINT, CONFIG, Run, State, read_run
 
 WEIGHTS, CARD, DIAGRAM = "model.safetensors", "README.md", "block.png"
-# Values that name places on the machine that trained, and users of a service.
-PRIVATE = ("data.root", "data.cache", "output_dir", "init_from", "logger", "hydra.searchpath", "hydra")
 DEFAULT_PLACES = {"output_dir": "outputs", "init_from": None}
 
 
@@ -60,12 +59,13 @@ def save_pretrained(run: str | Path, folder: str | Path, weights: str = "raw", n
     target.mkdir(parents=True, exist_ok=True)
     state = {key: tensor.contiguous() for key, tensor in states[Kind(weights)].items()}
     safetensors.torch.save_file(state, target / WEIGHTS, metadata={"format": "pt"})
-    cfg = OmegaConf.create(read_yaml(source / CONFIG) | DEFAULT_PLACES)
+    values = read_yaml(source / CONFIG)
+    cfg = OmegaConf.create(values | DEFAULT_PLACES)
     for key in ("data.root", "data.cache", "logger.entity"):
         OmegaConf.update(cfg, key, None)
     OmegaConf.save(cfg, target / CONFIG)
     with use(find_search_path([record])):
-        card = _write_card(record, cfg, target, name or target.name)
+        card = _write_card(record, Kind(weights), values.get("init_from"), cfg, target, name or target.name)
     (target / CARD).write_text(card, encoding="utf-8")
 
 
@@ -111,43 +111,52 @@ def from_pretrained(name: str | Path) -> nn.Module:
     return network.eval()
 
 
-def _write_card(run: Run, cfg: DictConfig, folder: Path, name: str) -> str:
-    """Return the model card, and draw the block beside it if the network is a step."""
+def _write_card(run: Run, kind: Kind, init_from: str | None, cfg: DictConfig, folder: Path, name: str) -> str:
+    """Return the model card, and draw the block beside it if the network is a step.
+
+    Args:
+        kind: of the published weights.
+        init_from: the weights that the training started from.
+    """
+    images = f"{cfg.data.holdout:,} held-out training images" if cfg.data.holdout else "the validation images"
+    which = ", of the averaged weights" if kind is Kind.averaged else ""
+    top1 = run.ema_top1 if kind is Kind.averaged else run.top1
     facts = {
         "network": run.name,
         "size": run.regime,
         "data": f"{run.data}, {cfg.data.image_size} pixels",
         "recipe": f"{run.recipe}, {run.epochs} epochs",
-        "top-1 of this run": f"{run.top1:.2f}% on the validation images, last epoch",
-        "top-1 over seeds": _describe_seeds(run),
+        **({} if init_from is None else {"started from": f"`{hide_folders(init_from)}`"}),
+        "top-1 of this run": f"{top1:.2f}% on {images}, last epoch{which}",
+        "top-1 over seeds": f"{_describe_seeds(run, kind)}{which}",
         "parameters": f"{run.parameters:,.0f}",
         "GMACs": f"{run.gmacs:.3f}",
         "code": run.commit or "unknown",
     }
     table = "\n".join(f"| {fact} | {text} |" for fact, text in facts.items())
-    words = [word for word in read_overrides(run.path) or () if not _is_private(word)]
-    picture = ""
+    words = [word for word in hide_words(read_overrides(run.path) or ()) if not word.startswith("hydra")]
+    title = load_roadmap(cfg.step.roadmap).title
+    about, picture = f'a network beside the roadmap "{title}"', ""
     if run.reference is None:
         step = f"{run.step},{','.join(f'{key}={value}' for key, value in run.variant.items())}".rstrip(",")
         describe(load_roadmap(cfg.step.roadmap).override(step), regime=run.regime).save(folder / DIAGRAM)
-        picture = f"![The block of {run.step}]({DIAGRAM})\n\n"
+        about, picture = f'a step of the roadmap "{title}"', f"![The block of {run.step}]({DIAGRAM})\n\n"
     return (
         "---\nlibrary_name: convnet-roadmap\npipeline_tag: image-classification\ntags: [pytorch]\n---\n"
-        f'# {run.name}\n\n{run.label}: a step of the roadmap "{load_roadmap(cfg.step.roadmap).title}".\n\n'
+        f"# {run.name}\n\n{run.label}: {about}.\n\n"
         f"| | |\n|---|---|\n{table}\n\n{picture}"
         f'```python\nimport roadmap\n\nnetwork = roadmap.from_pretrained("{name}")\n```\n\n'
         f"Trained by `{shlex.join(['python', 'train.py', *words])}`, without the places of its data and outputs.\n"
     )
 
 
-def _is_private(word: str) -> bool:
-    return word.lstrip("+~").partition("=")[0].startswith(PRIVATE)
-
-
-def _describe_seeds(run: Run) -> str:
+def _describe_seeds(run: Run, kind: Kind) -> str:
     """Return mean, interval and number of the finished runs of the same network and setting."""
     row_stats = compute_row_stats(aggregate(read_runs(run.path.parents[1])))
-    (found,) = (one.estimate for one in row_stats if runs_of(one.row, [run]))
-    assert found is not None  # this run is done
-    interval = interval_text(found.interval)
-    return f"{found.mean:.2f}%, n = {found.n}" + (f", {COVERAGE} interval {interval}" if interval else "")
+    (found,) = (one for one in row_stats if runs_of(one.row, [run]))
+    assert found.estimate is not None  # this run is done
+    if kind is Kind.averaged:
+        return f"{found.row.ema_top1:.2f}%, n = {found.estimate.n}"
+    interval = interval_text(found.estimate.interval)
+    text = f"{found.estimate.mean:.2f}%, n = {found.estimate.n}"
+    return text + (f", {COVERAGE} interval {interval}" if interval else "")
