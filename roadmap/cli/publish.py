@@ -16,14 +16,14 @@ are the same.
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from roadmap.analysis.ablation_table import find_ablation, markdown_effects
-from roadmap.analysis.configurations import OWN_VALUES, RECIPE, Values, find_recipe, show_values
+from roadmap.analysis.configurations import OWN_VALUES, RECIPE, Values, find_recipe, read_values, show_values
 from roadmap.analysis.curves import runs_of
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
-from roadmap.analysis.publish import PublishedResults, find_kept, join, read_results
+from roadmap.analysis.publish import Key, PublishedResults, find_kept, join, key_of, read_results
 from roadmap.analysis.read_runs import (
     FIGURE_FOLDER,
     RUN_TABLE,
@@ -39,7 +39,7 @@ from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli.exit_status import report_errors
 from roadmap.errors import RunError
-from roadmap.runs.config_hash import is_outside
+from roadmap.runs.config_hash import describe_differences, is_outside, setting_values
 from roadmap.runs.read_files import read_text
 from roadmap.runs.read_run import Run, State
 from roadmap.system.commands import printed
@@ -86,6 +86,7 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     results = PublishedResults(runs, read_records(experiment_dir, runs))
     if not anew and (target / RUN_TABLE).exists():
         results = add_published(results, target)
+    check_seeds(results.runs, target)
     make_figure_folder(target)
     results.write(target)
     return [*(target / name for name in (RUN_TABLE, EPOCH_TABLE, RECIPE, OWN_VALUES)), *write_derived(target)]
@@ -127,6 +128,26 @@ def add_published(results: PublishedResults, target: Path) -> PublishedResults:
         return results
     logger.info("%d runs stay as they were published in %s; --anew leaves them out", len(kept), target)
     return join(kept, published, results)
+
+
+def check_seeds(runs: Iterable[Run], target: Path) -> None:
+    """Raise RunError if finished seeds of one network have different settings; names the settings.
+
+    Networks may have settings of their own, such as a rate each.
+    """
+    first: dict[Key, Run] = {}
+    for run in runs:
+        if run.state is not State.done or run.setting_hash is None:  # of an earlier version
+            continue
+        other = first.setdefault(key_of(run), run)
+        if other.setting_hash != run.setting_hash:
+            values = (read_values(other) or {}, read_values(run) or {})
+            differing = "; ".join(describe_differences(*values, values_of=setting_values))
+            raise RunError(
+                f"{target}: seeds {other.seed} and {run.seed} of {run.name} have different settings ({differing}), "
+                "so their mean is that of no network. Train these under another experiment=NAME, or leave out what "
+                "was published with --anew"
+            )
 
 
 def find_differing(old: Values, new: Values) -> list[str]:

@@ -117,6 +117,19 @@ def test_runs_of_another_machine_stay(
     assert [run.seed for run in read_runs(results)] == [1]
 
 
+@pytest.mark.parametrize("word", ["recipe.lr=1e-4", "init_from=/weights/a.pt"])
+def test_seeds_with_different_settings_are_not_published_as_one_network(
+    tmp_path: Path, grown: Path, write_run: Write, publish: Publish, word: str
+) -> None:
+    """Another network may have settings of its own, as with a rate each."""
+    before = (tmp_path / "results/runs.csv").read_bytes()
+    write_run(grown, "step12_downsample", "model/norm=batchnorm", word, seed=3)
+    key = word.partition("=")[0]
+    error = publish(grown, status=1)
+    assert f"seeds 0 and 3 of step12_downsample,norm=batchnorm have different settings ({key}: " in error
+    assert (tmp_path / "results/runs.csv").read_bytes() == before
+
+
 def test_derived_files_are_written_again_from_the_published_tables(tmp_path: Path, grown: Path, call: Call) -> None:
     results = tmp_path / "results"
     before = {path: path.read_bytes() for path in results.rglob("*.*") if path.suffix in (".csv", ".md", ".svg")}
