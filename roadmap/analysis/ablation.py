@@ -31,11 +31,7 @@ ON_PATH, AVERAGE = "on the path", "average over orders"
 
 def end_headings(roadmap: Roadmap) -> tuple[str, str]:
     """Return the headings of the effects in the last and in the first step, such as "in step 12"."""
-    last, first = (
-        f"in step {roadmap.indices[place]}" if roadmap.indices[place] is not None else f"in {roadmap.steps[place]}"
-        for place in (-1, 0)
-    )
-    return last, first
+    return f"in step {len(roadmap.steps) - 1}", "in step 0"
 
 
 @dataclass(frozen=True)

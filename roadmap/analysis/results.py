@@ -1,7 +1,6 @@
 """Rows of results: one per step (or variant of one), over its seeds, in the order of the roadmap."""
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -165,8 +164,11 @@ def _row(runs: list[Run], roadmap: Roadmap) -> Row:
     def average(name: str) -> float | None:
         return mean([value for run in done if (value := getattr(run, name)) is not None])
 
+    shared = {name: getattr(first, name) for name in SHARED}
+    if (place := roadmap.place_of(first.step)) is not None:
+        shared["step_index"] = place  # recorded ones may be of an earlier order
     row = Row(
-        **{name: getattr(first, name) for name in SHARED},
+        **shared,
         seeds=tuple(run.seed for run in done),
         top1=tuple(run.top1 for run in done if run.top1 is not None),
         best_top1=tuple(run.best_top1 for run in done if run.best_top1 is not None),
@@ -197,13 +199,13 @@ def _missing(rows: list[Row], roadmap: Roadmap) -> list[Row]:
     present = {row.step for row in steps}
     if len(present) < 2 or any(map(is_ablation, rows)):
         return []
-    indices = [row.step_index for row in steps if row.step_index is not None]
-    first, last = (-math.inf, math.inf) if len(present) > 2 or not indices else (min(indices), max(indices))
+    places = [place for row in steps if (place := row.step_index) is not None]
+    first, last = (0, len(roadmap.steps) - 1) if len(present) > 2 else (min(places), max(places))
     ((common, _),) = Counter((row.experiment, *row.setting) for row in steps).most_common(1)
     return [
-        Row(step, index, label, {}, None, *common, roadmap=roadmap)
-        for step, index, label in zip(roadmap.steps, roadmap.indices, roadmap.labels, strict=True)
-        if index is not None and first <= index <= last and step not in present
+        Row(step, place, label, {}, None, *common, roadmap=roadmap)
+        for place, (step, label) in enumerate(zip(roadmap.steps, roadmap.labels, strict=True))
+        if first <= place <= last and step not in present
     ]
 
 

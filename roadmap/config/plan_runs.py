@@ -42,7 +42,8 @@ from roadmap.config.search_path import (
     read_search_path,
     use,
 )
-from roadmap.config.variant import find_variant
+from roadmap.config.step_files import check_index
+from roadmap.config.variant import find_step_file, find_variant
 from roadmap.config.yaml_errors import check_chosen, check_files
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.layer_plan import check_image_size, needs_several_images
@@ -184,6 +185,8 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     step = config.step.name
     varies = load_roadmap(config.step.roadmap).setting_axes
     config = replace(config, step=replace(config.step, varies=varies))
+    if (file := find_step_file(cfg)) is not None:
+        check_index(file)
     if config.reference is not None and find_config(f"roadmap/{step}") is not None:
         raise ConfigError(
             f"{step} is a step of the roadmap, {config.reference} a network beside it: "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
-from itertools import cycle, pairwise
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from roadmap.config.roadmaps import (
     is_setting,
 )
 from roadmap.config.search_path import SearchPath, current, find_config, list_choices, use
-from roadmap.config.step_files import ROADMAPS, StepFile, read_step_file
+from roadmap.config.step_files import ROADMAPS, StepFile, check_places, follow_bases, read_listed, read_step_file
 from roadmap.config.yaml_errors import default_choices
 from roadmap.errors import ConfigError
 
@@ -133,7 +133,8 @@ def _load(search_path: SearchPath, name: str) -> Roadmap:
 
 def _extend(roadmap: Roadmap, path: Path) -> Roadmap:
     """Return the default roadmap with a user's own step, and possibly others between, after its last one."""
-    chain = _follow(path, [read_step_file(path)], ROADMAPS)
+    own = read_step_file(path)
+    chain = [*follow_bases(own), own]
     steps = tuple(file.path.stem for file in chain)
     if steps[: len(roadmap.steps)] != roadmap.steps or len(steps) == len(roadmap.steps):
         raise ConfigError(
@@ -151,7 +152,6 @@ def _describe_path(name: str, chain: Sequence[StepFile]) -> dict[str, Any]:
         "steps": tuple(file.path.stem for file in chain),
         "folders": tuple(file.folder for file in chain),
         "labels": tuple(file.label for file in chain),
-        "indices": tuple(file.index for file in chain),
         "choices": tuple(choices),
         "fixed": {axis: value for axis, value in start.items() if axis not in changed and is_axis(axis)},
     }
@@ -168,12 +168,10 @@ def _read(place: Path, folder: str) -> Roadmap:
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {key} must be a table: write [{key}], and a line NAME = VALUE for each")
     about, sections = _convert(path, content.pop("sections", None), {"name": place.name, **content})
-    names = [step for section in sections for step in section.steps]
-    for step in names:
-        if names.count(step) > 1:
-            raise ConfigError(f"{path}: {step} is in two sections: name it once")
-    read = [_read_listed(path, folder, step) for step in names]
-    described = _describe_path(about.name, _follow(path, read, folder))
+    read = read_listed(path, folder, [step for section in sections for step in section.steps])
+    before = follow_bases(read[0])
+    check_places(path, read, len(before))
+    described = _describe_path(about.name, [*before, *read])
     steps = described["steps"]
     _check_tables(path, tables, steps)
     if about.curve is not None and about.curve not in steps[1:]:
@@ -200,15 +198,6 @@ def _check_tables(path: Path, tables: Mapping[str, Mapping[str, Any]], steps: Se
             check_word(f"{path}: figures.{name}", step, steps)
 
 
-def _read_listed(about: Path, folder: str, name: str) -> StepFile:
-    path = find_config(f"{folder}/{name}")
-    if path is None:
-        raise ConfigError(
-            f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
-        )
-    return read_step_file(path)
-
-
 def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[About, list[Section]]:
     """Return the typed keys of a roadmap.toml, and its sections, each with a colour."""
     try:
@@ -229,29 +218,6 @@ def _inherited_sections(read: Sequence[StepFile], folder: str) -> tuple[Section,
         return ()
     other = base.rpartition("/")[0]
     return load_roadmap(DEFAULT if other == ROADMAPS else other.rpartition("/")[2]).sections
-
-
-def _follow(about: Path, read: Sequence[StepFile], folder: str) -> list[StepFile]:
-    """Return the steps in order; a first step that is based on another folder's continues that one's path."""
-    before: list[StepFile] = []
-    base: str | None = read[0].base
-    while base is not None:
-        path = find_config(base)
-        if path is None:
-            raise ConfigError(
-                f"{before[0].path if before else read[0].path} is based on {base}, which does not exist: "
-                f"add that step's file, or name another in its defaults"
-            )
-        before.insert(0, read_step_file(path))
-        base = before[0].base
-    for earlier, file in pairwise(read):
-        expected = f"{folder}/{earlier.path.stem}"
-        if file.base != expected:
-            raise ConfigError(
-                f"{file.path} is based on {file.base or 'no step'}, and {about.name} lists {earlier.path.stem} "
-                f"before it: begin its defaults with /{expected}, or correct the list"
-            )
-    return [*before, *read]
 
 
 def _find_choices(name: str, chain: Sequence[StepFile]) -> tuple[list[Choice], Design]:

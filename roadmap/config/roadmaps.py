@@ -78,7 +78,6 @@ class Roadmap(About):
     steps: tuple[str, ...]  # their names, in order
     folders: tuple[str, ...]  # of each step, below conf/: "roadmap" or "roadmap/NAME"
     labels: tuple[str, ...]  # of each step
-    indices: tuple[int | None, ...]  # of each step
     choices: tuple[Choice, ...]  # of each step but the first
     fixed: Design  # axes of conf/model that no step changes, and their values
     sections: tuple[Section, ...]
@@ -117,6 +116,10 @@ class Roadmap(About):
         """The axes outside of the network, such as recipe.mixup: settings in which comparable runs may differ."""
         with use(self.search_path):
             return tuple(axis for axis in self.all_axes if is_setting(axis))
+
+    def place_of(self, step: str) -> int | None:
+        """Return the place of a step in the order, 0 for the first; None for a step of another roadmap."""
+        return self.steps.index(step) if step in self.steps else None
 
     def choice_of(self, step: str) -> Choice | None:
         """Return the choice that a step makes; None for the first step, and for another roadmap's."""

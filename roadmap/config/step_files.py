@@ -1,11 +1,15 @@
-"""Reading of a step's file: the config that it is based on, and the value of each axis that it sets."""
+"""Reading of steps' files: what each is based on and changes, and checks of the order that they state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from roadmap.config.convert import convert
 from roadmap.config.roadmaps import AXIS_GROUP, value_text
+from roadmap.config.search_path import find_config
 from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
 from roadmap.runs.config_hash import flatten
@@ -28,8 +32,7 @@ class StepFile:
     @property
     def folder(self) -> str:
         """Its folder below conf/ or a user's folder."""
-        parent = self.path.parent
-        return ROADMAPS if parent.name == ROADMAPS else f"{ROADMAPS}/{parent.name}"
+        return _folder(self.path)
 
 
 def read_step_file(path: Path) -> StepFile:
@@ -47,8 +50,99 @@ def read_step_file(path: Path) -> StepFile:
         changes[key.removeprefix("model.")] = _text(path, key, value)
     base = None
     if bases:
-        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{ROADMAPS}/{bases[0]}"
-    return StepFile(path, base, changes, str(step.get("label", path.stem)), step.get("index"), step.get("roadmap"))
+        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{_folder(path)}/{bases[0]}"
+    index = _convert(path, int | None, step.get("index"), "step.index")
+    return StepFile(path, base, changes, str(step.get("label", path.stem)), index, step.get("roadmap"))
+
+
+def read_listed(about: Path, folder: str, names: Sequence[str]) -> list[StepFile]:
+    """Return the steps that a roadmap.toml lists, each based on the one before it.
+
+    Raises:
+        ConfigError: a step has no file, is listed twice, or is based on another one.
+    """
+    if not names:
+        raise ConfigError(f'{about}: no section has a step: name the steps, as in steps = ["step0_start"]')
+    read = []
+    for name in names:
+        path = find_config(f"{folder}/{name}")
+        if path is None:
+            raise ConfigError(
+                f"{about} lists {name}, and there is no {name}.yaml beside it: add the file, or correct it"
+            )
+        if names.count(name) > 1:
+            raise ConfigError(f"{about}: {name} is in two sections: name it once")
+        read.append(read_step_file(path))
+    for earlier, file in pairwise(read):
+        expected = f"{folder}/{earlier.path.stem}"
+        if file.base != expected:
+            raise ConfigError(
+                f"{file.path} is based on {file.base or 'no step'}, and {about.name} lists {earlier.path.stem} "
+                f"before it: begin its defaults with /{expected}, or correct the list"
+            )
+    return read
+
+
+def follow_bases(file: StepFile) -> list[StepFile]:
+    """Return the steps that a step is based on, the first one first.
+
+    Raises:
+        ConfigError: one of them does not exist.
+    """
+    before: list[StepFile] = []
+    while file.base is not None:
+        path = find_config(file.base)
+        if path is None:
+            raise ConfigError(
+                f"{file.path} is based on {file.base}, which does not exist: "
+                f"add that step's file, or name another in its defaults"
+            )
+        file = read_step_file(path)
+        before.insert(0, file)
+    return before
+
+
+def check_places(about: Path, listed: Sequence[StepFile], first: int) -> None:
+    """Raise ConfigError if a step's index is not its place in the order that a roadmap.toml lists.
+
+    Args:
+        first: the place of the first listed step, which continues another roadmap if it is not 0.
+    """
+    for place, file in enumerate(listed, first):
+        if file.index != place:
+            raise ConfigError(
+                f"{file.path}: step.index={value_text(file.index)}, and {about} lists it as step {place}: "
+                f"write index: {place}, or correct the list"
+            )
+
+
+@cache
+def check_index(path: Path) -> None:
+    """Raise ConfigError if a step's index does not follow that of the step that it is based on.
+
+    A step's change is measured against the step one index lower. A step without an index has no change.
+    """
+    file = read_step_file(path)
+    base = None if file.base is None else find_config(file.base)
+    before = None if base is None else read_step_file(base)
+    if before is None or before.index is None or file.index in (None, before.index + 1):
+        return
+    raise ConfigError(
+        f"{path}: step.index={file.index}, and {before.path.stem}, on which it is based, has {before.index}: a "
+        f"change is measured against the step one index lower, so write index: {before.index + 1}, or index: null "
+        "for a step beside the roadmap"
+    )
+
+
+def _folder(path: Path) -> str:
+    return ROADMAPS if path.parent.name == ROADMAPS else f"{ROADMAPS}/{path.parent.name}"
+
+
+def _convert(path: Path, kind: Any, value: Any, key: str) -> Any:
+    try:
+        return convert(kind, value, key)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _text(path: Path, key: str, value: Any) -> str:

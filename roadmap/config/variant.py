@@ -1,6 +1,7 @@
 """Differences between a configuration and the step that it is based on."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +34,12 @@ def find_base(cfg: DictConfig) -> str | None:
         return f"{folder}{cfg.step.name}"
     choices = cfg.hydra.runtime.choices if "hydra" in cfg else {}
     return choices.get("roadmap")
+
+
+def find_step_file(cfg: DictConfig) -> Path | None:
+    """Return the file of a configuration's step; None for a reference and for the plain network."""
+    step = None if cfg.reference is not None else find_base(cfg)
+    return None if step is None else find_config(f"roadmap/{step.partition(',')[0]}")
 
 
 @cache

@@ -85,6 +85,19 @@ def test_a_change_is_against_the_step_before_not_the_row_above(tmp_path: Path, w
     assert changes["step8_gelu"] == -0.5
 
 
+def test_the_order_is_the_roadmaps_whatever_index_a_run_recorded(tmp_path: Path, write_run: Write) -> None:
+    write_run("step0_resnet", top1=30.0)
+    write_run("step1_stage_ratio", top1=86.0, step_index=2)
+    write_run("step2_patchify", top1=87.0, step_index=1)
+    rows = rows_of(tmp_path)[:3]
+    assert [(row.step, row.step_index) for row in rows] == [
+        ("step0_resnet", 0),
+        ("step1_stage_ratio", 1),
+        ("step2_patchify", 2),
+    ]
+    assert changes_of(rows) == [None, 56.0, 1.0]
+
+
 def test_an_ablation_is_set_against_its_own_step(tmp_path: Path, write_run: Write) -> None:
     """Another choice on the step's own axis is compared with the step before, as in the paper's table 10."""
     write_run("step11_layernorm", top1=80.0)

@@ -1,6 +1,7 @@
 """A roadmap is a folder: its steps, choices and published results, and what its author may get wrong."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -179,6 +180,7 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ({"published": "micro,0,step0_start,start,good,,1.0,,yes"}, "line 2: ValueError.*good"),
         ({"about": ABOUT.replace("step2_mixup", "step2_mix")}, "lists step2_mix, and there is no step2_mix.yaml"),
         ({"about": ABOUT.replace("step1_norm", "step0_start")}, "step0_start is in two sections"),
+        ({"about": ABOUT.replace('["step0_start", "step1_norm", "step2_mixup"]', "[]")}, "no section has a step"),
         ({"about": ABOUT + "colour = 'red'\n"}, "no key sections.colour. Did you mean sections.color?"),
         ({"about": "references = ['swin']\n" + ABOUT}, r"references must be a table: write \[references\]"),
         ({"about": ABOUT + "[figures]\n1 = 'step0_start'\n"}, "figures.1=step0_start: must be a list of steps"),
@@ -198,6 +200,33 @@ def test_a_mistake_is_one_line_with_the_way_out(
     with pytest.raises(ConfigError, match=message) as error:
         load_roadmap("mine")
     assert "\n" not in str(error.value)
+
+
+def test_an_index_that_contradicts_the_list_is_refused(write_roadmap: Write) -> None:
+    file = write_roadmap() / "step1_norm.yaml"
+    file.write_text(file.read_text().replace("index: 1", "index: 2"))
+    with pytest.raises(
+        ConfigError, match=r"step1_norm\.yaml: step\.index=2, .*roadmap\.toml lists it as step 1: write"
+    ):
+        load_roadmap("mine")
+
+
+def test_a_base_may_be_named_relative_to_its_folder(write_roadmap: Write) -> None:
+    write_roadmap(step1_norm=("step0_start, override /model/norm: layernorm", ""))
+    assert load_roadmap("mine").steps == tuple(STEPS)
+
+
+@pytest.mark.parametrize(("index", "is_right"), [("12", False), ("13", True), ("14", False), ("null", True)])
+def test_the_index_of_an_own_step_follows_its_base(
+    write_step: Callable[[str], None], tmp_path: Path, index: str, is_right: bool
+) -> None:
+    """A change is measured against the step one index lower, so that has to be the base."""
+    write_step("step12_downsample")
+    file = tmp_path / "roadmap/step13_mine.yaml"
+    file.write_text(file.read_text().replace("index: 13", f"index: {index}"))
+    expected = rf"step\.index={index}, and step12_downsample, .* has 12: .* write index: 13, or index: null"
+    with nullcontext() if is_right else pytest.raises(ConfigError, match=expected):
+        plan_runs(["+roadmap=step13_mine"], is_sweep=False)
 
 
 def test_an_unknown_roadmap_is_answered_with_the_known_ones() -> None:
