@@ -56,11 +56,12 @@ def use(search_path: SearchPath) -> Iterator[None]:
     """Use a search path for every composition in the block.
 
     Raises:
-        ConfigError: one of its modules can't be imported.
+        ConfigError: one of its modules can't be imported, or registers a config that has a file too.
     """
     global _current
     outer = _current
     import_modules(search_path.modules, search_path.folders)
+    _check_registered(search_path)
     add_own_groups()
     _current = search_path
     try:
@@ -74,6 +75,19 @@ def add_own_groups() -> None:
     for group, configs in registered_configs().items():
         for name, node in configs.items():
             ConfigStore.instance().store(name=name, node=node, group=group, package=group.partition("/")[0])
+
+
+def _check_registered(search_path: SearchPath) -> None:
+    """Raise ConfigError if a config that a module has registered has a file too: Hydra would take the file's."""
+    if not search_path.modules:
+        return
+    for group, configs in registered_configs().items():
+        for name in configs:
+            if (file := find_config(f"{group}/{name}", search_path)) is not None:
+                modules = ", ".join(search_path.modules)
+                raise ConfigError(
+                    f"modules: {modules} registered {group}={name}, and {file} is of that name too: rename one"
+                )
 
 
 class OwnFolders(SearchPathPlugin):

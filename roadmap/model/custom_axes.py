@@ -1,20 +1,18 @@
 """Registration of design axes, and of choices of existing axes, by functions that edit lists of layers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
+from dataclasses import dataclass, fields, make_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from roadmap.errors import ConfigError
+from roadmap.model.planned_layers import FORMAT, Layer
 from roadmap.model.spec import Form, Init, ModelSpec
 from roadmap.system.registration import check_function, check_name
 
-if TYPE_CHECKING:
-    from roadmap.model.layer_plan import Layer  # it applies the edits
-
-Edit = Callable[["list[Layer]"], "list[Layer]"]
+Edit = Callable[[list[Layer]], list[Layer]]
 Part = Literal["stem", "downsample", "branch", "shortcut", "after", "head"]  # of a NetworkPlan
 
 
@@ -139,7 +137,7 @@ def without_custom_choices(model: ModelSpec) -> ModelSpec:
     return replace(model, **changes)
 
 
-def edit_for_axes(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
+def edit_for_axes(layers: list[Layer], model: ModelSpec, part: str) -> list[Layer]:
     """Apply the choices of registered axes to the layers of a part."""
     for axis in AXES.values():
         choice = getattr(model, axis.name, axis.neutral)
@@ -149,7 +147,7 @@ def edit_for_axes(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[L
     return layers
 
 
-def edit_for_choices(layers: "list[Layer]", model: ModelSpec, part: str) -> "list[Layer]":
+def edit_for_choices(layers: list[Layer], model: ModelSpec, part: str) -> list[Layer]:
     """Apply the registered choices of existing axes to the layers of a part."""
     for choice in _chosen(model):
         if choice.part in (None, part):
@@ -162,17 +160,33 @@ def _chosen(model: ModelSpec) -> list[CustomChoice]:
     return [choices[name] for choices, name in chosen if name in choices]
 
 
-def _apply(change: Edit, layers: "list[Layer]", override: str) -> "list[Layer]":
+def _apply(change: Edit, layers: list[Layer], override: str) -> list[Layer]:
     edited = change(list(layers))
     name = getattr(change, "__name__", repr(change))
-    if not isinstance(edited, list | tuple) or not all(is_dataclass(layer) for layer in edited):
+    if not isinstance(edited, list | tuple) or not all(isinstance(layer, Layer) for layer in edited):
         raise ConfigError(f"{override}: {name} returned {edited!r}: must return a list of layers of roadmap.extend")
+    _check_names(f"{override}: {name} returned", edited)
     if (before := _ends(layers)) != (after := _ends(edited)):
         raise ConfigError(f"{override}: {name} returned layers with {after}, and must keep {before}")
     return list(edited)
 
 
-def _ends(layers: "Sequence[Layer]") -> str:
+def _check_names(returned: str, layers: Sequence[Layer]) -> None:
+    """Raise ConfigError unless each layer has a name of its own, which modules and state dicts have as a key."""
+    names = [layer.name for layer in layers]
+    for layer in layers:
+        name: Any = layer.name
+        if not isinstance(name, str) or not name.isidentifier() or name.endswith(FORMAT):
+            raise ConfigError(
+                f"{returned} a layer named {name!r}: must be a name of letters, digits and underscores that does "
+                f"not end in {FORMAT}"
+            )
+        if names.count(name) > 1:
+            taken = ", ".join(dict.fromkeys(names))
+            raise ConfigError(f"{returned} two layers named {name}: name yours differently. Taken: {taken}")
+
+
+def _ends(layers: Sequence[Layer]) -> str:
     """Describe what an edit must keep: channels into and out of a part, and its stride."""
     convs: list[Any] = [layer for layer in layers if hasattr(layer, "out_channels")]
     stride = prod(getattr(layer, "stride", 2 if type(layer).__name__.endswith("Pool") else 1) for layer in layers)

@@ -20,7 +20,7 @@ from roadmap.errors import ConfigError
 from roadmap.model.ops.depthwise import DepthwiseConv2d
 from roadmap.model.ops.layer_norm import LayerNorm, LayerNorm2d
 from roadmap.model.ops.patchify import PatchConv2d
-from roadmap.model.planned_layers import Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
+from roadmap.model.planned_layers import FORMAT, Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
 LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5
@@ -52,17 +52,23 @@ def build_layers(layers: Sequence[Layer], form: Form = Form.conv) -> nn.Sequenti
 
     In the linear form, a format change precedes each layer that needs the other format. It has no parameters,
     so the state dict is the same.
+
+    Raises:
+        ConfigError: a layer has no module, or its name cannot be a module's.
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
+    container = nn.Sequential()
     is_channels_last = False
     for layer, following in zip_longest(layers, layers[1:]):
         wants_channels_last = _wants_channels_last(layer, is_channels_last, form)
         if wants_channels_last != is_channels_last:
-            modules[f"{layer.name}_format"] = ToChannelsLast() if wants_channels_last else ToChannelsFirst()
+            modules[f"{layer.name}{FORMAT}"] = ToChannelsLast() if wants_channels_last else ToChannelsFirst()
             is_channels_last = wants_channels_last
+        if hasattr(container, layer.name):
+            raise ConfigError(f"a layer is named {layer.name}, as an attribute of torch's modules: rename it")
         modules[layer.name] = build_layer(layer, is_channels_last, isinstance(following, Conv))
     if is_channels_last:
-        modules["out_format"] = ToChannelsFirst()
+        modules[f"out{FORMAT}"] = ToChannelsFirst()
     return nn.Sequential(modules)
 
 

@@ -94,6 +94,7 @@ class OwnLayer:
     build: Callable[[int], Any]
 
 
+FORMAT = "_format"  # ends the names of format changes between layers (layers.py), and of no layer
 Layer = Conv | Norm | Act | MaxPool | AvgPool | Grn | Scale | OwnLayer
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from roadmap.extend import (
 )
 from roadmap.model.build import build
 from roadmap.model.custom_axes import AXES, CHOICES
+from roadmap.model.layer_plan import plan_network
 from roadmap.runs.config_hash import NEUTRAL_VALUES
 from roadmap.runs.logger_spec import CUSTOM_LOGGERS
 
@@ -184,8 +186,18 @@ def test_a_wrong_registration_is_one_line(register: Callable[[], None], message:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda layers: None, "<lambda> returned None: must return a list of layers"),
+        (lambda layers: None, "model.stem=broken: <lambda> returned None: must return a list of layers"),
         (lambda layers: layers[1:], "and must keep 3 channels in, 16 out, stride 2"),
+        (
+            lambda layers: [*layers, Act("norm", layers[2].kind)],
+            "model.stem=broken: <lambda> returned two layers named norm: ",
+        ),
+        (lambda layers: [*layers, Act("a.b", layers[2].kind)], "a layer named 'a.b': must be a name of letters"),
+        (lambda layers: [*layers, Act("a_format", layers[2].kind)], "that does not end in _format"),
+        (
+            lambda layers: [*layers, Act("train", layers[2].kind)],
+            "a layer is named train, as an attribute of torch",
+        ),
     ],
 )
 def test_an_edit_that_returns_no_such_layers_is_one_line(edit: Any, message: str) -> None:
@@ -194,5 +206,35 @@ def test_an_edit_that_returns_no_such_layers_is_one_line(edit: Any, message: str
     config = read_config(compose("model/stem=broken"))
     with pytest.raises(ConfigError) as caught:
         build(config.model, config.regime, None, config.data.image_size)
-    assert "model.stem=broken" in str(caught.value)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_axes_whose_layers_have_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's containers would keep the second one only."""
+
+    def add(layers: list[Layer]) -> list[Layer]:
+        return [*layers, OwnLayer("own", "own", 1, lambda _: nn.Identity())]
+
+    for name in ("excite", "squeeze"):
+        monkeypatch.setitem(NEUTRAL_VALUES, f"model.{name}", "none")  # which is undone after the test
+        register_axis(name, {"on": add})
+    add_own_groups()
+    config = read_config(compose("model.excite=on", "model.squeeze=on"))
+    expected = (
+        r"model\.squeeze=on: add returned two layers named own: name yours .* Taken: conv1, norm1, act1, conv2"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        plan_network(config.model, config.regime)
+
+
+@pytest.mark.parametrize("name", ["pairs", "imagenet"])  # a user's file, and one of this repository
+def test_a_registered_config_that_has_a_file_too_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/pairs.yaml").write_text("name: pairs\n")
+    if name == "imagenet":
+        (tmp_path / "data/pairs.yaml").unlink()
+        register_dataset(name, lambda _: (Pairs(6), Pairs(4)), num_classes=2, image_size=16)
+    expected = rf"modules: json registered data={name}, and .*data/{name}\.yaml is of that name too: rename one"
+    with pytest.raises(ConfigError, match=expected), use(SearchPath((str(tmp_path),), modules=("json",))):
+        pass
