@@ -30,7 +30,9 @@ from roadmap.config.search_path import (
     quote,
     register,
     takes_one_choice,
+    use,
 )
+from roadmap.config.yaml_errors import check_files
 from roadmap.errors import ConfigError
 
 SWEEP = "+sweep="
@@ -74,6 +76,10 @@ def compose_words(words: Sequence[str]) -> DictConfig:
         cfg = compose_overrides(search_path, prepare_overrides(words))
     except HydraException as error:
         raise ConfigError(explain_hydra_error(error, words)) from None
+    except RecursionError:
+        with use(search_path):
+            check_files(words)  # whose error names the files
+        raise
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

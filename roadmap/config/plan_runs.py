@@ -52,7 +52,8 @@ from roadmap.system.rank import get_dist_info
 from roadmap.training.spec import find_batch_rule, plan_accumulation
 
 MANY = 10  # runs, whose composition takes seconds
-SHAPES = (ValueError, TypeError, AttributeError, AssertionError)  # raised by Hydra for a file of another structure
+# Raised by Hydra for a file of another structure, and for files that name each other in a circle.
+SHAPES = (ValueError, TypeError, AttributeError, AssertionError, RecursionError)
 BASIC = "basic"  # Hydra's own sweeper, whose runs are known in advance
 HYDRAS_OWN = ("hydra", "main", "schema")  # config sources other than the user's folders
 RESOLVES_HYDRA = ("${hydra:", "${hydra.")

@@ -10,7 +10,7 @@ from typing import Any
 from roadmap.config.convert import convert
 from roadmap.config.roadmaps import AXIS_GROUP, value_text
 from roadmap.config.search_path import find_config
-from roadmap.config.yaml_errors import load_yaml
+from roadmap.config.yaml_errors import describe_cycle, load_yaml
 from roadmap.errors import ConfigError
 from roadmap.runs.config_hash import flatten
 
@@ -87,9 +87,10 @@ def follow_bases(file: StepFile) -> list[StepFile]:
     """Return the steps that a step is based on, the first one first.
 
     Raises:
-        ConfigError: one of them does not exist.
+        ConfigError: one of them does not exist, or they are based on each other in a circle.
     """
     before: list[StepFile] = []
+    paths = [file.path]
     while file.base is not None:
         path = find_config(file.base)
         if path is None:
@@ -97,8 +98,11 @@ def follow_bases(file: StepFile) -> list[StepFile]:
                 f"{file.path} is based on {file.base}, which does not exist: "
                 f"add that step's file, or name another in its defaults"
             )
+        if path in paths:
+            raise ConfigError(f"{path}: {describe_cycle([*paths[paths.index(path) :], path])}")
         file = read_step_file(path)
         before.insert(0, file)
+        paths.append(path)
     return before
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ ENTRY = re.compile(r"(?P<keywords>((optional|override) )*)(?P<group>[^@]+)(@.*)?
 
 
 UNKNOWN_GROUP = " No file has its group, and no module in use registers this axis: name yours, by modules=[NAME]"
+
+
+@dataclass
+class Walk:
+    """The files that a check has come to."""
+
+    checked: set[Path] = field(default_factory=set)
+    chain: list[Path] = field(default_factory=list)  # each named in the defaults of the one before it
+
+
+def describe_cycle(chain: Sequence[Path]) -> str:
+    """Describe files whose defaults name the next one, and of which the last is the first."""
+    names = " -> ".join(path.name for path in chain)
+    return f"these files name each other in their defaults: {names}: take one of them out"
 
 
 def load_yaml(path: Path, load: Callable[..., Any] = yaml.load) -> Any:
@@ -51,9 +66,9 @@ def default_choices() -> dict[str, str]:
 
 def check_files(overrides: Sequence[str]) -> None:
     """Raise ConfigError for the first defect in the files that the overrides choose, and in their bases."""
-    seen: set[Path] = set()
+    walk = Walk()
     for name in _chosen(overrides):
-        _check_file(name, seen)
+        _check_file(name, walk)
 
 
 def check_chosen(overrides: Sequence[str]) -> None:
@@ -83,11 +98,17 @@ def _chosen(overrides: Sequence[str]) -> Iterator[str]:
             yield from (f"{group}/{getattr(text, 'text', text)}" for text in texts)
 
 
-def _check_file(name: str, seen: set[Path]) -> None:
+def _check_file(name: str, walk: Walk) -> None:
     path = find_config(name)
-    if path is None or path in seen:
+    if path is None or path in walk.checked:
         return
-    seen.add(path)
+    walk.checked.add(path)
+    walk.chain.append(path)
+    _check_content(path, name, walk)
+    walk.chain.pop()
+
+
+def _check_content(path: Path, name: str, walk: Walk) -> None:
     node = load_yaml(path, yaml.compose)
     if node is None:
         if _has_to_speak(path, name):
@@ -102,7 +123,7 @@ def _check_file(name: str, seen: set[Path]) -> None:
         raise ConfigError(
             f"{path}, line 1: the file begins with {PACKAGE}, without which its keys go below {group}"
         )
-    _check_defaults(path, group, node, seen)
+    _check_defaults(path, group, node, walk)
 
 
 def _explain_syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
@@ -134,7 +155,7 @@ def _check_keys(path: Path, node: Node) -> None:
             _check_keys(path, value)
 
 
-def _check_defaults(path: Path, group: str, node: MappingNode, seen: set[Path]) -> None:
+def _check_defaults(path: Path, group: str, node: MappingNode, walk: Walk) -> None:
     entries = next((value for key, value in node.value if key.value == "defaults"), None)
     if entries is None:
         return
@@ -143,15 +164,15 @@ def _check_defaults(path: Path, group: str, node: MappingNode, seen: set[Path]) 
     for entry in entries.value:
         if isinstance(entry, ScalarNode):
             if entry.value != "_self_" and "${" not in entry.value:
-                _check_base(path, entry, _absolute(group, entry.value), seen)
+                _check_base(path, entry, _absolute(group, entry.value), walk)
         elif isinstance(entry, MappingNode) and len(entry.value) == 1:
             ((key, value),) = entry.value
-            _check_choice(path, group, key, value, seen)
+            _check_choice(path, group, key, value, walk)
         else:
             raise _error(path, entry, "a line of defaults is a NAME, or one GROUP: NAME")
 
 
-def _check_choice(path: Path, group: str, key: Node, value: Node, seen: set[Path]) -> None:
+def _check_choice(path: Path, group: str, key: Node, value: Node, walk: Walk) -> None:
     match = ENTRY.fullmatch(str(key.value))
     if match is None or not isinstance(value, ScalarNode) or "${" in value.value or value.tag.endswith(":null"):
         return
@@ -166,10 +187,10 @@ def _check_choice(path: Path, group: str, key: Node, value: Node, seen: set[Path
     elif not is_group(chosen) and is_group(match["group"]):
         raise _error(path, key, f"{chosen} is no group; from the top it is written /{match['group']}")
     if "optional" not in match["keywords"]:
-        _check_base(path, value, f"{chosen}/{value.value}", seen)
+        _check_base(path, value, f"{chosen}/{value.value}", walk)
 
 
-def _check_base(path: Path, node: Node, name: str, seen: set[Path]) -> None:
+def _check_base(path: Path, node: Node, name: str, walk: Walk) -> None:
     """Check a config that another names: it exists, and has no defect."""
     group, _, choice = name.rpartition("/")
     if name.startswith("hydra/"):
@@ -178,7 +199,9 @@ def _check_base(path: Path, node: Node, name: str, seen: set[Path]) -> None:
     if find_config(name) is None and choice not in known:  # those of a module have no file
         allowed = f"{suggest(choice, known)} Allowed: {', '.join(known)}" if known else UNKNOWN_GROUP
         raise _error(path, node, f"there is no {name}.{allowed}")
-    _check_file(name, seen)
+    if (file := find_config(name)) in walk.chain:
+        raise _error(path, node, describe_cycle([*walk.chain[walk.chain.index(file) :], file]))
+    _check_file(name, walk)
 
 
 def _absolute(group: str, name: str) -> str:

@@ -1,10 +1,11 @@
 """A broken config of a user's own is answered in one line: the file, the line, and what to write there."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from roadmap.config import SearchPath, plan_runs, use
+from roadmap.config import SearchPath, compose, plan_runs, use
 from roadmap.errors import ConfigError
 
 HEAD = "# @package _global_\ndefaults:\n  - step12_downsample\n"
@@ -53,6 +54,19 @@ def test_a_broken_file(tmp_path: Path, content: str | bytes, line: int | None, p
     assert message.startswith(f"{file}, line {line}: " if line else f"{file} ")
     assert part in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("plan", [lambda word: plan_runs([word], is_sweep=False), compose])
+def test_files_that_name_each_other_are_named(tmp_path: Path, plan: Callable[[str], object]) -> None:
+    (tmp_path / "recipe").mkdir()
+    for name, base in {"a": "b", "b": "c", "c": "b"}.items():
+        (tmp_path / f"recipe/{name}.yaml").write_text(f"defaults:\n  - {base}\n")
+    with use(SearchPath((str(tmp_path),))), pytest.raises(ConfigError) as caught:
+        plan("recipe=a")
+    assert str(caught.value) == (
+        f"{tmp_path}/recipe/c.yaml, line 2: these files name each other in their defaults: "
+        "b.yaml -> c.yaml -> b.yaml: take one of them out"
+    )
 
 
 def test_a_file_that_hides_behind_one_of_ours_is_refused(tmp_path: Path) -> None:

@@ -175,6 +175,10 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ({"step2_mixup": ("/roadmap/mine/step1_norm", "recipe: {cutmix: 1.0}")}, "write it into the first step"),
         ({"step2_mixup": ("/roadmap/mine/step1_norm", "recipe: {scale: [0.1, 1]}")}, "changes plain values"),
         ({"step2_mixup": ("/roadmap/mine/step1_norm", "a: b: c")}, "line 6: a value with a colon is quoted"),
+        (
+            {"step0_start": ("/roadmap/mine/step2_mixup", "recipe: {mixup: 0.0}")},
+            "start.yaml: these .*: step0_start.yaml -> step2_mixup.yaml -> step1_norm.yaml -> step0_start.yaml",
+        ),
         ({"step0_start": ("/roadmap/mine/step", "")}, "step0_start.yaml is based on roadmap/mine/step, which does"),
         ({"published": "micro,3,step3_more,more,70.0,,1.0,,yes"}, "line 2: step3_more is no step.*step0_start"),
         ({"published": "micro,0,step0_start,start,good,,1.0,,yes"}, "line 2: ValueError.*good"),
