@@ -61,12 +61,17 @@ Row = dict[str, Any]
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
+    with use(read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)):
+        print_plan(arguments)
+    return 0
+
+
+def print_plan(arguments: argparse.Namespace) -> None:
+    """Measure the command's runs on its search path, print their cost, and write it into the named files."""
     console = open_console(180, highlight=False)
-    search_path = read_search_path(arguments.overrides, arguments.config_dir, arguments.config_name)
-    with use(search_path):
-        overrides = prepare_overrides(arguments.overrides)
-        sweep = read_sweep(overrides, arguments.multirun)
-        runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
+    overrides = prepare_overrides(arguments.overrides)
+    sweep = read_sweep(overrides, arguments.multirun)
+    runs = plan_runs(expand(sweep) if sweep else overrides, arguments.multirun)
     for path in filter(None, (arguments.csv, arguments.json)):
         path.touch()  # an unwritable path should not cost a measurement
     rows, total, machine = plan(runs, arguments, console)
@@ -79,7 +84,6 @@ def main(words: Sequence[str] | None = None) -> int:
         print_table(console, *draw_rows(rows, console.width))
     for line in describe(rows, total):
         console.print(line, soft_wrap=True, markup=False)
-    return 0
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -52,9 +52,15 @@ Profile = dict[str, Any]  # a row of the CSV file
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
-    console = open_console(highlight=False)
     with use(read_search_path(arguments.overrides, arguments.config_dir)):
-        runs = plan(arguments.overrides, arguments.steps)
+        print_profile(arguments)
+    return 0
+
+
+def print_profile(arguments: argparse.Namespace) -> None:
+    """Measure the steps on the command's search path, print the table, and write it into the named file."""
+    console = open_console(highlight=False)
+    runs = plan(arguments.overrides, arguments.steps)
     if arguments.csv is not None:
         arguments.csv.touch()  # an unwritable path should not cost a measurement
     rows = profile(runs, arguments.batch, arguments.rounds, console)
@@ -62,7 +68,6 @@ def main(words: Sequence[str] | None = None) -> int:
         write_rows(arguments.csv, rows)
     print_table(console, *draw_rows(rows, console.width))
     console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
-    return 0
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:

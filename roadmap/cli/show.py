@@ -93,7 +93,7 @@ def list_steps(console: Console, overrides: Sequence[str]) -> None:
     width = max(map(len, names))
     for name in names:
         config = loaded[name] = load_step(name, overrides).config
-        base = find_base(name, config.step.index)
+        base = find_base(name, config)
         if base is not None and base not in loaded:
             loaded[base] = load_step(base, overrides).config
         changes = short_changes(loaded[base], config) if base else ["the start"]
@@ -150,7 +150,7 @@ def draw(steps: Sequence[str], overrides: Sequence[str], arguments: argparse.Nam
     for place, (name, run) in enumerate(runs.items()):
         base = None
         if not arguments.figure and place:
-            base = names[place - 1] if steps else find_base(name, run.config.step.index)
+            base = names[place - 1] if steps else find_base(name, run.config)
         panels.append(describe_run(run, runs.get(base or ""), arguments.stage).panel)
     picture = arrange(panels)
     if arguments.svg:

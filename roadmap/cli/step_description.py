@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roadmap.analysis.figures.block_files import Panel, arrange, svg_text, write_png, write_svg
 from roadmap.config import Config, PlannedRun, plan_runs, quote
 from roadmap.config.keywords import use_words
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.search_path import find_config
+from roadmap.config.step_files import ROADMAPS, read_step_file
 from roadmap.errors import ConfigError
 from roadmap.model.describe import (
     HEADER,
@@ -113,7 +112,7 @@ def describe(step: str, *overrides: str, against: str | None = None, **values: A
     with use_words(overrides, values) as words:
         run = load_step(step, words)
         own = step.partition(",")[0]
-        base = against or (own if own != step else find_base(step, run.config.step.index))
+        base = against or (own if own != step else find_base(step, run.config))
         return describe_run(run, load_step(base, words) if base else None)
 
 
@@ -138,17 +137,16 @@ def load_step(step: str, overrides: Sequence[str]) -> PlannedRun:
     return run
 
 
-def find_base(name: str, index: int | None) -> str | None:
-    """Return the step on which a step's file is based; the first step is compared with the original recipe."""
-    file = find_config(f"roadmap/{name}")
+def find_base(name: str, config: Config) -> str | None:
+    """Return the step on which a step's file is based; the first step is compared with its roadmap's original."""
+    file = find_config(f"{ROADMAPS}/{name}")
     assert file is not None  # it was composed
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    bases = [entry for entry in values.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-    if bases:
-        folder = name.rpartition("/")[0]
-        is_absolute = bases[0].startswith("/") or not folder
-        return bases[0].removeprefix("/roadmap/") if is_absolute else f"{folder}/{bases[0]}"
-    return load_roadmap().original if index == 0 else None
+    base = read_step_file(file).base
+    if base is not None:
+        return base.removeprefix(f"{ROADMAPS}/")
+    own = load_roadmap(config.step.roadmap)
+    before = f"{name.rpartition('/')[0]}/{own.original}".lstrip("/")
+    return before if config.step.name == own.steps[0] and find_config(f"{ROADMAPS}/{before}") else None
 
 
 def find_changes(before: Config, after: Config) -> list[str]:

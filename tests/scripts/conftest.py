@@ -29,6 +29,23 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     return call
 
 
+@pytest.fixture
+def own_roadmap(tmp_path: Path) -> Path:
+    """A folder of a user's own configs, with the roadmap `mine`: of one step, and a published result."""
+    folder = tmp_path / "own"
+    place = folder / "roadmap/mine"
+    place.mkdir(parents=True)
+    (place / "roadmap.toml").write_text('title = "Mine"\n[[sections]]\nlabel = "All"\nsteps = ["step0_start"]\n')
+    (place / "step0_start.yaml").write_text(
+        "# @package _global_\nstep: {name: step0_start, index: 0, label: start, roadmap: mine}\n"
+    )
+    (place / "published.csv").write_text(
+        "regime,step,config,label,paper_top1,paper_top1_std,paper_gflops,gmacs,adopted\n"
+        "resnet50,0,step0_start,start,70.0,,1.5,,yes\n"
+    )
+    return folder
+
+
 @pytest.fixture(scope="session")
 def write_run() -> Write:
     def write(

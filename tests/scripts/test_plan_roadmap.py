@@ -105,6 +105,16 @@ def test_what_is_done_is_not_paid_again(tmp_path: Path, capsys: pytest.CaptureFi
         group(plan(tmp_path, *words, "recipe.lr=0.5"), is_sweep=True)
 
 
+@pytest.mark.system  # measures a network: 5 s
+@pytest.mark.usefixtures("_short_timings")
+def test_a_step_of_the_users_own_roadmap_is_planned(own_roadmap: Path, tmp_path: Path) -> None:
+    words = ["+roadmap=mine/step0_start", f"output_dir={tmp_path}", "hardware.device=cpu"]
+    options = [f"--config-dir={own_roadmap}", "--repeats=1", f"--json={tmp_path / 'plan.json'}"]
+    assert script.main([*words, *options]) == 0
+    (row,) = json.loads((tmp_path / "plan.json").read_text())["runs"]
+    assert (row["run"], row["runs"]) == ("step0_start", 1)
+
+
 def test_a_sweep_is_planned_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder in map(open_run_dir, plan(tmp_path, "+roadmap=step12_downsample,step11_layernorm")):
         folder.claim()

@@ -55,6 +55,14 @@ def test_the_file_has_costs_rates_and_memory(tmp_path: Path, capsys: pytest.Capt
         assert f"{cost.parameters / 1e6:.4g}" in printed
 
 
+def test_a_step_of_the_users_own_roadmap_is_measured(own_roadmap: Path, tmp_path: Path) -> None:
+    options = ["--steps=mine/step0_start", "--repeats=1", "--batch=2", f"--csv={tmp_path / 'profile.csv'}"]
+    assert script.main([f"--config-dir={own_roadmap}", *options, "hardware.device=cpu"]) == 0
+    with (tmp_path / "profile.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["step"], row["label"], row["batch"]) == ("step0_start", "start", "2")
+
+
 def test_the_papers_gflops_stand_beside_its_sizes() -> None:
     common = ["regime=resnet50", "data=imagenet", "+roadmap=step11_layernorm"]
     rows = [script.count(run) for run in plan_runs([*common, "data.image_size=224,192"], is_sweep=True)]

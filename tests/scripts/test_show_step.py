@@ -10,6 +10,7 @@ import pytest
 from fixture_types import Call
 from PIL import Image
 
+import roadmap
 from roadmap.cli.show import find_figure
 from roadmap.config import SearchPath, use
 from roadmap.config.roadmap_files import load_roadmap
@@ -62,6 +63,13 @@ def show(call: Call) -> Show:
         return [" ".join(line.split()) for line in lines]
 
     return run
+
+
+def test_the_step_before_the_first_is_its_own_roadmaps(own_roadmap: Path) -> None:
+    assert roadmap.describe("step0_resnet").before is not None
+    assert roadmap.describe("bag_of_tricks/step0_original_resnet").before is None
+    with use(SearchPath((str(own_roadmap),))):  # as a command that has read a run's folders
+        assert roadmap.describe("mine/step0_start").label == "start"
 
 
 @pytest.mark.parametrize("step", BLOCKS)
