@@ -171,7 +171,8 @@ def describe_paper(run: PlannedRun) -> str:
     table = dict(roadmap.tables).get(row.regime, row.regime)
     spread = f" ± {row.top1_std:.2f}" if row.top1_std is not None else ""
     counted = f"; these layers count {row.gmacs:.3f} GMACs" if row.gmacs is not None else ""
-    return f"  paper, {table}: {row.top1:.2f}{spread} top-1 at {row.gflops:.2f} GFLOPs{counted}"
+    cost = f" at {row.gflops:.2f} GFLOPs" if row.gflops is not None else ""
+    return f"  paper, {table}: {row.top1:.2f}{spread} top-1{cost}{counted}"
 
 
 def color(line: Line) -> Text:

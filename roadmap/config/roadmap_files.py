@@ -1,5 +1,6 @@
 """Reading of a roadmap's folder, with checks: each mistake is one line that names the file and what to write."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,7 @@ from roadmap.errors import ConfigError
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
 INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
+HEX_COLOR = re.compile("#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6}")
 PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # of sections without a colour
 
 
@@ -160,20 +162,17 @@ def _describe_path(name: str, chain: Sequence[StepFile]) -> dict[str, Any]:
 def _read(place: Path, folder: str) -> Roadmap:
     path = place / ABOUT
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     tables = {key: content.pop(key, {}) for key in ("references", "tables", "figures")}
-    for key, table in tables.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {key} must be a table: write [{key}], and a line NAME = VALUE for each")
     about, sections = _convert(path, content.pop("sections", None), {"name": place.name, **content})
     read = read_listed(path, folder, [step for section in sections for step in section.steps])
     before = follow_bases(read[0])
     check_places(path, read, len(before))
     described = _describe_path(about.name, [*before, *read])
     steps = described["steps"]
-    _check_tables(path, tables, steps)
+    tables = _convert_tables(path, tables, steps)
     if about.curve is not None and about.curve not in steps[1:]:
         raise ConfigError(f"{path}: curve={about.curve}: must be a step after the first: {', '.join(steps[1:])}")
     return Roadmap(
@@ -185,19 +184,6 @@ def _read(place: Path, folder: str) -> Roadmap:
     )
 
 
-def _check_tables(path: Path, tables: Mapping[str, Mapping[str, Any]], steps: Sequence[str]) -> None:
-    """Raise ConfigError if a value of a table is not a text, or of [figures] not a list of the roadmap's steps."""
-    for key, table in tables.items():
-        for name, value in table.items():
-            if key != "figures" and not isinstance(value, str):
-                raise ConfigError(f'{path}: {key}.{name}={value}: must be a text, as in {name} = "VALUE"')
-            if key == "figures" and not (value and isinstance(value, list)):
-                raise ConfigError(f'{path}: figures.{name}={value}: must be a list of steps, as in ["{steps[0]}"]')
-    for name, listed in tables["figures"].items():
-        for step in map(str, listed):
-            check_word(f"{path}: figures.{name}", step, steps)
-
-
 def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[About, list[Section]]:
     """Return the typed keys of a roadmap.toml, and its sections, each with a colour."""
     try:
@@ -206,6 +192,9 @@ def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[About,
         if not isinstance(tables, list) or not tables:
             raise ConfigError("no [[sections]] yet: give at least one, with a label and its steps")
         read: list[Section] = [convert(Section, table, "sections") for table in tables]
+        for one in read:
+            if one.color:
+                _check_color(f"sections.color of {one.label}", one.color)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     colors = cycle(PALETTE)
@@ -256,12 +245,32 @@ def _read_anchors(
 ) -> tuple[PaperRow, ...]:
     if not path.is_file():
         return ()
-    rows = read_published(path)
-    known = [*steps, *([about.original] if about.original else []), *(["reference"] if references else [])]
-    for number, row in enumerate(rows, start=2):
-        if row.config not in known:
-            raise ConfigError(
-                f"{path}, line {number}: {row.config} is no step of this roadmap.{suggest(row.config, known)} "
-                f"Allowed: {', '.join(known)}"
-            )
-    return rows
+    beside = [*([about.original] if about.original else []), *(["reference"] if references else [])]
+    return read_published(path, {step: place for place, step in enumerate(steps)} | dict.fromkeys(beside))
+
+
+def _check_color(key: str, color: str) -> None:
+    """Raise ConfigError unless figures and the report, which is a web page, both know a color."""
+    if HEX_COLOR.fullmatch(color):
+        return
+    from PIL import ImageColor  # imported here so that `import roadmap` stays fast
+
+    if color.lower() not in ImageColor.colormap:
+        raise ConfigError(f'{key}="{color}": must be of the form "#7c80b8", or a name in CSS, such as "teal"')
+
+
+def _convert_tables(path: Path, tables: Mapping[str, Any], steps: Sequence[str]) -> dict[str, Any]:
+    """Return the tables of a roadmap.toml: lists of steps under figures, and texts in the others."""
+    converted: dict[str, dict[str, Any]] = {}
+    for key, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {key} must be a table: write [{key}], and a line NAME = VALUE for each")
+        try:
+            kind = tuple[str, ...] if key == "figures" else str
+            converted[key] = {name: convert(kind, value, f"{key}.{name}") for name, value in table.items()}
+            for name, value in converted[key].items() if key == "figures" else ():
+                for step in value:
+                    check_word(f"{key}.{name}", step, steps)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return converted

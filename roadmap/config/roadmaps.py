@@ -84,7 +84,7 @@ class Roadmap(About):
     published: tuple[PaperRow, ...]
     references: dict[str, str]  # networks beside the roadmap, and the regime of each
     tables: dict[str, str]  # where the results of a regime are printed
-    figures: dict[str, list[str]]  # of the paper, by number: the steps whose blocks they show
+    figures: dict[str, tuple[str, ...]]  # of the paper, by number: the steps whose blocks they show
     search_path: SearchPath = field(default=SearchPath(), repr=False, compare=False)  # that it was found on
 
     @cached_property

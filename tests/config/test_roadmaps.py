@@ -181,18 +181,45 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ),
         ({"step0_start": ("/roadmap/mine/step", "")}, "step0_start.yaml is based on roadmap/mine/step, which does"),
         ({"published": "micro,3,step3_more,more,70.0,,1.0,,yes"}, "line 2: step3_more is no step.*step0_start"),
-        ({"published": "micro,0,step0_start,start,good,,1.0,,yes"}, "line 2: ValueError.*good"),
+        (
+            {"published": "micro,0,step0_start,start,good,,1.0,,yes"},
+            "line 2: paper_top1=good: must be a number from 0",
+        ),
+        ({"published": "micro,0,step0_start,start,nan,,1.0,,yes"}, "line 2: paper_top1=nan: .* from 0 to 100"),
+        ({"published": "micro,0,step0_start,start,712,,1.0,,yes"}, "line 2: paper_top1=712: .* from 0 to 100"),
+        ({"published": "micro,0,step0_start,start,,,1.0,,yes"}, "line 2: paper_top1 is empty"),
+        ({"published": "micro,0,step0_start,start,70,-1,1.0,,yes"}, "line 2: paper_top1_std=-1: .* from 0 to 100"),
+        ({"published": "micro,0,step0_start,start,70,,inf,,yes"}, "line 2: paper_gflops=inf: .* of at least 0"),
+        ({"published": "\nmicro,0,step0_start,start,70,,1,a,yes"}, "line 3: gmacs=a: must be a number"),
+        (
+            {"published": "micro,2,step0_start,start,70,,1,,yes"},
+            "line 2: step=2: the place of step0_start: must be 0",
+        ),
+        ({"published": "micro,0,step0_start,start,70,,1,,maybe"}, "line 2: adopted=maybe: must be yes or no"),
+        ({"published": ",0,step0_start,start,70,,1,,yes"}, "line 2: regime is empty"),
+        (
+            {"published": "micro,0,step0_start + norm,start,70,,1,,no"},
+            r"line 2: config=.* written STEP \+ AXIS=VALUE",
+        ),
+        ({"published": "micro,0,step0_start,start,70,,1"}, "line 2: must have 9 values"),
+        ({"published": "micro,0,step0_start,a,70,,1,,yes\n" * 2}, "line 3: micro and step0_start are in line 2"),
         ({"about": ABOUT.replace("step2_mixup", "step2_mix")}, "lists step2_mix, and there is no step2_mix.yaml"),
         ({"about": ABOUT.replace("step1_norm", "step0_start")}, "step0_start is in two sections"),
         ({"about": ABOUT.replace('["step0_start", "step1_norm", "step2_mixup"]', "[]")}, "no section has a step"),
         ({"about": ABOUT + "colour = 'red'\n"}, "no key sections.colour. Did you mean sections.color?"),
         ({"about": "references = ['swin']\n" + ABOUT}, r"references must be a table: write \[references\]"),
-        ({"about": ABOUT + "[figures]\n1 = 'step0_start'\n"}, "figures.1=step0_start: must be a list of steps"),
         (
-            {"about": ABOUT + "[figures]\n1 = ['step1']\n"},
-            "figures.1=step1: there is no step1. Did you mean step1_",
+            {"about": ABOUT + "color = '#12'\n"},
+            'sections.color of All="#12": must be of the form "#7c80b8", or a name',
         ),
-        ({"about": ABOUT + "[references]\nswin = 3\n"}, "references.swin=3: must be a text"),
+        ({"about": ABOUT + "color = 'tab:blue'\n"}, 'sections.color of All="tab:blue": must be of the form'),
+        (
+            {"about": ABOUT + "[figures]\n3 = ['step']\n"},
+            "figures.3=step: there is no step. .*Allowed: step0_start",
+        ),
+        ({"about": ABOUT + "[figures]\n3 = 'step0_start'\n"}, "figures.3=step0_start: must be a list"),
+        ({"about": ABOUT + "[tables]\nmicro = [1]\n"}, r"tables.micro=\[1\]: must be a string"),
+        ({"about": ABOUT + "[references]\nswin = 3\n"}, "references.swin=3: must be a string"),
         ({"about": 'title = "Mine"'}, r"no \[\[sections\]\] yet"),
         ({"about": "title ="}, "roadmap.toml: "),
     ],
@@ -204,6 +231,16 @@ def test_a_mistake_is_one_line_with_the_way_out(
     with pytest.raises(ConfigError, match=message) as error:
         load_roadmap("mine")
     assert "\n" not in str(error.value)
+
+
+def test_files_of_a_spreadsheet_and_unknown_costs_are_read(write_roadmap: Write) -> None:
+    """Those of a spreadsheet begin with a byte order mark; a paper may not print a cost."""
+    folder = write_roadmap(ABOUT + "color = 'Teal'\n", published="micro,,step0_start,start,70.0,,,,yes")
+    for name in ("published.csv", "roadmap.toml"):
+        file = folder / name
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    (row,) = load_roadmap("mine").published
+    assert (row.regime, row.top1, row.gflops, row.step) == ("micro", 70.0, None, None)
 
 
 def test_an_index_that_contradicts_the_list_is_refused(write_roadmap: Write) -> None:
