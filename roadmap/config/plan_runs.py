@@ -30,7 +30,7 @@ from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.modules import import_modules
 from roadmap.config.plugins import check_direction, check_plugins
 from roadmap.config.resolvers import find_read
-from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmap_files import check_step, load_roadmap
 from roadmap.config.schema import Config, Mode, read_config
 from roadmap.config.search_path import (
     PRIMARY,
@@ -42,7 +42,6 @@ from roadmap.config.search_path import (
     read_search_path,
     use,
 )
-from roadmap.config.step_files import check_index
 from roadmap.config.variant import find_step_file, find_variant
 from roadmap.config.yaml_errors import check_chosen, check_files
 from roadmap.errors import ConfigError, RoadmapError
@@ -187,7 +186,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     varies = load_roadmap(config.step.roadmap).setting_axes
     config = replace(config, step=replace(config.step, varies=varies))
     if (file := find_step_file(cfg)) is not None:
-        check_index(file)
+        check_step(file, config.step.roadmap)
     if config.reference is not None and find_config(f"roadmap/{step}") is not None:
         raise ConfigError(
             f"{step} is a step of the roadmap, {config.reference} a network beside it: "

@@ -25,7 +25,17 @@ from roadmap.config.roadmaps import (
     is_setting,
 )
 from roadmap.config.search_path import SearchPath, current, find_config, list_choices, use
-from roadmap.config.step_files import ROADMAPS, StepFile, check_places, follow_bases, read_listed, read_step_file
+from roadmap.config.step_files import (
+    ROADMAPS,
+    StepFile,
+    check_index,
+    check_name,
+    check_places,
+    check_roadmap,
+    follow_bases,
+    read_listed,
+    read_step_file,
+)
 from roadmap.config.yaml_errors import default_choices
 from roadmap.errors import ConfigError
 
@@ -45,6 +55,21 @@ def load_roadmap(name: str = DEFAULT) -> Roadmap:
         ConfigError: there is none of that name, or its files contradict each other.
     """
     return _load(current(), name)
+
+
+def check_step(path: Path, roadmap: str) -> None:
+    """Raise ConfigError if a step's file contradicts its base, or is in the folder of another roadmap than its own.
+
+    Args:
+        roadmap: the composed step.roadmap.
+    """
+    check_index(path)
+    own = path.parent.name
+    if own not in (ROADMAPS, roadmap) and (path.parent / ABOUT).is_file():
+        raise ConfigError(
+            f"{path}: step.roadmap={roadmap}, and it is in the folder of {own}: write roadmap: {own} below step: "
+            "in the first step"
+        )
 
 
 def list_roadmaps() -> list[str]:
@@ -166,10 +191,15 @@ def _read(place: Path, folder: str) -> Roadmap:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     tables = {key: content.pop(key, {}) for key in ("references", "tables", "figures")}
-    about, sections = _convert(path, content.pop("sections", None), {"name": place.name, **content})
+    name = DEFAULT if folder == ROADMAPS else place.name
+    check_name(path, name)
+    about, sections = _convert(path, content.pop("sections", None), {"name": name, **content})
+    if about.name != name:
+        raise ConfigError(f"{path}: name={about.name}: must be the folder's name, {name}, or left out")
     read = read_listed(path, folder, [step for section in sections for step in section.steps])
     before = follow_bases(read[0])
     check_places(path, read, len(before))
+    check_roadmap(path, before, read, name)
     described = _describe_path(about.name, [*before, *read])
     steps = described["steps"]
     tables = _convert_tables(path, tables, steps)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from roadmap.config.convert import convert
-from roadmap.config.roadmaps import AXIS_GROUP, value_text
+from roadmap.config.roadmaps import AXIS_GROUP, DEFAULT, value_text
 from roadmap.config.search_path import find_config
 from roadmap.config.yaml_errors import describe_cycle, load_yaml
 from roadmap.errors import ConfigError
 from roadmap.runs.config_hash import flatten
 
 ROADMAPS = "roadmap"  # folder of the default roadmap, below which the others are
+NO_NAME = ",=@'/"  # characters that part a step from its variant, a package or another name
 NO_CHOICE = ("step", "experiment")  # keys that name a step, and the folder of its runs
 
 
@@ -45,14 +46,26 @@ def read_step_file(path: Path) -> StepFile:
     for key, value in (pair for entry in entries if isinstance(entry, dict) for pair in entry.items()):
         group = str(key).removeprefix("override ").lstrip("/")
         changes[group.removeprefix(AXIS_GROUP)] = _text(path, group, value)
-    step = content.get("step") or {}
+    index, label, roadmap = _read_own_names(path, content.get("step"))
     for key, value in flatten({key: value for key, value in content.items() if key not in NO_CHOICE}).items():
         changes[key.removeprefix("model.")] = _text(path, key, value)
     base = None
     if bases:
-        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{_folder(path)}/{bases[0]}"
-    index = _convert(path, int | None, step.get("index"), "step.index")
-    return StepFile(path, base, changes, str(step.get("label", path.stem)), index, step.get("roadmap"))
+        base = bases[0].lstrip("/") if bases[0].startswith("/") else f"{ROADMAPS}/{bases[0]}"
+    return StepFile(path, base, changes, label, index, roadmap)
+
+
+def _read_own_names(path: Path, step: Any) -> tuple[int | None, str, str | None]:
+    """Return index, label and roadmap of a step; a key that its file leaves out would be that of its base."""
+    if not isinstance(step, dict) or (missing := [key for key in ("name", "index", "label") if key not in step]):
+        what = f"step.{missing[0]}" if isinstance(step, dict) else "step with its keys"
+        raise ConfigError(f"{path} has no {what}: write step: {{name: {path.stem}, index: NUMBER, label: TEXT}}")
+    check_name(path, path.stem)
+    if value_text(step["name"]) != path.stem:
+        raise ConfigError(f"{path}: step.name={value_text(step['name'])}: must be the file's name, {path.stem}")
+    label = _convert(path, str, step["label"], "step.label")
+    roadmap = _convert(path, str | None, step.get("roadmap"), "step.roadmap")
+    return _convert(path, int | None, step["index"], "step.index"), label, roadmap
 
 
 def read_listed(about: Path, folder: str, names: Sequence[str]) -> list[StepFile]:
@@ -117,6 +130,23 @@ def check_places(about: Path, listed: Sequence[StepFile], first: int) -> None:
             raise ConfigError(
                 f"{file.path}: step.index={value_text(file.index)}, and {about} lists it as step {place}: "
                 f"write index: {place}, or correct the list"
+            )
+
+
+def check_name(path: Path, name: str) -> None:
+    """Raise ConfigError for a name of a step or roadmap that means something else in an override or in defaults."""
+    if any(mark in NO_NAME for mark in name) or not name.isprintable():
+        raise ConfigError(f"{path}: the name {name!r} must be printable and without {' '.join(NO_NAME)}: rename it")
+
+
+def check_roadmap(about: Path, before: Sequence[StepFile], listed: Sequence[StepFile], name: str) -> None:
+    """Raise ConfigError unless the steps that a roadmap.toml lists, or their bases, say that they are of it."""
+    found = DEFAULT
+    for file in (*before, *listed):
+        found = file.roadmap or found
+        if file in listed and found != name:
+            raise ConfigError(
+                f"{file.path}: step.roadmap={found}, and {about} lists it: write roadmap: {name} below step:"
             )
 
 

@@ -37,8 +37,11 @@ def find_base(cfg: DictConfig) -> str | None:
 
 
 def find_step_file(cfg: DictConfig) -> Path | None:
-    """Return the file of a configuration's step; None for a reference and for the plain network."""
-    step = None if cfg.reference is not None else find_base(cfg)
+    """Return the file of a configuration's step, as Hydra chose it; None for a reference and the plain network."""
+    if cfg.reference is not None:
+        return None
+    chosen = cfg.hydra.runtime.choices.get("roadmap") if "hydra" in cfg else None
+    step = chosen or find_base(cfg)
     return None if step is None else find_config(f"roadmap/{step.partition(',')[0]}")
 
 

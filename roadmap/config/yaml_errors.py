@@ -1,5 +1,6 @@
 """Reading of YAML configs, and defects in a command's files: the file, the line, and what to write there."""
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -119,6 +120,8 @@ def _check_content(path: Path, name: str, walk: Walk) -> None:
         raise _error(path, node, f"{kind}; a config is lines of KEY: VALUE, and a list stands under defaults:")
     _check_keys(path, node)
     group = name.rpartition("/")[0]
+    if group in GLOBAL and path.read_bytes().startswith(codecs.BOM_UTF8):
+        raise ConfigError(f"{path}, line 1: a byte order mark hides {PACKAGE}: save the file as UTF-8 without one")
     if group in GLOBAL and PACKAGE not in path.read_text(encoding="utf-8"):
         raise ConfigError(
             f"{path}, line 1: the file begins with {PACKAGE}, without which its keys go below {group}"

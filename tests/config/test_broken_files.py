@@ -41,6 +41,7 @@ NAME = "step:\n  name: mine\n"
         ),
         ("# @package _global_\ndefaults: step12_downsample\n", 2, "each line of it begins with a dash"),
         (f"defaults:\n  - step12_downsample\n{NAME}", 1, "the file begins with # @package _global_"),
+        (f"\ufeff{HEAD}{NAME}", 1, "a byte order mark hides # @package _global_: save the file as UTF-8 without"),
         (f"{HEAD}{NAME}  label: [1, 2\n", 6, "expected ',' or ']'"),
     ],
 )

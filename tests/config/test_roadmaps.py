@@ -243,6 +243,44 @@ def test_files_of_a_spreadsheet_and_unknown_costs_are_read(write_roadmap: Write)
     assert (row.regime, row.top1, row.gflops, row.step) == ("micro", 70.0, None, None)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "step1_norm",
+            ", label: step1_norm",
+            "",
+            r"step1_norm\.yaml has no step\.label: write step: {name: step1_norm,",
+        ),
+        (
+            "step1_norm",
+            "name: step1_norm, ",
+            "",
+            r"step1_norm\.yaml has no step\.name",
+        ),  # the base's would be its own
+        ("step1_norm", "index: 1, ", "", r"step1_norm\.yaml has no step\.index"),
+        ("step1_norm", "name: step1_norm", "name: step0_start", r"step\.name=step0_start: must be .* step1_norm"),
+        ("step0_start", ", roadmap: mine", "", r"step\.roadmap=convnext, and .*: write roadmap: mine below step"),
+        ("step2_mixup", "roadmap: mine", "roadmap: convnextv2", r"step2_mixup\.yaml: step\.roadmap=convnextv2"),
+    ],
+)
+def test_a_step_has_names_of_its_own(write_roadmap: Write, file: str, old: str, new: str, message: str) -> None:
+    path = write_roadmap() / f"{file}.yaml"
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        load_roadmap("mine")
+    with pytest.raises(ConfigError, match=message):
+        plan_runs([f"+roadmap=mine/{file}"], is_sweep=False)
+
+
+def test_a_roadmap_has_the_name_of_its_folder(write_roadmap: Write) -> None:
+    write_roadmap('name = "other"\n' + ABOUT)
+    with pytest.raises(ConfigError, match=r"roadmap\.toml: name=other: must be the folder's name, mine"):
+        load_roadmap("mine")
+
+
 def test_an_index_that_contradicts_the_list_is_refused(write_roadmap: Write) -> None:
     file = write_roadmap() / "step1_norm.yaml"
     file.write_text(file.read_text().replace("index: 1", "index: 2"))
@@ -252,9 +290,11 @@ def test_an_index_that_contradicts_the_list_is_refused(write_roadmap: Write) -> 
         load_roadmap("mine")
 
 
-def test_a_base_may_be_named_relative_to_its_folder(write_roadmap: Write) -> None:
+def test_a_base_without_its_folder_is_refused(write_roadmap: Write) -> None:
+    """Hydra looks for it among the steps of the default roadmap."""
     write_roadmap(step1_norm=("step0_start, override /model/norm: layernorm", ""))
-    assert load_roadmap("mine").steps == tuple(STEPS)
+    with pytest.raises(ConfigError, match="begin its defaults with /roadmap/mine/step0_start"):
+        load_roadmap("mine")
 
 
 @pytest.mark.parametrize(("index", "is_right"), [("12", False), ("13", True), ("14", False), ("null", True)])
