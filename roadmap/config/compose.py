@@ -39,7 +39,7 @@ SWEEP = "+sweep="
 REFERENCE = re.compile(r"^\+reference=(?P<names>[\w.,'\" -]+)$")
 GROUP_WORD = re.compile(r"^(?P<group>\+?[\w/]+)=(?P<choices>[^'\"]+)$")
 # A step with overrides, in the form of its folder's name: +roadmap='step12_downsample,norm=batchnorm'
-VARIANT = re.compile(r"'(?P<step>[\w/]+),(?P<switched>[\w.]+=[^,'=]+(,[\w.]+=[^,'=]+)*)'")
+VARIANT = re.compile(r"'(?P<step>[^,'=]+),(?P<switched>[\w.]+=[^,'=]+(,[\w.]+=[^,'=]+)*)'")
 
 # A path such as outputs/trial/step7_kernel,kernel_size=9/seed0/checkpoint.pt, in this project's folder names.
 PATH_OF_A_VARIANT = re.compile(r"^(?P<key>init_from|data\.root)=(?P<path>[^'\"=\s]+,\w+=[^'\"\s]+)$")
