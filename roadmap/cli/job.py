@@ -163,13 +163,14 @@ def _describe_result(folder: RunDir) -> str:
 
 
 def _reason_to_skip(planned: PlannedRun, folder: RunDir, retries: bool) -> str | None:
-    """Return why a run is not trained; raise RunError for a finished run on other images."""
-    reason = folder.skip_reason(retries)
-    if reason and planned.config.data.source is not Source.digits:  # others may have changed since
+    """Return why a run is not trained; raise RunError for a finished run on other images or from other weights."""
+    reason, config = folder.skip_reason(retries), planned.config
+    if reason and (config.data.source is not Source.digits or config.init_from):  # may have changed since
         load_run()
-        from roadmap.cli.same_images import check_same_images
+        from roadmap.cli.same_inputs import check_same_images, check_same_weights
 
-        check_same_images(planned.config, folder)
+        check_same_weights(config, folder)
+        check_same_images(config, folder)
     return reason
 
 

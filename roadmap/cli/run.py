@@ -21,7 +21,7 @@ from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
 from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.model.weight_files import Kind
-from roadmap.model.weights import find_file, import_weights, load_weights, read_source, split_source
+from roadmap.model.weights import find_file, hash_source, import_weights, load_weights, read_source, split_source
 from roadmap.runs.loggers import finished_on_error, open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.runs.run_dir import Identity, RunDir
@@ -64,6 +64,8 @@ def train(config: Config, folder: RunDir, console: Console, warn: Callable[[str]
                 if not group.dist_info.is_main_process:
                     return trainer.fit(folder, NoLogger(), progress, signals, warn)
                 facts = {**collect_facts(config, folder.identity), **retry.facts(), **trainer.record.facts()}
+                if trainer.init_weights is not None:
+                    facts["init_weights"] = trainer.init_weights
                 logger = open_logger(config.logger, folder, facts, warn)
                 with signals.held():
                     with finished_on_error(logger):
@@ -86,6 +88,7 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
     classes = find_classes(config, folder)
     spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
     trainer = Trainer(network, spec, device, group, classes)
+    trainer.init_weights = None if source is None else hash_source(source)
     if classes is not None:
         warn_of_other_classes(classes, trainer.record.classes, warn)
     return trainer

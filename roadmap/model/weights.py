@@ -4,11 +4,13 @@ Only names differ, and dimensions of size 1: the others store a ConvNeXt's 1x1 c
 released ConvNeXt V2 its GRN as (1, 1, 1, C).
 """
 
+import hashlib
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
 import timm
+import torch
 import torchvision
 from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
@@ -181,6 +183,23 @@ def load_weights(model: nn.Module, source: str, new_head: bool = False) -> str |
     states = read_source(source)
     kind = Kind.raw if Kind.raw in states else Kind.averaged
     return import_weights(model, states[kind], source, new_head)
+
+
+def hash_source(source: str) -> str | None:
+    """Return twelve hexadecimal digits of the weights that `load_weights` loads; None for a name or a missing file.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    path = find_file(split_source(source)[0])
+    if path is None or not path.exists():
+        return None
+    states = read_source(source)
+    digest = hashlib.blake2b(digest_size=6)
+    for name, tensor in sorted(states[Kind.raw if Kind.raw in states else Kind.averaged].items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_source(source: str) -> dict[Kind, StateDict]:

@@ -67,6 +67,7 @@ class Trainer:
         if classes is not None:
             self._match_classes(classes)
         self.network = network
+        self.init_weights: str | None = None  # hash of the weights that the training started from
         self.train_state = build_train_state(network, self.data, self.recipe, hardware, device, batch_size, group)
 
     def _open_images(self, classes: Classes | None = None) -> None:
@@ -194,6 +195,7 @@ class Trainer:
         content = {
             "config_hash": run.config_hash,
             **self.record.to_checkpoint(),
+            "init_weights": self.init_weights,
             **collect(progress, losses, self.network, self.train_state),
         }
         save_checkpoint(run.checkpoint, run.previous_checkpoint, content)
@@ -238,6 +240,7 @@ class Trainer:
         if record is not None:
             self._check_data(record, run, warn)
         _check_updates(self.train_batches.total, self.recipe)
+        self.init_weights = content.get("init_weights")
         check_content(content, progress, self.recipe.epochs, self.network, self.train_state)
 
     def _check_data(self, record: DataRecord, run: RunDir, warn: Callable[[str], None]) -> None:

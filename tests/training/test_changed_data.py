@@ -17,10 +17,10 @@ from PIL import Image
 import roadmap
 from roadmap.cli import run as jobs
 from roadmap.cli.run_folders import open_run_dir
-from roadmap.cli.same_images import check_same_images
+from roadmap.cli.same_inputs import check_same_images, check_same_weights
 from roadmap.config import Config, Mode, PlannedRun, plan_run
 from roadmap.data.spec import OnError
-from roadmap.errors import ChangedDataError, ConfigError, DataError, Interrupted
+from roadmap.errors import ChangedDataError, ConfigError, DataError, Interrupted, RunError
 from roadmap.runs.run_dir import RunDir
 from roadmap.system import console
 from roadmap.training.checkpoint import save_checkpoint
@@ -229,10 +229,26 @@ def test_fine_tuning_resumes_without_the_weights_that_it_started_from(
 ) -> None:
     weights = shutil.copy(undisturbed.checkpoint, str(tmp_path / "weights.pt"))
     whole = train(tmp_path / "whole", root, init_from=weights)
-    folder = interrupt(tmp_path, root, init_from=weights)
+    interrupt(tmp_path, root, init_from=weights)
     Path(weights).unlink()
     assert read_results(train(tmp_path, root, init_from=weights).path) == read_results(whole.path)
-    check_same_images(open_run(tmp_path, root, init_from=weights)[0], folder)
+    config, again = open_run(tmp_path, root, init_from=weights)
+    for check in (check_same_images, check_same_weights):
+        check(config, again)
+
+
+def test_run_from_other_weights_is_not_done_already(root: Path, undisturbed: RunDir, tmp_path: Path) -> None:
+    """Also if the weights that it resumed without are others by then; the same ones in a new file are the same."""
+    weights = shutil.copy(undisturbed.checkpoint, str(tmp_path / "weights.pt"))
+    interrupt(tmp_path, root, init_from=weights)
+    train(tmp_path, root, init_from=weights)
+    config, again = open_run(tmp_path, root, init_from=weights)
+    content = torch.load(weights, weights_only=True)
+    torch.save({"model": content["model"]}, weights)
+    check_same_weights(config, again)
+    torch.save({"model": {key: value + 1 for key, value in content["model"].items()}}, weights)
+    with pytest.raises(RunError, match=rf"started from other weights than init_from={weights} has now"):
+        check_same_weights(config, again)
 
 
 def test_validation_images_of_some_classes_are_evaluated_by_name(

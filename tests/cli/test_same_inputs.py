@@ -10,7 +10,7 @@ from PIL import Image
 
 from roadmap.cli.job import claimed
 from roadmap.cli.run_folders import open_run_dir
-from roadmap.cli.same_images import check_same_images, record_images
+from roadmap.cli.same_inputs import check_same_images, record_images
 from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RunError
 

@@ -1,4 +1,4 @@
-"""Refusal of a finished run's folder to a command with other images under the same data.name."""
+"""Refusal of a finished run's folder to a command with other images or weights under the same names."""
 
 from contextlib import suppress
 from functools import cache
@@ -10,6 +10,7 @@ from roadmap.data.fingerprint import DataRecord, record_data
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
 from roadmap.errors import DataError, RunError, WeightsError
+from roadmap.model.weights import hash_source
 from roadmap.runs.run_dir import RunDir
 
 
@@ -38,6 +39,26 @@ def check_same_images(config: Config, folder: RunDir) -> None:
             f"{folder.path} was trained on other images than {there}. experiment=NAME trains on these in a folder "
             "of its own"
         )
+
+
+def check_same_weights(config: Config, folder: RunDir) -> None:
+    """Compare the weights that a finished run started from with those that `init_from` names now.
+
+    Weights that cannot be read here, that are downloaded by name, or that an earlier version did not record are not
+    compared.
+
+    Raises:
+        RunError: they differ.
+    """
+    before = folder.summary().get("init_weights")
+    if config.init_from is None or before is None:
+        return
+    with suppress(WeightsError):
+        if hash_source(config.init_from) not in (None, before):
+            raise RunError(
+                f"{folder.path} started from other weights than init_from={config.init_from} has now. "
+                "experiment=NAME trains from these in a folder of its own"
+            )
 
 
 @cache
