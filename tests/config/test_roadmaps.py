@@ -219,7 +219,6 @@ def test_a_roadmap_of_the_users_own_is_planned_and_named(write_roadmap: Write) -
         ),
         ({"about": ABOUT + "[figures]\n3 = 'step0_start'\n"}, "figures.3=step0_start: must be a list"),
         ({"about": ABOUT + "[tables]\nmicro = [1]\n"}, r"tables.micro=\[1\]: must be a string"),
-        ({"about": ABOUT + "[references]\nswin = 3\n"}, "references.swin=3: must be a string"),
         ({"about": 'title = "Mine"'}, r"no \[\[sections\]\] yet"),
         ({"about": "title ="}, "roadmap.toml: "),
     ],
