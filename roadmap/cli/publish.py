@@ -38,8 +38,9 @@ from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
 from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli.exit_status import report_errors
+from roadmap.config.roadmaps import Roadmap
 from roadmap.errors import RunError
-from roadmap.runs.config_hash import describe_differences, is_outside, setting_values
+from roadmap.runs.config_hash import NAMES, describe_differences, is_outside, setting_values
 from roadmap.runs.read_files import read_text
 from roadmap.runs.read_run import Run, State
 from roadmap.system.commands import printed
@@ -160,6 +161,22 @@ def find_differing(old: Values, new: Values) -> list[str]:
     ]
 
 
+def describe_own_settings(runs: Iterable[Run], roadmap: Roadmap) -> list[str]:
+    """Return a note for each setting that not all networks share, such as a rate of their own."""
+    found: dict[str, dict[str, dict[str, None]]] = {}  # by setting and value, the networks
+    for run in runs:
+        values = read_values(run) or {}
+        by_steps = {"step": {"varies": roadmap.setting_axes}}  # what the steps change is in the table
+        for key, value in show_values(setting_values(values | by_steps)).items():
+            found.setdefault(key, {}).setdefault(value, {})[run.name] = None
+    texts = {
+        key: "; ".join(f"{value} in {', '.join(names)}" for value, names in values.items())
+        for key, values in found.items()
+        if len(values) > 1 and key not in NAMES
+    }
+    return [f"- Not all share `{key}`: {text}." for key, text in texts.items()]
+
+
 def write_page(page: Path, text: str) -> None:
     """Replace a page, except for the text that a user added below its last line."""
     before = read_text(page) if page.exists() else ""
@@ -182,7 +199,8 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
     ]
     ablation = find_ablation(rows)
     effects = [f"## Effect of each choice\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []
-    commands, note = training_commands((run for row in rows for run in runs_of(row, done)), rows[0].roadmap)
+    ordered = [run for row in rows for run in runs_of(row, done)]
+    commands, note = training_commands(ordered, rows[0].roadmap)
     places = "`data.root` where the images lie"
     if any("--config-dir" in command for command in commands):
         places += " and `--config-dir` where the configs lie"
@@ -193,7 +211,7 @@ def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path
             f"# {rows[0].experiment}",
             *figures,
             markdown_table(rows),
-            markdown_notes(rows),
+            "\n".join([markdown_notes(rows), *describe_own_settings(ordered, rows[0].roadmap)]),
             *effects,
             *([by] if commands else []),
             *([note] if note else []),

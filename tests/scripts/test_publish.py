@@ -117,6 +117,21 @@ def test_runs_of_another_machine_stay(
     assert [run.seed for run in read_runs(results)] == [1]
 
 
+def test_the_page_says_which_settings_the_networks_do_not_share(
+    tmp_path: Path, write_run: Write, publish: Publish
+) -> None:
+    trial = tmp_path / "outputs/trial"
+    write_run(trial, "step0_resnet", "recipe.lr=2e-3")
+    write_run(trial, "step1_stage_ratio", "recipe.lr=2e-3")
+    publish(trial)
+    page = tmp_path / "results/README.md"
+    assert "Not all share" not in page.read_text()
+    write_run(trial, "step2_patchify", "recipe.lr=1e-3")
+    publish(trial)
+    note = "- Not all share `recipe.lr`: 0.002 in step0_resnet, step1_stage_ratio; 0.001 in step2_patchify.\n"
+    assert note in page.read_text()
+
+
 @pytest.mark.parametrize("word", ["recipe.lr=1e-4", "init_from=/weights/a.pt"])
 def test_seeds_with_different_settings_are_not_published_as_one_network(
     tmp_path: Path, grown: Path, write_run: Write, publish: Publish, word: str
