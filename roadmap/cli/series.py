@@ -14,7 +14,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from typing import Any
 from roadmap.analysis.series import choose_setting, read_ends
 from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
+from roadmap.cli.series_images import unpack
 from roadmap.config import prepare_overrides, read_search_path, read_sweep, use
 from roadmap.config.series import (
     STATE_ENDING,
@@ -34,7 +34,7 @@ from roadmap.config.series import (
     read_series,
     read_series_state,
 )
-from roadmap.errors import DataError, RunError, first_line
+from roadmap.errors import RunError
 from roadmap.runs.archive import write_records
 from roadmap.runs.atomic import write_json
 from roadmap.system.commands import printed, started
@@ -113,26 +113,6 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=positive, help="runs at a time; default: the series' own number")
     parser.add_argument("--device", help="hardware.device of every run; cpu also takes fp32")
     return parser.parse_args(words)
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Return the folder that contains train/; `archive` is unpacked into `folder` unless that exists.
-
-    Raises:
-        DataError: it is no archive, or has no train/ at its top or in a single folder.
-    """
-    if not folder.exists():
-        beside = folder.with_name(folder.name + ".new")
-        try:
-            with tarfile.open(archive) as file:
-                file.extractall(beside, filter="data")
-        except (OSError, EOFError, tarfile.TarError) as error:
-            raise DataError(f"{archive}: can't be unpacked ({first_line(error)})") from error
-        os.replace(beside, folder)
-    found = [path for path in (folder, *sorted(folder.iterdir())) if (path / "train").is_dir()]
-    if not found:
-        raise DataError(f"{archive}: holds no train/, neither at its top nor in a folder there")
-    return found[0].resolve()
 
 
 def train(series: Series) -> int:

@@ -16,7 +16,6 @@ import pytest
 from roadmap.cli import series as command
 from roadmap.cli.series import count_networks
 from roadmap.config.series import read_series
-from roadmap.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 SERIES = """\
@@ -178,24 +177,6 @@ def test_a_refused_command_is_an_error(
     error = capsys.readouterr().err
     assert "error: train.py began no run; its message is above" in error
     assert "train.py ended with status 1" in error
-
-
-def test_images_are_unpacked_once(tmp_path: Path) -> None:
-    (tmp_path / "cifar10/train/cat").mkdir(parents=True)
-    (tmp_path / "cifar10/train/cat/0.jpg").write_text("an image")
-    archive = tmp_path / "images.tar.xz"
-    with tarfile.open(archive, "w:xz") as file:
-        file.add(tmp_path / "cifar10", "cifar10")
-    found = command.unpack(archive, tmp_path / "to")
-    assert found == tmp_path / "to/cifar10"
-    assert (found / "train/cat/0.jpg").read_text() == "an image"
-    archive.unlink()
-    assert command.unpack(archive, tmp_path / "to") == found
-    with pytest.raises(DataError, match=r"images\.tar\.xz: can't be unpacked"):
-        command.unpack(archive, tmp_path / "elsewhere")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no train/"):
-        command.unpack(archive, tmp_path / "empty")
 
 
 @pytest.mark.system
