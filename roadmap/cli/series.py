@@ -4,8 +4,8 @@
 
 The runs of a phase are one sweep of train.py, each in a separate process (hydra/launcher=processes), in order of
 value. Every minute their records, without checkpoints, replace one archive; `add-records` adds it to
-results/. The same command continues where it stopped. Additional overrides for every run go at the end of the
-command.
+results/. The same command continues where it stopped; with another file or other overrides it is refused.
+Additional overrides for every run go at the end of the command.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from roadmap.analysis.publish import hide_words
 from roadmap.analysis.series import choose_setting, read_ends
 from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
@@ -31,12 +32,14 @@ from roadmap.config.series import (
     ChosenSetting,
     SeriesSpec,
     SeriesState,
+    find_changes,
     read_series,
     read_series_state,
 )
 from roadmap.errors import RunError
 from roadmap.runs.archive import write_records
 from roadmap.runs.atomic import write_json
+from roadmap.runs.naming import seed_folders
 from roadmap.system.commands import printed, started
 
 RECORDS_EVERY_S = 60
@@ -92,10 +95,30 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.images is not None:
         overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
     jobs = arguments.jobs or spec.jobs
-    machine = SeriesState(jobs, os.cpu_count() or 1, spec.note)
-    known = read_series_state(output_dir / f"{spec.name}{STATE_ENDING}") or machine
-    state = replace(machine, sweeps=known.sweeps, ends_seconds=known.ends_seconds, choice=known.choice)
+    public = spec.edit_overrides(hide_words), tuple(hide_words(arguments.overrides))
+    state = resume(output_dir, SeriesState(jobs, os.cpu_count() or 1, spec.note, *public))
     return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
+
+
+def resume(output_dir: Path, state: SeriesState) -> SeriesState:
+    """Return the state of this command with the progress of earlier ones.
+
+    Raises:
+        RunError: an earlier command began runs from another file or with other overrides.
+    """
+    assert state.spec is not None
+    path = output_dir / f"{state.spec.name}{STATE_ENDING}"
+    if (known := read_series_state(path)) is None:
+        return state
+    if changes := find_changes(known, state):
+        assert known.spec is not None
+        if known.choice or any(seed_folders(output_dir / name) for name in known.spec.experiments):
+            raise RunError(
+                f"{path}: the series {known.spec.name} was begun with other settings: {'; '.join(changes)}. Go on "
+                "with the earlier ones, or begin anew under another name: in the file, or another --output-dir"
+            )
+        return state
+    return replace(state, sweeps=known.sweeps, ends_seconds=known.ends_seconds, choice=known.choice)
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -1,17 +1,21 @@
 """A series as a file: the roadmap's ends over stem stride and learning rate, then all steps at the best setting."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from roadmap.config.convert import convert
 from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
+from roadmap.runs.config_hash import describe_differences, flatten, is_outside
 from roadmap.runs.read_files import damaged, read_json
 
 STATE_ENDING = "-series.json"
 START_S = 10  # per run: starting its process, building its network, loading its images
 MARGIN = 0.8  # part of the time that is planned: the steps between the ends may be slower
+FREE = {"note", "jobs", "ends.minutes", "steps.seeds"}  # may change while a series is under way
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,22 @@ class SeriesSpec:
         if not 1 <= self.steps.seeds_to_fit <= self.steps.seeds:
             raise ConfigError(f"steps.seeds_to_fit={self.steps.seeds_to_fit}: must be from 1 to steps.seeds")
 
+    def edit_overrides(self, edit: Callable[[Sequence[str]], Iterable[str]]) -> "SeriesSpec":
+        """Return the series with `edit` applied to each of its lists of overrides."""
+        ends = replace(self.ends, overrides=tuple(edit(self.ends.overrides)))
+        steps = replace(self.steps, overrides=tuple(edit(self.steps.overrides)))
+        return replace(self, overrides=tuple(edit(self.overrides)), ends=ends, steps=steps)
+
+    @property
+    def experiments(self) -> list[str]:
+        """The experiments of both phases."""
+        settings = ((stride, lr) for stride in self.ends.stem_strides for lr in self.ends.rates)
+        return [*(self.ends_experiment(*setting) for setting in settings), self.steps_experiment]
+
+    @property
+    def steps_experiment(self) -> str:
+        return f"{self.name}-steps"
+
     def ends_experiment(self, stem_stride: int | str, lr: float | str) -> str:
         return f"{self.name}-ends-s{stem_stride}-lr{lr}"
 
@@ -102,7 +122,7 @@ class SeriesSpec:
             f"data.stem_stride={stem_stride}",
             f"recipe.lr={lr}",
             f"recipe.epochs={epochs}",
-            f"experiment={self.name}-steps",
+            f"experiment={self.steps_experiment}",
         ]
 
 
@@ -131,9 +151,27 @@ class SeriesState:
     jobs: int  # concurrent runs
     cores: int
     note: str
+    spec: SeriesSpec | None = None  # None of a version that did not record it
+    overrides: tuple[str, ...] = ()  # at the end of the command
     sweeps: Sweeps = Sweeps()
     ends_seconds: float = 0.0  # spent on the ends so far
     choice: ChosenSetting | None = None
+
+
+def find_changes(old: SeriesState, new: SeriesState) -> list[str]:
+    """Return what differs of the file and the overrides that results depend on, as "key: old -> new"."""
+    return [] if old.spec is None else describe_differences(asdict(old), asdict(new), _deciding_values)
+
+
+def _deciding_values(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that the results of a series depend on, without those of its progress and machine."""
+    values = {key: value for key, value in flatten(state["spec"]).items() if key not in FREE}
+    values["the command's overrides"] = state["overrides"]
+    return {key: _deciding_words(value) if key.endswith("overrides") else value for key, value in values.items()}
+
+
+def _deciding_words(overrides: Iterable[str]) -> list[str]:
+    return [word for word in overrides if not is_outside(word.lstrip("+~").partition("=")[0])]
 
 
 def read_series_state(path: Path) -> SeriesState | None:

@@ -73,7 +73,7 @@ def series(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_series(series: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], int]:
+def run_series(series: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     (series / "train.py").write_text(TRAIN)
     for name, value in (
         ("started", lambda _, *words: [sys.executable, str(series / "train.py"), *words]),
@@ -83,10 +83,10 @@ def run_series(series: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
     ):
         monkeypatch.setattr(command, name, value)
 
-    def run(plan: str, seconds: int) -> int:
+    def run(plan: str, seconds: int, *overrides: str) -> int:
         (series / "plan").write_text(plan)
-        words = [str(series / "series.yaml"), "--seconds", str(seconds), "--records", str(series / "records.tgz")]
-        return command.main([*words, "--output-dir", str(series / "outputs"), "--device", "cpu"])
+        words = [str(series / "series.yaml"), *overrides, "--seconds", str(seconds), "--device", "cpu"]
+        return command.main([*words, "--records", f"{series}/records.tgz", "--output-dir", f"{series}/outputs"])
 
     return run
 
@@ -101,7 +101,7 @@ def records(series: Path) -> set[str]:
 
 
 def test_the_deadline_ends_a_phase_and_the_same_command_goes_on(
-    series: Path, run_series: Callable[[str, int], int]
+    series: Path, run_series: Callable[..., int]
 ) -> None:
     started = time.monotonic()
     assert run_series("go on", 4) == 0
@@ -127,12 +127,56 @@ def test_the_deadline_ends_a_phase_and_the_same_command_goes_on(
 
 
 def test_a_damaged_state_is_named(
-    series: Path, run_series: Callable[[str, int], int], capsys: pytest.CaptureFixture[str]
+    series: Path, run_series: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (series / "outputs").mkdir()
     (series / "outputs/dry-series.json").write_text('{"jobs": 2, "cores": 2, "note": "", "choice": "first"}')
     assert run_series("finish", 60) == 1
     assert re.search(r"dry-series\.json is damaged \(choice=first: must be a group", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "overrides", "difference"),
+    [
+        ("rates: [0.004]", "rates: [0.01]", (), "ends.rates: [0.004] -> [0.01]"),
+        ("least_epochs: 1", "least_epochs: 0x1", (), None),
+        ("most_epochs: 1", "most_epochs: 5", (), "steps.most_epochs: 1 -> 5"),
+        ("recipe=short", "recipe=long", (), "overrides: ['data=digits', 'recipe=short', "),
+        ("", "", ("recipe.smoothing=0",), "the command's overrides: [] -> ['recipe.smoothing=0']"),
+        ("jobs: 2", "jobs: 1", ("hardware.graphs=false", "data.root=/images", "logger=wandb"), None),
+        ("minutes: 10", "minutes: 9", (), None),
+    ],
+)
+def test_a_series_goes_on_only_with_the_settings_that_it_was_begun_with(
+    *,
+    old: str,
+    new: str,
+    overrides: tuple[str, ...],
+    difference: str | None,
+    series: Path,
+    run_series: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What results do not depend on, such as concurrent runs and the machine, may change."""
+    assert run_series("finish", 60) == 0
+    before = calls(series)
+    (series / "series.yaml").write_text(SERIES.replace(old, new))
+    capsys.readouterr()
+    assert run_series("finish", 60, *overrides) == (difference is not None)
+    error = capsys.readouterr().err
+    if difference is None:
+        assert "all steps at stem stride 2 and rate 0.004" in error
+        return
+    assert f"dry-series.json: the series dry was begun with other settings: {difference}" in error
+    assert "under another name: in the file, or another --output-dir" in error
+    assert calls(series) == before
+
+
+def test_a_series_that_began_no_run_takes_a_corrected_file(series: Path, run_series: Callable[..., int]) -> None:
+    (series / "series.yaml").write_text(SERIES.replace("recipe=short", "recipe=shrt"))
+    assert run_series("refuse", 60) == 1
+    (series / "series.yaml").write_text(SERIES)
+    assert run_series("finish", 60) == 0
 
 
 def test_the_steps_of_another_roadmap_are_counted_and_named(series: Path) -> None:
@@ -170,9 +214,7 @@ def test_records_are_archived_while_runs_go_on(series: Path) -> None:
     assert (series / "stopped").exists()
 
 
-def test_a_refused_command_is_an_error(
-    run_series: Callable[[str, int], int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refused_command_is_an_error(run_series: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_series("refuse", 60) == 1
     error = capsys.readouterr().err
     assert "error: train.py began no run; its message is above" in error
