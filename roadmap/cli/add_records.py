@@ -97,6 +97,7 @@ def describe_ends(target: Path, state: SeriesState, runs: Sequence[Run]) -> str:
     command = shlex.join(printed("train", "-m", *state.sweeps.ends))
     return (
         f"# {target.name}\n\n{figure}{table}\n\n{said}{describe_machine(state, runs)}\n\n"
+        "Trained by this command, with `data.root` where the images lie:\n\n"
         f"```bash\n{command}\n```\n\n`comparison.csv` has a row for each run.\n"
     )
 

@@ -203,7 +203,8 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
     seconds = min(seconds, series.left)
     if seconds <= 0 or series.stopped:
         return
-    series.save(sweeps=replace(series.state.sweeps, **{name: tuple(overrides)}))
+    public = tuple(hide_words([*overrides, *series.overrides]))
+    series.save(sweeps=replace(series.state.sweeps, **{name: public}))
     launcher = ["hydra/launcher=processes", f"hydra.launcher.n_jobs={series.jobs}"]
     words = ["-m", *overrides, *series.overrides, *launcher]
     report(f"{name}, {seconds:.0f} s: {shlex.join(printed('train', *words))}")

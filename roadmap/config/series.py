@@ -138,7 +138,7 @@ class ChosenSetting:
 
 @dataclass(frozen=True)
 class Sweeps:
-    """The overrides of each phase, as its sweep was started."""
+    """The overrides of each phase, as its sweep was started, without places of the machine."""
 
     ends: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()

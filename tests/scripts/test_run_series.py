@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from roadmap.cli import series as command
+from roadmap.cli.add_records import describe_ends
 from roadmap.cli.series import count_networks
-from roadmap.config.series import read_series
+from roadmap.config.series import read_series, read_series_state
 
 ROOT = Path(__file__).parents[2]
 SERIES = """\
@@ -219,6 +220,22 @@ def test_a_refused_command_is_an_error(run_series: Callable[..., int], capsys: p
     error = capsys.readouterr().err
     assert "error: train.py began no run; its message is above" in error
     assert "train.py ended with status 1" in error
+
+
+def test_the_records_name_the_overrides_that_reproduce_the_runs(
+    series: Path, run_series: Callable[..., int]
+) -> None:
+    """The file's, the command's and the device's, without places of the machine."""
+    own = ("+recipe.smoothing=0", "init_from=/home/me/weights.pt", "data.root=/images", "data.cache=/fast")
+    assert run_series("finish", 60, *own) == 0
+    recorded = ["+recipe.smoothing=0", "init_from=.../weights.pt", "hardware.device=cpu", "hardware.precision=fp32"]
+    state = read_series_state(series / "outputs/dry-series.json")
+    assert state is not None
+    for sweep in (state.sweeps.ends, state.sweeps.steps):
+        assert list(sweep[-4:]) == recorded
+    assert "/home/me" not in str(state)
+    (series / "comparison.md").write_text("The table.")
+    assert f" {' '.join(recorded)}\n```" in describe_ends(series, state, [])
 
 
 @pytest.mark.system
