@@ -50,7 +50,10 @@ def add_records(archive: Path, output_dir: Path, to: Path, commit: str | None) -
 
     states = list(output_dir.glob(f"*{STATE_ENDING}"))
     if len(states) != 1:
-        raise RunError(f"{archive}: holds {len(states)} files *{STATE_ENDING}, where a series' records have one")
+        raise RunError(
+            f"{archive}: holds {len(states)} files *{STATE_ENDING}, where a series' records have one. The series' "
+            "command writes its records again, even if all its runs are done"
+        )
     name, state = states[0].name.removesuffix(STATE_ENDING), read_series_state(states[0])
     assert state is not None  # the file exists
     record_commit(archive, output_dir, commit)

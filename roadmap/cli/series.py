@@ -28,7 +28,6 @@ from roadmap.cli.exit_status import report_errors
 from roadmap.cli.series_images import unpack
 from roadmap.config import prepare_overrides, read_search_path, read_sweep, use
 from roadmap.config.series import (
-    STATE_ENDING,
     ChosenSetting,
     SeriesSpec,
     SeriesState,
@@ -76,7 +75,11 @@ class Series:
     def save(self, **changes: Any) -> None:
         """Change the state, and write it."""
         self.state = replace(self.state, **changes)
-        write_json(self.output_dir / f"{self.spec.name}{STATE_ENDING}", asdict(self.state))
+        write_json(self.output_dir / self.spec.state_file, asdict(self.state))
+
+    def archive(self) -> int:
+        """Archive the records of the runs, and return their number."""
+        return write_records(self.output_dir, self.records, self.spec.experiments, [self.spec.state_file])
 
 
 @report_errors()
@@ -107,7 +110,7 @@ def resume(output_dir: Path, state: SeriesState) -> SeriesState:
         RunError: an earlier command began runs from another file or with other overrides.
     """
     assert state.spec is not None
-    path = output_dir / f"{state.spec.name}{STATE_ENDING}"
+    path = output_dir / state.spec.state_file
     if (known := read_series_state(path)) is None:
         return state
     if changes := find_changes(known, state):
@@ -212,7 +215,7 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
     command, environment = started("train", *words), os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         ended = wait(series, process, time.monotonic() + seconds)
-    runs = write_records(series.output_dir, series.records)
+    runs = series.archive()
     report(f"{series.records}: records of {runs} runs")
     if ended and not runs:
         raise RunError("train.py began no run; its message is above")
@@ -228,7 +231,7 @@ def wait(series: Series, process: subprocess.Popen[bytes], until: float) -> bool
     while process.poll() is None and time.monotonic() < until and not series.stopped:
         time.sleep(0.2)
         if time.monotonic() - archived >= RECORDS_EVERY_S:
-            write_records(series.output_dir, series.records)
+            series.archive()
             archived = time.monotonic()
     if process.poll() is not None:
         if process.returncode:

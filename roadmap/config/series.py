@@ -87,6 +87,11 @@ class SeriesSpec:
         return replace(self, overrides=tuple(edit(self.overrides)), ends=ends, steps=steps)
 
     @property
+    def state_file(self) -> str:
+        """The name of the file with its progress, in the output folder."""
+        return f"{self.name}{STATE_ENDING}"
+
+    @property
     def experiments(self) -> list[str]:
         """The experiments of both phases."""
         settings = ((stride, lr) for stride in self.ends.stem_strides for lr in self.ends.rates)

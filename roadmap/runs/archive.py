@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from roadmap.errors import RunError, first_line
@@ -15,17 +16,20 @@ RECORDS = (CONFIG, OVERRIDES, STATE, METRICS, SUMMARY)
 MAX_BYTES = 2**30  # unpacked; a thousand long runs take a tenth of it
 
 
-def write_records(output_dir: Path, path: Path) -> int:
-    """Replace `path` by an archive (.tgz) of the records under `output_dir`, and return its number of runs.
+def write_records(output_dir: Path, path: Path, experiments: Iterable[str], beside: Iterable[str] = ()) -> int:
+    """Replace `path` by an archive (.tgz) of the records of `experiments`, and return its number of runs.
 
-    Runs may continue meanwhile. JSON files beside the experiments are archived too.
+    Runs may continue meanwhile.
+
+    Args:
+        output_dir: its folders are the experiments, of which some may be absent.
+        beside: JSON files beside the experiments.
 
     Raises:
         RunError: the archive cannot be written.
     """
-    experiments = sorted(folder for folder in output_dir.iterdir() if folder.is_dir())
-    runs = [run for experiment in experiments for run in seed_folders(experiment)]
-    files = [*sorted(output_dir.glob("*.json")), *(run / name for run in runs for name in RECORDS)]
+    runs = [run for experiment in experiments for run in seed_folders(output_dir / experiment)]
+    files = [*(output_dir / name for name in beside), *(run / name for run in runs for name in RECORDS)]
     make_folder(path.parent)
     unfinished = path.with_name(path.name + ".new")
     with explain_writing(path, 0):

@@ -15,21 +15,27 @@ FILES = ("config.yaml", "state.json", "metrics.jsonl", "summary.json")
 
 @pytest.fixture
 def output_dir(tmp_path: Path) -> Path:
-    """Two runs, one of them running, with checkpoints and a series' state."""
+    """Two runs, one of them running, with checkpoints and a series' state; beside them those of another series."""
     output_dir = tmp_path / "outputs"
-    for run, files in (("trial/step1,norm=x/seed0", FILES), ("trial/step12/seed3", FILES[:3])):
+    runs = (("trial/step1,norm=x/seed0", FILES), ("trial/step12/seed3", FILES[:3]), ("other/step1/seed0", FILES))
+    for run, files in runs:
         folder = output_dir / run
         folder.mkdir(parents=True)
         for name in (*files, "checkpoint.pt", ".lock"):
             (folder / name).write_text(f"{name} of {run}")
-    (output_dir / "trial-series.json").write_text("{}")
+    for name in ("trial-series.json", "other-series.json"):
+        (output_dir / name).write_text("{}")
     (output_dir / "trial/.sweep").mkdir()
     return output_dir
 
 
+def write(output_dir: Path, archive: Path) -> int:
+    return write_records(output_dir, archive, ["trial", "absent"], ["trial-series.json", "absent-series.json"])
+
+
 def test_archive_has_records_but_no_checkpoints(output_dir: Path, tmp_path: Path) -> None:
     archive = tmp_path / "to/records.tgz"
-    assert write_records(output_dir, archive) == 2
+    assert write(output_dir, archive) == 2
     unpack_records(archive, tmp_path / "again")
     found = {
         str(path.relative_to(tmp_path / "again")) for path in (tmp_path / "again").rglob("*") if path.is_file()
@@ -42,7 +48,7 @@ def test_archive_has_records_but_no_checkpoints(output_dir: Path, tmp_path: Path
     for name in found:
         assert (tmp_path / "again" / name).read_bytes() == (output_dir / name).read_bytes()
     (output_dir / "trial/step12/seed3/summary.json").write_text("{}")
-    write_records(output_dir, archive)
+    write(output_dir, archive)
     unpack_records(archive, tmp_path / "again")
     assert (tmp_path / "again/trial/step12/seed3/summary.json").exists()
     assert [path.name for path in archive.parent.iterdir()] == ["records.tgz"]
@@ -80,7 +86,7 @@ def test_damaged_archive_error_names_the_archive(
     damage: Callable[[bytes], bytes], output_dir: Path, tmp_path: Path
 ) -> None:
     archive = tmp_path / "records.tgz"
-    write_records(output_dir, archive)
+    write(output_dir, archive)
     archive.write_bytes(damage(archive.read_bytes()))
     with pytest.raises(RunError, match=r"records\.tgz: not an archive of records"):
         unpack_records(archive, tmp_path / "again")

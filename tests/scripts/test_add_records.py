@@ -10,7 +10,8 @@ from roadmap.runs.archive import write_records
 
 def test_what_an_archive_lacks_is_named(tmp_path: Path, call: Call, write_run: Write) -> None:
     def add() -> str:
-        write_records(tmp_path / "outputs", tmp_path / "records.tgz")
+        states = [path.name for path in (tmp_path / "outputs").glob("*.json")]
+        write_records(tmp_path / "outputs", tmp_path / "records.tgz", ["dry-steps"], states)
         return call("add_records", tmp_path / "records.tgz", "--to", tmp_path / "to", status=1).err
 
     (tmp_path / "outputs").mkdir()
@@ -23,4 +24,6 @@ def test_what_an_archive_lacks_is_named(tmp_path: Path, call: Call, write_run: W
     assert "no run of dry-ends or dry-steps is done" in add()
     write_run(tmp_path / "outputs/dry-steps", "step1_stage_ratio")
     assert "its runs record no commit; name it by --commit" in add()
+    (tmp_path / "outputs/wet-series.json").write_text("{}")
+    assert "holds 2 files *-series.json, where a series' records have one. The series' command writes" in add()
     assert not (tmp_path / "to").exists()
