@@ -20,6 +20,8 @@ PACKAGE = "# @package _global_"
 EMPTY = "is empty: it says what changes, as KEY: VALUE"
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
 STRING = "tag:yaml.org,2002:str"
+MERGE = "tag:yaml.org,2002:merge"  # the key <<, which may be there several times
+EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
 ENTRY = re.compile(r"(?P<keywords>((optional|override) )*)(?P<group>[^@]+)(@.*)?")
 
 
@@ -40,16 +42,34 @@ def describe_cycle(chain: Sequence[Path]) -> str:
     return f"these files name each other in their defaults: {names}: take one of them out"
 
 
-def load_yaml(path: Path, load: Callable[..., Any] = yaml.load) -> Any:
-    """Return the content of a file, or with `yaml.compose` its nodes.
+class Loader(YAML):  # type: ignore[misc, valid-type]
+    """Reads 1e-3 as a number, as Hydra does in its files. For YAML 1.1 only 1.0e-3 is one."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
+
+
+def load_yaml(path: Path) -> Any:
+    """Return the content of a file.
 
     Raises:
-        ConfigError: it is no UTF-8 or no YAML; names the line and what to write there.
+        ConfigError: it is no UTF-8 or no YAML, or has a key twice; names the line and what to write there.
     """
+    return _read(path, lambda loader, node: None if node is None else loader.construct_document(node))
+
+
+def _read(path: Path, convert: Callable[[Any, Node | None], Any]) -> Any:
+    """Return what `convert` makes of a file's loader and root node; the errors are those of `load_yaml`."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
-        return load(text, YAML)
+        loader = Loader(text)
+        try:
+            node = loader.get_single_node()
+            _check_keys(path, node, set())
+            return convert(loader, node)
+        finally:
+            loader.dispose()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         byte = f"0x{content[error.start]:02X}"
@@ -110,7 +130,7 @@ def _check_file(name: str, walk: Walk) -> None:
 
 
 def _check_content(path: Path, name: str, walk: Walk) -> None:
-    node = load_yaml(path, yaml.compose)
+    node = _read(path, lambda _, node: node)
     if node is None:
         if _has_to_speak(path, name):
             raise ConfigError(f"{path} {EMPTY}")
@@ -118,7 +138,6 @@ def _check_content(path: Path, name: str, walk: Walk) -> None:
     if not isinstance(node, MappingNode):
         kind = "a list" if isinstance(node, SequenceNode) else "a single value"
         raise _error(path, node, f"{kind}; a config is lines of KEY: VALUE, and a list stands under defaults:")
-    _check_keys(path, node)
     group = name.rpartition("/")[0]
     if group in GLOBAL and path.read_bytes().startswith(codecs.BOM_UTF8):
         raise ConfigError(f"{path}, line 1: a byte order mark hides {PACKAGE}: save the file as UTF-8 without one")
@@ -147,15 +166,23 @@ def _explain_syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
     return f"{place}: {problem}: {line.strip()}"
 
 
-def _check_keys(path: Path, node: Node) -> None:
-    """Raise ConfigError for a key that is there twice."""
+def _check_keys(path: Path, node: Node | None, seen: set[int]) -> None:
+    """Raise ConfigError for a key that is there twice; visit each node once, since an alias may close a circle."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
-            if key.value in lines:
-                raise _error(path, key, f"{key.value} is there twice, first in line {lines[key.value]}: keep one")
-            lines[str(key.value)] = key.start_mark.line + 1
-            _check_keys(path, value)
+            if isinstance(key, ScalarNode) and key.tag != MERGE:
+                if key.value in lines:
+                    first = f"first in line {lines[key.value]}"
+                    raise _error(path, key, f"{key.value} is there twice, {first}: keep one")
+                lines[key.value] = key.start_mark.line + 1
+            _check_keys(path, value, seen)
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            _check_keys(path, item, seen)
 
 
 def _check_defaults(path: Path, group: str, node: MappingNode, walk: Walk) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from roadmap.config import SearchPath, compose, plan_runs, use
+from roadmap.config.step_files import read_step_file
+from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
 
 HEAD = "# @package _global_\ndefaults:\n  - step12_downsample\n"
@@ -17,6 +19,11 @@ NAME = "step:\n  name: mine\n"
     [
         (f"{HEAD}  - _self_\nstep:\n\tname: mine\n", 6, "a tab; indent with spaces"),
         (f"{HEAD}  - _self_\n{NAME}  name: other\n", 7, "name is there twice, first in line 6: keep one"),
+        (
+            f"{HEAD}{NAME}recipe: {{augment: [{{scale: 1, scale: 2}}]}}\n",
+            6,
+            "scale is there twice, first in line 6",
+        ),
         (f"{HEAD}{NAME}  label: kernel: 9\n", 6, 'a value with a colon is quoted: label: "kernel: 9"'),
         ("", None, "is empty: it says what changes"),
         ("# only a comment\n", None, "is empty: it says what changes"),
@@ -68,6 +75,20 @@ def test_files_that_name_each_other_are_named(tmp_path: Path, plan: Callable[[st
         f"{tmp_path}/recipe/c.yaml, line 2: these files name each other in their defaults: "
         "b.yaml -> c.yaml -> b.yaml: take one of them out"
     )
+
+
+def test_a_step_reads_numbers_as_hydra_does(tmp_path: Path) -> None:
+    """An exponent needs no decimal point; the same text with one is the same change."""
+    for number in ("1e-3", "1.0e-3", "+1E-3"):
+        (tmp_path / "mine.yaml").write_text(f"recipe:\n  lr: {number}\n  name: 1e3x\n")
+        assert read_step_file(tmp_path / "mine.yaml").changes == {"recipe.lr": "0.001", "recipe.name": "1e3x"}
+
+
+def test_aliases_and_merged_keys_are_no_duplicates(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "step: &one {label: mine}\nfirst: {<<: *one, <<: {x: 1}}\nsecond: &a [*a]\n"
+    )
+    assert load_yaml(tmp_path / "mine.yaml")["first"] == {"label": "mine", "x": 1}
 
 
 def test_a_file_that_hides_behind_one_of_ours_is_refused(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def test_the_epochs_leave_time_for_the_seeds(spec: SeriesSpec) -> None:
     [
         ("jobs: 6", "jobs: 0", "jobs=0: must be at least 1"),
         ("jobs: 6", "job: 6", "there is no key job"),
+        ("jobs: 6", "jobs: 1\njobs: 6", r", line 12: jobs is there twice, first in line 11: keep one"),
+        ("rates: [0.004, 0.012]", "rates: [0.1]\n  rates: [0.2]", "rates is there twice, first in line 25"),
         ("stem_strides: [2, 1]", "stem_strides: []", r"ends\.stem_strides=\[\]: needs at least one value"),
         ("rates: [0.004, 0.012]", "rates: [fast]", r"ends\.rates\[0\]=fast: must be a number"),
         ("seeds_to_fit: 3", "seeds_to_fit: 9", r"steps\.seeds_to_fit=9: must be from 1 to steps\.seeds"),
