@@ -31,6 +31,7 @@ from roadmap.config.series import (
     ChosenSetting,
     SeriesSpec,
     SeriesState,
+    check_networks,
     find_changes,
     read_series,
     read_series_state,
@@ -97,6 +98,8 @@ def main(words: Sequence[str] | None = None) -> int:
         overrides.append("hardware.precision=fp32")
     if arguments.images is not None:
         overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
+    with use(read_search_path([*spec.ends_overrides(), *overrides])):
+        check_networks(arguments.series, spec)
     jobs = arguments.jobs or spec.jobs
     public = spec.edit_overrides(hide_words), tuple(hide_words(arguments.overrides))
     state = resume(output_dir, SeriesState(jobs, os.cpu_count() or 1, spec.note, *public))

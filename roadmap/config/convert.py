@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from roadmap.data.spec import Source
 from roadmap.errors import ConfigError
 from roadmap.model.custom_axes import CHOICES, extended
 
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?")
 WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
 
@@ -57,13 +59,18 @@ def _convert_plain(kind: Any, value: Any, key: str) -> Any:
     if kind is str and isinstance(value, int | float):  # a name such as experiment=3
         return str(value)
     shown = "null" if value is None else value
-    raise ConfigError(f"{key}={shown}: must be {WORDS[kind]}")
+    unquoted = ", without quotes" if isinstance(value, str) and NUMBER.fullmatch(value) else ""
+    raise ConfigError(f"{key}={shown}: must be {WORDS[kind]}{unquoted}")
 
 
 def _convert_dataclass(kind: Any, value: Any, key: str) -> Any:
     kind = extended(kind)
     if not isinstance(value, dict):
-        raise ConfigError(f"{key}={value}: must be a group of keys: {', '.join(f.name for f in fields(kind))}")
+        allowed = ", ".join(field.name for field in fields(kind))
+        if key:
+            raise ConfigError(f"{key}={value}: must be a group of keys: {allowed}")
+        found = "empty" if value is None else "a list" if isinstance(value, list) else "a single value"
+        raise ConfigError(f"{found}, and not a group of keys: {allowed}")
     prefix = f"{key}." if key else ""
     known = [field.name for field in fields(kind)]
     for name in value:

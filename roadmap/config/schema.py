@@ -63,11 +63,7 @@ class Config:
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed={self.seed}: must be from 0 to {2**32 - 1}")
         for key, name in (("experiment", self.experiment), ("step.name", self.step.name)):
-            if not name or PurePath(name).name != name or name.startswith(".") or not name.isprintable():
-                raise ConfigError(
-                    f"{key}={name}: must be the name of one folder below output_dir, and not begin with a dot: "
-                    "scripts read no hidden one"
-                )
+            check_folder_name(key, name)
         if any(mark in self.step.name for mark in ",="):
             raise ConfigError(
                 f"step.name={self.step.name}: in a folder's name, a comma and an equals sign part a step from what "
@@ -75,6 +71,15 @@ class Config:
             )
         if self.mode is Mode.eval and self.init_from is None:
             raise ConfigError("mode=eval needs weights: init_from=NAME or init_from=FILE")
+
+
+def check_folder_name(key: str, name: str) -> None:
+    """Raise ConfigError if the value of a key cannot be the name of a folder of runs."""
+    if not name or PurePath(name).name != name or name.startswith(".") or not name.isprintable():
+        raise ConfigError(
+            f"{key}={name}: must be the name of one folder below output_dir, and not begin with a dot: "
+            "scripts read no hidden one"
+        )
 
 
 def read_config(cfg: DictConfig) -> Config:

@@ -6,9 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roadmap.config.convert import convert
+from hydra.errors import HydraException
+
+from roadmap.config.convert import convert, suggest
+from roadmap.config.schema import check_folder_name
+from roadmap.config.search_path import list_choices, parse_word
+from roadmap.config.step_files import ROADMAPS
 from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
+from roadmap.model.spec import STEM_STRIDES
 from roadmap.runs.config_hash import describe_differences, flatten, is_outside
 from roadmap.runs.read_files import damaged, read_json
 
@@ -22,13 +28,30 @@ FREE = {"note", "jobs", "ends.minutes", "steps.seeds"}  # may change while a ser
 class EndsSpec:
     """The first phase: every network at every stride and learning rate, with seed 0."""
 
-    minutes: float  # maximum duration; it ends earlier if all its runs are done
+    minutes: float  # maximum duration; it ends earlier if all its runs are done. 0: without this phase
     first: str  # the two ends, whose difference is the gap
     last: str
     others: tuple[str, ...]  # networks to compare with the ends
     stem_strides: tuple[int, ...]  # in order of value, like the rates
     rates: tuple[float, ...]
     overrides: tuple[str, ...]  # such as data.holdout=5000
+
+    def __post_init__(self) -> None:
+        if self.minutes < 0:
+            raise ConfigError(f"ends.minutes={self.minutes}: must be at least 0")
+        for key, values in (("stem_strides", self.stem_strides), ("rates", self.rates)):
+            if not values:
+                raise ConfigError(f"ends.{key}=[]: needs at least one value")
+            _check_distinct(f"ends.{key}", values)
+        if odd := [stride for stride in self.stem_strides if stride not in STEM_STRIDES]:
+            raise ConfigError(f"ends.stem_strides: {odd[0]} must be 4, 2 or 1")
+        if min(self.rates) <= 0:
+            raise ConfigError(f"ends.rates: {min(self.rates)} must be above 0")
+        _check_distinct("ends.first, last and others", [name.rpartition("/")[2] for name in self.networks])
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.first, self.last, *self.others)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -69,9 +92,8 @@ class SeriesSpec:
     steps: StepsSpec
 
     def __post_init__(self) -> None:
-        for key, values in (("stem_strides", self.ends.stem_strides), ("rates", self.ends.rates)):
-            if not values:
-                raise ConfigError(f"ends.{key}=[]: needs at least one value")
+        check_folder_name("name", self.name)
+        _check_in_override("name", self.name)
         for key, value in (("jobs", self.jobs), ("steps.seeds", self.steps.seeds)):
             if value < 1:
                 raise ConfigError(f"{key}={value}: must be at least 1")
@@ -107,11 +129,10 @@ class SeriesSpec:
     def ends_overrides(self) -> list[str]:
         """Return the sweep of the first phase, first stride first, since Hydra varies the last override fastest."""
         ends = self.ends
-        names = (ends.first, ends.last, *ends.others)
         return [
             f"data.stem_stride={','.join(map(str, ends.stem_strides))}",
             f"recipe.lr={','.join(map(str, ends.rates))}",
-            f"+roadmap={','.join(repr(name) if ',' in name else name for name in names)}",
+            f"+roadmap={','.join(repr(name) if ',' in name else name for name in ends.networks)}",
             *self.overrides,
             *ends.overrides,
             f"experiment={self.ends_experiment('${data.stem_stride}', '${recipe.lr}')}",
@@ -129,6 +150,35 @@ class SeriesSpec:
             f"recipe.epochs={epochs}",
             f"experiment={self.steps_experiment}",
         ]
+
+
+def _check_distinct(key: str, values: Sequence[object]) -> None:
+    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise ConfigError(f"{key}: {twice[0]} is there twice, and its runs would share a folder: keep one")
+
+
+def _check_in_override(key: str, name: str) -> None:
+    """Raise ConfigError if Hydra does not read a name as it is written."""
+    try:
+        is_read = "$" not in name and parse_word(f"{key}={name}-steps").value() == f"{name}-steps"
+    except HydraException:
+        is_read = False
+    if not is_read:
+        raise ConfigError(
+            f"{key}={name}: must be of letters a to z, digits, spaces inside and the signs _ - + . @ %"
+        )
+
+
+def check_networks(path: Path, spec: SeriesSpec) -> None:
+    """Raise ConfigError if an end or another network is no step on the current search path."""
+    ends = spec.ends
+    others = [(f"ends.others[{i}]", name) for i, name in enumerate(ends.others)]
+    for key, name in (("ends.first", ends.first), ("ends.last", ends.last), *others):
+        folder, _, step = name.partition(",")[0].rpartition("/")
+        known = list_choices(f"{ROADMAPS}/{folder}" if folder else ROADMAPS)
+        if step not in known:
+            allowed = f" Allowed: {', '.join(known)}" if known else ""
+            raise ConfigError(f"{path}: {key}={name}: there is no such step.{suggest(step, known)}{allowed}")
 
 
 @dataclass(frozen=True)

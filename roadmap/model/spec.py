@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from roadmap.errors import ConfigError
 
+STEM_STRIDES = (4, 2, 1)
+
 
 class StageRatio(StrEnum):
     """Distribution of the blocks over the stages (section 2.2)."""
@@ -147,7 +149,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ConfigError(f"model.kernel_size={self.kernel_size}: must be odd, such as 3, 5, 7, 9 or 11")
-        if self.stem_stride not in (1, 2, 4):
+        if self.stem_stride not in STEM_STRIDES:
             raise ConfigError(f"model.stem_stride={self.stem_stride}: must be 4, 2 or 1")
         if self.num_classes < 1:
             raise ConfigError(f"model.num_classes={self.num_classes}: must be at least 1")

@@ -7,7 +7,7 @@ import pytest
 
 from roadmap.config import plan_runs
 from roadmap.config.compose import prepare_overrides
-from roadmap.config.series import SeriesSpec, read_series
+from roadmap.config.series import SeriesSpec, check_networks, read_series
 from roadmap.errors import ConfigError
 
 FILE = Path(__file__).parents[2] / "scripts/gpu_series.yaml"
@@ -54,6 +54,16 @@ def test_the_epochs_leave_time_for_the_seeds(spec: SeriesSpec) -> None:
         ("rates: [0.004, 0.012]", "rates: [0.1]\n  rates: [0.2]", "rates is there twice, first in line 25"),
         ("stem_strides: [2, 1]", "stem_strides: []", r"ends\.stem_strides=\[\]: needs at least one value"),
         ("rates: [0.004, 0.012]", "rates: [fast]", r"ends\.rates\[0\]=fast: must be a number"),
+        ("rates: [0.004, 0.012]", "rates: ['0.1']", r"ends\.rates\[0\]=0\.1: must be a number, without quotes"),
+        ("rates: [0.004, 0.012]", "rates: [0.1, 1e-1]", r"ends\.rates: 0\.1 is there twice"),
+        ("rates: [0.004, 0.012]", "rates: [-1.0]", r"ends\.rates: -1\.0 must be above 0"),
+        ("stem_strides: [2, 1]", "stem_strides: [2, 2]", r"ends\.stem_strides: 2 is there twice"),
+        ("stem_strides: [2, 1]", "stem_strides: [3]", r"ends\.stem_strides: 3 must be 4, 2 or 1"),
+        ("minutes: 4", "minutes: -1", r"ends\.minutes=-1\.0: must be at least 0"),
+        ("first: step1_stage_ratio", "first: x/step12_downsample", "step12_downsample is there twice"),
+        ("name: gpu", "name: a/b", "name=a/b: must be the name of one folder"),
+        ("name: gpu", "name: a,b", "name=a,b: must be of letters"),
+        ("name: gpu", "name: ${seed}", r"name=\${seed}: must be of letters"),
         ("seeds_to_fit: 3", "seeds_to_fit: 9", r"steps\.seeds_to_fit=9: must be from 1 to steps\.seeds"),
         ("least_epochs: 8", "least_epochs: 800", r"steps\.least_epochs=800: must be from 1"),
         ("ends:\n", "ends: [\n", r"line \d+: .*expected"),
@@ -67,3 +77,23 @@ def test_a_file_that_cannot_be_used_is_named(old: str, new: str, message: str, t
     file.write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match=rf"mine\.yaml.*{message}"):
         read_series(file)
+
+
+@pytest.mark.parametrize(("text", "found"), [("", "empty"), ("- name\n", "a list"), ("name\n", "a single value")])
+def test_a_file_without_keys_is_named(text: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"mine\.yaml: {found}, and not a group of keys: name, note, jobs, "):
+        read_series(tmp_path / "mine.yaml")
+
+
+def test_a_network_that_is_no_step_is_named(spec: SeriesSpec) -> None:
+    check_networks(FILE, replace(spec, ends=replace(spec.ends, first="bag_of_tricks/step1_resnet_b")))
+    for key, name, guess in (
+        ("first", "step99", " Allowed: "),
+        ("last", "step12_downsampl,norm=batchnorm", " Did you mean step12_downsample?"),
+        ("first", "bag_of_tricks/step99", " Allowed: step0_original_resnet, "),
+    ):
+        with pytest.raises(
+            ConfigError, match=rf"gpu_series\.yaml: ends\.{key}={name}: there is no such step\..*{guess}"
+        ):
+            check_networks(FILE, replace(spec, ends=replace(spec.ends, **{key: name})))
