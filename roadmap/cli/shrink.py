@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -30,14 +30,15 @@ from roadmap.cli.arguments import positive, whole_number
 from roadmap.cli.exit_status import report_errors
 from roadmap.data.image_files import ENDINGS, describe_left_out, walk_images
 from roadmap.data.image_modes import as_rgb
-from roadmap.errors import DataError, first_line, in_one_line, visible
+from roadmap.errors import DamagedError, DataError, first_line, in_one_line, visible
 from roadmap.runs.atomic import FULL
+from roadmap.runs.read_files import read_json
 from roadmap.system.console import Console, warn
 from roadmap.system.machine import count_cores
 
 SETTINGS = "shrunk.json"
 FAILED = "failed.txt"
-OUTCOMES = ("shrunk", "turned", "copied", "done before")
+OUTCOMES = ("shrunk", "turned", "copied", "made again", "done before")
 LOSSY = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WEBP"}  # Pillow's name of a format: the one that is written
 LOSSLESS = {"PNG", "PPM", "BMP", "TIFF"}
 ORIENTATION = 274  # EXIF tag; 1 is upright
@@ -128,6 +129,7 @@ def shrink_folder(
         for path, outcome in results.items()
         if outcome not in OUTCOMES
     ]
+    _warn_of_leftovers(target, {str(_target_name(path, quality)) for path in paths})
     (target / FAILED).write_text("".join(failure + "\n" for failure in failures))
     return Counter(outcome if outcome in OUTCOMES else "failed" for outcome in results.values()), failures
 
@@ -142,11 +144,13 @@ def shrink_image(
     Raises:
         DataError: the disk is full.
     """
-    result = target / (path if quality is not None else f"{path}.ppm")
-    if result.exists():
-        return "done before"
+    result = target / _target_name(path, quality)
     unfinished = result.with_name(f".{result.name}.{os.getpid()}")
     try:
+        is_old = result.exists()
+        if is_old and (source / path).stat().st_mtime_ns <= result.stat().st_mtime_ns:
+            return "done before"
+        result.unlink(missing_ok=True)  # first, so that nothing stays of an original that now fails
         result.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(source / path) as image:
             scale = short_side / min(image.size)
@@ -169,7 +173,7 @@ def shrink_image(
         return visible(first_line(error))
     finally:
         unfinished.unlink(missing_ok=True)
-    return "shrunk" if scale < 1 else "turned" if is_turned else "copied"
+    return "made again" if is_old else "shrunk" if scale < 1 else "turned" if is_turned else "copied"
 
 
 def _save(image: Image.Image, path: Path, kind: str | None, quality: int | None) -> None:
@@ -182,12 +186,31 @@ def _save(image: Image.Image, path: Path, kind: str | None, quality: int | None)
         image.save(path, format=kind if kind in LOSSLESS else "PNG")
 
 
+def _target_name(path: Path, quality: int | None) -> Path:
+    return path if quality is not None else path.with_name(f"{path.name}.ppm")
+
+
+def _warn_of_leftovers(target: Path, expected: Collection[str]) -> None:
+    """Warn of images in `target` that have no original, such as those of deleted ones."""
+    present = sorted(str(Path(path).relative_to(target)) for path in walk_images(target)[0])
+    if left := [name for name in present if name not in expected]:
+        warn(f"{target.absolute()} has {len(left):,} images without an original, such as {left[0]}: delete them")
+
+
 def _check_settings(target: Path, settings: dict[str, object]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     path = target / SETTINGS
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
-    found = json.loads(path.read_text())
+        unfinished = path.with_name(path.name + ".new")
+        unfinished.write_text(json.dumps(settings, indent=1) + "\n")
+        os.replace(unfinished, path)
+    try:
+        found = read_json(path)
+    except DamagedError as error:
+        raise DataError(
+            f"{error}, so that the settings of its images are unknown: delete it if they are those of this "
+            f"command, or else all of {target.absolute()}"
+        ) from error
     if found != settings:
         raise DataError(
             f"{target.absolute()} was made with {found}, not {settings}: name another folder, or delete it"

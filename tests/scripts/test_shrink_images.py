@@ -114,6 +114,49 @@ def test_it_goes_on_where_it_was_stopped(photographs: Path, shrink: Callable[...
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(("quality", "ending"), [(95, ""), (None, ".ppm")])
+def test_an_image_that_has_changed_is_made_again(
+    quality: int | None,
+    ending: str,
+    photographs: Path,
+    shrink: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A newer original replaces its file; one that is damaged or gone leaves none that counts."""
+    shrink(quality=quality)
+    changed = photographs / "val/cat/4.png"
+    small = photographs.with_name("small") / f"val/cat/4.png{ending}"
+    later = small.stat().st_mtime + 1
+    Image.new("RGB", (50, 50), (0, 0, 255)).save(changed)
+    os.utime(changed, (later, later))
+    os.utime(small, (later - 1, later - 1))
+    assert shrink(quality=quality) == ({"made again": 1, "done before": 4}, [])
+    assert Image.open(small).getpixel((0, 0)) == (0, 0, 255)
+    os.utime(small, (later, later))
+    assert shrink(quality=quality) == ({"done before": 5}, [])
+    assert "without an original" not in capsys.readouterr().err
+
+    changed.write_text("damaged")
+    os.utime(changed, (later + 1, later + 1))
+    assert shrink(quality=quality)[0] == {"failed": 1, "done before": 4}
+    assert not small.exists()
+    (photographs / "train/cat/1.jpg").unlink()
+    shrink(quality=quality)
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"has 1 images without an original, such as train/cat/1.jpg{ending}: delete them" in error
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"source'])
+def test_damaged_settings_are_named(damage: str, photographs: Path, shrink: Callable[..., Any]) -> None:
+    settings = photographs.with_name("small") / "shrunk.json"
+    settings.parent.mkdir()
+    settings.write_text(damage)
+    with pytest.raises(DataError, match=r"small/shrunk\.json is damaged .* delete it if they are those of this"):
+        shrink()
+    settings.unlink()
+    assert sum(shrink()[0].values()) == 5
+
+
 def test_a_damaged_original_is_listed_and_not_written(photographs: Path, shrink: Callable[..., Any]) -> None:
     for name in ("train/ape/0.JPEG", "val/cat/3.jpg"):
         path = photographs / name
