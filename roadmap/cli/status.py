@@ -19,6 +19,8 @@ from roadmap.runs.experiment_status import RunStatus, read_statuses
 from roadmap.runs.read_run import State
 from roadmap.system.console import Console
 
+DAY_S = 24 * 60 * 60
+
 
 @report_errors(status=2)
 def main(words: Sequence[str] | None = None) -> int:
@@ -56,8 +58,11 @@ def watch(experiment: Path, seconds: float, console: Console) -> list[RunStatus]
 
 def seconds(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text} is no number of seconds; an experiment comes before --watch"
         ) from None
+    if not 0 < number <= DAY_S:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0 and at most {DAY_S} seconds, a day")
+    return number

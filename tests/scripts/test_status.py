@@ -11,6 +11,7 @@ import pytest
 from fixture_types import Call
 
 from roadmap.cli.run_folders import open_run_dir
+from roadmap.cli.status import main
 from roadmap.config import plan_runs
 from roadmap.runs.experiment_status import RunStatus, estimate_seconds_left, format_duration, read_statuses
 from roadmap.runs.read_run import Run, State
@@ -124,3 +125,14 @@ def test_a_watch_ends_when_nothing_runs_or_waits(
 )
 def test_durations(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "1e300", "soon"])
+def test_an_impossible_time_between_refreshes_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Even where no run is pending, so that it would not be used."""
+    with pytest.raises(SystemExit) as ended:
+        main([f"--watch={text}"])
+    assert ended.value.code == 2
+    allowed = "is no number of seconds" if text == "soon" else "must be above 0 and at most 86400 seconds, a day"
+    assert f"argument --watch: {text}" in (error := capsys.readouterr().err)
+    assert allowed in error
