@@ -1,13 +1,17 @@
 """MLflow and Trackio show a run from their local databases: each epoch once, however often it was stopped."""
 
 import importlib
+import re
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from roadmap.errors import RunError
 from roadmap.runs.logger_spec import LoggerSpec, WandbMode
 from roadmap.runs.run_dir import RunDir
 
@@ -99,3 +103,25 @@ def test_resumed_run_keeps_its_database_entry(
     assert (float(shown.config["recipe.lr"]), float(shown.config["gmacs"])) == (0.5, 0.5)
     assert shown.config["step"] == "step0_resnet"
     assert capfd.readouterr().out == ""
+
+
+def test_mlflow_takes_an_output_folder_of_any_name(
+    open_run: OpenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its database has a URI, in which some characters of a path have a meaning; an error names the path."""
+    from roadmap.runs.loggers import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "o?x=1&y%41 100%#ö"
+    folder.mkdir()
+    run = open_run()
+    run.config["output_dir"] = str(folder)
+    mlflow.Logger(LoggerSpec("mlflow", WandbMode.offline, "roadmap", None), run, FACTS).finish(SUMMARY)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        assert database.execute("SELECT name, status FROM runs").fetchall() == [("step0_resnet-seed0", "FINISHED")]
+    assert not list(tmp_path.rglob("o/mlflow.db"))
+    for plain in (tmp_path / "outputs/mlflow.db", Path("/a b/mlflow.db")):
+        assert mlflow.database_uri(plain) == f"sqlite:///{plain}"
+    (folder / "mlflow.db").write_text("damaged, and no database")
+    with pytest.raises(RunError, match=rf"{re.escape(str(folder))}/mlflow\.db can't be opened \(.*not a database"):
+        mlflow.open_database(run)

@@ -19,9 +19,11 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
+from sqlalchemy.engine import make_url
 
+from roadmap.errors import RunError
 from roadmap.runs.logger_spec import LoggerSpec
-from roadmap.runs.loggers import SUMMARY_PREFIX, ResumingLogger, numbers, run_parameters
+from roadmap.runs.loggers import SUMMARY_PREFIX, ResumingLogger, describe_error, numbers, run_parameters
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.lock import Lock
 
@@ -89,13 +91,36 @@ def open_database(run: RunDir) -> str:
 
     MLflow creates its tables in many steps, and a second process that starts in between leaves a database that no
     process can open. So one process creates it under another name, and it appears when it is complete.
+
+    Raises:
+        RunError: it cannot be created or opened; names its path.
     """
     database = Path(run.config["output_dir"]).resolve() / "mlflow.db"
-    with closing(Lock(database.with_name(".mlflow.lock"))) as lock:
-        lock.acquire(wait=True)
-        if not database.exists():
-            new = database.with_name(".mlflow.new.db")
-            new.unlink(missing_ok=True)  # of a process that was killed
-            MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments()
-            new.replace(database)
-    return f"sqlite:///{database}"
+    try:
+        with closing(Lock(database.with_name(".mlflow.lock"))) as lock:
+            lock.acquire(wait=True)
+            if not database.exists():
+                new = database.with_name(".mlflow.new.db")
+                new.unlink(missing_ok=True)  # of a process that was killed
+                _try(new)
+                new.replace(database)
+        return _try(database)
+    except Exception as error:
+        raise RunError(f"{database} can't be opened ({describe_error(error)})") from error
+
+
+def _try(database: Path) -> str:
+    """Open a database, which creates its tables if it has none, and return its URI."""
+    uri = database_uri(database)
+    MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    return uri
+
+
+def database_uri(database: Path) -> str:
+    """Return the URI of a path for SQLAlchemy; its versions before 2.1 take none with a question mark."""
+    quoted = str(database).replace("%", "%25").replace("?", "%3F")
+    uris = [f"sqlite:///{path}" for path in (database, quoted)]
+    found = [uri for uri in uris if not (url := make_url(uri)).query and url.database == str(database)]
+    if not found:
+        raise ValueError("no URI of SQLAlchemy names this path: choose an output_dir without ? and %")
+    return found[0]
