@@ -15,7 +15,7 @@ import rich.table
 from roadmap.analysis.configurations import OF_NETWORK, read_values, show_values, without, without_machine
 from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.other_images import warn_of_other_images
-from roadmap.analysis.publish import hide_machine
+from roadmap.analysis.publish import hide_machine, key_of
 from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_table, write_run_table
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
@@ -230,14 +230,14 @@ def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
             if value == SEVERAL and SEVERAL not in (known.settings.get(key), one.settings.get(key))
         ]:
             log.warning("%s joins runs that differ in %s", one.name, ", ".join(differing))
-        runs = {(run.name, run.seed): run for run in known.runs}
+        runs = {(key_of(run), run.seed): run for run in known.runs}
         for run in one.runs:
-            if (former := runs.get((run.name, run.seed), run)).top1 != run.top1:
+            if (former := runs.get((key_of(run), run.seed), run)).top1 != run.top1:
                 log.warning(
                     "%s: %s seed %d is given twice; its later top-1, %.2f, counts, not %.2f",
                     *(one.name, run.name, run.seed, run.top1, former.top1),
                 )
-            runs[run.name, run.seed] = run
+            runs[key_of(run), run.seed] = run
         joined[one.name] = Candidate(one.name, settings, tuple(runs.values()))
     for one in joined.values():
         _warn_of_mixed_runs(one)
@@ -246,11 +246,13 @@ def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _warn_of_mixed_runs(candidate: Candidate) -> None:
+    names: dict[str, set[tuple[str, ...]]] = {}  # of regime, data and recipe
     hashes: dict[str, set[str]] = {}
     for run in candidate.runs:
+        names.setdefault(run.name, set()).add(key_of(run)[1])
         if run.setting_hash is not None:
             hashes.setdefault(run.name, set()).add(run.setting_hash)
-    if mixed := [name for name, found in hashes.items() if len(found) > 1]:
+    if mixed := [name for name in names if len(names[name]) > 1 or len(hashes.get(name, ())) > 1]:
         log.warning(
             "%s: the runs of %s have different settings, such as recipe.lr, so their mean is that of no network",
             *(candidate.name, " and ".join(mixed)),

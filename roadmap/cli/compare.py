@@ -30,6 +30,7 @@ from roadmap.analysis.comparison import (
 from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
+from roadmap.analysis.publish import key_of
 from roadmap.analysis.read_runs import choose_experiment, read_runs
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
@@ -135,12 +136,12 @@ def check_kept(candidates: Sequence[Candidate], folder: Path) -> None:
     """Raise RunError if a comparison that was written into the folder has runs that are in none of these."""
     if not (folder / COMPARISON).exists():
         return
-    here = {(one.name, run.name, run.seed) for one in candidates for run in one.runs}
+    here = {(one.name, key_of(run), run.seed) for one in candidates for run in one.runs}
     lost = {
         one.name: None
         for one in read_candidates(folder)
         for run in one.runs
-        if (one.name, run.name, run.seed) not in here
+        if (one.name, key_of(run), run.seed) not in here
     }
     if lost:
         raise RunError(

@@ -162,6 +162,21 @@ def test_new_seeds_join_their_experiment_and_a_repeated_run_replaces_the_former(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("key", ["data", "regime", "recipe"])
+def test_runs_of_one_seed_on_other_data_are_other_runs(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They do not replace each other; a mean over them is warned of."""
+    one = candidate("one", {}, step0=[60.0])
+    other = replace(one, runs=tuple(replace(run, top1=90.0, **{key: "another"}) for run in one.runs))
+    (joined,) = join_candidates([one, other])
+    assert [(run.top1, getattr(run, key)) for run in joined.runs] == [
+        (60.0, getattr(RUN, key)),
+        (90.0, "another"),
+    ]
+    assert caplog.messages == [
+        "one: the runs of step0_x have different settings, such as recipe.lr, so their mean is that of no network"
+    ]
+
+
 def test_runs_of_one_network_with_different_settings_are_named(caplog: pytest.LogCaptureFixture) -> None:
     """Networks may have settings of their own, such as a rate each; the seeds of one may not."""
     one = candidate("one", {"recipe.lr": "several"}, step0=[60.0, 61.0], step1=[70.0, 71.0])
