@@ -80,7 +80,8 @@ def test_files_that_name_each_other_are_named(tmp_path: Path, plan: Callable[[st
 def test_a_step_reads_numbers_as_hydra_does(tmp_path: Path) -> None:
     """An exponent needs no decimal point; the same text with one is the same change."""
     for number in ("1e-3", "1.0e-3", "+1E-3"):
-        (tmp_path / "mine.yaml").write_text(f"recipe:\n  lr: {number}\n  name: 1e3x\n")
+        step = "step: {name: mine, index: 13, label: mine}\n"
+        (tmp_path / "mine.yaml").write_text(f"{step}recipe:\n  lr: {number}\n  name: 1e3x\n")
         assert read_step_file(tmp_path / "mine.yaml").changes == {"recipe.lr": "0.001", "recipe.name": "1e3x"}
 
 
