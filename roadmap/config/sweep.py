@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from roadmap.config.compose import SWEEP, compose_words, prepare_overrides
 from roadmap.config.convert import convert
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Network, Roadmap, check_axes, check_word, is_setting
-from roadmap.config.search_path import list_choices, quote
+from roadmap.config.search_path import is_group, list_choices, parse_word, quote
 from roadmap.config.sweep_networks import (
     add_one_in,
     factorial,
@@ -27,6 +29,7 @@ from roadmap.config.sweep_networks import (
     sample_orders,
 )
 from roadmap.errors import ConfigError
+from roadmap.runs.config_hash import flatten
 
 SETTING = "sweep."
 # Without brackets, which zsh would expand.
@@ -199,7 +202,7 @@ def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
     spec = _read_spec(named[0], [word for word in overrides if word.startswith(SETTING)])
     chosen = _words_of_networks(spec.source)
     for word in others:
-        if word.partition("=")[0] in chosen:
+        if _chooses(word, chosen):
             raise ConfigError(f"{word}: {named[0]} chooses the networks by itself; leave the one or the other out")
     if not is_sweep:
         raise ConfigError(
@@ -225,7 +228,20 @@ def _words_of_networks(roadmap: Roadmap) -> set[str]:
     """Return the keys of overrides that choose a network, which the sweep does itself."""
     settings = {axis for axis in roadmap.all_axes if is_setting(axis)}
     networks = {f"model{mark}{axis}" for axis in roadmap.all_axes for mark in "/."}
-    return {"+roadmap", "+reference", *settings, *networks}
+    return {"roadmap", "reference", *settings, *networks}
+
+
+def _chooses(word: str, keys: set[str]) -> bool:
+    """Return True if an override sets, deletes or chooses one of the keys, also as a part of a mapping."""
+    try:
+        override = parse_word(word)
+    except OverrideParseException:  # reported when the runs are planned
+        return False
+    key, value = override.key_or_group, override.value()
+    values = value.list if isinstance(value, ChoiceSweep) else [value]
+    named = {inner for one in values for inner in flatten({key: one if isinstance(one, dict) else None})}
+    whole = tuple(f"{name}." for name in named if not is_group(name))  # null, or another key's value
+    return not keys.isdisjoint(named) or any(key.startswith(whole) for key in keys)
 
 
 def _names_of(roadmap: Roadmap, networks: Sequence[Network]) -> list[str]:

@@ -14,6 +14,7 @@ from roadmap.runs.config_hash import hash_config
 CONVNEXT = load_roadmap()
 AXES, CHOICES, STEPS = CONVNEXT.axes, CONVNEXT.choices, CONVNEXT.steps
 ALL = CONVNEXT.all_choices
+TECHNIQUES = "+sweep=roadmap sweep.roadmap=training_techniques"
 
 
 def sweep_of(*overrides: str) -> Sweep:
@@ -130,6 +131,13 @@ def test_orders_share_their_networks() -> None:
         ("+sweep=shapley +roadmap=step0_resnet", ["+roadmap=step0_resnet: +sweep=shapley chooses the networks"]),
         ("+sweep=shapley model/norm=batchnorm", ["model/norm=batchnorm: +sweep=shapley chooses the networks"]),
         ("+sweep=shapley model.kernel_size=13", ["model.kernel_size=13: +sweep=shapley chooses the networks"]),
+        ("+sweep=shapley ++model.norm=layernorm", ["++model.norm=layernorm: +sweep=shapley chooses the networks"]),
+        ("+sweep=shapley model={norm:layernorm}", ["model={norm:layernorm}: +sweep=shapley chooses the networks"]),
+        (f"{TECHNIQUES} ++recipe.mixup=0.1", ["++recipe.mixup=0.1: +sweep=roadmap chooses the networks"]),
+        (f"{TECHNIQUES} ~recipe.mixup", ["~recipe.mixup: +sweep=roadmap chooses the networks"]),
+        (f"{TECHNIQUES} recipe.augment={{erasing:0.1}}", ["recipe.augment={erasing:0.1}: +sweep=roadmap chooses"]),
+        (f"{TECHNIQUES} recipe.augment={{erasing:0}},{{erasing:1}}", ["+sweep=roadmap chooses the networks"]),
+        (f"{TECHNIQUES} ++recipe.augment=null", ["++recipe.augment=null: +sweep=roadmap chooses the networks"]),
     ],
 )
 def test_a_mistake_is_answered_with_what_is_allowed(overrides: str, parts: list[str]) -> None:
@@ -137,6 +145,16 @@ def test_a_mistake_is_answered_with_what_is_allowed(overrides: str, parts: list[
         read_sweep(overrides.split(), is_sweep=True)
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["recipe.augment={scale:[1,1]}", "++recipe.decays=3", "model={form:conv}", "recipe=original", "seed=0,1"],
+)
+def test_a_sweep_takes_what_its_steps_do_not_change(word: str) -> None:
+    sweep = read_sweep([*TECHNIQUES.split(), word], is_sweep=True)
+    assert sweep is not None
+    assert word in sweep.others
 
 
 def test_a_sweep_takes_the_flag() -> None:
