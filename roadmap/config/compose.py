@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from roadmap.config.copies import copier
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.keywords import use_words
+from roadmap.config.overwritten_choices import check_not_overwritten
 from roadmap.config.resolvers import register_resolvers
 from roadmap.config.roadmaps import AXIS_GROUP, is_axis
 from roadmap.config.search_path import (
@@ -119,7 +120,14 @@ def set_values(
 
 def compose_with_hydra(search_path: SearchPath, overrides: tuple[str, ...]) -> DictConfig:
     """Compose with Hydra's own node, cached: it takes a third of a second, and a sweep repeats each step."""
-    return _compose_once(search_path, overrides)()
+    return _compose_checked(search_path, overrides)()
+
+
+@cache
+def _compose_checked(search_path: SearchPath, overrides: tuple[str, ...]) -> Callable[[], DictConfig]:
+    composed = _compose_once(search_path, overrides)
+    check_not_overwritten(composed(), overrides, lambda others: _compose_once(search_path, tuple(others))())
+    return composed
 
 
 @cache
