@@ -18,10 +18,10 @@ def build(
         head_init_scale: factor on the classifier's initial weights, for fine-tuning.
 
     Raises:
-        ConfigError: the image is too small for the strides, or timm has no such reference.
+        ConfigError: the image is too small for the strides, timm has no such reference, or it can't take a value.
     """
     if reference is not None:
-        network = build_reference(reference, model, image_size)
+        network = build_reference(reference, model, image_size, regime.drop_path)
     else:
         check_image_size(model, regime, image_size)
         network = build_network(model, regime)

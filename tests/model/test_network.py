@@ -9,6 +9,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from timm.layers import DropPath
 from torch import nn
 
 import roadmap
@@ -157,6 +158,25 @@ def test_a_seed_fixes_the_weights(build: Build) -> None:
 def test_references(name: str, build: Build) -> None:
     model = build(f"+reference={name}", "data.image_size=32").eval()
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("densenet121", 0), ("vgg11", 0), ("resnet18", 7)])
+def test_a_reference_has_the_stochastic_depth_that_is_recorded(name: str, blocks: int, build: Build) -> None:
+    """Its first block is never dropped."""
+
+    def count(*overrides: str) -> int:
+        with torch.device("meta"):
+            network = build(f"+reference={name}", "data.image_size=64", *overrides)
+        return sum(isinstance(module, DropPath) for module in network.modules())
+
+    assert count("recipe.drop_path=0") == 0
+    if blocks:
+        assert count("recipe.drop_path=0.2") == count("recipe=paper", "regime=resnet50") == blocks
+        return
+    with pytest.raises(ConfigError, match=f"{name} has no stochastic depth, so recipe.drop_path=0.2 has no effect"):
+        count("recipe.drop_path=0.2")
+    with pytest.warns(UserWarning, match=r"recipe.drop_path=0.1 has no effect: recipe.drop_path=0 records that"):
+        assert count("recipe=paper", "regime=resnet50") == 0  # which is the recipe's
 
 
 def test_an_unknown_reference_names_its_neighbors() -> None:
