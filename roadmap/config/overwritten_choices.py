@@ -24,7 +24,7 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 
 def check_not_overwritten(cfg: DictConfig, overrides: Sequence[str], compose: Compose) -> None:
-    """Refuse a choice of the overrides of which the step's files overwrite most.
+    """Refuse a choice of the overrides of which the step's files overwrite most, and a reference beside a step.
 
     A step's file may write values of a recipe, which come after the chosen recipe's: under recipe=short,
     training_techniques trains for 90 epochs all the same, and the run's recipe has the name short.
@@ -36,6 +36,7 @@ def check_not_overwritten(cfg: DictConfig, overrides: Sequence[str], compose: Co
     Raises:
         ConfigError: names the choice, the step's values, and what to give instead.
     """
+    check_one_network(cfg.hydra.runtime.choices)
     parsed = {word: parse_word(word) for word in overrides}
     chosen = {word: _choice(one) for word, one in parsed.items() if is_group(one.key_or_group)}
     groups = {parsed[word].key_or_group: word for word, choice in chosen.items() if choice is not None}
@@ -50,6 +51,16 @@ def check_not_overwritten(cfg: DictConfig, overrides: Sequence[str], compose: Co
         own = {name for name in written if f"{name}.".startswith(f"{group.replace('/', '.')}.")}
         if own and group not in NAMING:
             _check_choice(cfg, word, step, group, own, overrides, compose)
+
+
+def check_one_network(choices: Mapping[str, str | None]) -> None:
+    """Refuse a step beside a reference, of which Hydra would take the values of both, and the name of the last."""
+    step, reference = choices.get(ROADMAPS), choices.get("reference")
+    if step and reference:
+        raise ConfigError(
+            f"{step} is a step of the roadmap, {reference} a network beside it: "
+            "choose one of them, by +roadmap or by +reference"
+        )
 
 
 def _check_choice(

@@ -28,6 +28,7 @@ from roadmap.config.compose import (
 from roadmap.config.convert import convert
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.modules import import_modules
+from roadmap.config.overwritten_choices import check_one_network
 from roadmap.config.plugins import check_direction, check_plugins
 from roadmap.config.resolvers import find_read
 from roadmap.config.roadmap_files import check_step, load_roadmap
@@ -188,10 +189,7 @@ def plan_run(cfg: DictConfig) -> PlannedRun:
     if (file := find_step_file(cfg)) is not None:
         check_step(file, config.step.roadmap)
     if config.reference is not None and find_config(f"roadmap/{step}") is not None:
-        raise ConfigError(
-            f"{step} is a step of the roadmap, {config.reference} a network beside it: "
-            "choose one of them, by +roadmap or by +reference"
-        )
+        check_one_network({"roadmap": step, "reference": config.reference})  # of values, without choices
     single = False
     if config.reference is None:
         check_image_size(config.model, config.regime, config.data.image_size)
@@ -213,6 +211,7 @@ def plan_job(cfg: DictConfig) -> PlannedRun:
     sources = HydraConfig.get().runtime.config_sources
     own = [source for source in sources if source.provider not in HYDRAS_OWN]
     folders = tuple(f"pkg://{source.path}" if source.schema == "pkg" else source.path for source in own)
+    check_one_network(HydraConfig.get().runtime.choices)
     search_path = SearchPath(folders, HydraConfig.get().job.config_name or PRIMARY, tuple(cfg.get("modules", ())))
     with use(search_path):
         planned = plan_run(cfg)

@@ -97,11 +97,20 @@ def test_a_variant_is_what_the_design_differs_in(overrides: str, variant: dict[s
     assert planned.variant == variant
 
 
+@pytest.mark.parametrize("step", ["step5_inverted", "bag_of_tricks/step3_resnet_d"])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_reference_beside_a_step_is_refused_in_either_order(step: str, is_last: bool) -> None:
+    words = [f"+roadmap={step}", "+reference=resnet34"][:: 1 if is_last else -1]
+    message = rf"{step} is a step of the roadmap, resnet34 a network beside it: choose one of them, by \+roadmap or"
+    with pytest.raises(ConfigError, match=message):
+        plan_runs(words, is_sweep=False)
+    with pytest.raises(ConfigError, match=message):
+        compose(*words)
+
+
 def test_a_reference_never_takes_the_name_of_a_step() -> None:
-    (planned,) = plan_runs(["+roadmap=step5_inverted", "+reference=resnet34"], is_sweep=False)
-    assert planned.config.step.name == planned.config.reference == "resnet34"
     with pytest.raises(ConfigError, match=r"choose one of them, by \+roadmap or by \+reference"):
-        plan_runs(["+reference=resnet34", "+roadmap=step5_inverted"], is_sweep=False)
+        plan_runs(["+reference=resnet34", "step.name=step5_inverted"], is_sweep=False)
 
 
 def test_a_glob_is_over_steps_alone_whatever_was_composed_before() -> None:
