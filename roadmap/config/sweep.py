@@ -212,6 +212,14 @@ def read_sweep(overrides: Sequence[str], is_sweep: bool) -> Sweep | None:
 
 
 def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
+    typed: dict[str, str] = {}
+    for setting in settings:
+        key = setting.partition("=")[0]
+        if key in typed:
+            raise ConfigError(
+                f"{typed[key]} {setting}: {key} is given twice; give it once, for several as in {key}=ONE,TWO"
+            )
+        typed[key] = setting
     # Added with ++, so that the spec, not Hydra, reports which settings this sweep has.
     settings = ["++" + LIST.sub(r"\g<key>=[\g<names>]", setting) for setting in settings]
     values: Any = OmegaConf.to_container(compose_words([word, *settings]).sweep)

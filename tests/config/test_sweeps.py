@@ -127,6 +127,10 @@ def test_orders_share_their_networks() -> None:
         ("+sweep=factorial sweep.axes=nrm", ["sweep.axes=nrm", "Did you mean norm? Allowed: stage_ratio, "]),
         ("+sweep=factorial sweep.axes=norm,norm", ["sweep.axes=norm,norm: must name", "each once"]),
         ("+sweep=factorial sweep.axes=norm sweep.step=step13", ["sweep.step=step13", "Allowed: step0_resnet, "]),
+        (
+            "+sweep=leave_one_out sweep.choices=norm sweep.choices=stem",
+            ["sweep.choices=norm sweep.choices=stem: sweep.choices is given twice", "as in sweep.choices=ONE,TWO"],
+        ),
         ("+sweep=leave_one_out sweep.choices=[]", ["sweep.choices=: must name at least one axis"]),
         ("+sweep=shapley +roadmap=step0_resnet", ["+roadmap=step0_resnet: +sweep=shapley chooses the networks"]),
         ("+sweep=shapley model/norm=batchnorm", ["model/norm=batchnorm: +sweep=shapley chooses the networks"]),
