@@ -19,6 +19,7 @@ from roadmap.cli.train import settled_folders, stop_signals
 from roadmap.config import Mode
 from roadmap.config.keywords import use_words
 from roadmap.errors import ConfigError, RunError
+from roadmap.runs.commit import find_commit
 from roadmap.runs.read_run import Run, State, read_run
 
 
@@ -119,6 +120,10 @@ def _planned(
             plan = prepare(Namespace(overrides=words, multirun=is_sweep, config_dir=None, config_name=None))
             if plan.command.is_sweep and not is_sweep:
                 raise ConfigError("hydra.mode=MULTIRUN: roadmap.sweep trains several runs, roadmap.train one")
+            from roadmap.cli.same_images import record_images  # imported here, since it imports torch
+
+            record_images.cache_clear()  # images and files may have changed since an earlier call
+            find_commit.cache_clear()
             yield plan
     finally:
         console.OUT.quiet = was_quiet

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from roadmap.config.copies import copier
+from roadmap.config.file_cache import file_cached
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.keywords import use_words
 from roadmap.config.overwritten_choices import check_not_overwritten
@@ -123,14 +123,14 @@ def compose_with_hydra(search_path: SearchPath, overrides: tuple[str, ...]) -> D
     return _compose_checked(search_path, overrides)()
 
 
-@cache
+@file_cached
 def _compose_checked(search_path: SearchPath, overrides: tuple[str, ...]) -> Callable[[], DictConfig]:
     composed = _compose_once(search_path, overrides)
     check_not_overwritten(composed(), overrides, lambda others: _compose_once(search_path, tuple(others))())
     return composed
 
 
-@cache
+@file_cached
 def _compose_once(search_path: SearchPath, overrides: tuple[str, ...]) -> Callable[[], DictConfig]:
     with own_hydra():
         return copier(hydra_compose(search_path.config_name, list(overrides), return_hydra_config=True))

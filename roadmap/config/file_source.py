@@ -8,6 +8,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource as 
 from hydra.plugins.config_source import ConfigResult
 
 from roadmap.config.copies import copier
+from roadmap.config.file_cache import note_read
 from roadmap.model.custom_axes import AXES
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "conf"  # of a wheel (setup.py)
@@ -25,11 +26,9 @@ class FileConfigSource(HydrasFileSource):
     extended = CONF_DIR / "config"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        try:
-            stat = Path(self.path, self._normalize_file_name(config_path)).stat()
-        except OSError:
+        version = note_read(Path(self.path, self._normalize_file_name(config_path)))
+        if version is None:
             return super().load_config(config_path)  # reports what is wrong
-        version = stat.st_mtime_ns, stat.st_size, stat.st_ino
         result = _parse(self.provider, self.path, config_path, version)()
         if Path(self.path, config_path) == self.extended:
             own = [{f"model/{axis.name}": axis.neutral} for axis in AXES.values()]

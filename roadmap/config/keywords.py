@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
+from roadmap.config.file_cache import forget_changed_files
 from roadmap.config.hydra_errors import ADDED
 from roadmap.config.roadmaps import value_text
 from roadmap.config.search_path import (
@@ -28,9 +29,12 @@ OWN_CONFIGS = tuple(f"{key}=" for key in LISTS)
 def use_words(overrides: Sequence[str], values: Mapping[str, Any], is_sweep: bool = False) -> Iterator[list[str]]:
     """Yield the words of `to_words`, on the search path that they name, or else on the one in use.
 
+    Files that were edited since an earlier call are read again.
+
     Raises:
         ConfigError: as to_words; or a folder or module does not exist.
     """
+    forget_changed_files()
     words = to_words(overrides, values, is_sweep)
     is_named = any(word.startswith(OWN_CONFIGS) for word in words)
     with use(read_search_path(words) if is_named or current() == SearchPath() else current()):

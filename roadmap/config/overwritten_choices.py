@@ -1,6 +1,7 @@
 """Choices of a command, such as recipe=short, that the files of the chosen step overwrite."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -8,6 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from roadmap.config.file_cache import note_read
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import value_text
 from roadmap.config.search_path import find_config, is_group, parse_word, quote
@@ -96,7 +98,7 @@ def _check_setting(cfg: DictConfig, word: str, step: str, typed: set[str], writt
     The setting of a roadmap's published results is right: the recipe of its steps is theirs.
     """
     path = find_config(word.replace("=", "/", 1).replace("'", ""))
-    content: Any = load_yaml(path) if path else None
+    content = _read(path)
     if not isinstance(content, dict):
         return
     entries = content.pop("defaults", None) or []
@@ -129,13 +131,20 @@ def _choice(override: Override) -> str | None:
 def _written_by(name: str) -> set[str]:
     """Return the keys with a value in a step's file, and in those that it is based on."""
     path = find_config(name)
-    content: Any = load_yaml(path) if path else None
+    content = _read(path)
     if not isinstance(content, dict):
         return set()
     bases = [entry for entry in content.pop("defaults", None) or [] if isinstance(entry, str) and entry != "_self_"]
     folder = name.rpartition("/")[0]
     found = set(flatten({key: value for key, value in content.items() if key not in NO_CHOICE}))
     return found.union(*(_written_by(base[1:] if base[0] == "/" else f"{folder}/{base}") for base in bases))
+
+
+def _read(path: Path | None) -> Any:
+    if path is None:
+        return None
+    note_read(path)
+    return load_yaml(path)
 
 
 def _values(cfg: DictConfig, key: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import yaml
@@ -26,6 +25,7 @@ from roadmap.config.compose import (
     set_values,
 )
 from roadmap.config.convert import convert
+from roadmap.config.file_cache import file_cached
 from roadmap.config.hydra_errors import explain_hydra_error
 from roadmap.config.modules import import_modules
 from roadmap.config.overwritten_choices import check_one_network
@@ -252,7 +252,7 @@ def _plan_all(jobs: Sequence[Sequence[str]], is_sweep: bool) -> Iterator[Planned
         yield replace(planned, overrides=(*words, *find_read(cfg)))
 
 
-@cache
+@file_cached
 def _reads_hydra(search_path: SearchPath, base: tuple[str, ...]) -> bool:
     """Return True if a value of a composition is one of Hydra's."""
     values = OmegaConf.to_container(compose_with_hydra(search_path, base))

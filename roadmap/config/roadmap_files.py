@@ -5,12 +5,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from roadmap.config.convert import convert, suggest
+from roadmap.config.file_cache import file_cached, note_read
 from roadmap.config.paper import PaperRow, read_published
 from roadmap.config.roadmaps import (
     AXIS_GROUP,
@@ -145,7 +145,7 @@ def _is_used(extended: Roadmap, default: Roadmap, names: Sequence[str]) -> bool:
     return has_variants(extended.steps[-1]) or not has_variants(default.steps[-1])
 
 
-@cache
+@file_cached
 def _load(search_path: SearchPath, name: str) -> Roadmap:
     with use(search_path):
         folder = ROADMAPS if name == DEFAULT else f"{ROADMAPS}/{name}"
@@ -186,6 +186,8 @@ def _describe_path(name: str, chain: Sequence[StepFile]) -> dict[str, Any]:
 
 def _read(place: Path, folder: str) -> Roadmap:
     path = place / ABOUT
+    note_read(path)
+    note_read(place / PUBLISHED)
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

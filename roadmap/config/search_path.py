@@ -161,11 +161,14 @@ def _absolute(folder: str) -> str:
     return str(Path(folder.removeprefix("file://")).resolve())
 
 
-@cache
 def _locate(folder: str) -> Path | None:
     if not folder.startswith("pkg://"):
         return Path(folder) if Path(folder).is_dir() else None
-    module = folder.removeprefix("pkg://").replace("/", ".")
+    return _locate_package(folder.removeprefix("pkg://").replace("/", "."))
+
+
+@cache
+def _locate_package(module: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

@@ -9,9 +9,9 @@ Errors stop a run (the specs raise them); these settings may be intended. There 
 """
 
 from collections.abc import Iterator
-from functools import cache
 
 from roadmap.config.compose import compose
+from roadmap.config.file_cache import file_cached
 from roadmap.config.schema import Config, Mode
 from roadmap.config.search_path import SearchPath, current, find_config, quote, use
 from roadmap.data.spec import Crop, Source
@@ -123,7 +123,7 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
         )
 
 
-@cache
+@file_cached
 def _read_recipe_file(search_path: SearchPath, name: str) -> tuple[int, float, float] | None:
     """Total batch, learning rate and beta2 that belong together in a recipe's file; None for a name without one."""
     with use(search_path):

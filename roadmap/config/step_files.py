@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from roadmap.config.convert import convert
+from roadmap.config.file_cache import file_cached, note_read
 from roadmap.config.roadmaps import AXIS_GROUP, DEFAULT, value_text
 from roadmap.config.search_path import find_config
 from roadmap.config.yaml_errors import describe_cycle, load_yaml
@@ -37,6 +37,7 @@ class StepFile:
 
 
 def read_step_file(path: Path) -> StepFile:
+    note_read(path)
     content = load_yaml(path) or {}
     entries = content.pop("defaults", []) if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -150,7 +151,7 @@ def check_roadmap(about: Path, before: Sequence[StepFile], listed: Sequence[Step
             )
 
 
-@cache
+@file_cached
 def check_index(path: Path) -> None:
     """Raise ConfigError if a step's index does not follow that of the step that it is based on.
 

@@ -1,12 +1,12 @@
 """Differences between a configuration and the step that it is based on."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from roadmap.config.compose import compose
+from roadmap.config.file_cache import file_cached
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, value_text
 from roadmap.config.search_path import SearchPath, current, find_config, quote, use
@@ -45,7 +45,7 @@ def find_step_file(cfg: DictConfig) -> Path | None:
     return None if step is None else find_config(f"roadmap/{step.partition(',')[0]}")
 
 
-@cache
+@file_cached
 def _read_step(search_path: SearchPath, step: str | None, settings: tuple[str, ...]) -> dict[str, Any]:
     with use(search_path):
         return _read_values(compose(*([] if step is None else [f"+roadmap={quote(step)}"])), settings)

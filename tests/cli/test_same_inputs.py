@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import roadmap
 from roadmap.cli.job import claimed
 from roadmap.cli.run_folders import open_run_dir
 from roadmap.cli.same_inputs import check_same_images, record_images
@@ -15,6 +16,7 @@ from roadmap.config import PlannedRun, plan_runs
 from roadmap.errors import RunError
 
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
+WORDS = ["+roadmap=step0_resnet", "data=imagefolder", "data.num_classes=2"]
 Plan = Callable[..., PlannedRun]
 
 
@@ -28,14 +30,7 @@ def write_images(root: Path, *classes: str) -> Path:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    words = [
-        "+roadmap=step0_resnet",
-        "data=imagefolder",
-        "data.num_classes=2",
-        "data.root=x",
-        f"output_dir={tmp_path}",
-    ]
-    (planned,) = plan_runs(words, is_sweep=False)
+    (planned,) = plan_runs([*WORDS, "data.root=x", f"output_dir={tmp_path}"], is_sweep=False)
 
     def plan(root: Path) -> PlannedRun:
         data = replace(planned.config.data, root=str(root))
@@ -79,3 +74,16 @@ def test_images_that_were_replaced_in_their_folder_are_not_done_already(plan: Pl
     again = claimed(trained, open_run_dir(trained), retries=True)
     with pytest.raises(RunError, match=r"other images than data.root=.*/images has now. experiment=NAME"), again:
         pytest.fail("must not be trained or skipped")
+
+
+def test_images_that_change_between_two_calls_from_python_are_seen(plan: Plan, tmp_path: Path) -> None:
+    trained = plan(write_images(tmp_path / "images", "cat", "dog"))
+    folder = open_run_dir(trained)
+    folder.claim()
+    folder.finish({**RESULTS, **record_images(trained.config.data, ()).facts()})
+    folder.close()
+    words = [*WORDS, f"data.root={tmp_path / 'images'}", f"output_dir={tmp_path}"]
+    assert roadmap.train(*words, progress=False).top1 == 50.0  # done already
+    shutil.copy(tmp_path / "images/train/cat/1.png", tmp_path / "images/train/cat/2.png")
+    with pytest.raises(RunError, match=r"other images than data.root=.*/images has now. experiment=NAME"):
+        roadmap.train(*words, progress=False)

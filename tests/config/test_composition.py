@@ -158,3 +158,48 @@ def test_a_value_that_pickle_refuses_is_copied_too() -> None:
     (copied,), (other,) = copies(), copies()
     assert isinstance(copied, Twice)
     assert copied is not other
+
+
+def test_files_that_are_edited_between_two_calls_are_read_again(tmp_path: Path) -> None:
+    """As in a notebook: recipes, steps, and what is made of them."""
+    path = f"hydra.searchpath=[file://{tmp_path}/own]"
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+
+    def plan(*words: str) -> tuple[float, dict[str, str]]:
+        with use_words([path, *words], {}) as found:
+            (run,) = plan_runs(found, is_sweep=False)
+        return run.config.recipe.lr, run.variant
+
+    with pytest.raises(ConfigError, match=r"there is no .*/own; a folder is written"):
+        compose(path)
+    step = "# @package _global_\ndefaults: [/roadmap/step12_downsample, override /model/norm: {}, _self_]\n"
+    step += "step: {{name: mine, index: null, label: mine}}\n"
+    for lr, norm, variant in ((0.5, "batchnorm", {}), (1e-6, "layernorm", {"norm": "batchnorm"})):
+        write("recipe/mine.yaml", f"defaults: [short, _self_]\nname: mine\nlr: {lr}\n")
+        write("roadmap/mine.yaml", step.format(norm))
+        assert compose(path, "recipe=mine").recipe.lr == lr
+        assert plan("+roadmap=mine", "recipe=mine", "model/norm=batchnorm") == (lr, variant)
+
+
+def test_a_composition_is_repeated_only_if_a_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed: list[object] = []
+
+    def count(cfg: Any) -> Any:
+        composed.append(cfg)
+        return copier(cfg)
+
+    monkeypatch.setattr(sys.modules[compose.__module__], "copier", count)
+    recipe = tmp_path / "recipe/mine.yaml"
+    recipe.parent.mkdir()
+    counts = []
+    for base in ("short", "short", "paper"):
+        if not recipe.exists() or base not in recipe.read_text():
+            recipe.write_text(f"defaults: [{base}, _self_]\nname: mine\n")
+        compose(f"hydra.searchpath=[file://{tmp_path}]", "recipe=mine")
+        counts.append(len(composed))
+    assert counts == [1, 1, 2]
