@@ -9,12 +9,18 @@ Errors stop a run (the specs raise them); these settings may be intended. There 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from roadmap.config.compose import compose
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from roadmap.config.compose import compose, compose_with_hydra
 from roadmap.config.file_cache import file_cached
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import value_text
 from roadmap.config.schema import Config, Mode
 from roadmap.config.search_path import SearchPath, current, find_config, quote, use
-from roadmap.data.spec import Crop, Source
+from roadmap.data.spec import Crop, OnError, Source
 from roadmap.model.spec import NormKind
 from roadmap.training.spec import Optimizer, Schedule
 
@@ -27,7 +33,8 @@ def list_warnings(config: Config) -> list[str]:
     """Return warnings that need no data, for a training run; empty for every shipped configuration."""
     if config.mode is not Mode.train:
         return []
-    return [*_advise_on_rates(config), *_advise_on_norms(config), *_advise_on_unused(config)]
+    advice = _advise_on_rates, _advise_on_norms, _advise_on_unused, _advise_on_reference
+    return [text for advise in advice for text in advise(config)]
 
 
 def list_length_warnings(config: Config, updates: int) -> list[str]:
@@ -56,11 +63,11 @@ def list_length_warnings(config: Config, updates: int) -> list[str]:
 def _advise_on_rates(config: Config) -> Iterator[str]:
     recipe = config.recipe
     filed = _read_recipe_file(current(), recipe.name)
-    if filed is not None and recipe.lr == filed[1] and recipe.total_batch != filed[0]:
-        scaled = recipe.lr * recipe.total_batch / filed[0]
+    if filed is not None and recipe.lr == filed.lr and recipe.total_batch != filed.total_batch:
+        scaled = recipe.lr * recipe.total_batch / filed.total_batch
         yield (
-            f"recipe.lr={recipe.lr:g} is the {recipe.name} recipe's for recipe.total_batch={filed[0]} and is not "
-            f"scaled for {recipe.total_batch}: in proportion it is recipe.lr={scaled:.2g}"
+            f"recipe.lr={recipe.lr:g} is the {recipe.name} recipe's for recipe.total_batch={filed.total_batch} and "
+            f"is not scaled for {recipe.total_batch}: in proportion it is recipe.lr={scaled:.2g}"
         )
     if recipe.warmup_epochs > recipe.epochs / 2:
         yield (
@@ -105,16 +112,29 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
             f"recipe.augment.scale={list(recipe.augment.scale)} has no effect with recipe.augment.crop=padded: "
             "recipe.augment.crop=resized, or recipe.augment.scale=[1,1]"
         )
-    if config.data.source is Source.digits and config.data.root is not None:
-        yield (
-            f"data.root={config.data.root} has no effect with data={config.data.name}, whose images are embedded: "
-            "data=imagefolder, cifar10, cifar100 or imagenet reads it"
-        )
+    if config.data.source is Source.digits:
+        given = {"root": config.data.root, "cache": config.data.cache, "on_error": config.data.on_error}
+        for key, value in given.items():
+            if value not in (None, OnError.stop):
+                yield (
+                    f"data.{key}={value} has no effect with data={config.data.name}, whose images are embedded: "
+                    "data=imagefolder, cifar10, cifar100 or imagenet reads it"
+                )
     filed = _read_recipe_file(current(), recipe.name)
-    if filed is not None and recipe.optimizer is Optimizer.sgd and recipe.beta2 != filed[2]:
+    if filed is not None and recipe.optimizer is Optimizer.sgd and recipe.beta2 != filed.beta2:
         yield (
             f"recipe.beta2={recipe.beta2:g} has no effect with recipe.optimizer=sgd: leave it out, or "
             "recipe.optimizer=adamw"
+        )
+    if filed is not None and recipe.optimizer is Optimizer.adamw and recipe.momentum != filed.momentum:
+        yield (
+            f"recipe.momentum={recipe.momentum:g} has no effect with recipe.optimizer=adamw: leave it out, or "
+            "recipe.optimizer=sgd"
+        )
+    if filed is not None and recipe.schedule is Schedule.cosine and recipe.decays != filed.decays:
+        yield (
+            f"recipe.decays={recipe.decays} has no effect with recipe.schedule=cosine: leave it out, or "
+            "recipe.schedule=step recipe.min_lr=0"
         )
     if config.reference is None and recipe.drop_path != config.model.drop_path:
         yield (
@@ -123,11 +143,57 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
         )
 
 
+def _advise_on_reference(config: Config) -> Iterator[str]:
+    """Warn about values beside a reference that only the roadmap's networks have, if they are not the defaults."""
+    if config.reference is None:
+        return
+    recipe, model, filed = config.recipe, config.model, _read_recipe_file(current(), config.recipe.name)
+    plain = _read_defaults(current())
+    given = {f"model.{axis}": (getattr(model, axis, value), value) for axis, value in plain.design.items()}
+    if filed is not None:
+        given["recipe.layer_scale_init"] = recipe.layer_scale_init, filed.layer_scale_init
+        given["recipe.init"] = recipe.init, filed.init
+    given["model.layer_scale_init"] = model.layer_scale_init, recipe.layer_scale_init
+    given["model.init"] = model.init, recipe.init
+    given["model.stem_stride"] = model.stem_stride, config.data.stem_stride
+    given["data.stem_stride"] = config.data.stem_stride, _read_stem_stride(current(), config.data.name)
+    for key, (value, other) in given.items():
+        if other != MISSING and str(value) != str(other):
+            yield f"{key}={value_text(value)} has no effect with +reference={config.reference}: leave it out"
+    if config.regime.name not in (plain.regime, *load_roadmap().references.values()):
+        yield (
+            f"regime={config.regime.name} has no effect with +reference={config.reference}, but on "
+            "recipe.drop_path and the experiment's name: leave it out"
+        )
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    design: dict[str, Any]  # values of the network that neither recipe nor data set
+    regime: str
+
+
 @file_cached
-def _read_recipe_file(search_path: SearchPath, name: str) -> tuple[int, float, float] | None:
-    """Total batch, learning rate and beta2 that belong together in a recipe's file; None for a name without one."""
+def _read_defaults(search_path: SearchPath) -> _Defaults:
+    cfg = compose_with_hydra(search_path, ())
+    model = OmegaConf.to_container(cfg.model, resolve=False)
+    assert isinstance(model, dict)
+    design = {str(key): value for key, value in model.items() if "${" not in str(value)}
+    return _Defaults(design, str(cfg.regime.name))
+
+
+@file_cached
+def _read_stem_stride(search_path: SearchPath, name: str) -> Any:
+    """Return the stride in a data set's file; MISSING for a name without one, and for a stride that it computes."""
     with use(search_path):
-        if find_config(f"recipe/{name}") is None:
-            return None
-        values = compose(f"recipe={quote(name)}").recipe
-    return int(values.total_batch), float(values.lr), float(values.beta2)
+        if find_config(f"data/{name}") is None:
+            return MISSING
+        values: Any = OmegaConf.to_container(compose(f"data={quote(name)}").data, resolve=False)
+    return values["stem_stride"] if isinstance(values["stem_stride"], int) else MISSING
+
+
+@file_cached
+def _read_recipe_file(search_path: SearchPath, name: str) -> DictConfig | None:
+    """Return the values in a recipe's file; None for a name without one."""
+    with use(search_path):
+        return None if find_config(f"recipe/{name}") is None else compose(f"recipe={quote(name)}").recipe

@@ -216,9 +216,8 @@ def _read_spec(word: str, settings: Sequence[str]) -> SweepSpec:
     for setting in settings:
         key = setting.partition("=")[0]
         if key in typed:
-            raise ConfigError(
-                f"{typed[key]} {setting}: {key} is given twice; give it once, for several as in {key}=ONE,TWO"
-            )
+            several = f", for several as in {key}=ONE,TWO" if LIST.match(f"{key}=x") else ""
+            raise ConfigError(f"{typed[key]} {setting}: {key} is given twice; give it once{several}")
         typed[key] = setting
     # Added with ++, so that the spec, not Hydra, reports which settings this sweep has.
     settings = ["++" + LIST.sub(r"\g<key>=[\g<names>]", setting) for setting in settings]

@@ -68,6 +68,60 @@ CASES = {
         "has no effect with data=digits, whose images are embedded",
         ["data=imagefolder", "data.num_classes=10"],
     ),
+    "a cache of embedded images": (
+        ["data=digits", "data.cache=/tmp/x"],
+        "data.cache=/tmp/x",
+        "has no effect with data=digits, whose images are embedded",
+        ["data.cache=null"],
+    ),
+    "broken images that cannot be": (
+        ["data=digits", "data.on_error=skip"],
+        "data.on_error=skip",
+        "has no effect with data=digits, whose images are embedded",
+        ["data.on_error=raise"],
+    ),
+    "decays of a cosine": (
+        ["recipe.decays=5"],
+        "recipe.decays=5",
+        "has no effect with recipe.schedule=cosine",
+        ["recipe.schedule=step", "recipe.min_lr=0"],
+    ),
+    "momentum of AdamW": (
+        ["recipe.momentum=0.5"],
+        "recipe.momentum=0.5",
+        "has no effect with recipe.optimizer=adamw",
+        ["recipe.optimizer=sgd"],
+    ),
+    "a network of the roadmap under a reference": (
+        ["+reference=resnet18", "model/norm=layernorm"],
+        "model.norm=layernorm",
+        "has no effect with +reference=resnet18: leave it out",
+        ["model/norm=batchnorm"],
+    ),
+    "a stem under a reference": (
+        ["+reference=resnet18", "data.stem_stride=4"],
+        "data.stem_stride=4",
+        "has no effect with +reference=resnet18: leave it out",
+        ["data.stem_stride=2"],
+    ),
+    "LayerScale under a reference": (
+        ["+reference=resnet18", "recipe.layer_scale_init=1e-6"],
+        "recipe.layer_scale_init=1e-06",
+        "has no effect with +reference=resnet18: leave it out",
+        ["recipe.layer_scale_init=null"],
+    ),
+    "an initialization under a reference": (
+        ["+reference=resnet18", "recipe.init=trunc_normal"],
+        "recipe.init=trunc_normal",
+        "has no effect with +reference=resnet18: leave it out",
+        ["recipe.init=fan_in"],
+    ),
+    "a size under a reference": (
+        ["+reference=resnet18", "regime=nano"],
+        "regime=nano",
+        "has no effect with +reference=resnet18, but on recipe.drop_path and the experiment's name",
+        ["regime=micro"],
+    ),
     "two stochastic depths": (
         ["recipe.drop_path=0.1", "model.drop_path=0.2"],
         "recipe.drop_path=0.1",
@@ -98,10 +152,14 @@ def test_what_is_shipped_is_silent(read: Read, setting: str, step: str) -> None:
 @pytest.mark.parametrize("setting", IMAGES)
 def test_a_reference_is_silent(read: Read, setting: str) -> None:
     """Its norm is unknown, and it takes no LayerScale from the recipe."""
-    config = read(
-        f"setting={setting}", "+reference=swin_tiny", "recipe.ema_decay=0.9", "recipe.layer_scale_init=1e-6"
-    )
+    config = read(f"setting={setting}", "+reference=swin_tiny", "recipe.ema_decay=0.9")
     assert list_warnings(config) + list_length_warnings(config, 100) == []
+
+
+@pytest.mark.parametrize("step", ["bag_of_tricks/step6_mixup", "training_techniques/step10_drop_path"])
+def test_another_roadmaps_steps_are_silent(read: Read, step: str) -> None:
+    """Of the recipe bag_of_tricks, whose decays its cosine does not use."""
+    assert list_warnings(read("setting=paper", f"+roadmap={step}")) == []
 
 
 def test_a_recipe_of_ones_own_is_not_held_against_a_file(read: Read) -> None:
