@@ -120,7 +120,7 @@ def _planned(
             plan = prepare(Namespace(overrides=words, multirun=is_sweep, config_dir=None, config_name=None))
             if plan.command.is_sweep and not is_sweep:
                 raise ConfigError("hydra.mode=MULTIRUN: roadmap.sweep trains several runs, roadmap.train one")
-            from roadmap.cli.same_images import record_images  # imported here, since it imports torch
+            from roadmap.cli.same_inputs import record_images  # imported here, since it imports torch
 
             record_images.cache_clear()  # images and files may have changed since an earlier call
             find_commit.cache_clear()

@@ -29,7 +29,7 @@ PUBLISHED = Path(__file__).parents[2] / "results/cifar10-stride4"
         ("show", "step5", "Allowed: original, step0_resnet, step1_stage_ratio, step2_patchify, "),
         ("show", "step5_inverted model.kernel_size=4", "model.kernel_size=4: must be odd"),
         ("show", "step12_downsample data=digits data.stem_stride=4", "would see 4, 2, 1, 0 pixels"),
-        ("show", "step5_inverted +reference=swin_tiny", "only steps of a roadmap"),
+        ("show", "step5_inverted +reference=swin_tiny", "a network beside it: choose one of them"),
         ("show", "step1_stage_ratio step2_patchify step3_depthwise", "one step to show, or two to compare"),
         ("wandb_dashboard", "trial --print", "trial: not a project on W&B; name it as ENTITY/PROJECT"),
         ("wandb_dashboard", "https://wandb.ai/team/trial --print", "name it as ENTITY/PROJECT, such as my-team/"),
