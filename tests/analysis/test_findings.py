@@ -16,13 +16,14 @@ from roadmap.analysis.network_gap import by_seed, find_gaps, gap_notes, gap_tabl
 from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
-from roadmap.analysis.significance import compute_row_stats, interval_text, pool_rows
+from roadmap.analysis.significance import Change, compute_row_stats, interval_text, pool_rows
 from roadmap.analysis.stats import Difference, compare_differences, correct_by_holm
 from roadmap.runs.read_run import State
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 ROADMAP, TUNED = RESULTS / "cifar10-stride4", RESULTS / "cifar10-stride4-tuned"
+LARGER = RESULTS / "cifar10-stride2"  # on maps of 16 to 2 pixels
 COMPARISONS = sorted(path.parent for path in RESULTS.glob("*/comparison.csv"))
 FIRST, LAST = "step1_stage_ratio", "step12_downsample"
 BATCHNORM, STEM = f"{LAST},norm=batchnorm", f"{LAST},stem=resnet"
@@ -41,17 +42,46 @@ def findings() -> str:
 
 
 def test_the_findings_say_what_the_runs_say() -> None:
-    """Every number in their tables, and the number of agreeing signs in the README."""
-    rows = aggregate(read_runs(ROADMAP))
+    """Every number in their tables, and the numbers of agreeing signs in the README."""
+    small, large = (aggregate(read_runs(folder)) for folder in (ROADMAP, LARGER))
     findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
-    for line in [*steps_table(rows), *effects_table(rows)]:
+    for line in [*steps_table(small, large), *effects_table(small)]:
         assert line in findings
-    (pooled,) = pool_rows(rows).values()
-    assert f"{pooled.std:.2f} points, {pooled.dof} dof" in findings
-    for agreement in find_agreement(rows):
-        assert f"Spearman {spearman_text(agreement)}." in findings
-        if agreement.same_sign is not None:
-            assert f"{agreement.same_sign} of the {agreement.n} changes" in readme
+    signs = []
+    for rows in (small, large):
+        (pooled,) = pool_rows(rows).values()
+        assert f"{pooled.std:.2f} points, {pooled.dof} dof" in findings
+        for agreement in find_agreement(rows):
+            assert f"{spearman_text(agreement)}" in findings
+            if agreement.same_sign is not None:
+                signs.append(str(agreement.same_sign))
+    assert f"{signs[0]} and {signs[1]} of the 12 changes" in readme
+
+
+def test_the_findings_say_where_the_roadmap_climbs(findings: str) -> None:
+    small, large = (
+        [fmean(row.top1) for row in aggregate(read_runs(folder)) if row.step_index is not None and not row.variant]
+        for folder in (ROADMAP, LARGER)
+    )
+    pairs = [[top1[step] - top1[step - 2] for step in (5, 7, 9, 12)] for top1 in (small, large)]
+    for top1, changes in zip((small, large), pairs, strict=True):
+        changes[3] = top1[12] - top1[10]
+    assert f"change by {pairs[0][0]:.1f}, {pairs[0][1]:.1f}, {pairs[0][2]:.1f} and {pairs[0][3]:.1f}." in findings
+    gained, lost, regained, lost_again = pairs[1]
+    assert f"Width and the inverted bottleneck gain {gained:.1f} points" in findings
+    assert max(large) == large[5]
+    assert f"{large[5] - large[0]:.1f} above step 0 (1.8 in the paper)" in findings
+    assert f"take {-lost:.1f} back, GELU and fewer activations give {regained:.1f}" in findings
+    assert f"LayerNorm and separate downsampling take {-lost_again:.1f}." in findings
+    said = f"climbs to step 5, from {large[0]:.1f} to {large[5]:.1f}, and then falls to {large[12]:.1f}"
+    assert said in findings
+    assert f"that of all twelve steps together: {large[12] - large[0]:.1f} points" in findings
+    for step, one in (
+        (2, "the patchify stem costs 4.1 points on the small ones and 0.1 on"),
+        (12, "gains 1.8 and"),
+    ):
+        assert one in findings
+        assert f"{abs(small[step] - small[step - 1]):.1f}" in one
 
 
 def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
@@ -163,9 +193,10 @@ def test_the_findings_say_what_equal_variances_bring(ends: list[Candidate], find
 
 
 def test_the_findings_say_which_epoch_is_the_best(findings: str) -> None:
-    tables = [read_runs(folder) for folder in (ROADMAP, TUNED)]
+    tables = [read_runs(folder) for folder in (ROADMAP, TUNED, LARGER)]
     tables += [one.runs for folder in COMPARISONS for one in read_candidates(folder)]
-    runs = [run for table in tables for run in table if run.state is State.done]
+    done = (run for table in tables for run in table if run.state is State.done)
+    runs = list({(run.experiment, run.name, run.data, run.seed): run for run in done}.values())
     short, long = ([run for run in runs if (run.epochs > 10) is is_long] for is_long in (False, True))
     last = [sum(run.best_epoch == run.epochs for run in group) for group in (short, long)]
     above = max(run.best_top1 - run.top1 for run in long if run.best_top1 and run.top1)
@@ -180,20 +211,29 @@ def spearman_text(agreement: Agreement) -> str:
     return f"{value:.2f}" + (f" ({interval.low:.2f} to {interval.high:.2f})" if interval else "")
 
 
-def steps_table(rows: Sequence[Row]) -> list[str]:
-    """Return lines of step, mean and standard deviation, change, the paper's change, and the pooled verdict."""
-    lines = []
-    for one in compute_row_stats(rows, pooled_stds=pool_rows(rows)):
-        if one.row.variant or one.estimate is None or one.row.paper is None:
-            continue
-        ours = f"{one.estimate.mean:.1f} ({one.estimate.std:.1f})"
-        if one.change is None:
-            lines.append(f"| {one.row.step} | {ours} | | | |")
-            continue
-        assert one.change.before.paper is not None
-        change, papers = one.change.difference.mean, one.row.paper.top1 - one.change.before.paper.top1
-        lines.append(f"| {one.row.step} | {ours} | {change:+.1f} | {papers:+.2f} | {one.change.verdict} |")
-    return lines
+def steps_table(small: Sequence[Row], large: Sequence[Row]) -> list[str]:
+    """Return lines of step, the paper's change, and mean, standard deviation and change on small and large maps.
+
+    A change is in bold if it is significant with the pooled standard deviation.
+    """
+    lines: dict[str, list[str]] = {}
+    for rows in (small, large):
+        for one in compute_row_stats(rows, pooled_stds=pool_rows(rows)):
+            if one.row.variant or one.estimate is None or one.row.paper is None:
+                continue
+            before = one.change.before.paper if one.change is not None else None
+            papers = "" if before is None else f"{one.row.paper.top1 - before.top1:+.2f}"
+            cells = lines.setdefault(one.row.step, [one.row.step, papers])
+            spread = "one seed" if one.estimate.std is None else f"{one.estimate.std:.1f}"
+            cells += [f"{one.estimate.mean:.1f} ({spread})", _change(one.change)]
+    return [f"| {' | '.join(cells)} |".replace("  ", " ") for cells in lines.values()]
+
+
+def _change(change: Change | None) -> str:
+    if change is None:
+        return ""
+    text = f"{change.difference.mean:+.1f}"
+    return text if change.verdict == "not significant" else f"**{text}**"
 
 
 def effects_table(rows: Sequence[Row]) -> list[str]:
