@@ -1,17 +1,15 @@
-"""Reading of a roadmap's folder, with checks: each mistake is one line that names the file and what to write."""
+"""The roadmaps of the search path, each read from its folder with checks that name the file and what to write."""
 
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from roadmap.config.convert import convert, suggest
+from roadmap.config.convert import suggest
 from roadmap.config.file_cache import file_cached, note_read
 from roadmap.config.paper import PaperRow, read_published
+from roadmap.config.roadmap_toml import convert_tables, read_about
 from roadmap.config.roadmaps import (
     AXIS_GROUP,
     DEFAULT,
@@ -20,7 +18,6 @@ from roadmap.config.roadmaps import (
     Design,
     Roadmap,
     Section,
-    check_word,
     is_axis,
     is_setting,
 )
@@ -29,7 +26,6 @@ from roadmap.config.step_files import (
     ROADMAPS,
     StepFile,
     check_index,
-    check_name,
     check_places,
     check_roadmap,
     follow_bases,
@@ -42,8 +38,6 @@ from roadmap.errors import ConfigError
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
 INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
-HEX_COLOR = re.compile("#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6}")
-PALETTE = ("#7c80b8", "#9cc9e3", "#4f9d90", "#e0cf85", "#c06a78", "#b5cc93")  # of sections without a colour
 
 
 def load_roadmap(name: str = DEFAULT) -> Roadmap:
@@ -188,23 +182,15 @@ def _read(place: Path, folder: str) -> Roadmap:
     path = place / ABOUT
     note_read(path)
     note_read(place / PUBLISHED)
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    tables = {key: content.pop(key, {}) for key in ("references", "tables", "figures")}
     name = DEFAULT if folder == ROADMAPS else place.name
-    check_name(path, name)
-    about, sections = _convert(path, content.pop("sections", None), {"name": name, **content})
-    if about.name != name:
-        raise ConfigError(f"{path}: name={about.name}: must be the folder's name, {name}, or left out")
+    about, sections, tables = read_about(path, name)
     read = read_listed(path, folder, [step for section in sections for step in section.steps])
     before = follow_bases(read[0])
     check_places(path, read, len(before))
     check_roadmap(path, before, read, name)
     described = _describe_path(about.name, [*before, *read])
     steps = described["steps"]
-    tables = _convert_tables(path, tables, steps)
+    tables = convert_tables(path, tables, steps)
     if about.curve is not None and about.curve not in steps[1:]:
         raise ConfigError(f"{path}: curve={about.curve}: must be a step after the first: {', '.join(steps[1:])}")
     return Roadmap(
@@ -214,23 +200,6 @@ def _read(place: Path, folder: str) -> Roadmap:
         sections=(*_inherited_sections(read, folder), *sections),
         published=_read_anchors(place / PUBLISHED, steps, about, tables["references"]),
     )
-
-
-def _convert(path: Path, tables: Any, values: Mapping[str, Any]) -> tuple[About, list[Section]]:
-    """Return the typed keys of a roadmap.toml, and its sections, each with a colour."""
-    try:
-        about = convert(About, values)
-        assert isinstance(about, About)
-        if not isinstance(tables, list) or not tables:
-            raise ConfigError("no [[sections]] yet: give at least one, with a label and its steps")
-        read: list[Section] = [convert(Section, table, "sections") for table in tables]
-        for one in read:
-            if one.color:
-                _check_color(f"sections.color of {one.label}", one.color)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    colors = cycle(PALETTE)
-    return about, [replace(one, color=one.color or color) for one, color in zip(read, colors, strict=False)]
 
 
 def _inherited_sections(read: Sequence[StepFile], folder: str) -> tuple[Section, ...]:
@@ -279,30 +248,3 @@ def _read_anchors(
         return ()
     beside = [*([about.original] if about.original else []), *(["reference"] if references else [])]
     return read_published(path, {step: place for place, step in enumerate(steps)} | dict.fromkeys(beside))
-
-
-def _check_color(key: str, color: str) -> None:
-    """Raise ConfigError unless figures and the report, which is a web page, both know a color."""
-    if HEX_COLOR.fullmatch(color):
-        return
-    from PIL import ImageColor  # imported here so that `import roadmap` stays fast
-
-    if color.lower() not in ImageColor.colormap:
-        raise ConfigError(f'{key}="{color}": must be of the form "#7c80b8", or a name in CSS, such as "teal"')
-
-
-def _convert_tables(path: Path, tables: Mapping[str, Any], steps: Sequence[str]) -> dict[str, Any]:
-    """Return the tables of a roadmap.toml: lists of steps under figures, and texts in the others."""
-    converted: dict[str, dict[str, Any]] = {}
-    for key, table in tables.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {key} must be a table: write [{key}], and a line NAME = VALUE for each")
-        try:
-            kind = tuple[str, ...] if key == "figures" else str
-            converted[key] = {name: convert(kind, value, f"{key}.{name}") for name, value in table.items()}
-            for name, value in converted[key].items() if key == "figures" else ():
-                for step in value:
-                    check_word(f"{key}.{name}", step, steps)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-    return converted
