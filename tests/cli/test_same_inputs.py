@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,16 +40,19 @@ def plan(tmp_path: Path) -> Plan:
     return plan
 
 
+def finish(planned: PlannedRun) -> None:
+    """Record a run as finished on the images that are in its data.root."""
+    with closing(open_run_dir(planned)) as folder:
+        folder.claim()
+        folder.finish({**RESULTS, **record_images(planned.config.data, ()).facts()})
+
+
 @pytest.mark.parametrize(("classes", "is_same"), [(("cat", "dog"), True), (("bird", "cat"), False)])
 def test_only_a_copy_of_a_runs_images_is_done_already(
     plan: Plan, tmp_path: Path, classes: tuple[str, ...], is_same: bool
 ) -> None:
     trained = plan(write_images(tmp_path / "first", "cat", "dog"))
-    folder = open_run_dir(trained)
-    folder.claim()
-    record = record_images(trained.config.data, ())
-    folder.finish({**RESULTS, **record.facts()})
-    folder.close()
+    finish(trained)
     other = plan(write_images(tmp_path / "second", *classes))
     again = open_run_dir(other)
     assert (again.skip_reason(True) or "").endswith(f", with data.root={tmp_path / 'first'}")
@@ -62,10 +66,7 @@ def test_only_a_copy_of_a_runs_images_is_done_already(
 
 def test_images_that_were_replaced_in_their_folder_are_not_done_already(plan: Plan, tmp_path: Path) -> None:
     trained = plan(write_images(tmp_path / "images", "cat", "dog"))
-    folder = open_run_dir(trained)
-    folder.claim()
-    folder.finish({**RESULTS, **record_images(trained.config.data, ()).facts()})
-    folder.close()
+    finish(trained)
     with claimed(trained, open_run_dir(trained), retries=True) as is_mine:
         assert not is_mine
     record_images.cache_clear()  # as in the next process
@@ -78,10 +79,7 @@ def test_images_that_were_replaced_in_their_folder_are_not_done_already(plan: Pl
 
 def test_images_that_change_between_two_calls_from_python_are_seen(plan: Plan, tmp_path: Path) -> None:
     trained = plan(write_images(tmp_path / "images", "cat", "dog"))
-    folder = open_run_dir(trained)
-    folder.claim()
-    folder.finish({**RESULTS, **record_images(trained.config.data, ()).facts()})
-    folder.close()
+    finish(trained)
     words = [*WORDS, f"data.root={tmp_path / 'images'}", f"output_dir={tmp_path}"]
     assert roadmap.train(*words, progress=False).top1 == 50.0  # done already
     shutil.copy(tmp_path / "images/train/cat/1.png", tmp_path / "images/train/cat/2.png")

@@ -89,12 +89,12 @@ def test_listed_offsets_point_at_the_files(listed: Callable[[bytes], dict[str, b
 def test_links_are_resolved(tmp_path: Path) -> None:
     """As packed by GNU tar from a folder in which files share their content."""
     folder = tmp_path / "images"
-    for name in ("cat", "dog", "shared"):
+    for name in ("cat", "dog", "common"):
         (folder / name).mkdir(parents=True)
     (folder / "cat/1.jpg").write_bytes(b"one")
     os.link(folder / "cat/1.jpg", folder / "dog/1.jpg")
-    (folder / "shared/2.jpg").write_bytes(b"two")
-    (folder / "cat/2.jpg").symlink_to("../shared/2.jpg")
+    (folder / "common/2.jpg").write_bytes(b"two")
+    (folder / "cat/2.jpg").symlink_to("../common/2.jpg")
     (folder / "cat/chain.jpg").symlink_to("2.jpg")
     (folder / "cat/loop.jpg").symlink_to("loop.jpg")
     (folder / "cat/gone.jpg").symlink_to("/somewhere/else.jpg")
@@ -106,7 +106,7 @@ def test_links_are_resolved(tmp_path: Path) -> None:
     assert {entry.name: content[entry.offset :][: entry.size] for entry in entries} == {
         "cat/1.jpg": b"one",
         "dog/1.jpg": b"one",
-        "shared/2.jpg": b"two",
+        "common/2.jpg": b"two",
         "cat/2.jpg": b"two",
         "cat/chain.jpg": b"two",
     }
