@@ -21,7 +21,6 @@ from roadmap.runs.config_hash import flatten
 SETTING = "setting"
 NAMING = ("reference", "sweep", SETTING)  # groups that no step overwrites
 LISTED = 4  # values that a message shows
-PUBLISHED_ON = "imagenet"
 Compose = Callable[[Sequence[str]], DictConfig]
 
 
@@ -93,32 +92,24 @@ def _check_choice(
 
 
 def _check_setting(cfg: DictConfig, word: str, step: str, typed: set[str], written: set[str]) -> None:
-    """Refuse a setting if the step overwrites a choice or value in its file.
+    """Refuse a setting if the step's files overwrite a value that its file writes.
 
-    The setting of a roadmap's published results is right: the recipe of its steps is theirs.
+    A step may choose another recipe than the setting, as the original ResNet does: the run has that one's name.
     """
-    path = find_config(word.replace("=", "/", 1).replace("'", ""))
-    content = _read(path)
+    content = _read(find_config(word.replace("=", "/", 1).replace("'", "")))
     if not isinstance(content, dict):
         return
-    entries = content.pop("defaults", None) or []
-    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    asked = {str(group).removeprefix("override ").lstrip("/"): choice for group, choice in pairs}
-    chosen = cfg.hydra.runtime.choices
-    lost = {group: chosen.get(group) for group in sorted(asked.keys() - typed) if chosen.get(group) != asked[group]}
-    values = flatten(content)
-    overwritten = {key: OmegaConf.select(cfg, key) for key in values if key in written - typed}
-    lost |= {key: now for key, now in overwritten.items() if now != values[key]}
-    asked |= values
-    if not lost or (cfg.data.name == PUBLISHED_ON and cfg.regime.name in load_roadmap(cfg.step.roadmap).regimes):
-        return
-    used = {name: value for name, value in asked.items() if name not in lost and name not in typed}
-    instead = f", and give what is used of it: {' '.join(_words(used))}" if used else ""
-    unused = _list({name: asked[name] for name in lost})
-    raise ConfigError(
-        f"{word}: {step} chooses {_list(lost)} itself, so {unused} of this setting has no effect. "
-        f"Leave it out{instead}"
-    )
+    content.pop("defaults", None)
+    asked = {key: value for key, value in flatten(content).items() if key not in typed}
+    lost = {key: OmegaConf.select(cfg, key) for key, value in asked.items() if key in written}
+    lost = {key: value for key, value in lost.items() if value != asked[key]}
+    if lost:
+        used = {key: value for key, value in asked.items() if key not in lost}
+        instead = f" Give what is used of it by itself: {' '.join(_words(used))}" if used else ""
+        unused = _list({key: asked[key] for key in lost})
+        raise ConfigError(
+            f"{word}: {step} writes {_list(lost)} itself, so {unused} of this setting has no effect.{instead}"
+        )
 
 
 def _choice(override: Override) -> str | None:
