@@ -5,6 +5,7 @@ images of its test part with 0 to 16 in each pixel: scikit-learn's load_digits, 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -130,11 +131,15 @@ def _open_digits() -> tuple[ArrayDataset, ArrayDataset]:
 
 
 def _open_cifar(kind: Callable[..., CIFAR10], root: Path, download: bool) -> tuple[ArrayDataset, ArrayDataset]:
+    is_new = not root.exists()
     try:
         train, val = (kind(root, train=is_train, download=download) for is_train in (True, False))
     except Exception as error:  # errors of urllib, torchvision and the file system have no common base
         if not download:
             raise DataError(f"{kind.__name__} has not been downloaded") from error
+        if is_new:
+            with suppress(OSError):  # torchvision made none, or something was downloaded
+                root.rmdir()
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"{kind.__name__} is not in {root.absolute()} and can't be downloaded: {reason}. Put torchvision's "

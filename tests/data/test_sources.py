@@ -229,10 +229,13 @@ def test_cifar_can_be_read_from_an_image_folder(make_folder: MakeFolder, source:
 
 
 def test_failed_cifar_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
+    def fail(_: object, root: Path, **__: object) -> None:
+        root.mkdir(exist_ok=True)  # as torchvision does
         raise OSError("no route to host")
 
     monkeypatch.setattr(sources, "CIFAR10", type("CIFAR10", (), {"__init__": fail}))
-    message = refuse(make_spec(tmp_path, 10, Source.cifar10))
-    assert f"CIFAR10 is not in {tmp_path} and can't be downloaded: no route to host" in message
+    for root in (tmp_path / "mistyped", tmp_path):
+        message = refuse(make_spec(root, 10, Source.cifar10))
+        assert f"CIFAR10 is not in {root} and can't be downloaded: no route to host" in message
+    assert not (tmp_path / "mistyped").exists()
     assert "data.root=FOLDER" in message
