@@ -144,7 +144,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
     """
     runs = list(runs)
     with use(find_search_path(runs)):
-        roadmap = find_roadmap([run.name for run in runs])
+        roadmap = find_roadmap([run.name for run in runs], {run.roadmap for run in runs})
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
         key = (run.step, tuple(sorted(run.variant.items())), run.regime, run.data, run.recipe)

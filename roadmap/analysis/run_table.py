@@ -18,7 +18,7 @@ COLUMNS = (
     *("step", "step_index", "label", "variant", "reference", "seed", "state", "error", "experiment"),
     *("regime", "data", "recipe", "top1", "best_top1", "best_epoch", "ema_top1", "loss", "epochs", "gmacs"),
     *("parameters", "images_per_s", "seconds", "device", "data_fingerprint", "commit", "config_hash"),
-    *("setting_hash", "overrides"),
+    *("setting_hash", "roadmap", "overrides"),
 )  # a run's fields without those of the machine that trained it
 REQUIRED = tuple(field.name for field in fields(Run) if field.name in COLUMNS and field.default is MISSING)
 LARGEST = 2**28  # bytes of a table

@@ -1,6 +1,6 @@
 """The roadmaps of the search path, each read from its folder with checks that name the file and what to write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -107,20 +107,27 @@ def list_axes() -> dict[str, list[str]]:
     return {axis: list_choices(f"{AXIS_GROUP}{axis}") for axis in load_roadmap().all_axes}
 
 
-def find_roadmap(names: Sequence[str]) -> Roadmap:
+def find_roadmap(names: Sequence[str], recorded: Collection[str | None] = ()) -> Roadmap:
     """Return the roadmap that has the most of these networks' steps; the default one if others have no more.
 
     Args:
         names: of networks, such as step12_downsample,norm=batchnorm.
+        recorded: the roadmaps that the runs name as theirs; of those that are on the search path, it is one.
     """
     steps = {name.partition(",")[0] for name in names}
+    known = [name for name in list_roadmaps() if name in recorded] or list_roadmaps()
+    if DEFAULT not in known:
+        return _most_steps(known, steps)
     default = load_roadmap()
     for step in sorted(steps - set(default.steps)):
         if (extended := _find_extension(step)) and _is_used(extended, default, names):
             return extended
-    if steps <= set(default.steps):
-        return default
-    return max(map(load_roadmap, list_roadmaps()), key=lambda roadmap: len(steps & set(roadmap.steps)))
+    return default if steps <= set(default.steps) else _most_steps(known, steps)
+
+
+def _most_steps(roadmaps: Sequence[str], steps: Set[str]) -> Roadmap:
+    """Return the roadmap that has the most of these steps, the first of equals."""
+    return max(map(load_roadmap, roadmaps), key=lambda roadmap: len(steps & set(roadmap.steps)))
 
 
 def _find_extension(step: str) -> Roadmap | None:

@@ -74,6 +74,7 @@ class Run(Identity):
     setting_hash: str | None = None  # the same without network and seed: equal for comparable runs
     dashboard_id: str | None = None
     config_folders: tuple[str, ...] = ()  # of the user's own configs
+    roadmap: str | None = None  # whose step it is; None for a reference too
     epochs: int | None = None  # of the recipe
     top1: float | None = None  # percent, after the last epoch; None until done, like all below
     best_top1: float | None = None  # percent, of the best epoch on the validation set
@@ -101,13 +102,13 @@ KINDS = get_type_hints(Run)
 NAMES = tuple(field.name for field in fields(Identity))
 IN_STATE = (
     *("state", "error", "host", "pid", "process_start", "epochs"),
-    *("config_hash", "setting_hash", "dashboard_id", "config_folders"),
+    *("config_hash", "setting_hash", "dashboard_id", "config_folders", "roadmap"),
 )
 REQUIRED = ("top1", "best_top1", "gmacs", "parameters")  # numbers of a summary
 IN_SUMMARY = (
     *REQUIRED,
     *("best_epoch", "ema_top1", "loss", "epochs", "images_per_s", "seconds"),
-    *("device", "data_fingerprint", "commit", "config_hash", "setting_hash"),
+    *("device", "data_fingerprint", "commit", "config_hash", "setting_hash", "roadmap"),
 )
 RANGES = {
     "seed": (0, MAX_NUMBER),

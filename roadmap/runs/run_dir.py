@@ -241,6 +241,7 @@ class RunDir:
             "commit": find_commit(),
             "config_hash": self.config_hash,
             "setting_hash": self.setting_hash,
+            "roadmap": self._roadmap(),
         }
         self.check_held()
         write_json(self.path / SUMMARY, summary)
@@ -285,8 +286,12 @@ class RunDir:
             "dashboard_id": self.dashboard_id(),
             "identity": asdict(self.identity),
             "config_folders": self.config_folders,
+            "roadmap": self._roadmap(),
         }
         write_json(self.path / STATE, content)
+
+    def _roadmap(self) -> str | None:
+        return None if self.identity.reference else self.config["step"]["roadmap"]
 
     def dashboard_id(self) -> str:
         """Return the run's id on a dashboard, which a resume keeps; another configuration gets a new one."""

@@ -1,5 +1,6 @@
 """Each experiment is read with the roadmap and the modules that its own runs recorded."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,22 @@ def test_a_search_path_in_use_comes_before_that_of_the_runs(
     assert aggregate(runs)[0].roadmap.axes == ("norm",)
     with use(other):
         assert aggregate(runs)[0].roadmap.axes == ("kernel_size",)
+
+
+@pytest.mark.parametrize("name", ["mine", "other"])
+def test_of_two_roadmaps_with_the_same_steps_it_is_the_recorded_one(
+    tmp_path: Path, write_experiment: Callable[[str], Path], name: str
+) -> None:
+    mine = write_experiment("norms") / "roadmap/mine"
+    mine.with_name("other").mkdir()
+    for file in mine.iterdir():
+        (mine.with_name("other") / file.name).write_text(file.read_text().replace("mine", "other"))
+    for path in (tmp_path / "norms").glob("*/seed*/s*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"roadmap": name}))
+    runs = read_runs(tmp_path / "norms")
+    assert {row.roadmap.name for row in aggregate(runs)} == {name}
+    write_run_table(runs, tmp_path / "runs.csv")
+    assert {run.roadmap for run in read_runs(tmp_path)} == {name}
 
 
 def test_a_folder_that_is_gone_is_named_and_the_steps_keep_their_names(

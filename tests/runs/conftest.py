@@ -23,10 +23,11 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture
 def open_run(tmp_path: Path) -> OpenRun:
-    """Open the folder of a run of step 0 under tmp_path, with additional overrides."""
+    """Open the folder of a run under tmp_path: of step 0, if no other is named, with the overrides."""
 
     def open_run(*words: str) -> RunDir:
-        (planned,) = plan_runs(["+roadmap=step0_resnet", *words], is_sweep=False)
+        network = [] if any(word.startswith("+") for word in words) else ["+roadmap=step0_resnet"]
+        (planned,) = plan_runs([*network, *words], is_sweep=False)
         return open_run_dir(replace(planned, config=replace(planned.config, output_dir=str(tmp_path))))
 
     return open_run

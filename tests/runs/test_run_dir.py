@@ -106,6 +106,21 @@ def test_summary_has_identity_and_results(open_run: OpenRun) -> None:
     assert state["finished"] >= state["started"]
 
 
+@pytest.mark.parametrize(
+    ("word", "roadmap"),
+    [
+        ("+roadmap=step0_resnet", "convnext"),
+        ("+roadmap=bag_of_tricks/step3_resnet_d", "bag_of_tricks"),
+        ("+reference=swin_tiny", None),
+    ],
+)
+def test_a_run_records_whose_step_it_is(open_run: OpenRun, word: str, roadmap: str | None) -> None:
+    run = open_run(word)
+    run.claim()
+    assert state_of(run).roadmap == roadmap
+    assert run.finish(RESULTS)["roadmap"] == roadmap
+
+
 @pytest.mark.parametrize("words", [("recipe.lr=0.5",), ("data.image_size=32", "recipe.epochs=3")])
 def test_a_finished_run_is_never_overwritten_by_another_configuration(
     open_run: OpenRun, words: tuple[str, ...]
