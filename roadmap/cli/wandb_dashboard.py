@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from roadmap.cli.arguments import add_config_dir
 from roadmap.cli.exit_status import report_errors
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import DEFAULT, Roadmap, is_setting
+from roadmap.config.search_path import read_search_path, use
 from roadmap.errors import ConfigError, RunError, first_line
 from roadmap.runs.loggers.wandb import JOB_TYPE
 
@@ -61,8 +63,9 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = read_arguments(words)
     entity, project = read_path(arguments.project)
     check_experiment(arguments.experiment)
-    shown = entity, project, arguments.experiment, load_roadmap(arguments.roadmap)
-    pages: list[wr.Report | ws.Workspace] = [make_report(*shown), *make_workspaces(*shown)]
+    with use(read_search_path([], arguments.config_dir)):
+        shown = entity, project, arguments.experiment, load_roadmap(arguments.roadmap)
+        pages: list[wr.Report | ws.Workspace] = [make_report(*shown), *make_workspaces(*shown)]
     if arguments.print:
         print(json.dumps([dump(page) for page in pages], indent=2))
     else:
@@ -80,6 +83,7 @@ def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         help="show this experiment alone; default: every run that trained, with those of one step averaged",
     )
     parser.add_argument("--roadmap", default=DEFAULT, help=f"whose steps are shown; default: {DEFAULT}")
+    add_config_dir(parser)
     parser.add_argument("--print", action="store_true", help="write what would be saved, as JSON, and save nothing")
     return parser.parse_args(words)
 

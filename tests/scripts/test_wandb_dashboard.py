@@ -53,6 +53,11 @@ def test_all_panels_show_the_training_runs_of_the_experiment(printed: Callable[.
     assert not any("group" in filters(run_set) for page in printed() for run_set in run_sets(page))
 
 
+def test_a_roadmap_of_the_users_own_is_found_in_its_folder(printed: Callable[..., Any], own_roadmap: Path) -> None:
+    report, *_ = printed("--roadmap", "mine", "--config-dir", own_roadmap)
+    assert "Mine" in json.dumps(report)
+
+
 def test_thirteen_steps_are_not_cut_off_at_ten(printed: Callable[..., Any]) -> None:
     report, *workspaces = printed()
     panels = [
