@@ -44,7 +44,7 @@ from roadmap.config.search_path import (
     use,
 )
 from roadmap.config.variant import find_step_file, find_variant
-from roadmap.config.yaml_errors import check_chosen, check_files
+from roadmap.config.yaml_errors import check_chosen, check_files, check_hidden
 from roadmap.errors import ConfigError, RoadmapError
 from roadmap.model.layer_plan import check_image_size, needs_several_images
 from roadmap.runs.naming import network_name
@@ -152,6 +152,7 @@ def _plan_command(overrides: Sequence[str], is_sweep: bool) -> Command:
         forget_variants()
     parsed = [parse_word(word) for word in overrides]
     common = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
+    check_hidden()
     check_chosen(overrides)
     check_plugins(overrides)
     cfg = compose_overrides(current(), common if is_sweep else overrides)

@@ -16,6 +16,7 @@ from roadmap.errors import ConfigError
 from roadmap.model.custom_axes import AXES
 
 GLOBAL = ("roadmap", "reference", "setting")  # groups whose files set keys of the whole configuration
+CONFIGS = ("*.yaml", "roadmap.toml")  # in a group's folder
 PACKAGE = "# @package _global_"
 EMPTY = "is empty: it says what changes, as KEY: VALUE"
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is faster, if it is built in
@@ -93,15 +94,33 @@ def check_files(overrides: Sequence[str]) -> None:
 
 
 def check_chosen(overrides: Sequence[str]) -> None:
-    """Raise ConfigError if a chosen config is empty, or is hidden by one of the same name."""
+    """Raise ConfigError if a chosen config is empty."""
     for name in _chosen(overrides):
-        files = [file for place in current().places() if (file := place / f"{name}.yaml").is_file()]
-        for file in files[1:]:
-            raise ConfigError(f"{file} is not read: {files[0]} has the same name and comes first: rename it")
-        if files and _has_to_speak(files[0], name):
-            lines = map(bytes.strip, files[0].read_bytes().splitlines())
+        file = find_config(name)
+        if file is not None and _has_to_speak(file, name):
+            lines = map(bytes.strip, file.read_bytes().splitlines())
             if all(not line or line.startswith(b"#") for line in lines):
-                raise ConfigError(f"{files[0]} {EMPTY}")
+                raise ConfigError(f"{file} {EMPTY}")
+
+
+def check_hidden() -> None:
+    """Raise ConfigError for a file on the search path that another one of the same name keeps from being read.
+
+    It may be one that no override names: a default, a step's base, a roadmap.toml. Equal files do no harm.
+    """
+    places = current().places()
+    if len(places) == 1:
+        return
+    groups = {path.parent.relative_to(CONF_DIR) for path in CONF_DIR.rglob("*/*.yaml")}
+    groups |= {path.parent.relative_to(place) for place in places for path in place.glob("roadmap/*/*.yaml")}
+    names = [f"{current().config_name}.yaml", *(f"{group}/{name}" for group in groups for name in CONFIGS)]
+    read: dict[Path, Path] = {}
+    for place in places:
+        for file in sorted(file for name in names for file in place.glob(name)):
+            first = read.setdefault(file.relative_to(place), file)
+            if first.read_bytes() != file.read_bytes():
+                what = "the file" if file.suffix == ".yaml" else "its folder"
+                raise ConfigError(f"{file} is not read: {first} has the same name and comes first: rename {what}")
 
 
 def _has_to_speak(path: Path, name: str) -> bool:

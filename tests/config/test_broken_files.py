@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roadmap.config import SearchPath, compose, plan_runs, use
+from roadmap.config import CONF_DIR, SearchPath, compose, plan_runs, use
 from roadmap.config.step_files import read_step_file
 from roadmap.config.yaml_errors import load_yaml
 from roadmap.errors import ConfigError
@@ -92,8 +92,27 @@ def test_aliases_and_merged_keys_are_no_duplicates(tmp_path: Path) -> None:
     assert load_yaml(tmp_path / "mine.yaml")["first"] == {"label": "mine", "x": 1}
 
 
-def test_a_file_that_hides_behind_one_of_ours_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "recipe").mkdir()
-    (tmp_path / "recipe/paper.yaml").write_text("lr: 1\n")
-    with use(SearchPath((str(tmp_path),))), pytest.raises(ConfigError, match=r"recipe/paper\.yaml is not read: "):
-        plan_runs(["recipe=paper"], is_sweep=False)
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("recipe/paper.yaml", "recipe=paper"),
+        ("recipe/cifar10.yaml", "setting=cifar10"),  # which chooses the recipe
+        ("data/digits.yaml", "seed=1"),  # the default
+        ("roadmap/step3_depthwise.yaml", "+roadmap=step5_inverted"),  # a base
+        ("roadmap/bag_of_tricks/roadmap.toml", "+roadmap=step5_inverted"),
+        ("roadmap/mine/step0_start.yaml", "seed=1"),  # of another folder of the user's
+    ],
+)
+def test_a_file_that_hides_behind_another_is_refused(tmp_path: Path, name: str, word: str) -> None:
+    own, first = tmp_path / "own" / name, tmp_path / "first/roadmap/mine/step0_start.yaml"
+    for file in (own, first):
+        file.parent.mkdir(parents=True)
+    first.write_text("seed: 1\n")
+    with use(SearchPath((str(tmp_path / "first"), str(tmp_path / "own")))):
+        own.write_text("seed: 2\n")
+        with pytest.raises(
+            ConfigError, match=rf"own/{name} is not read: .*/{name} has the same name .* first: ren"
+        ):
+            plan_runs([word], is_sweep=False)
+        own.write_bytes((first if "mine" in name else CONF_DIR / name).read_bytes())  # a copy hides nothing
+        plan_runs([word], is_sweep=False)
