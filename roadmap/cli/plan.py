@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from roadmap.cli.exit_status import report_errors
 from roadmap.cli.keep_run_names import expand
 from roadmap.cli.printing import format_mebibytes, open_console, print_table, write_rows
 from roadmap.config import PlannedRun, plan_runs, prepare_overrides, read_search_path, read_sweep, use
+from roadmap.config.modules import import_modules
+from roadmap.config.search_path import current
 from roadmap.system.console import Console
 from roadmap.training.progress import counting_bar
 
@@ -160,7 +163,8 @@ def measure_at_once(workloads: Sequence["Workload"], rows: Sequence[Row], counts
 
     place = max(range(len(rows)), key=lambda place: rows[place]["update_s"])
     with share_gpus(max(counts), lambda text: print(f"warning: {text}", file=sys.stderr)):
-        measured = measure_concurrent(workloads[place], counts)
+        own = partial(import_modules, current().modules, current().folders)
+        measured = measure_concurrent(workloads[place], counts, prepare=own)
     best = find_best(measured)
     return {
         "run": rows[place]["run"],

@@ -128,7 +128,16 @@ def _extend(axes: tuple[CustomAxis, ...]) -> type:
                 allowed = ", ".join(axis.choices)
                 raise ConfigError(f"model.{axis.name}={value}: there is no such choice. Allowed: {allowed}")
 
-    return make_dataclass("ModelSpec", added, bases=(ModelSpec,), frozen=True, namespace={"__post_init__": check})
+    def reduce(self: Any) -> tuple[Any, ...]:  # a class made here has no name that another process could import
+        return _rebuild, ({field.name: getattr(self, field.name) for field in fields(self)},)
+
+    namespace = {"__post_init__": check, "__reduce__": reduce}
+    return make_dataclass("ModelSpec", added, bases=(ModelSpec,), frozen=True, namespace=namespace)
+
+
+def _rebuild(values: Mapping[str, Any]) -> ModelSpec:
+    spec: ModelSpec = extended(ModelSpec)(**values)
+    return spec
 
 
 def without_custom_choices(model: ModelSpec) -> ModelSpec:

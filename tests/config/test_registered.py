@@ -1,5 +1,6 @@
 """Parts that a user's own module registers: a choice of an axis, a data set and a logger, in their groups."""
 
+import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -117,6 +118,8 @@ def test_a_choice_is_a_level_of_its_axis(monkeypatch: pytest.MonkeyPatch) -> Non
     add_own_groups()
     with pytest.raises(ConfigError, match=r"Did you mean squeeze\? Allowed: none, squeeze"):
         plan_runs(["model/excite=sqeeze"], is_sweep=False)
+    model = read_config(compose("model/excite=squeeze")).model
+    assert pickle.loads(pickle.dumps(model)) == model  # as a process beside this one receives it
 
 
 def test_images_of_a_data_set_are_pixels_with_named_classes() -> None:

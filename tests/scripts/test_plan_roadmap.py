@@ -6,6 +6,8 @@ import json
 import math
 import pickle
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from roadmap.training.measure.images import open_or_synthesize
 from roadmap.training.measure.memory import find_largest_batch, list_micro_batch_sizes, measure_peak_memory
 from roadmap.training.measure.workload import Workload
 
+ROOT = Path(__file__).parents[2]
 RESULTS = {"top1": 50.0, "best_top1": 50.0, "gmacs": 0.1, "parameters": 1000}  # of a finished run
 
 STEPS = "+roadmap=step0_resnet,step12_downsample"
@@ -225,6 +228,21 @@ def test_runs_beside_each_other_are_timed_together(tmp_path: Path) -> None:
     assert best.images_per_s == max(rate for rate in rates if rate is not None)
     line = script.describe_at_once("step12", {1: rates[0], 2: None}, {2: "out of memory"}, 1)
     assert "2: out of memory; fastest with hydra/launcher=processes hydra.launcher.n_jobs=1" in line
+
+
+@pytest.mark.system  # a command and two processes beside each other: 25 s, of which 5 are timed
+def test_runs_with_an_axis_of_the_users_own_are_timed_together(tmp_path: Path) -> None:
+    """In a process of its own, since a module registers its axes once."""
+    (tmp_path / "halves.py").write_text(
+        "from roadmap.extend import register_axis\nregister_axis('halves', {'on': lambda layers: layers})\n"
+    )
+    words = ["+roadmap=step0_resnet", "modules=[halves]", "model/halves=on", f"output_dir={tmp_path}"]
+    options = ["--repeats=1", "--at-once=2", f"--json={tmp_path / 'plan.json'}", f"--config-dir={tmp_path}"]
+    command = [sys.executable, ROOT / "scripts/plan_roadmap.py", *words, *options, "hardware.device=cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "plan.json").read_text())["total"]["at_once"]
+    assert (found["obstacles"], found["best"]) == ({}, 2)
 
 
 def test_the_sum_of_runs_at_once_is_said_beside_one_runs() -> None:

@@ -6,7 +6,7 @@ hydra/launcher=processes, and all are timed over the same interval.
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -34,12 +34,17 @@ class ConcurrentRate:
     obstacle: str | None = None  # why they do not fit
 
 
-def measure_concurrent(workload: Workload, counts: Sequence[int], seconds: float = SECONDS) -> list[ConcurrentRate]:
-    """Measure each number of processes that train this network, with the processor's cores shared evenly."""
+def measure_concurrent(
+    workload: Workload, counts: Sequence[int], seconds: float = SECONDS, prepare: Callable[[], object] | None = None
+) -> list[ConcurrentRate]:
+    """Measure each number of processes that train this network, with the processor's cores shared evenly.
+
+    `prepare` is called first in each process, to import what the workload needs.
+    """
     threads = torch.get_num_threads()
     measured = []
     for count in counts:  # the runs wait for each other, so the pool starts a process for each
-        setup = (CONTEXT.Barrier(count), max(1, threads // count))
+        setup = (CONTEXT.Barrier(count), max(1, threads // count), prepare)
         with ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_set_up_process, initargs=setup) as pool:
             futures = [pool.submit(time_run_updates, workload, seconds) for _ in range(count)]
             measured.append(combine([future.exception() or future.result() for future in futures]))
@@ -52,11 +57,13 @@ def find_best(measured: Sequence[ConcurrentRate]) -> ConcurrentRate | None:
     return max(fitting, key=lambda rate: rate.images_per_s or 0.0, default=None)
 
 
-def _set_up_process(shared: Barrier, threads: int) -> None:
+def _set_up_process(shared: Barrier, threads: int, prepare: Callable[[], object] | None) -> None:
     global barrier
     barrier = shared
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes; this one exits silently
     torch.set_num_threads(threads)
+    if prepare is not None:
+        prepare()
 
 
 def time_run_updates(workload: Workload, seconds: float) -> float:
