@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from roadmap.analysis.publish import hide_words
+from roadmap.analysis.read_runs import last_change
 from roadmap.analysis.series import choose_setting, read_ends
 from roadmap.cli.arguments import positive
 from roadmap.cli.exit_status import report_errors
@@ -82,6 +83,10 @@ class Series:
         """Archive the records of the runs, and return their number."""
         return write_records(self.output_dir, self.records, self.spec.experiments, [self.spec.state_file])
 
+    def last_change(self) -> float:
+        """Return when a run last wrote a file, in seconds since the epoch."""
+        return max(last_change(self.output_dir / name) for name in self.spec.experiments)
+
 
 @report_errors()
 def main(words: Sequence[str] | None = None) -> int:
@@ -102,7 +107,8 @@ def main(words: Sequence[str] | None = None) -> int:
         check_networks(arguments.series, spec)
     jobs = arguments.jobs or spec.jobs
     public = spec.edit_overrides(hide_words), tuple(hide_words(arguments.overrides))
-    state = resume(output_dir, SeriesState(jobs, os.cpu_count() or 1, spec.note, *public))
+    device = "cpu" if "hardware.device=cpu" in overrides else "of the machine"  # whose results are not mixed
+    state = resume(output_dir, SeriesState(jobs, os.cpu_count() or 1, spec.note, *public, device=device))
     return train(Series(spec, output_dir, arguments.records, overrides, jobs, deadline, state))
 
 
@@ -214,13 +220,14 @@ def run_phase(series: Series, name: str, overrides: Sequence[str], seconds: floa
     launcher = ["hydra/launcher=processes", f"hydra.launcher.n_jobs={series.jobs}"]
     words = ["-m", *overrides, *series.overrides, *launcher]
     report(f"{name}, {seconds:.0f} s: {shlex.join(printed('train', *words))}")
+    before = series.last_change()
     # In its own session, so that only this process gets a terminal's Ctrl-C.
     command, environment = started("train", *words), os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         ended = wait(series, process, time.monotonic() + seconds)
     runs = series.archive()
     report(f"{series.records}: records of {runs} runs")
-    if ended and not runs:
+    if ended and (not runs or (process.returncode and series.last_change() == before)):
         raise RunError("train.py began no run; its message is above")
 
 

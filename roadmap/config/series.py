@@ -211,17 +211,21 @@ class SeriesState:
     sweeps: Sweeps = Sweeps()
     ends_seconds: float = 0.0  # spent on the ends so far
     choice: ChosenSetting | None = None
+    device: str | None = None  # "cpu" if asked for, else "of the machine"; None of a version that did not record it
 
 
 def find_changes(old: SeriesState, new: SeriesState) -> list[str]:
     """Return what differs of the file and the overrides that results depend on, as "key: old -> new"."""
-    return [] if old.spec is None else describe_differences(asdict(old), asdict(new), _deciding_values)
+    if old.spec is None:
+        return []
+    old = replace(old, device=old.device or new.device)
+    return describe_differences(asdict(old), asdict(new), _deciding_values)
 
 
 def _deciding_values(state: dict[str, Any]) -> dict[str, Any]:
     """Return the values that the results of a series depend on, without those of its progress and machine."""
     values = {key: value for key, value in flatten(state["spec"]).items() if key not in FREE}
-    values["the command's overrides"] = state["overrides"]
+    values |= {"the command's overrides": state["overrides"], "the device": state["device"]}
     return {key: _deciding_words(value) if key.endswith("overrides") else value for key, value in values.items()}
 
 

@@ -84,9 +84,9 @@ def run_series(series: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
     ):
         monkeypatch.setattr(command, name, value)
 
-    def run(plan: str, seconds: int, *overrides: str) -> int:
+    def run(plan: str, seconds: int, *overrides: str, device: str = "cpu") -> int:
         (series / "plan").write_text(plan)
-        words = [str(series / "series.yaml"), *overrides, "--seconds", str(seconds), "--device", "cpu"]
+        words = [str(series / "series.yaml"), *overrides, "--seconds", str(seconds), "--device", device]
         return command.main([*words, "--records", f"{series}/records.tgz", "--output-dir", f"{series}/outputs"])
 
     return run
@@ -173,6 +173,14 @@ def test_a_series_goes_on_only_with_the_settings_that_it_was_begun_with(
     assert calls(series) == before
 
 
+def test_a_rehearsal_on_the_cpu_is_not_mixed_with_runs_of_a_gpu(
+    run_series: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_series("finish", 60) == 0
+    assert run_series("finish", 60, device="cuda") == 1
+    assert "begun with other settings: the device: cpu -> of the machine. Go on with" in capsys.readouterr().err
+
+
 def test_a_series_that_began_no_run_takes_a_corrected_file(series: Path, run_series: Callable[..., int]) -> None:
     (series / "series.yaml").write_text(SERIES.replace("recipe=short", "recipe=shrt"))
     assert run_series("refuse", 60) == 1
@@ -220,6 +228,16 @@ def test_a_refused_command_is_an_error(run_series: Callable[..., int], capsys: p
     error = capsys.readouterr().err
     assert "error: train.py began no run; its message is above" in error
     assert "train.py ended with status 1" in error
+
+
+def test_nothing_is_chosen_from_a_command_that_was_refused(
+    series: Path, run_series: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of ends that an earlier command began, the steps' setting would be that of the few that were done."""
+    assert run_series("go on", 3) == 0
+    assert run_series("refuse", 60) == 1
+    assert "error: train.py began no run; its message is above" in capsys.readouterr().err
+    assert json.loads((series / "outputs/dry-series.json").read_text())["choice"] is None
 
 
 def test_the_records_name_the_overrides_that_reproduce_the_runs(
