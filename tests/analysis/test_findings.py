@@ -45,7 +45,7 @@ def test_the_findings_say_what_the_runs_say() -> None:
     """Every number in their tables, and the numbers of agreeing signs in the README."""
     small, large = (aggregate(read_runs(folder)) for folder in (ROADMAP, LARGER))
     findings, readme = ((ROOT / name).read_text() for name in ("docs/findings.md", "README.md"))
-    for line in [*steps_table(small, large), *effects_table(small)]:
+    for line in steps_table(small, large):
         assert line in findings
     signs = []
     for rows in (small, large):
@@ -75,7 +75,7 @@ def test_the_findings_say_where_the_roadmap_climbs(findings: str) -> None:
     assert f"LayerNorm and separate downsampling take {-lost_again:.1f}." in findings
     said = f"climbs to step 5, from {large[0]:.1f} to {large[5]:.1f}, and then falls to {large[12]:.1f}"
     assert said in findings
-    assert f"that of all twelve steps together: {large[12] - large[0]:.1f} points" in findings
+    assert f"All twelve together: {large[12] - large[0]:.1f} points" in findings
     for step, one in (
         (2, "the patchify stem costs 4.1 points on the small ones and 0.1 on"),
         (12, "gains 1.8 and"),
@@ -111,6 +111,8 @@ def test_the_findings_say_what_the_ends_say(ends: list[Candidate], findings: str
         low, high = gap.difference.interval.low, gap.difference.interval.high
         top1 = [by_seed(candidate, name).values() for name in (FIRST, LAST, BATCHNORM, STEM)]
         means = [f"{fmean(values):.1f}" if values else "" for values in top1]
+        if 0 < len(top1[3]) < len(top1[0]):
+            means[3] += f" ({len(top1[3])} seeds)"
         cells = [str(gap.difference.n[0]), *means[:2]]
         cells += [f"{gap.difference.mean:+.2f} ({low:+.2f} to {high:+.2f})", *means[2:]]
         assert f"| {' | '.join(cells)} |".replace("  ", " ") in findings
@@ -212,12 +214,14 @@ def spearman_text(agreement: Agreement) -> str:
 
 
 def steps_table(small: Sequence[Row], large: Sequence[Row]) -> list[str]:
-    """Return lines of step, the paper's change, and mean, standard deviation and change on small and large maps.
+    """Return a line for each step: the paper's change, then those of small and of large maps.
 
-    A change is in bold if it is significant with the pooled standard deviation.
+    These are mean and standard deviation, the change, and the effect of the choice in the last step, on small maps
+    also in the first. What is significant with the pooled standard deviation is in bold.
     """
     lines: dict[str, list[str]] = {}
-    for rows in (small, large):
+    for rows, places in ((small, ("in step 12", "in step 0")), (large, ("in step 12",))):
+        effects = effects_of(rows)
         for one in compute_row_stats(rows, pooled_stds=pool_rows(rows)):
             if one.row.variant or one.estimate is None or one.row.paper is None:
                 continue
@@ -226,7 +230,8 @@ def steps_table(small: Sequence[Row], large: Sequence[Row]) -> list[str]:
             cells = lines.setdefault(one.row.step, [one.row.step, papers])
             spread = "one seed" if one.estimate.std is None else f"{one.estimate.std:.1f}"
             cells += [f"{one.estimate.mean:.1f} ({spread})", _change(one.change)]
-    return [f"| {' | '.join(cells)} |".replace("  ", " ") for cells in lines.values()]
+            cells += [effects.get((place, one.row.step), "") for place in places]
+    return ["".join(f"| {cell} " if cell else "| " for cell in cells) + "|" for cells in lines.values()]
 
 
 def _change(change: Change | None) -> str:
@@ -236,15 +241,15 @@ def _change(change: Change | None) -> str:
     return text if change.verdict == "not significant" else f"**{text}**"
 
 
-def effects_table(rows: Sequence[Row]) -> list[str]:
-    """Return lines of a choice and its effects, in bold if they are significant."""
+def effects_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+    """Return the effect of each step's choice by column and step, in bold if it is significant."""
     ablation = find_ablation(rows)
-    columns = [
-        [_effect(one, is_significant) for one, is_significant in zip(found, mark_significant(found), strict=True)]
-        for found in ablation.columns().values()
-    ]
-    axes = [one.name for one in ablation.effects]
-    return [f"| {' | '.join(line)} |" for line in zip(axes, *columns, strict=True)]
+    steps = {choice.axis: choice.step for choice in rows[0].roadmap.choices}
+    return {
+        (column, steps[effect.name]): _effect(one, is_significant)
+        for column, found in ablation.columns().items()
+        for effect, one, is_significant in zip(ablation.effects, found, mark_significant(found), strict=True)
+    }
 
 
 def _effect(one: Difference | None, is_significant: bool) -> str:
