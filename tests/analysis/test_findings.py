@@ -77,7 +77,7 @@ def test_the_findings_say_where_the_roadmap_climbs(findings: str) -> None:
     assert said in findings
     assert f"All twelve together: {large[12] - large[0]:.1f} points" in findings
     for step, one in (
-        (2, "the patchify stem costs 4.1 points on the small ones and 0.1 on"),
+        (2, "the patchify stem costs 4.1 points on the small ones and 0.2 on"),
         (12, "gains 1.8 and"),
     ):
         assert one in findings
