@@ -10,6 +10,8 @@ from trial_rows import Write, rows_of
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
+from roadmap.analysis.report.report import write_report
+from roadmap.analysis.results import MOST_ABLATIONS
 from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli import plot
 from roadmap.errors import RunError
@@ -43,6 +45,18 @@ def test_steps_without_a_result_are_shown_as_missing(tmp_path: Path, write_run: 
     assert "no finished run (1 failed)" in found
     assert "patchify stem" in found
     assert found.count("no finished run") == 10  # steps 2 and 4 to 12
+
+
+def test_a_sweep_of_ablations_whose_own_step_waits_is_drawn(tmp_path: Path, write_run: Write) -> None:
+    """Without a result of the step, the figure has no other row to show than the ablations."""
+    write_run("step12_downsample", state="pending")
+    write_run("step12_downsample", top1=91.25, variant={"norm": "batchnorm"})
+    for number in range(MOST_ABLATIONS):
+        write_run("step12_downsample", state="pending", variant={"kernel_size": str(2 * number + 9)})
+    write_report(tmp_path / "trial", tmp_path / "report.html")
+    found = texts(draw_experiment(tmp_path / "trial")[1][1])
+    assert "91.25" in found
+    assert found.count("no finished run (1 unfinished)") == 1 + MOST_ABLATIONS
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path, write_paper_runs: Write) -> None:
