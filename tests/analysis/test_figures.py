@@ -187,6 +187,27 @@ def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
     assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in paths)
 
 
+def test_a_figure_that_the_runs_no_longer_give_is_named_or_removed(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run("step1_stage_ratio")
+    figures = tmp_path / "trial/figures"
+    figures.mkdir()
+    for name in ("kernels.svg", "kernels.pdf", "kernels-best.svg", "mine.svg"):
+        (figures / name).touch()
+    draw_experiment(tmp_path / "trial")
+    assert (
+        f"{figures}/kernels.{{svg,pdf}}: of an earlier drawing, and these runs have no such figure" in caplog.text
+    )
+    assert "best" not in caplog.text
+    assert "mine" not in caplog.text
+    caplog.clear()
+    _, paths = draw_experiment(tmp_path / "trial", replace=True)
+    kept = {"kernels-best.svg", "mine.svg"}
+    assert {path.name for path in figures.iterdir()} == {path.name for path in paths} | kept
+    assert caplog.text == ""
+
+
 def test_no_finished_run_is_an_error_that_says_what_there_is(tmp_path: Path, write_run: Write) -> None:
     write_run("step0_resnet", 0, state="failed", error="out of memory")
     write_run("step0_resnet", 1, state="running")
