@@ -163,7 +163,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
 def _row(runs: list[Run], roadmap: Roadmap) -> Row:
     """Return the row of runs of one step, variant and setting."""
     done = sorted((run for run in runs if run.state is State.done), key=lambda run: run.seed)
-    first = runs[0]
+    first = (done or runs)[0]
 
     def average(name: str) -> float | None:
         return mean([value for run in done if (value := getattr(run, name)) is not None])
