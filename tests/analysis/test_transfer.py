@@ -111,6 +111,34 @@ def test_marks_stand_at_the_changes(tmp_path: Path, write_run: Write, monkeypatc
     ]
 
 
+@pytest.mark.parametrize(
+    ("steps", "regime", "expected"),
+    [
+        (
+            ("step0_resnet", "step1_stage_ratio"),
+            "resnet200",
+            "step0_resnet in b (published for resnet200: 81.14 %)",
+        ),
+        (
+            ("step0_original_resnet", "step1_resnet_b"),
+            "resnet50",
+            "step0_original_resnet in b (published for resnet50: 76.21 %)",
+        ),
+    ],
+)
+def test_experiments_with_other_published_changes_are_refused(
+    tmp_path: Path, write_run: Write, steps: tuple[str, str], regime: str, expected: str
+) -> None:
+    for index in range(2):
+        write_run(("step0_resnet", "step1_stage_ratio")[index], 0, 80.0 + index, regime="resnet50", experiment="a")
+        write_run(steps[index], 0, 80.0 + index, regime=regime, experiment="b")
+    experiments = [rows_of(tmp_path, name) for name in ("a", "b")]
+    with pytest.raises(RunError) as refused:
+        draw_transfer(experiments, tmp_path / "transfer")
+    said = "step 0 is step0_resnet in a (published for resnet50: 78.82 %), and"
+    assert f"{said} {expected}. Draw them by a command for each" in str(refused.value)
+
+
 def test_several_experiments_share_the_rows(tmp_path: Path, write_run: Write) -> None:
     for experiment, gain in (("first", 1.0), ("second", -1.0)):
         write_run("step0_resnet", 0, 80.0, experiment=experiment)
