@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import MOST_ABLATIONS
 from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli import plot
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Choice
 from roadmap.errors import RunError
 
 
@@ -133,6 +136,17 @@ def test_steps_6_and_7_alone_are_no_kernel_figure(tmp_path: Path, write_run: Wri
     assert draw_values(rows_of(tmp_path), tmp_path / "kernels") == []
     write_run("step7_kernel", variant={"kernel_size": "5"})
     assert len(draw_values(rows_of(tmp_path), tmp_path / "kernels")) == 3
+
+
+def test_a_value_of_0_on_the_curve_is_not_its_start(tmp_path: Path, write_run: Write) -> None:
+    choice = Choice("step1_stage_ratio", {"recipe.warmup_epochs": "2"}, {"recipe.warmup_epochs": "1"})
+    choices = (choice, *load_roadmap().choices[1:])
+    own = replace(load_roadmap(), choices=choices, curve="step1_stage_ratio")
+    write_run("step0_resnet", top1=50.0)
+    write_run("step1_stage_ratio", top1=60.0)
+    write_run("step1_stage_ratio", top1=40.0, variant={"recipe.warmup_epochs": "0"})
+    found = curve_rows([replace(row, roadmap=own) for row in rows_of(tmp_path)])
+    assert {value: row.top1 for value, row in found.items()} == {0: (40.0,), 1: (60.0,), 2: (50.0,)}
 
 
 @pytest.mark.parametrize(
