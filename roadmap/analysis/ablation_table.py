@@ -107,6 +107,7 @@ def group_table(ablation: Ablation, with_intervals: bool = True) -> tuple[list[s
     """Return the headings, and a line per group of choices; no line unless every combination of groups ran."""
     found = find_group_effects(ablation.roadmap, ablation.results)
     columns = {**effect_columns(ablation.roadmap, found), AVERAGE: [one.average for one in found]}
+    columns = {name: column for name, column in columns.items() if any(column)}
     cells = [_cells(column, with_intervals) for column in columns.values()]
     names = [f"{one.name}: {', '.join(ablation.roadmap.groups[one.name])}" for one in found]
     return ["group", *columns], [list(line) for line in zip(names, *cells, strict=True)]

@@ -3,7 +3,7 @@
 import json
 import logging
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -48,6 +48,12 @@ def read_setup(run: Run) -> Setup | None:
         return Setup(show_values(values), *read_network(values))
     except (RunError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         return Setup({}, None, f"{CONFIG} cannot be read ({type(error).__name__}: {first_line(error)})")
+
+
+def read_row_setup(runs: Sequence[Run]) -> Setup | None:
+    """Return the configuration of a row: of its first finished run, else of the first that has written one."""
+    done_first = sorted(runs, key=lambda run: run.state is not State.done)
+    return next((setup for run in done_first if (setup := read_setup(run)) is not None), None)
 
 
 def read_words(run: Run) -> tuple[str, ...] | None:

@@ -7,17 +7,26 @@ their results, so its interval is over seeds.
 from math import factorial
 
 from roadmap.analysis.ablation import Effect, Results, pool_std
-from roadmap.analysis.stats import compare, contrast
+from roadmap.analysis.stats import Difference, compare, contrast
 from roadmap.config.roadmaps import NONE, Network, Roadmap
 from roadmap.config.sweep_networks import group_networks, join_groups
 
 
 def find_group_effects(roadmap: Roadmap, results: Results) -> list[Effect]:
-    """Return the effects of each group in the order of the sections; none unless every combination has a result."""
+    """Return the effects of each group in the order of the sections; none unless every combination has a result.
+
+    None is in the last step if it makes a choice of no group, and none on the path if the path does not make the
+    group's choices one after another.
+    """
     if len(roadmap.groups) < 2 or not all(network in results for network in group_networks(roadmap)):
         return []
     pooled_std = pool_std(results)
-    everything = roadmap.all_choices
+    everything = join_groups(roadmap, roadmap.groups)
+    path = {roadmap.path_network(step) for step in range(len(roadmap.steps))}
+
+    def difference(before: Network, after: Network, is_measured: bool = True) -> Difference | None:
+        return compare(results[before], results[after], pooled_std) if is_measured else None
+
     found, before = [], NONE
     for group in roadmap.groups:
         own = join_groups(roadmap, [group])
@@ -25,9 +34,9 @@ def find_group_effects(roadmap: Roadmap, results: Results) -> list[Effect]:
         found.append(
             Effect(
                 group,
-                on_path=compare(results[before], results[before | own], pooled_std),
-                removed=compare(results[everything - own], results[everything], pooled_std),
-                added=compare(results[NONE], results[own], pooled_std),
+                on_path=difference(before, before | own, {before, before | own} <= path),
+                removed=difference(everything - own, everything, everything == roadmap.all_choices),
+                added=difference(NONE, own),
                 average=contrast([results[network] for network in weights], list(weights.values()), pooled_std),
             )
         )

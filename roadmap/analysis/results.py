@@ -108,9 +108,13 @@ def is_ablation(row: Row) -> bool:
 
 
 def drawn_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without ablations if these are too many to be bars among the steps."""
-    too_many = sum(map(is_ablation, rows)) > MOST_ABLATIONS
-    return [row for row in rows if not (too_many and is_ablation(row))] or list(rows)
+    """Return the rows without ablations if these are too many to be bars among the steps.
+
+    While no other row has a result, the ablations are all that there is to draw, and stay.
+    """
+    others = [row for row in rows if not is_ablation(row)]
+    too_many = len(rows) - len(others) > MOST_ABLATIONS
+    return others if too_many and any(row.seeds for row in others) else list(rows)
 
 
 def short_names(rows: Sequence[Row]) -> list[str]:
@@ -159,7 +163,7 @@ def aggregate(runs: Iterable[Run]) -> list[Row]:
 def _row(runs: list[Run], roadmap: Roadmap) -> Row:
     """Return the row of runs of one step, variant and setting."""
     done = sorted((run for run in runs if run.state is State.done), key=lambda run: run.seed)
-    first = runs[0]
+    first = (done or runs)[0]
 
     def average(name: str) -> float | None:
         return mean([value for run in done if (value := getattr(run, name)) is not None])

@@ -28,7 +28,25 @@ from roadmap.analysis.stats import (
 
 GAIN, LOSS, NOT_SIGNIFICANT = "gain", "loss", "not significant"
 KINDS = {False: "change", True: "ablation"}
-ONE_SEED = "one seed: no interval"
+
+
+@dataclass(frozen=True)
+class NoTest:
+    """A reason why a change has no test, in the words of its explanation, of a summary and of a verdict."""
+
+    explanation: str
+    clause: str
+    sentence: str
+
+
+ONE_SEED = NoTest(
+    "one seed: no interval", "one seed has no test", "A change to or from a step with one seed has no test."
+)
+SEEDS_AGREE = NoTest(
+    "the seeds agree, so there is no standard deviation to test with",
+    "seeds that agree exactly have no test",
+    "A change whose seeds agree exactly has no test.",
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +66,20 @@ class Change:
         return GAIN if self.difference.mean > 0 else LOSS
 
     @property
+    def no_test(self) -> NoTest | None:
+        """Why the change has no test; None if it has one."""
+        if self.difference.p is not None:
+            return None
+        return ONE_SEED if min(self.difference.n) < 2 else SEEDS_AGREE
+
+    @property
     def explanation(self) -> str:
         """The verdict in words, with the number that it rests on."""
         difference = self.difference
         seeds = " and ".join(str(n) for n in sorted({*difference.n}))
-        if min(difference.n) < 2:
-            return f"{NOT_SIGNIFICANT}: {ONE_SEED}"
-        if difference.min_detectable_effect is None or self.p is None:
-            return f"{NOT_SIGNIFICANT}: the seeds agree, so there is no standard deviation to test with"
+        if self.no_test is not None:
+            return f"{NOT_SIGNIFICANT}: {self.no_test.explanation}"
+        assert difference.min_detectable_effect is not None  # a difference with a test has one
         if abs(difference.mean) < difference.min_detectable_effect:
             return f"{NOT_SIGNIFICANT}: {seeds} seeds detect {difference.min_detectable_effect:.2f} points or more"
         p = p_text(self.p)
@@ -184,8 +208,7 @@ def verdict_text(row_stats: Sequence[RowStats]) -> str:
     detectable = detectable_text([change for _, change in changes])
     if found[NOT_SIGNIFICANT] and detectable:
         sentences.append(f"{detectable}.")
-    if any(change.difference.p is None and min(change.difference.n) < 2 for _, change in changes):
-        sentences.append("A change to or from a step with one seed has no test.")
+    sentences += [reason.sentence for reason in _no_tests(changes)]
     return " ".join(sentences)
 
 
@@ -196,13 +219,21 @@ def summary_text(row_stats: Sequence[RowStats]) -> str:
         return ""
     found = _by_verdict(changes)
     significant, others = [*found[GAIN], *found[LOSS]], found[NOT_SIGNIFICANT]
-    detectable = detectable_text([change for _, change in changes]) or "one seed has no test"
+    was_tested = any(change.verdict == NOT_SIGNIFICANT and change.no_test is None for _, change in changes)
+    detectable = [detectable_text([change for _, change in changes])] if was_tested else []
+    reasons = "; ".join([*detectable, *(reason.clause for reason in _no_tests(changes))])
     if not significant:
-        return f"No change is significant: {detectable}."
+        return f"No change is significant: {reasons}."
     if not others:
         return f"Significant: {', '.join(significant)}."
     rest = "The other change is" if len(others) == 1 else f"The other {len(others)} changes are"
-    return f"Significant: {', '.join(significant)}. {rest} not: {detectable}."
+    return f"Significant: {', '.join(significant)}. {rest} not: {reasons}."
+
+
+def _no_tests(changes: Sequence[tuple[str, Change]]) -> list[NoTest]:
+    """Return the reasons why some changes have no test, each once."""
+    found = {change.no_test for _, change in changes}
+    return [reason for reason in (ONE_SEED, SEEDS_AGREE) if reason in found]
 
 
 def _verdict_changes(row_stats: Sequence[RowStats]) -> list[tuple[str, Change]]:

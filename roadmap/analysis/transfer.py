@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from roadmap.analysis.results import Row, Setting
 from roadmap.analysis.significance import NOT_SIGNIFICANT, by_seed, compute_row_stats, pool_rows
 from roadmap.analysis.stats import Difference, PooledStd, compare
-from roadmap.runs.naming import natural_key
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _ends(steps: Sequence[Row], pooled_stds: dict[Setting, PooledStd], best: boo
     """Return the change from the first to the last step, which is tested on its own."""
     if len(steps) < 2:
         return None
-    ordered = sorted(steps, key=lambda row: natural_key(row.step))
+    ordered = sorted(steps, key=lambda row: row.step_index or 0)  # names of own steps need no numbers
     first, last = ordered[0], ordered[-1]
     difference = compare(by_seed(first, best), by_seed(last, best), pooled_stds.get(first.setting))
     return _transfer(first, last, difference, difference.is_significant(difference.p))

@@ -34,7 +34,7 @@ from roadmap.cli.printing import open_console, print_table
 from roadmap.config import compose, read_config, use
 from roadmap.errors import RunError
 from roadmap.runs.config_hash import describe_differences, hash_setting, setting_values
-from roadmap.runs.read_run import CONFIG, Run
+from roadmap.runs.read_run import CONFIG, Run, State
 
 FAILED, UNREADABLE = 1, 2  # exit status
 
@@ -113,7 +113,7 @@ def explain_others(
     for row in rows:
         reason = "other settings" if row.setting_hashes else "its runs don't tell their settings"
         paper = papers[row.regime, row.recipe]
-        for run in runs_of(row, runs):
+        for run in runs_of(row, [run for run in runs if run.state is State.done]):
             with suppress(RunError, OSError):  # published, or damaged
                 own = read_yaml_values(run.path / CONFIG)
                 if differences := describe_differences(paper, own, setting_values):

@@ -36,7 +36,8 @@ from roadmap.analysis.report.commands import training_commands
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import Row
 from roadmap.analysis.table import markdown_notes, markdown_table
-from roadmap.analysis.tables_and_figures import draw_experiment
+from roadmap.analysis.tables_and_figures import EFFECTS, TABLE, TRANSFER, VALUES, draw_experiment, find_drawn
+from roadmap.analysis.terminal import list_files
 from roadmap.cli.exit_status import report_errors
 from roadmap.config.roadmaps import Roadmap
 from roadmap.errors import RunError
@@ -95,12 +96,23 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
 
 def write_derived(target: Path) -> list[Path]:
     """Write a published experiment's README, report and figures from its tables; return their paths."""
-    rows, paths = draw_experiment(target)
+    rows, paths = draw_experiment(target, replace=True)
+    warn_of_others(target / FIGURE_FOLDER)
     shown = show_folder(target)
     write_report(target, target / "report.html", shown=shown)
     page = target / "README.md"
-    write_page(page, describe(read_finished_runs(target), rows, target, shown))
+    write_page(page, describe(read_finished_runs(target), rows, paths, shown))
     return [page, target / "report.html", *paths]
+
+
+def warn_of_others(figures: Path) -> None:
+    """Warn of what `plot --best` and `report` wrote into a published folder, which may be of earlier runs."""
+    reports = [figures / f"report{end}.html" for end in ("", "-best")]
+    if others := find_drawn(figures, best=True) + [path for path in reports if path.is_file()]:
+        logger.warning(
+            "%s: of an earlier command, and not written again. `plot --best` and `report` do so, or remove them",
+            " and ".join(list_files(others)),
+        )
 
 
 def add_published(results: PublishedResults, target: Path) -> PublishedResults:
@@ -189,13 +201,13 @@ def show_folder(target: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else Path("results") / folder.name
 
 
-def describe(runs: Sequence[Run], rows: Sequence[Row], target: Path, shown: Path) -> str:
-    """The folder's README: commands, figures and the table with its notes."""
+def describe(runs: Sequence[Run], rows: Sequence[Row], drawn: Sequence[Path], shown: Path) -> str:
+    """The folder's README: commands, the figures among the drawn files, and the table with its notes."""
     done = [run for run in runs if run.state is State.done]
     figures = [
         f"![{name}]({FIGURE_FOLDER}/{name}.svg)"
-        for name in ("roadmap", "transfer", "kernels", "effects")
-        if (target / FIGURE_FOLDER / f"{name}.svg").exists()
+        for name in (TABLE, TRANSFER, VALUES, EFFECTS)
+        if any(path.name == f"{name}.svg" for path in drawn)
     ]
     ablation = find_ablation(rows)
     effects = [f"## Effect of each choice\n\n{markdown_effects(ablation)}"] if ablation.leaves_path else []

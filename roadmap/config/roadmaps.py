@@ -103,13 +103,18 @@ class Roadmap(About):
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """The choices of each group of sections, by its name."""
+        """The choices of each group of sections, by its name; a group without one, as of step 0, is left out."""
         groups: dict[str, tuple[str, ...]] = {}
         for section in self.sections:
             own = tuple(choice.axis for choice in self.choices if choice.step in section.steps)
-            if section.group is not None:
+            if section.group is not None and own:
                 groups[section.group] = groups.get(section.group, ()) + own
         return groups
+
+    @property
+    def ungrouped(self) -> tuple[str, ...]:
+        """The choices that are in no group."""
+        return tuple(axis for axis in self.axes if not any(axis in own for own in self.groups.values()))
 
     @cached_property
     def setting_axes(self) -> tuple[str, ...]:

@@ -125,15 +125,16 @@ class GroupsSpec(SweepSpec):
         if len(self.source.groups) < 2:
             raise ConfigError(
                 f"sweep.roadmap={self.roadmap}: its sections name no two groups of choices: give each section of "
-                "its roadmap.toml a group"
+                "its roadmap.toml a group (the first step makes no choice)"
             )
 
     def names(self) -> list[str]:
         return _names_of(self.source, group_networks(self.source))
 
     def describe(self) -> str:
-        groups = self.source.groups
-        return f"every combination of {len(groups)} groups of choices: {', '.join(groups)}"
+        groups, others = self.source.groups, self.source.ungrouped
+        without = f"; without {', '.join(others)}, in no group" if others else ""
+        return f"every combination of {len(groups)} groups of choices: {', '.join(groups)}{without}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,26 @@ def write_paper_runs(write_run: WriteRun) -> Callable[..., None]:
     return write
 
 
+@pytest.fixture
+def write_roadmap(tmp_path: Path) -> Callable[..., Path]:
+    """Write a roadmap `mine` below tmp_path/own: its steps in order, each with the design that it overrides."""
+
+    def write(steps: dict[str, str], about: str = "") -> Path:
+        place = tmp_path / "own/roadmap/mine"
+        place.mkdir(parents=True)
+        text = f'title = "Mine"\n{about}\n[[sections]]\nlabel = "All"\nsteps = {list(steps)}\n'
+        (place / "roadmap.toml").write_text(text)
+        before = None
+        for index, (step, override) in enumerate(steps.items()):
+            defaults = f"/roadmap/mine/{before}, override /model/{override}, _self_" if before else "_self_"
+            own = f"step: {{name: {step}, index: {index}, label: {step}, roadmap: mine}}"
+            (place / f"{step}.yaml").write_text(f"# @package _global_\ndefaults: [{defaults}]\n{own}\n")
+            before = step
+        return place
+
+    return write
+
+
 def step_index(step: str) -> int | None:
     """Return the number in a step's name."""
     number = step.partition("_")[0].removeprefix("step")

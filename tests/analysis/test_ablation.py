@@ -27,14 +27,25 @@ from roadmap.analysis.design import network_of
 from roadmap.analysis.group_effects import find_group_effects
 from roadmap.analysis.stats import Difference, critical_value
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.roadmaps import NONE, Network
-from roadmap.config.sweep_networks import group_networks, networks_along, networks_needed, sample_orders
+from roadmap.config.roadmaps import NONE, Network, Roadmap
+from roadmap.config.sweep_networks import (
+    group_networks,
+    join_groups,
+    networks_along,
+    networks_needed,
+    sample_orders,
+)
 
 CONVNEXT = load_roadmap()
 AXES, GROUPS, STEPS = CONVNEXT.axes, CONVNEXT.groups, CONVNEXT.steps
 ALL = CONVNEXT.all_choices
 
 FOUR = AXES[:4]
+
+
+@pytest.fixture
+def bag() -> Roadmap:
+    return load_roadmap("bag_of_tricks")
 
 
 def test_groups_are_every_choice_once_in_the_order_of_the_steps() -> None:
@@ -86,6 +97,34 @@ def test_the_average_of_a_group_is_shapleys_value_with_the_error_of_its_seeds() 
     assert 0.93 < fmean(covered) < 0.97
     del truth[ALL - set(GROUPS["macro"])]
     assert find_group_effects(CONVNEXT, {network: {0: value} for network, value in truth.items()}) == []
+
+
+def test_a_group_without_a_choice_is_none(bag: Roadmap) -> None:
+    """Exactly additive effects are each group's average, whatever the sections are called."""
+    first, *others = bag.sections
+    named = replace(bag, sections=(replace(first, group="baseline"), *others))
+    assert named.groups == bag.groups
+    values = {frozenset(): 70.0, frozenset({"network"}): 74.0, frozenset({"training"}): 72.0}
+    values[frozenset(bag.groups)] = 76.0
+    results = {join_groups(named, groups): {0: value} for groups, value in values.items()}
+    averages = {one.name: one.average.mean for one in find_group_effects(named, results) if one.average}
+    assert averages == pytest.approx({"network": 4.0, "training": 2.0})
+
+
+def test_choices_of_no_group_are_made_in_no_network_of_the_groups(bag: Roadmap) -> None:
+    """So the groups are measured in step 0 and on average, and only the first of them on the path."""
+    network, training = (section for section in bag.sections if section.group)
+    parts = (replace(training, steps=training.steps[:1]), replace(training, steps=training.steps[1:], group=None))
+    partly = replace(bag, sections=(bag.sections[0], network, *parts))
+    assert partly.ungrouped == bag.groups["training"][1:]
+    results = {one: {0: 70.0 + place} for place, one in enumerate(group_networks(partly))}
+    found = find_group_effects(partly, results)
+    means = [[one and one.mean for one in (group.on_path, group.removed, group.added)] for group in found]
+    assert means == [[1.0, None, 1.0], [2.0, None, 2.0]]
+    assert [one.average.mean for one in found if one.average] == pytest.approx([1.0, 2.0])
+    interleaved = replace(bag, sections=(bag.sections[0], parts[0], network, replace(parts[1], group="training")))
+    results = {one: {0: 70.0} for one in group_networks(interleaved)}
+    assert [one.on_path for one in find_group_effects(interleaved, results)] == [None, None]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from trial_rows import Write, rows_of
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
+from roadmap.analysis.report.report import write_report
+from roadmap.analysis.results import MOST_ABLATIONS
 from roadmap.analysis.tables_and_figures import draw_experiment
 from roadmap.cli import plot
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Choice
 from roadmap.errors import RunError
 
 
@@ -43,6 +48,18 @@ def test_steps_without_a_result_are_shown_as_missing(tmp_path: Path, write_run: 
     assert "no finished run (1 failed)" in found
     assert "patchify stem" in found
     assert found.count("no finished run") == 10  # steps 2 and 4 to 12
+
+
+def test_a_sweep_of_ablations_whose_own_step_waits_is_drawn(tmp_path: Path, write_run: Write) -> None:
+    """Without a result of the step, the figure has no other row to show than the ablations."""
+    write_run("step12_downsample", state="pending")
+    write_run("step12_downsample", top1=91.25, variant={"norm": "batchnorm"})
+    for number in range(MOST_ABLATIONS):
+        write_run("step12_downsample", state="pending", variant={"kernel_size": str(2 * number + 9)})
+    write_report(tmp_path / "trial", tmp_path / "report.html")
+    found = texts(draw_experiment(tmp_path / "trial")[1][1])
+    assert "91.25" in found
+    assert found.count("no finished run (1 unfinished)") == 1 + MOST_ABLATIONS
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path, write_paper_runs: Write) -> None:
@@ -121,6 +138,17 @@ def test_steps_6_and_7_alone_are_no_kernel_figure(tmp_path: Path, write_run: Wri
     assert len(draw_values(rows_of(tmp_path), tmp_path / "kernels")) == 3
 
 
+def test_a_value_of_0_on_the_curve_is_not_its_start(tmp_path: Path, write_run: Write) -> None:
+    choice = Choice("step1_stage_ratio", {"recipe.warmup_epochs": "2"}, {"recipe.warmup_epochs": "1"})
+    choices = (choice, *load_roadmap().choices[1:])
+    own = replace(load_roadmap(), choices=choices, curve="step1_stage_ratio")
+    write_run("step0_resnet", top1=50.0)
+    write_run("step1_stage_ratio", top1=60.0)
+    write_run("step1_stage_ratio", top1=40.0, variant={"recipe.warmup_epochs": "0"})
+    found = curve_rows([replace(row, roadmap=own) for row in rows_of(tmp_path)])
+    assert {value: row.top1 for value, row in found.items()} == {0: (40.0,), 1: (60.0,), 2: (50.0,)}
+
+
 @pytest.mark.parametrize(
     ("values", "start"),
     [([76.1, 82.0], 74.0), ([10.0, 99.0], 0.0), ([93.2], 0.0), ([95.0, 95.1], 94.5), ([60.0, 75.0], 55.0)],
@@ -171,6 +199,27 @@ def test_a_curve_writes_all_its_files(tmp_path: Path, write_run: Write) -> None:
     ]
     assert {path.name for path in paths} == {*figures, "roadmap.csv", "roadmap.md"}
     assert all(path.parent == tmp_path / "trial/figures" and path.stat().st_size for path in paths)
+
+
+def test_a_figure_that_the_runs_no_longer_give_is_named_or_removed(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run("step1_stage_ratio")
+    figures = tmp_path / "trial/figures"
+    figures.mkdir()
+    for name in ("kernels.svg", "kernels.pdf", "kernels-best.svg", "mine.svg"):
+        (figures / name).touch()
+    draw_experiment(tmp_path / "trial")
+    assert (
+        f"{figures}/kernels.{{svg,pdf}}: of an earlier drawing, and these runs have no such figure" in caplog.text
+    )
+    assert "best" not in caplog.text
+    assert "mine" not in caplog.text
+    caplog.clear()
+    _, paths = draw_experiment(tmp_path / "trial", replace=True)
+    kept = {"kernels-best.svg", "mine.svg"}
+    assert {path.name for path in figures.iterdir()} == {path.name for path in paths} | kept
+    assert caplog.text == ""
 
 
 def test_no_finished_run_is_an_error_that_says_what_there_is(tmp_path: Path, write_run: Write) -> None:

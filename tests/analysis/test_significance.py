@@ -1,6 +1,7 @@
 """Every change of the roadmap is classified as a gain, a loss or not significant, with the reason."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from roadmap.analysis.significance import (
     method_text,
     pool_rows,
     pooled_text,
+    summary_text,
     verdict_text,
 )
 from roadmap.config.roadmap_files import load_roadmap
@@ -90,6 +92,35 @@ def test_seeds_that_agree_have_no_interval(tmp_path: Path, write_run: Write) -> 
     assert estimate is not None
     assert estimate_text(estimate) == "none: the seeds agree"
     assert "A mean of seeds that agree exactly has no interval." in method_text(list(found.values()))
+
+
+def test_a_change_without_a_test_says_why(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [90.0, 91.0], [90.27, 91.27])
+    found = list(row_stats(tmp_path).values())
+    assert summary_text(found) == "No change is significant: seeds that agree exactly have no test."
+    verdict = "No change is significant: step1 +0.27. A change whose seeds agree exactly has no test."
+    assert verdict_text(found) == verdict
+    write_run("step2_patchify", 0, 95.0)
+    found = list(row_stats(tmp_path).values())
+    clauses = "one seed has no test; seeds that agree exactly have no test"
+    assert summary_text(found) == f"No change is significant: {clauses}."
+    assert verdict_text(found).endswith(
+        "A change to or from a step with one seed has no test. A change whose seeds agree exactly has no test."
+    )
+
+
+def test_what_seeds_detect_is_no_reason_for_a_change_without_a_test(tmp_path: Path, write_run: Write) -> None:
+    write_steps(write_run, [80.0, 80.2, 80.4], [82.0, 82.21, 82.39], [90.0])
+    found = list(row_stats(tmp_path).values())
+    assert summary_text(found) == "Significant: step1 +2.00. The other change is not: one seed has no test."
+    for seed in range(3):
+        write_run("step3_depthwise", seed, 85.0 + seed)
+        write_run("step4_width", seed, 85.1 - 0.5 * seed)
+    assert re.fullmatch(
+        r"Significant: step1 \+2\.00\. The other 3 changes are not: 3 seeds detect \S+ points or more on average; "
+        "one seed has no test\\.",
+        summary_text(compute_row_stats(rows_of(tmp_path))),
+    )
 
 
 def test_a_change_significant_alone_is_not_among_many(tmp_path: Path, write_run: Write) -> None:

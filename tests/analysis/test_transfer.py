@@ -9,6 +9,7 @@ from trial_rows import Write, rows_of
 from roadmap.analysis.figures import transfer as transfer_figure
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.transfer import find_transfer
+from roadmap.config.search_path import SearchPath, use
 from roadmap.errors import RunError
 
 
@@ -34,6 +35,26 @@ def test_two_ends_give_the_change_of_all_steps_between(tmp_path: Path, write_run
     assert ends.paper == pytest.approx(81.97 - 79.36)
     assert ends.measured.mean == pytest.approx(-9.0 + 0.1 / 3)
     assert (ends.same_sign, ends.significant) == (False, True)
+
+
+def test_the_ends_are_the_first_and_last_steps_of_the_order_whatever_their_names(
+    tmp_path: Path, write_run: Write, write_roadmap: Write
+) -> None:
+    steps = {"plain": "", "deep": "norm: layernorm", "added": "activation: gelu"}
+    place = write_roadmap(steps)
+    published = ["regime,step,config,label,paper_top1,paper_top1_std,paper_gflops,gmacs,adopted"]
+    for index, step in enumerate(steps):
+        published.append(f"resnet50,{index},{step},{step},{76 + index}.0,,,,yes")
+        write_run(step, 0, 70.0 + 2 * index, step_index=index)
+    (place / "published.csv").write_text("\n".join(published))
+    with use(SearchPath((str(tmp_path / "own"),))):
+        changes = find_transfer(rows_of(tmp_path))
+    found = [(one.before.step, one.after.step, one.steps, one.paper, one.measured.mean) for one in changes]
+    assert found == [
+        ("plain", "deep", (0, 1), 1.0, 2.0),
+        ("deep", "added", (1, 2), 1.0, 2.0),
+        ("plain", "added", (0, 2), 2.0, 4.0),
+    ]
 
 
 def test_neighbors_are_not_repeated_as_ends(tmp_path: Path, write_run: Write) -> None:
@@ -88,6 +109,34 @@ def test_marks_stand_at_the_changes(tmp_path: Path, write_run: Write, monkeypatc
         "2 label of step2_patchify",
         "steps 1 to 2 together",
     ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "regime", "expected"),
+    [
+        (
+            ("step0_resnet", "step1_stage_ratio"),
+            "resnet200",
+            "step0_resnet in b (published for resnet200: 81.14 %)",
+        ),
+        (
+            ("step0_original_resnet", "step1_resnet_b"),
+            "resnet50",
+            "step0_original_resnet in b (published for resnet50: 76.21 %)",
+        ),
+    ],
+)
+def test_experiments_with_other_published_changes_are_refused(
+    tmp_path: Path, write_run: Write, steps: tuple[str, str], regime: str, expected: str
+) -> None:
+    for index in range(2):
+        write_run(("step0_resnet", "step1_stage_ratio")[index], 0, 80.0 + index, regime="resnet50", experiment="a")
+        write_run(steps[index], 0, 80.0 + index, regime=regime, experiment="b")
+    experiments = [rows_of(tmp_path, name) for name in ("a", "b")]
+    with pytest.raises(RunError) as refused:
+        draw_transfer(experiments, tmp_path / "transfer")
+    said = "step 0 is step0_resnet in a (published for resnet50: 78.82 %), and"
+    assert f"{said} {expected}. Draw them by a command for each" in str(refused.value)
 
 
 def test_several_experiments_share_the_rows(tmp_path: Path, write_run: Write) -> None:

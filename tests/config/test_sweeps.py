@@ -1,12 +1,13 @@
 """`+sweep=NAME` expands to the networks that it describes, each with the same name in every sweep."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.config.roadmaps import NONE
+from roadmap.config.sweep import GroupsSpec, Kind
 from roadmap.config.sweep_networks import add_one_in, networks_along, networks_needed, sample_orders
 from roadmap.errors import ConfigError
 from roadmap.runs.config_hash import hash_config
@@ -88,6 +89,17 @@ def test_groups_share_their_networks_with_the_roadmap() -> None:
     assert len(set(names)) == 16
     assert {name for name in names if "," not in name} == {STEPS[step] for step in (0, 2, 4, 7, 12)}
     assert len({run.name for run in plan("+sweep=groups")}) == 16
+
+
+def test_a_sweep_of_groups_names_the_choices_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    *sections, micro = CONVNEXT.sections
+    partly = replace(CONVNEXT, sections=(*sections, replace(micro, group=None)))
+    monkeypatch.setattr("roadmap.config.sweep.load_roadmap", lambda _: partly)
+    spec = GroupsSpec(kind=Kind.groups)
+    without = "activation, activation_count, norm_count, norm, downsample"
+    said = f"every combination of 3 groups of choices: macro, depthwise, block; without {without}, in no group"
+    assert spec.describe() == said
+    assert len({*spec.names()}) == 8
 
 
 def test_the_first_choice_of_an_axis_is_resnets() -> None:

@@ -1,6 +1,7 @@
 """check_paper.py fails if a claimed reproduction fails, and claims nothing on other data."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from roadmap.config.roadmap_files import load_roadmap
 from roadmap.runs.config_hash import hash_setting
 
 
-def write_result(folder: Path, paper: PaperRow, config: Config, top1: float, state: str = "done") -> None:
+def write_result(
+    folder: Path, paper: PaperRow, config: Config, top1: float, state: str = "done", seed: int = 0
+) -> None:
     """Write the run of a published row, with this top-1 and these settings."""
     identity = {
         "step": paper.config,
@@ -23,12 +26,12 @@ def write_result(folder: Path, paper: PaperRow, config: Config, top1: float, sta
         "variant": {},
         "reference": None,
         "experiment": folder.name,
-        "seed": 0,
+        "seed": seed,
         "regime": "resnet50",
         "data": config.data.name,
         "recipe": config.recipe.name,
     }
-    run = folder / paper.config / "seed0"
+    run = folder / paper.config / f"seed{seed}"
     run.mkdir(parents=True)
     (run / "state.json").write_text(json.dumps({"state": state, "error": None, "identity": identity}))
     numbers = {"top1": top1, "best_top1": top1 + 0.1, "gmacs": paper.gmacs or 4.0, "parameters": 25e6}
@@ -97,6 +100,18 @@ def test_a_recipe_that_is_called_paper_and_has_other_settings_claims_nothing(
     assert f"can't be compared with the paper, other settings ({difference}): step0_resnet, step1_" in printed
     assert "No run has the paper's data, size and settings" in printed
     assert "FAIL" not in printed
+
+
+def test_other_settings_are_those_of_finished_runs(tmp_path: Path, call: Call) -> None:
+    write_table(tmp_path / "trial", -5.0, "recipe.epochs=100")
+    paper = next(one for one in load_roadmap().published if one.config == "step0_resnet")
+    config = read_config(compose("setting=paper", "recipe.epochs=50"))
+    shutil.rmtree(tmp_path / "trial/step0_resnet")
+    write_result(tmp_path / "trial", paper, config, 50.0, state="failed")
+    config = read_config(compose("setting=paper", "recipe.epochs=100"))
+    write_result(tmp_path / "trial", paper, config, 70.0, seed=1)
+    printed = call("check", "trial", "--output-dir", tmp_path).out
+    assert "other settings (recipe.epochs: 300 -> 100): step0_resnet, step1_" in printed
 
 
 def test_runs_that_do_not_tell_their_settings_claim_nothing(tmp_path: Path, call: Call) -> None:

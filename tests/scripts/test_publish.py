@@ -117,6 +117,28 @@ def test_runs_of_another_machine_stay(
     assert [run.seed for run in read_runs(results)] == [1]
 
 
+@pytest.mark.system  # publishes twice: 3 s
+def test_a_page_published_anew_shows_no_figure_of_earlier_runs(
+    tmp_path: Path, write_run: Write, publish: Publish, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial, results = tmp_path / "outputs/trial", tmp_path / "results"
+    write_run(trial, "step7_kernel")
+    for size in ("9", "11"):
+        write_run(trial, "step7_kernel", f"model/kernel_size={size}")
+    publish(trial)
+    assert "![kernels](figures/kernels.svg)" in (results / "README.md").read_text()
+    shutil.rmtree(trial)
+    write_run(trial, "step0_resnet")
+    (results / "figures/roadmap-best.svg").touch()
+    (results / "figures/report.html").touch()
+    publish(trial, "--anew")
+    figures = re.findall(r"!\[.*", (results / "README.md").read_text())
+    assert figures == ["![roadmap](figures/roadmap.svg)"]
+    assert not list(results.rglob("kernels.*"))
+    named = f"{results}/figures/roadmap-best.svg and {results}/figures/report.html: of an earlier command"
+    assert named in caplog.text
+
+
 def test_the_page_says_which_settings_the_networks_do_not_share(
     tmp_path: Path, write_run: Write, publish: Publish
 ) -> None:

@@ -127,6 +127,22 @@ def test_a_sweep_that_still_runs_shows_what_is_missing(tmp_path: Path, report: R
     assert "step2_patchify/seed0 failed loss is not finite in epoch 2" in text
 
 
+@pytest.mark.parametrize("state", ["failed", "pending"])
+def test_a_row_has_the_recipe_and_network_of_its_finished_runs(
+    tmp_path: Path, report: Report, write_run: Write, state: str
+) -> None:
+    folder = tmp_path / "trial"
+    first = write_run(folder, "step0_resnet", "recipe.lr=0.5", state=state)
+    if state == "pending":
+        (first / "config.yaml").unlink()
+    write_run(folder, "step0_resnet", "recipe.lr=0.01", seed=1)
+    write_run(folder, "step1_stage_ratio", "recipe.lr=0.01", seed=1)
+    text = visible(report(folder))
+    assert "recipe.lr 0.01 " in text
+    assert "recipe.lr 0.5" not in text
+    assert "(step0_resnet)" in text  # in the walk through the networks
+
+
 def test_the_commands_compose_the_configurations_of_the_runs(
     tmp_path: Path, report: Report, write_run: Write
 ) -> None:

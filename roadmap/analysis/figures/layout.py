@@ -164,7 +164,8 @@ def curve_rows(rows: Sequence[Row]) -> dict[int, Row]:
     tried = [row for row in rows if row.top1 and curve_value(row) is not None]
     stand_in = [row for row in rows if row.top1 and row.step == before and not row.variant]
     for row in tried + stand_in:
-        size = curve_value(row) or int(choice.start)
+        value = curve_value(row)
+        size = int(choice.start) if value is None else value
         if row.setting == (tried + stand_in)[0].setting and size not in found:
             found[size] = row
     compared = len(found) > 1 and any(row.variant for row in found.values())

@@ -37,6 +37,7 @@ COST_X, COST_END, COST_TEXT_X = 5.72, 6.08, 6.44
 # Fractions of a row: a bar, and the places of the paper's mark and the seeds, clear of the error bar in the middle.
 BAR_HEIGHT, PAPER_Y, SEEDS_Y = 0.74, -0.22, 0.25
 MEAN, ONE_SEED = "mean ± std", "one seed"  # in legends
+KINDS = ("png", "svg", "pdf")  # of files that a figure is written as
 MOST_DOTS = 10  # seeds; more dots would overlap, and the error bar shows them better
 
 
@@ -280,7 +281,7 @@ def draw_legend(figure: Figure, entries: Sequence[Artist], **more: Any) -> None:
 def save(figure: Figure, path_stem: Path) -> list[Path]:
     """Write PNG (200 dpi), SVG and PDF, whose bytes depend only on the drawing."""
     # Not with_suffix: an experiment's name may contain a dot.
-    paths = [path_stem.with_name(f"{path_stem.name}.{kind}") for kind in ("png", "svg", "pdf")]
+    paths = [path_stem.with_name(f"{path_stem.name}.{kind}") for kind in KINDS]
     figure.savefig(paths[0], dpi=200)
     figure.savefig(paths[1], metadata={"Date": None})
     figure.savefig(paths[2], metadata={"CreationDate": None})

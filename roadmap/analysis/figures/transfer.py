@@ -41,7 +41,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
         The files written: none if no experiment has two steps of the paper.
 
     Raises:
-        RunError: more experiments than a reader can distinguish.
+        RunError: more experiments than a reader can distinguish, or they have other steps or published results.
     """
     found = [(rows, {one.steps: one for one in find_transfer(rows, best)}) for rows in experiments]
     found = [(rows, changes) for rows, changes in found if changes]
@@ -49,6 +49,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
         return []
     if len(found) > MOST_EXPERIMENTS:
         raise RunError(f"{path_stem}: {len(found)} experiments in one figure; name at most {MOST_EXPERIMENTS}")
+    _check_published(found, path_stem)
     labels = _label_rows([changes for _, changes in found])
     marks = len(found) + 1
     bottom = BOTTOM + LEGEND_LINE * marks
@@ -69,6 +70,29 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
             frameon=False,
         )
         return save(figure, path_stem)
+
+
+def _check_published(found: Sequence[tuple[Sequence[Row], Changes]], path_stem: Path) -> None:
+    """Raise RunError unless the steps of one place have one name and one published top-1 in all experiments."""
+    first: dict[int | None, Row] = {}
+    for row in (row for _, changes in found for one in changes.values() for row in (one.before, one.after)):
+        other = first.setdefault(row.step_index, row)
+        if (other.step, _published_top1(other)) != (row.step, _published_top1(row)):
+            raise RunError(
+                f"{path_stem}: one bar can't be the paper's for all experiments: step {row.step_index} is "
+                f"{_describe_published(other)}, and {_describe_published(row)}. Draw them by a command for each"
+            )
+
+
+def _published_top1(row: Row) -> tuple[str, float]:
+    """Return the regime and the top-1 in percent that the paper has for a step of a change."""
+    assert row.paper is not None  # find_transfer returns no others
+    return row.paper.regime, row.paper.top1
+
+
+def _describe_published(row: Row) -> str:
+    regime, top1 = _published_top1(row)
+    return f"{row.step} in {row.experiment} (published for {regime}: {top1:.2f} %)"
 
 
 def _label_rows(found: Sequence[Changes]) -> dict[Steps, str]:

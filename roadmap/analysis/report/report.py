@@ -19,7 +19,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from roadmap.analysis.ablation_table import effect_notes, effect_table, find_ablation
-from roadmap.analysis.configurations import read_setup
+from roadmap.analysis.configurations import read_row_setup
 from roadmap.analysis.curves import curve_payload, pool_records, runs_of
 from roadmap.analysis.epoch_table import read_records, records_of
 from roadmap.analysis.factorial import Grid, read_grid
@@ -89,7 +89,7 @@ def write_report(
         row_stats = compute_row_stats(rows, best)
         grid = read_grid(rows, axes, step, best) if axes else None
         members = [runs_of(one.row, runs) for one in row_stats]
-        setups = [read_setup(some[0]) if some else None for some in members]
+        setups = [read_row_setup(some) for some in members]
         records = read_records(experiment_dir, runs)
         curves = [pool_records(records_of(one.row, records)) for one in row_stats]
         training, training_note = training_commands(
