@@ -1,7 +1,7 @@
 """The charts show the rows' values, in plotly.js's terms, and escape every name."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from trial_rows import Write, rows_of
 
 from roadmap.analysis.curves import Curve, Record, curve_payload, pool_records, read_epochs, thin
 from roadmap.analysis.report.ablation_chart import effect_chart
-from roadmap.analysis.report.charts import curve_chart, roadmap_chart, shortened, waterfall_chart
-from roadmap.analysis.report.cost_chart import cost_chart, pareto_front
+from roadmap.analysis.report.charts import curve_chart, hover_text, roadmap_chart, shortened, waterfall_chart
+from roadmap.analysis.report.cost_chart import cost_chart, pareto_front, point_name
 from roadmap.analysis.significance import RowStats, compute_row_stats
 
 DRAW: tuple[Any, ...] = (roadmap_chart, waterfall_chart, cost_chart, curve_chart)
@@ -115,6 +115,26 @@ def test_networks_that_are_faster_count_as_cheaper(tmp_path: Path, write_run: Wr
     by_cost = {option.label: option.data["x"][0] for option in chart.menus["cost"]}
     assert by_cost["GMACs an image"] == [1.0, 2.0]
     assert by_cost["images/s in training, measured"] == [100.0, 50.0]
+
+
+def test_a_point_is_named_by_its_step_and_choices(tmp_path: Path, write_run: Write) -> None:
+    """A kernel size is short; a value of another roadmap's curve keeps its key."""
+    for variant in ({}, {"kernel_size": "9"}, {"norm": "layernorm"}):
+        write_run("step7_kernel", variant=variant)
+    rows = rows_of(tmp_path)
+    assert {point_name(row) for row in rows} == {"7", "7 k9", "7 norm=layernorm"}
+    other = replace(rows[0].roadmap, curve="step11_layernorm")
+    assert {point_name(replace(row, roadmap=other)) for row in rows} == {"7", "7 kernel_size=9", "7 norm=layernorm"}
+
+
+def test_an_unknown_number_of_parameters_is_left_out(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    (row,) = rows_of(tmp_path)
+    known, unknown = (
+        hover_text(one, best=False) for one in compute_row_stats([row, replace(row, parameters=None)])
+    )
+    assert "0.250 GMACs, 0.31 M parameters" in known
+    assert "parameters" not in unknown
 
 
 def test_many_variants_are_named_by_pointing_at_them_alone(tmp_path: Path, write_run: Write) -> None:

@@ -118,7 +118,8 @@ def hover_text(one: RowStats, best: bool) -> str:
         lines.append(f"change {one.change.difference.mean:+z.2f}, {one.change.explanation}")
     if row.gmacs is not None:
         unit, scale = cost_unit([row])
-        lines.append(f"{cost_text(row.gmacs * scale)} {unit}, {(row.parameters or 0) / 1e6:.2f} M parameters")
+        size = "" if row.parameters is None else f", {row.parameters / 1e6:.2f} M parameters"
+        lines.append(f"{cost_text(row.gmacs * scale)} {unit}{size}")
     if row.paper is not None:
         lines.append(f"paper{'' if row.on_imagenet else ', on ImageNet'}: {row.paper.top1:.2f} %")
     return "<br>".join(lines)

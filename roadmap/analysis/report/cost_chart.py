@@ -17,7 +17,7 @@ from roadmap.analysis.report.charts import (
     hover_text,
     text_of,
 )
-from roadmap.analysis.results import Row, curve_value
+from roadmap.analysis.results import Row
 from roadmap.analysis.significance import RowStats
 from roadmap.analysis.stats import std
 
@@ -120,8 +120,8 @@ def _option(done: Sequence[RowStats], cost: CostAxis, best: bool) -> Option:
 def point_name(row: Row) -> str:
     """Return `7`, `7 k9`, `12 norm=batchnorm`, or the name of a network that is no step."""
     name = row.step if row.step_index is None else str(row.step_index)
-    if row.variant and curve_value(row) is not None:
-        return f"{name} k{curve_value(row)}"
+    if row.variant.keys() == {"kernel_size"} and row.step == row.roadmap.curve:
+        return f"{name} k{row.variant['kernel_size']}"
     return " ".join([name, *row.choices])
 
 
