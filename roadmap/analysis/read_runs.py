@@ -99,14 +99,40 @@ def make_figure_folder(experiment_dir: Path) -> Path:
     return folder
 
 
+def check_target(folder: Path, table: str, others: Sequence[str] = ()) -> None:
+    """Raise RunError if a folder has results that commands would no longer read beside a new table.
+
+    Args:
+        others: names of other tables that are not read beside it.
+    """
+    hidden = [*seed_folders(folder), *(folder / other for other in others if (folder / other).exists())]
+    if hidden:
+        raise RunError(
+            f"{folder} has {hidden[0].relative_to(folder)}: beside {table}, commands would read neither it nor "
+            "what is added later. Name another folder with --to"
+        )
+
+
+def warn_of_hidden_runs(table: Path) -> None:
+    """Warn of run folders beside a table that is read instead of them."""
+    if hidden := seed_folders(table.parent):
+        log.warning(
+            "%s is read, and not the %d run folders beside it, such as %s: move the table or the run folders to "
+            "another folder",
+            *(table, len(hidden), hidden[0]),
+        )
+
+
 def read_runs(experiment_dir: Path) -> list[Run]:
     """Return every run of an experiment, in any state, by path.
 
-    A run with unreadable files is left out, or kept as `damaged`, with a warning that names the file.
+    A run with unreadable files is left out, or kept as `damaged`, with a warning that names the file. So are run
+    folders beside a table of runs.
     RunError: the folder does not exist or holds no readable run.
     """
-    if (experiment_dir / RUN_TABLE).exists():
-        return read_run_table(experiment_dir / RUN_TABLE)
+    if (table := experiment_dir / RUN_TABLE).exists():
+        warn_of_hidden_runs(table)
+        return read_run_table(table)
     found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
     _warn_of_damage(found)
     runs = [run for run in found if run.regime]  # of others only the folder's name is known

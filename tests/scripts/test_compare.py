@@ -119,3 +119,19 @@ def test_an_experiment_that_has_just_begun_is_left_out(output_dir: Path, call: C
     assert "lr1e-3" in call("compare", "lr1e-3", "begun", "--output-dir", output_dir).out
     refused = call("compare", "begun", "--output-dir", output_dir, status=1)
     assert "none of these experiments has a finished run" in refused.err
+
+
+def test_a_comparison_hides_no_runs(output_dir: Path, call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    """From comparison.csv on, compare would read neither run folders nor a table of runs beside it."""
+    (output_dir / "published").mkdir()
+    (output_dir / "published/runs.csv").touch()
+    for target, name in (("lr1e-3", "step0_resnet/seed0"), ("published", "runs.csv")):
+        refused = call("compare", *BOTH, output_dir, "--to", output_dir / target, status=1).err
+        assert f"{output_dir / target} has {name}: beside comparison.csv, commands would read neither" in refused
+        assert not (output_dir / target / "comparison.csv").exists()
+    call("compare", *BOTH, output_dir, "--to", output_dir / "to")
+    assert not caplog.records
+    (output_dir / "to/comparison.csv").rename(output_dir / "lr1e-3/comparison.csv")
+    (output_dir / "to/settings.jsonl").rename(output_dir / "lr1e-3/settings.jsonl")
+    call("compare", *BOTH, output_dir)
+    assert f"{output_dir}/lr1e-3/comparison.csv is read, and not the 2 run folders beside it" in caplog.text
