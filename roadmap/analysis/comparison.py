@@ -6,7 +6,7 @@ Used to choose a recipe: one experiment per recipe, each with the same steps.
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -52,7 +52,9 @@ class Candidate:
 
 
 def make_candidate(name: str, settings: Mapping[str, str], runs: Iterable[Run]) -> Candidate:
-    return Candidate(name, settings, tuple(run for run in runs if run.state is State.done))
+    """Return an experiment of finished runs, which have its name."""
+    done = (replace(run, experiment=name) for run in runs if run.state is State.done)
+    return Candidate(name, settings, tuple(done))
 
 
 def find_settings(runs: Iterable[Run]) -> dict[str, str]:

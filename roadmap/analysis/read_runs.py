@@ -6,9 +6,11 @@ for unfinished sweeps. A published experiment has one table of runs instead of r
 """
 
 import logging
+import os
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from roadmap.analysis.run_table import read_run_table
@@ -28,6 +30,11 @@ def find_experiments(output_dir: Path) -> list[Path]:
         return []
     folders = (path for path in output_dir.iterdir() if path.is_dir())
     return sorted(folder for folder in folders if (folder / RUN_TABLE).exists() or seed_folders(folder))
+
+
+def name_experiment(experiment_dir: Path) -> str:
+    """Return the name of an experiment: its folder's, also if that was renamed since, or is given as `.`."""
+    return Path(os.path.abspath(experiment_dir)).name
 
 
 def last_change(experiment_dir: Path) -> float:
@@ -127,7 +134,7 @@ def read_runs(experiment_dir: Path) -> list[Run]:
     """Return every run of an experiment, in any state, by path.
 
     A run with unreadable files is left out, or kept as `damaged`, with a warning that names the file. So are run
-    folders beside a table of runs.
+    folders beside a table of runs. Runs in folders have the experiment's name of today.
     RunError: the folder does not exist or holds no readable run.
     """
     if (table := experiment_dir / RUN_TABLE).exists():
@@ -135,7 +142,8 @@ def read_runs(experiment_dir: Path) -> list[Run]:
         return read_run_table(table)
     found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
     _warn_of_damage(found)
-    runs = [run for run in found if run.regime]  # of others only the folder's name is known
+    name = name_experiment(experiment_dir)
+    runs = [replace(run, experiment=name) for run in found if run.regime]  # of others only the folder is known
     if not runs:
         reason = "no run" if experiment_dir.is_dir() else "no such folder"
         others = [path.name for path in find_experiments(experiment_dir.parent) if path != experiment_dir]

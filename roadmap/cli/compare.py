@@ -31,7 +31,14 @@ from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
 from roadmap.analysis.publish import key_of
-from roadmap.analysis.read_runs import RUN_TABLE, check_target, choose_experiment, read_runs, warn_of_hidden_runs
+from roadmap.analysis.read_runs import (
+    RUN_TABLE,
+    check_target,
+    choose_experiment,
+    name_experiment,
+    read_runs,
+    warn_of_hidden_runs,
+)
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
@@ -125,7 +132,7 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
             continue
         runs = read_runs(folder)
         if any(run.state is State.done for run in runs):
-            candidates.append(make_candidate(folder.name, find_settings(runs), runs))
+            candidates.append(make_candidate(name_experiment(folder), find_settings(runs), runs))
         else:
             logger.warning("left out: %s has no finished run (%s)", folder, count_states(run.state for run in runs))
     if not candidates:

@@ -32,6 +32,7 @@ from roadmap.analysis.read_runs import (
     check_target,
     choose_experiment,
     make_figure_folder,
+    name_experiment,
     read_finished_runs,
 )
 from roadmap.analysis.report.commands import training_commands
@@ -63,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
     logger.setLevel(logging.INFO)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     is_published = (experiment_dir / RUN_TABLE).exists()
-    target = arguments.to or (experiment_dir if is_published else Path("results") / experiment_dir.name)
+    target = arguments.to or (experiment_dir if is_published else Path("results") / name_experiment(experiment_dir))
     if is_published and target.resolve() == experiment_dir.resolve():
         paths = write_derived(target)
     else:

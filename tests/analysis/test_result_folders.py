@@ -126,3 +126,20 @@ def test_run_folders_beside_a_table_are_warned_of_until_it_is_gone(
     assert [run.top1 for run in found] == [90.0, 80.0]
     assert [one.seeds for one in read_records(tmp_path / "trial", found)] == [(1,)]  # of seed 0, no epoch is here
     assert not caplog.records
+
+
+@pytest.mark.parametrize("given", ["first", "first/", "./first/../first", "link", "."])
+def test_a_renamed_folder_is_an_experiment_by_its_new_name(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    write_run()
+    write_run(seed=1, state="running")
+    (tmp_path / "trial").rename(tmp_path / "first")
+    (tmp_path / "link").symlink_to("first")
+    monkeypatch.chdir(tmp_path / ("first" if given == "." else ""))
+    name = "link" if given == "link" else "first"
+    assert [run.experiment for run in read_runs(Path(given))] == [name, name]
+    write_run_table(read_runs(Path(given)), tmp_path / "first/runs.csv")
+    monkeypatch.chdir(tmp_path)
+    Path("first").rename("other")
+    assert {run.experiment for run in read_runs(Path("other"))} == {name}  # a table keeps its own

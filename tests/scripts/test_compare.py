@@ -81,6 +81,27 @@ def test_a_published_comparison_is_extended_by_an_experiment(
     ]
 
 
+def test_renamed_folders_are_compared_by_their_new_names(
+    output_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever name their runs recorded, or the folder's own is given as `.`."""
+    (output_dir / "lr1e-3").rename(output_dir / "slow")
+    (output_dir / "lr4e-3").rename(output_dir / "lr1e-3")
+    monkeypatch.chdir(output_dir / "slow")
+    to = output_dir / "to"
+    call("compare", ".", output_dir / "lr1e-3", "--to", to)
+    written = (to / "comparison.md").read_text()
+    assert [line.split(" | ")[:3] for line in written.splitlines()[2:]] == [
+        ["| lr1e-3", "0.004", "65.00"],
+        ["| slow", "0.001", "60.00"],
+    ]
+    call("compare", to, "--to", to)
+    assert (to / "comparison.md").read_text() == written
+    call("compare", ".", "--to", output_dir / "alone")
+    call("compare", output_dir / "alone", "--to", output_dir / "alone")
+    assert "| slow | 60.00 |" in (output_dir / "alone/comparison.md").read_text()
+
+
 def test_a_published_comparison_keeps_its_runs(
     output_dir: Path, call: Call, write_run: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
