@@ -5,6 +5,7 @@ Used to choose a recipe: one experiment per recipe, each with the same steps.
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def make_table(candidates: Sequence[Candidate]) -> Table:
     """
     keys, steps = find_differing(candidates), find_steps(candidates)
     shared = [step for step in steps if all(step in one.top1 for one in candidates)]
-    table = [["experiment", *keys, *map(_heading, steps), *(["mean"] if shared else [])]]
+    table = [["experiment", *keys, *_headings(candidates, steps), *(["mean"] if shared else [])]]
     ordered = sorted(candidates, key=lambda one: _mean(one, shared), reverse=True) if shared else candidates
     for one in ordered:
         cells = [accuracy_text(one.top1[step]) if step in one.top1 else "" for step in steps]
@@ -130,10 +131,17 @@ def terminal_comparison(candidates: Sequence[Candidate], width: int) -> tuple[ri
     return drawn, lines
 
 
-def _heading(network: str) -> str:
-    """Return a short heading: step7, or step7 kernel_size=9."""
-    step, _, variant = network.partition(",")
-    return " ".join(filter(None, [step.partition("_")[0], variant]))
+def _headings(candidates: Sequence[Candidate], networks: Sequence[str]) -> list[str]:
+    """Return a heading for each network that no other has: step7, or step7 kernel_size=9.
+
+    The whole name stands for steps whose short ones are the same, and for those without an index in a roadmap.
+    """
+    indexed = {run.step for one in candidates for run in one.runs if run.step_index is not None}
+    parts = [network.partition(",") for network in networks]
+    short = {step: step.partition("_")[0] if step in indexed else step for step, _, _ in parts}
+    counts = Counter(short.values())
+    names = [short[step] if counts[short[step]] == 1 else step for step, _, _ in parts]
+    return [" ".join(filter(None, [name, variant])) for name, (_, _, variant) in zip(names, parts, strict=True)]
 
 
 def _mean(candidate: Candidate, steps: Sequence[str]) -> float:
