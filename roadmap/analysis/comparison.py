@@ -13,10 +13,10 @@ from statistics import fmean
 
 import rich.table
 
-from roadmap.analysis.configurations import OF_NETWORK, read_values, show_values, without, without_machine
+from roadmap.analysis.configurations import read_values, read_words, show_values, without, without_machine
 from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.other_images import warn_of_other_images
-from roadmap.analysis.publish import hide_machine, key_of
+from roadmap.analysis.publish import hide_folders, hide_machine, key_of
 from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_table, write_run_table
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
@@ -30,6 +30,8 @@ COMPARISON = "comparison.csv"  # of a published comparison: a row per run
 SETTINGS = "settings.jsonl"  # of a published comparison: the settings of each experiment
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
 HOLDOUT = "data.holdout"  # the setting that chooses among the images of data.name
+NO_SETTING = ("model",)  # what the networks are compared in
+WEIGHTS = "init_from"  # the setting that may be a path on the machine that trained
 log = logging.getLogger(__name__)
 Table = list[list[str]]  # a heading, then a line per experiment
 
@@ -65,7 +67,7 @@ def find_settings(runs: Iterable[Run]) -> dict[str, str]:
         RunError: a configuration is damaged.
     """
     found = [values for run in runs if run.state is State.done and (values := read_values(run))]
-    configs = [show_values(without(without_machine(values), OF_NETWORK)) for values in found]
+    configs = [show_values(without(without_machine(values), NO_SETTING)) for values in found]
     return _join_settings(configs)
 
 
@@ -189,6 +191,39 @@ def write_candidates(candidates: Sequence[Candidate], folder: Path) -> list[Path
     return [runs, settings]
 
 
+def hide_places_of_weights(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the experiments with `...` for the folders of the weights that they started from.
+
+    Files that then have the same name are numbered, so that their experiments still differ.
+    """
+    places: dict[str, list[str]] = {}
+    for place in dict.fromkeys(one.settings.get(WEIGHTS, "") for one in candidates):
+        places.setdefault(hide_folders(place), []).append(place)
+    shown = {
+        place: name if len(same) == 1 else f"{name} ({number})"
+        for name, same in places.items()
+        for number, place in enumerate(same, 1)
+    }
+    return _replace_weights(candidates, shown)
+
+
+def _match_weights(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the experiments with the weights' file as a published comparison among them names it."""
+    known = {one.settings.get(WEIGHTS, "") for one in candidates}
+    return _replace_weights(
+        candidates, {place: hidden for place in known if (hidden := hide_folders(place)) in known}
+    )
+
+
+def _replace_weights(candidates: Iterable[Candidate], shown: Mapping[str, str]) -> list[Candidate]:
+    return [
+        replace(one, settings={**one.settings, WEIGHTS: shown.get(one.settings[WEIGHTS], one.settings[WEIGHTS])})
+        if WEIGHTS in one.settings
+        else one
+        for one in candidates
+    ]
+
+
 def read_candidates(folder: Path) -> list[Candidate]:
     """Read the experiments of a published comparison.
 
@@ -202,7 +237,16 @@ def read_candidates(folder: Path) -> list[Candidate]:
         raise RunError(
             f"{folder / SETTINGS} has no settings of {', '.join(unknown)}: write them anew by compare --to"
         )
-    return [make_candidate(name, settings[name], runs) for name, runs in found.items()]
+    return [make_candidate(name, _find_weights(runs) | settings[name], runs) for name, runs in found.items()]
+
+
+def _find_weights(runs: Iterable[Run]) -> dict[str, str]:
+    """Return `init_from` as the runs' overrides have it; the settings of an earlier version lack the key."""
+    found = []
+    for run in runs:
+        words = [word for word in read_words(run) or () if word.lstrip("+").startswith(f"{WEIGHTS}=")]
+        found.append({WEIGHTS: words[-1].partition("=")[2] if words else "null"})
+    return _join_settings(found)
 
 
 def _read_settings(path: Path) -> dict[str, dict[str, str]]:
@@ -221,7 +265,7 @@ def _read_settings(path: Path) -> dict[str, dict[str, str]]:
 
 def _neutral_settings() -> dict[str, str]:
     """Return the settings that a comparison of an earlier version did not have yet."""
-    return show_values(without(fill_neutral_values({}), OF_NETWORK))
+    return show_values(without(fill_neutral_values({}), NO_SETTING))
 
 
 def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -231,7 +275,7 @@ def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
     differ become "several", with a warning; so does a network whose own runs differ.
     """
     joined: dict[str, Candidate] = {}
-    for one in candidates:
+    for one in _match_weights(list(candidates)):
         known = joined.setdefault(one.name, one)
         settings = _join_settings([known.settings, one.settings])
         if differing := [

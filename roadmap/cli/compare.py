@@ -19,6 +19,7 @@ from roadmap.analysis.comparison import (
     Candidate,
     along,
     find_settings,
+    hide_places_of_weights,
     join_candidates,
     make_candidate,
     make_table,
@@ -200,6 +201,7 @@ def write_comparison(
         RunError: the folder has runs or a published experiment, or there is no curve along the setting.
     """
     check_target(folder, COMPARISON, [RUN_TABLE])
+    candidates = hide_places_of_weights(candidates)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [*write_candidates(candidates, folder), folder / "comparison.md"]
     paths[-1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")

@@ -146,6 +146,18 @@ def test_a_key_that_a_published_comparison_does_not_know_has_its_neutral_value(t
     assert published.settings["recipe.layer_decay"] == "1"
 
 
+def test_weights_that_a_published_comparison_does_not_name_are_those_of_its_runs(tmp_path: Path) -> None:
+    scratch, tuned = candidate("scratch", {}, step0=[50.0]), candidate("tuned", {}, step0=[60.0])
+    words = "+roadmap=step0_resnet init_from=timm:resnet50"
+    tuned = replace(tuned, runs=tuple(replace(run, overrides=words) for run in tuned.runs))
+    write_candidates([scratch, tuned], tmp_path)
+    assert make_table(read_candidates(tmp_path)) == [
+        ["experiment", "init_from", "step0", "mean"],
+        ["tuned", "timm:resnet50", "60.00", "60.00"],
+        ["scratch", "null", "50.00", "50.00"],
+    ]
+
+
 @pytest.mark.parametrize(
     "damage", ["gone", "", "[" * 999, '{"experiment": "slow"}', '{"experiment": "slow", "settings": 3}']
 )

@@ -156,3 +156,30 @@ def test_a_comparison_hides_no_runs(output_dir: Path, call: Call, caplog: pytest
     (output_dir / "to/settings.jsonl").rename(output_dir / "lr1e-3/settings.jsonl")
     call("compare", *BOTH, output_dir)
     assert f"{output_dir}/lr1e-3/comparison.csv is read, and not the 2 run folders beside it" in caplog.text
+
+
+def test_weights_that_training_started_from_are_a_setting(
+    output_dir: Path, call: Call, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Published without the folders of the machine, also if only these differ."""
+    for name, place in (("from_a", "/mine/a/x.pt"), ("from_b", "/mine/b/x.pt")):
+        for rate in ("1e-2", "2e-2"):
+            words = (f"recipe.lr={rate}", "data.holdout=100", f"init_from={place}")
+            write_run(output_dir / f"{name}{rate}", "step0_resnet", *words)
+    to = (output_dir / "to", "--output-dir", output_dir, "--to", output_dir / "to")
+    refused = call("compare", "lr1e-3", "from_a1e-2", *to[1:], "--along", "recipe.lr", status=1).err
+    assert (
+        "recipe.lr: no two of these experiments differ in it alone; they differ in recipe.lr, init_from" in refused
+    )
+    call("compare", "from_a1e-2", "from_b2e-2", "lr1e-3", *to[1:])
+    rows = [line.split(" | ") for line in (to[0] / "comparison.md").read_text().splitlines()]
+    place = rows[0].index("init_from")
+    assert [row[place] for row in rows[2:]] == [".../x.pt (1)", ".../x.pt (2)", "null"]
+    call("compare", *to)
+    assert "/mine" not in "".join(path.read_text() for path in to[0].iterdir())
+
+    call("compare", "from_a1e-2", "--output-dir", output_dir, "--to", output_dir / "one")
+    call("compare", output_dir / "one", "from_a2e-2", "--output-dir", output_dir, "--to", output_dir / "one")
+    table = (output_dir / "one/comparison.md").read_text()
+    assert table.startswith("| experiment | recipe.lr | step0 |")  # the weights are the same
+    assert not caplog.records
