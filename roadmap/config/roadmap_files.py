@@ -1,5 +1,6 @@
 """The roadmaps of the search path, each read from its folder with checks that name the file and what to write."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -119,9 +120,8 @@ def find_roadmap(names: Sequence[str], recorded: Collection[str | None] = ()) ->
     if DEFAULT not in known:
         return _most_steps(known, steps)
     default = load_roadmap()
-    for step in sorted(steps - set(default.steps)):
-        if (extended := _find_extension(step)) and _is_used(extended, default, names):
-            return extended
+    if (extended := _find_used_extension(default, names)) is not None:
+        return extended
     return default if steps <= set(default.steps) else _most_steps(known, steps)
 
 
@@ -137,13 +137,22 @@ def _find_extension(step: str) -> Roadmap | None:
     return None
 
 
-def _is_used(extended: Roadmap, default: Roadmap, names: Sequence[str]) -> bool:
-    """Return True if networks are variants of the own step, or none are of the last step before it."""
+def _find_used_extension(default: Roadmap, names: Sequence[str]) -> Roadmap | None:
+    """Return the default roadmap with those of the user's own steps that these networks use; None if they use none.
 
-    def has_variants(step: str) -> bool:
-        return any(name.startswith(f"{step},") for name in names)
+    Steps are used if networks are variants of the last of them, or none are of the default roadmap's last step. Of
+    several such roadmaps, take one with variants of its last step, then the one that has the most of the steps.
+    """
+    steps = {name.partition(",")[0] for name in names}
+    variants = Counter(name.partition(",")[0] for name in names if "," in name)
+    extensions = [found for step in sorted(steps - set(default.steps)) if (found := _find_extension(step))]
+    used = [one for one in extensions if variants[one.steps[-1]] or not variants[default.steps[-1]]]
 
-    return has_variants(extended.steps[-1]) or not has_variants(default.steps[-1])
+    def rank(extended: Roadmap) -> tuple[bool, int, int]:
+        last = variants[extended.steps[-1]]
+        return last > 0, len(steps & set(extended.steps)), last
+
+    return max(used, key=rank, default=None)
 
 
 @file_cached
