@@ -155,6 +155,16 @@ def _find_used_extension(default: Roadmap, names: Sequence[str]) -> Roadmap | No
     return max(used, key=rank, default=None)
 
 
+def find_base(roadmap: Roadmap, step: str) -> str | None:
+    """Return the step that a step beside a roadmap is based on; None if it has no readable file there."""
+    for folder in (f"{ROADMAPS}/{roadmap.name}", ROADMAPS):
+        if (path := find_config(f"{folder}/{step}", roadmap.search_path)) is not None:
+            with suppress(ConfigError):
+                base = read_step_file(path).base
+                return None if base is None else base.rpartition("/")[2]
+    return None
+
+
 @file_cached
 def _load(search_path: SearchPath, name: str) -> Roadmap:
     with use(search_path):
