@@ -14,6 +14,7 @@ from roadmap.config.roadmap_toml import convert_tables, read_about
 from roadmap.config.roadmaps import (
     AXIS_GROUP,
     DEFAULT,
+    INHERITED,
     About,
     Choice,
     Design,
@@ -38,7 +39,6 @@ from roadmap.errors import ConfigError
 
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
-INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
 
 
 def load_roadmap(name: str = DEFAULT) -> Roadmap:
