@@ -5,17 +5,18 @@ Used to choose a recipe: one experiment per recipe, each with the same steps.
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 import rich.table
 
-from roadmap.analysis.configurations import OF_NETWORK, read_values, show_values, without, without_machine
+from roadmap.analysis.configurations import read_values, read_words, show_values, without, without_machine
 from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.other_images import warn_of_other_images
-from roadmap.analysis.publish import hide_machine, key_of
+from roadmap.analysis.publish import hide_folders, hide_machine, key_of
 from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_table, write_run_table
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
@@ -29,6 +30,8 @@ COMPARISON = "comparison.csv"  # of a published comparison: a row per run
 SETTINGS = "settings.jsonl"  # of a published comparison: the settings of each experiment
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
 HOLDOUT = "data.holdout"  # the setting that chooses among the images of data.name
+NO_SETTING = ("model",)  # what the networks are compared in
+WEIGHTS = "init_from"  # the setting that may be a path on the machine that trained
 log = logging.getLogger(__name__)
 Table = list[list[str]]  # a heading, then a line per experiment
 
@@ -52,7 +55,9 @@ class Candidate:
 
 
 def make_candidate(name: str, settings: Mapping[str, str], runs: Iterable[Run]) -> Candidate:
-    return Candidate(name, settings, tuple(run for run in runs if run.state is State.done))
+    """Return an experiment of finished runs, which have its name."""
+    done = (replace(run, experiment=name) for run in runs if run.state is State.done)
+    return Candidate(name, settings, tuple(done))
 
 
 def find_settings(runs: Iterable[Run]) -> dict[str, str]:
@@ -62,7 +67,7 @@ def find_settings(runs: Iterable[Run]) -> dict[str, str]:
         RunError: a configuration is damaged.
     """
     found = [values for run in runs if run.state is State.done and (values := read_values(run))]
-    configs = [show_values(without(without_machine(values), OF_NETWORK)) for values in found]
+    configs = [show_values(without(without_machine(values), NO_SETTING)) for values in found]
     return _join_settings(configs)
 
 
@@ -99,7 +104,7 @@ def make_table(candidates: Sequence[Candidate]) -> Table:
     """
     keys, steps = find_differing(candidates), find_steps(candidates)
     shared = [step for step in steps if all(step in one.top1 for one in candidates)]
-    table = [["experiment", *keys, *map(_heading, steps), *(["mean"] if shared else [])]]
+    table = [["experiment", *keys, *_headings(candidates, steps), *(["mean"] if shared else [])]]
     ordered = sorted(candidates, key=lambda one: _mean(one, shared), reverse=True) if shared else candidates
     for one in ordered:
         cells = [accuracy_text(one.top1[step]) if step in one.top1 else "" for step in steps]
@@ -128,10 +133,17 @@ def terminal_comparison(candidates: Sequence[Candidate], width: int) -> tuple[ri
     return drawn, lines
 
 
-def _heading(network: str) -> str:
-    """Return a short heading: step7, or step7 kernel_size=9."""
-    step, _, variant = network.partition(",")
-    return " ".join(filter(None, [step.partition("_")[0], variant]))
+def _headings(candidates: Sequence[Candidate], networks: Sequence[str]) -> list[str]:
+    """Return a heading for each network that no other has: step7, or step7 kernel_size=9.
+
+    The whole name stands for steps whose short ones are the same, and for those without an index in a roadmap.
+    """
+    indexed = {run.step for one in candidates for run in one.runs if run.step_index is not None}
+    parts = [network.partition(",") for network in networks]
+    short = {step: step.partition("_")[0] if step in indexed else step for step, _, _ in parts}
+    counts = Counter(short.values())
+    names = [short[step] if counts[short[step]] == 1 else step for step, _, _ in parts]
+    return [" ".join(filter(None, [name, variant])) for name, (_, _, variant) in zip(names, parts, strict=True)]
 
 
 def _mean(candidate: Candidate, steps: Sequence[str]) -> float:
@@ -179,6 +191,39 @@ def write_candidates(candidates: Sequence[Candidate], folder: Path) -> list[Path
     return [runs, settings]
 
 
+def hide_places_of_weights(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the experiments with `...` for the folders of the weights that they started from.
+
+    Files that then have the same name are numbered, so that their experiments still differ.
+    """
+    places: dict[str, list[str]] = {}
+    for place in dict.fromkeys(one.settings.get(WEIGHTS, "") for one in candidates):
+        places.setdefault(hide_folders(place), []).append(place)
+    shown = {
+        place: name if len(same) == 1 else f"{name} ({number})"
+        for name, same in places.items()
+        for number, place in enumerate(same, 1)
+    }
+    return _replace_weights(candidates, shown)
+
+
+def _match_weights(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the experiments with the weights' file as a published comparison among them names it."""
+    known = {one.settings.get(WEIGHTS, "") for one in candidates}
+    return _replace_weights(
+        candidates, {place: hidden for place in known if (hidden := hide_folders(place)) in known}
+    )
+
+
+def _replace_weights(candidates: Iterable[Candidate], shown: Mapping[str, str]) -> list[Candidate]:
+    return [
+        replace(one, settings={**one.settings, WEIGHTS: shown.get(one.settings[WEIGHTS], one.settings[WEIGHTS])})
+        if WEIGHTS in one.settings
+        else one
+        for one in candidates
+    ]
+
+
 def read_candidates(folder: Path) -> list[Candidate]:
     """Read the experiments of a published comparison.
 
@@ -192,7 +237,16 @@ def read_candidates(folder: Path) -> list[Candidate]:
         raise RunError(
             f"{folder / SETTINGS} has no settings of {', '.join(unknown)}: write them anew by compare --to"
         )
-    return [make_candidate(name, settings[name], runs) for name, runs in found.items()]
+    return [make_candidate(name, _find_weights(runs) | settings[name], runs) for name, runs in found.items()]
+
+
+def _find_weights(runs: Iterable[Run]) -> dict[str, str]:
+    """Return `init_from` as the runs' overrides have it; the settings of an earlier version lack the key."""
+    found = []
+    for run in runs:
+        words = [word for word in read_words(run) or () if word.lstrip("+").startswith(f"{WEIGHTS}=")]
+        found.append({WEIGHTS: words[-1].partition("=")[2] if words else "null"})
+    return _join_settings(found)
 
 
 def _read_settings(path: Path) -> dict[str, dict[str, str]]:
@@ -211,7 +265,7 @@ def _read_settings(path: Path) -> dict[str, dict[str, str]]:
 
 def _neutral_settings() -> dict[str, str]:
     """Return the settings that a comparison of an earlier version did not have yet."""
-    return show_values(without(fill_neutral_values({}), OF_NETWORK))
+    return show_values(without(fill_neutral_values({}), NO_SETTING))
 
 
 def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -221,7 +275,7 @@ def join_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
     differ become "several", with a warning; so does a network whose own runs differ.
     """
     joined: dict[str, Candidate] = {}
-    for one in candidates:
+    for one in _match_weights(list(candidates)):
         known = joined.setdefault(one.name, one)
         settings = _join_settings([known.settings, one.settings])
         if differing := [

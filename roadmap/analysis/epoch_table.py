@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from roadmap.analysis.curves import METRICS, Epochs, Record, record_of
+from roadmap.analysis.read_runs import RUN_TABLE
 from roadmap.analysis.results import Row
 from roadmap.analysis.run_table import read_table
 from roadmap.errors import RunError
@@ -21,7 +22,8 @@ def read_records(experiment_dir: Path, runs: Iterable[Run]) -> list[Record]:
     RunError: a cell of the table has a wrong value; names file and line.
     """
     table = experiment_dir / EPOCH_TABLE
-    records = read_epoch_table(table) if table.exists() else map(record_of, runs)
+    is_published = (experiment_dir / RUN_TABLE).exists() and table.exists()
+    records = read_epoch_table(table) if is_published else map(record_of, runs)
     return [record for record in records if record.mean]
 
 

@@ -14,7 +14,7 @@ from roadmap.analysis.ablation import effect_columns, find_effects, mark_signifi
 from roadmap.analysis.curves import Record
 from roadmap.analysis.epoch_table import HIGH, LOW, read_records
 from roadmap.analysis.frame_rows import COLUMNS, CURVE, rows_by_experiment, warn_of_unused
-from roadmap.analysis.read_runs import choose_experiment, read_runs
+from roadmap.analysis.read_runs import choose_experiment, name_experiment, read_runs
 from roadmap.analysis.results import Row, short_names
 from roadmap.analysis.run_table import show_variant
 from roadmap.analysis.significance import compute_row_stats
@@ -99,8 +99,8 @@ def _epoch_rows(experiment: str, record: Record) -> list[dict[str, Any]]:
 
 
 def experiment_of(run: Run) -> str:
-    """Return the name of a run's experiment, which is its folder's, also if that was renamed."""
-    return run.path.absolute().parents[1].name
+    """Return the name of a run's experiment, which is its folder's, also of a published one."""
+    return name_experiment(run.path.parents[1])
 
 
 def changes(results: pd.DataFrame) -> pd.DataFrame:

@@ -6,9 +6,11 @@ for unfinished sweeps. A published experiment has one table of runs instead of r
 """
 
 import logging
+import os
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from roadmap.analysis.run_table import read_run_table
@@ -28,6 +30,11 @@ def find_experiments(output_dir: Path) -> list[Path]:
         return []
     folders = (path for path in output_dir.iterdir() if path.is_dir())
     return sorted(folder for folder in folders if (folder / RUN_TABLE).exists() or seed_folders(folder))
+
+
+def name_experiment(experiment_dir: Path) -> str:
+    """Return the name of an experiment: its folder's, also if that was renamed since, or is given as `.`."""
+    return Path(os.path.abspath(experiment_dir)).name
 
 
 def last_change(experiment_dir: Path) -> float:
@@ -99,17 +106,44 @@ def make_figure_folder(experiment_dir: Path) -> Path:
     return folder
 
 
+def check_target(folder: Path, table: str, others: Sequence[str] = ()) -> None:
+    """Raise RunError if a folder has results that commands would no longer read beside a new table.
+
+    Args:
+        others: names of other tables that are not read beside it.
+    """
+    hidden = [*seed_folders(folder), *(folder / other for other in others if (folder / other).exists())]
+    if hidden:
+        raise RunError(
+            f"{folder} has {hidden[0].relative_to(folder)}: beside {table}, commands would read neither it nor "
+            "what is added later. Name another folder with --to"
+        )
+
+
+def warn_of_hidden_runs(table: Path) -> None:
+    """Warn of run folders beside a table that is read instead of them."""
+    if hidden := seed_folders(table.parent):
+        log.warning(
+            "%s is read, and not the %d run folders beside it, such as %s: move the table or the run folders to "
+            "another folder",
+            *(table, len(hidden), hidden[0]),
+        )
+
+
 def read_runs(experiment_dir: Path) -> list[Run]:
     """Return every run of an experiment, in any state, by path.
 
-    A run with unreadable files is left out, or kept as `damaged`, with a warning that names the file.
+    A run with unreadable files is left out, or kept as `damaged`, with a warning that names the file. So are run
+    folders beside a table of runs. Runs in folders have the experiment's name of today.
     RunError: the folder does not exist or holds no readable run.
     """
-    if (experiment_dir / RUN_TABLE).exists():
-        return read_run_table(experiment_dir / RUN_TABLE)
+    if (table := experiment_dir / RUN_TABLE).exists():
+        warn_of_hidden_runs(table)
+        return read_run_table(table)
     found = [run for folder in seed_folders(experiment_dir) if (run := read_run(folder))]
     _warn_of_damage(found)
-    runs = [run for run in found if run.regime]  # of others only the folder's name is known
+    name = name_experiment(experiment_dir)
+    runs = [replace(run, experiment=name) for run in found if run.regime]  # of others only the folder is known
     if not runs:
         reason = "no run" if experiment_dir.is_dir() else "no such folder"
         others = [path.name for path in find_experiments(experiment_dir.parent) if path != experiment_dir]

@@ -9,7 +9,7 @@ from roadmap.analysis.other_images import warn_of_other_images
 from roadmap.analysis.own_configs import find_search_path
 from roadmap.analysis.stats import mean
 from roadmap.config.paper import PaperRow
-from roadmap.config.roadmap_files import find_roadmap, load_roadmap
+from roadmap.config.roadmap_files import find_base, find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.config.search_path import use
 from roadmap.runs.naming import natural_key, network_name
@@ -232,6 +232,8 @@ def _order(row: Row) -> tuple[object, ...]:
 def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     """Return the adopted row one index lower in the same setting; None if there is none, or more than one.
 
+    Of a user's step beside the roadmap, it is the step that its file is based on, if the file is there.
+
     The same holds for another choice of the step's own design, such as another kernel size. An ablation is
     compared with its own step, unless it changes several designs at once: then it belongs to a sweep, perhaps of
     hundreds, and ablation.py computes the effect of each of its designs.
@@ -241,6 +243,8 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
     if is_ablation(row):
         same = [other for other in rows if other.step == row.step and not other.variant]
         return next((other for other in same if other.setting == row.setting), None)
+    is_beside = row.step not in (*row.roadmap.steps, row.roadmap.original)
+    base = find_base(row.roadmap, row.step) if is_beside else None
     candidates = [
         other
         for other in rows
@@ -249,10 +253,11 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
         and (
             other.is_original  # has its own recipe: the change to the first step is the recipe
             if row.step_index == 0
-            else other.step_index == row.step_index - 1 and other.recipe == row.recipe
+            else other.recipe == row.recipe
+            and (other.step_index == row.step_index - 1 if base is None else other.step == base)
         )
     ]
-    if len(candidates) > 1:  # a user's steps beside the paper's, under one index
+    if len(candidates) > 1 and not is_beside:  # a user's steps beside the paper's, under one index
         candidates = [other for other in candidates if other.step in (*row.roadmap.steps, row.roadmap.original)]
     return candidates[0] if len(candidates) == 1 else None
 

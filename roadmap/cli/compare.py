@@ -19,6 +19,7 @@ from roadmap.analysis.comparison import (
     Candidate,
     along,
     find_settings,
+    hide_places_of_weights,
     join_candidates,
     make_candidate,
     make_table,
@@ -31,7 +32,14 @@ from roadmap.analysis.figures.hyperparameter import draw_setting
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.network_gap import find_gaps, gap_notes, gap_table, pool_experiments, terminal_gaps
 from roadmap.analysis.publish import key_of
-from roadmap.analysis.read_runs import choose_experiment, read_runs
+from roadmap.analysis.read_runs import (
+    RUN_TABLE,
+    check_target,
+    choose_experiment,
+    name_experiment,
+    read_runs,
+    warn_of_hidden_runs,
+)
 from roadmap.analysis.results import aggregate
 from roadmap.analysis.stats import PooledStd
 from roadmap.analysis.terminal import closing_lines
@@ -119,12 +127,13 @@ def read_finished(folders: Sequence[Path]) -> list[Candidate]:
     """
     candidates = []
     for folder in folders:
-        if (folder / COMPARISON).exists():
+        if (table := folder / COMPARISON).exists():
+            warn_of_hidden_runs(table)
             candidates += read_candidates(folder)
             continue
         runs = read_runs(folder)
         if any(run.state is State.done for run in runs):
-            candidates.append(make_candidate(folder.name, find_settings(runs), runs))
+            candidates.append(make_candidate(name_experiment(folder), find_settings(runs), runs))
         else:
             logger.warning("left out: %s has no finished run (%s)", folder, count_states(run.state for run in runs))
     if not candidates:
@@ -186,7 +195,13 @@ def report_gaps(console: Console, candidates: Sequence[Candidate], arguments: ar
 def write_comparison(
     candidates: Sequence[Candidate], folder: Path, key: str | None = None, transfer: bool = False
 ) -> list[Path]:
-    """Write the table, the figure along a setting and that of each change, and return their paths."""
+    """Write the table, the figure along a setting and that of each change, and return their paths.
+
+    Raises:
+        RunError: the folder has runs or a published experiment, or there is no curve along the setting.
+    """
+    check_target(folder, COMPARISON, [RUN_TABLE])
+    candidates = hide_places_of_weights(candidates)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [*write_candidates(candidates, folder), folder / "comparison.md"]
     paths[-1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from roadmap.analysis.ablation_table import find_ablation, markdown_effects
+from roadmap.analysis.comparison import COMPARISON
 from roadmap.analysis.configurations import OWN_VALUES, RECIPE, Values, find_recipe, read_values, show_values
 from roadmap.analysis.curves import runs_of
 from roadmap.analysis.epoch_table import EPOCH_TABLE, read_records
@@ -28,8 +29,10 @@ from roadmap.analysis.read_runs import (
     FIGURE_FOLDER,
     RUN_TABLE,
     add_experiment_arguments,
+    check_target,
     choose_experiment,
     make_figure_folder,
+    name_experiment,
     read_finished_runs,
 )
 from roadmap.analysis.report.commands import training_commands
@@ -62,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     logger.setLevel(logging.INFO)
     experiment_dir = choose_experiment(arguments.experiment, arguments.output_dir)
     is_published = (experiment_dir / RUN_TABLE).exists()
-    target = arguments.to or (experiment_dir if is_published else Path("results") / experiment_dir.name)
+    target = arguments.to or (experiment_dir if is_published else Path("results") / name_experiment(experiment_dir))
     if is_published and target.resolve() == experiment_dir.resolve():
         paths = write_derived(target)
     else:
@@ -76,8 +79,8 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
     """Write the files into `target` and return their paths.
 
     Raises:
-        RunError: the experiment does not exist, has no finished run or is a published one, or what was published
-            before has other settings.
+        RunError: the experiment does not exist, has no finished run or is a published one, what was published
+            before has other settings, or the folder has runs or a comparison.
     """
     runs = read_finished_runs(experiment_dir)
     if (experiment_dir / RUN_TABLE).exists():
@@ -85,6 +88,7 @@ def publish(experiment_dir: Path, target: Path, anew: bool = False) -> list[Path
             f"{experiment_dir} is a published experiment, which can only be written again in its own folder: "
             "leave out --to, or name the experiment that was trained"
         )
+    check_target(target, RUN_TABLE, [COMPARISON])
     results = PublishedResults(runs, read_records(experiment_dir, runs))
     if not anew and (target / RUN_TABLE).exists():
         results = add_published(results, target)

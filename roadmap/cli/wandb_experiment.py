@@ -27,7 +27,7 @@ from roadmap.errors import RunError
 from roadmap.runs.logger_spec import WandbMode
 from roadmap.runs.loggers import describe_error
 from roadmap.runs.loggers.wandb import SETTINGS, check_key, choose_mode, shorten_tags
-from roadmap.runs.read_run import CONFIG, Run
+from roadmap.runs.read_run import CONFIG, Run, read_run
 
 JOB_TYPE = "aggregate"
 TABLE = "roadmap"
@@ -76,6 +76,11 @@ def find_project(runs: Sequence[Run]) -> tuple[str, str | None]:
     return default["project"], default["entity"]
 
 
+def find_group(runs: Sequence[Run]) -> str:
+    """Return the W&B group of the runs: the name of their experiment when they were trained."""
+    return (read_run(runs[0].path) or runs[0]).experiment
+
+
 def log_aggregate(
     experiment_dir: Path, rows: Sequence[Row], paths: Sequence[Path], project: str, entity: str | None, online: bool
 ) -> wandb.Run:
@@ -84,7 +89,7 @@ def log_aggregate(
     Raises:
         RunError: W&B failed; online, mostly because an account or network is missing.
     """
-    experiment = rows[0].experiment
+    experiment = find_group(read_runs(experiment_dir))
     figures = [path for path in paths if path.suffix == ".png"]
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a connection that breaks is an error like others
     mode = choose_mode(WandbMode.online if online else WandbMode.offline)

@@ -1,5 +1,6 @@
 """The roadmaps of the search path, each read from its folder with checks that name the file and what to write."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from roadmap.config.roadmap_toml import convert_tables, read_about
 from roadmap.config.roadmaps import (
     AXIS_GROUP,
     DEFAULT,
+    INHERITED,
     About,
     Choice,
     Design,
@@ -37,7 +39,6 @@ from roadmap.errors import ConfigError
 
 ABOUT = "roadmap.toml"
 PUBLISHED = "published.csv"
-INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
 
 
 def load_roadmap(name: str = DEFAULT) -> Roadmap:
@@ -119,9 +120,8 @@ def find_roadmap(names: Sequence[str], recorded: Collection[str | None] = ()) ->
     if DEFAULT not in known:
         return _most_steps(known, steps)
     default = load_roadmap()
-    for step in sorted(steps - set(default.steps)):
-        if (extended := _find_extension(step)) and _is_used(extended, default, names):
-            return extended
+    if (extended := _find_used_extension(default, names)) is not None:
+        return extended
     return default if steps <= set(default.steps) else _most_steps(known, steps)
 
 
@@ -137,13 +137,32 @@ def _find_extension(step: str) -> Roadmap | None:
     return None
 
 
-def _is_used(extended: Roadmap, default: Roadmap, names: Sequence[str]) -> bool:
-    """Return True if networks are variants of the own step, or none are of the last step before it."""
+def _find_used_extension(default: Roadmap, names: Sequence[str]) -> Roadmap | None:
+    """Return the default roadmap with those of the user's own steps that these networks use; None if they use none.
 
-    def has_variants(step: str) -> bool:
-        return any(name.startswith(f"{step},") for name in names)
+    Steps are used if networks are variants of the last of them, or none are of the default roadmap's last step. Of
+    several such roadmaps, take one with variants of its last step, then the one that has the most of the steps.
+    """
+    steps = {name.partition(",")[0] for name in names}
+    variants = Counter(name.partition(",")[0] for name in names if "," in name)
+    extensions = [found for step in sorted(steps - set(default.steps)) if (found := _find_extension(step))]
+    used = [one for one in extensions if variants[one.steps[-1]] or not variants[default.steps[-1]]]
 
-    return has_variants(extended.steps[-1]) or not has_variants(default.steps[-1])
+    def rank(extended: Roadmap) -> tuple[bool, int, int]:
+        last = variants[extended.steps[-1]]
+        return last > 0, len(steps & set(extended.steps)), last
+
+    return max(used, key=rank, default=None)
+
+
+def find_base(roadmap: Roadmap, step: str) -> str | None:
+    """Return the step that a step beside a roadmap is based on; None if it has no readable file there."""
+    for folder in (f"{ROADMAPS}/{roadmap.name}", ROADMAPS):
+        if (path := find_config(f"{folder}/{step}", roadmap.search_path)) is not None:
+            with suppress(ConfigError):
+                base = read_step_file(path).base
+                return None if base is None else base.rpartition("/")[2]
+    return None
 
 
 @file_cached

@@ -16,6 +16,7 @@ from roadmap.runs.naming import network_name
 
 DEFAULT = "convnext"
 AXIS_GROUP = "model/"
+INHERITED = "from the recipe"  # value of a key of the model that a step sets, and no file before it
 
 Network = frozenset[str]  # the choices that are made, by name; all others are not
 Design = dict[str, str]  # the value of every axis
@@ -155,23 +156,28 @@ class Roadmap(About):
         return network if self.design_of(network) == dict(design) else None
 
     def levels_of(self, axis: str) -> list[str]:
-        """Return every value of an axis, the first step's first."""
+        """Return every value of an axis, the first step's first; of a plain key, those that the steps give it."""
         start = self.design_of(NONE)[axis]
         with use(self.search_path):
-            if is_setting(axis):
-                ends = [choice.ends[axis] for choice in self.choices if axis in choice.ends]
-                return list(dict.fromkeys([start, *ends]))
-            return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
+            if is_axis(axis):
+                return [start, *(level for level in list_choices(AXIS_GROUP + axis) if level != start)]
+            ends = [choice.ends[axis] for choice in self.choices if axis in choice.ends]
+            return list(dict.fromkeys([start, *ends]))
 
     def name_of(self, design: Mapping[str, str]) -> str:
         """Return the nearest step and what differs from it, such as step12_downsample,norm=batchnorm.
 
         Of two equally near steps, take the one closer to an end of the roadmap, where sweeps revert or add choices.
+        An inherited value can't be written as a difference, so it takes a step that inherits it.
         """
         last = len(self.steps) - 1
         bases = [self.design_of(self.path_network(step)) for step in range(len(self.steps))]
         differing = [{axis: design[axis] for axis in self.all_axes if design[axis] != base[axis]} for base in bases]
-        nearest = min(range(len(self.steps)), key=lambda step: (len(differing[step]), min(step, last - step)))
+
+        def distance(step: int) -> tuple[bool, int, int]:
+            return INHERITED in differing[step].values(), len(differing[step]), min(step, last - step)
+
+        nearest = min(range(len(self.steps)), key=distance)
         return network_name(self.steps[nearest], differing[nearest])
 
     def is_name(self, name: str) -> bool:

@@ -81,6 +81,25 @@ def test_variants_have_columns_of_their_own_and_settings_that_runs_do_not_share_
     ]
 
 
+def test_networks_that_differ_have_headings_that_differ() -> None:
+    """A short one only for a step with an index that no other step has in the table, such as step8_gelu."""
+    steps = {
+        "step7_kernel": 7,
+        "step8_gelu": 8,
+        "step8_silu": 8,
+        "swin_tiny": None,
+        "swin_base": None,
+        "my_base": None,
+    }
+    runs = [replace(RUN, step=step, step_index=index, top1=50.0) for step, index in steps.items()]
+    variants = [replace(run, variant={"kernel_size": "9"}) for run in runs[:2]]
+    heading, _ = make_table([make_candidate("one", {}, [*runs, *variants])])
+    assert heading[1:-1] == [
+        *("step7", "step7 kernel_size=9", "step8_gelu", "step8_gelu kernel_size=9", "step8_silu"),
+        *("my_base", "swin_base", "swin_tiny"),
+    ]
+
+
 def test_without_a_shared_step_there_is_no_mean(three: list[Candidate]) -> None:
     table = make_table([three[2], candidate("other", {}, step12=[90.0])])
     assert table[0][-1] == "step12"
@@ -125,6 +144,18 @@ def test_a_key_that_a_published_comparison_does_not_know_has_its_neutral_value(t
     (tmp_path / SETTINGS).write_text(lines.replace(', "recipe.layer_decay": "several"', ""))
     (published,) = read_candidates(tmp_path)
     assert published.settings["recipe.layer_decay"] == "1"
+
+
+def test_weights_that_a_published_comparison_does_not_name_are_those_of_its_runs(tmp_path: Path) -> None:
+    scratch, tuned = candidate("scratch", {}, step0=[50.0]), candidate("tuned", {}, step0=[60.0])
+    words = "+roadmap=step0_resnet init_from=timm:resnet50"
+    tuned = replace(tuned, runs=tuple(replace(run, overrides=words) for run in tuned.runs))
+    write_candidates([scratch, tuned], tmp_path)
+    assert make_table(read_candidates(tmp_path)) == [
+        ["experiment", "init_from", "step0", "mean"],
+        ["tuned", "timm:resnet50", "60.00", "60.00"],
+        ["scratch", "null", "50.00", "50.00"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from trial_rows import Write
 import roadmap
 from roadmap.analysis.own_configs import find_search_path
 from roadmap.analysis.read_runs import read_runs
-from roadmap.analysis.results import aggregate
+from roadmap.analysis.results import aggregate, step_before
 from roadmap.analysis.run_table import write_run_table
 from roadmap.config.roadmap_files import list_roadmaps
 from roadmap.config.search_path import SearchPath, current, use
@@ -126,6 +126,33 @@ def test_the_levels_of_a_registered_axis_are_those_of_the_roadmaps_folders(
     (folder / "model/norm/mine.yaml").write_text("norm: layernorm\n")
     row, *_ = aggregate(read_runs(tmp_path / "norms"))
     assert row.roadmap.levels_of("norm") == ["batchnorm", "layernorm", "mine"]
+
+
+def test_a_step_beside_the_roadmap_is_compared_with_the_step_that_it_is_based_on(
+    tmp_path: Path, write_run: Write
+) -> None:
+    """And with no other of its index; without the file, no step is guessed among several."""
+    (tmp_path / "own/roadmap").mkdir(parents=True)
+    for name, base, index in (("step8_silu", "step7_kernel", 8), ("step9_silu_fewer", "step8_silu", 9)):
+        text = f"defaults: [{base}, _self_]\nstep: {{name: {name}, index: {index}, label: silu}}\n"
+        (tmp_path / f"own/roadmap/{name}.yaml").write_text(text)
+    steps = {"step7_kernel": 70, "step8_gelu": 75, "step8_silu": 72, "step9_fewer_acts": 76, "step9_silu_fewer": 73}
+    for step, top1 in steps.items():
+        run = write_run(step, top1=float(top1))
+        (run / "overrides.yaml").write_text(yaml.safe_dump([f"--config-dir={tmp_path}/own", f"+roadmap={step}"]))
+
+    def changes(folder: Path, *missing: str) -> dict[str, str | None]:
+        rows = aggregate(run for run in read_runs(folder) if run.step not in missing)
+        found = {row.step: step_before(row, rows) for row in rows if row.seeds}
+        return {step: before and before.step for step, before in found.items() if "silu" in step or "acts" in step}
+
+    paper = {"step9_fewer_acts": "step8_gelu"}
+    with_files = {"step8_silu": "step7_kernel", "step9_silu_fewer": "step8_silu"}
+    assert changes(tmp_path / "trial") == paper | with_files
+    assert changes(tmp_path / "trial", "step8_silu") == paper | {"step9_silu_fewer": None}
+    write_run_table(read_runs(tmp_path / "trial"), tmp_path / "runs.csv")
+    assert changes(tmp_path) == paper | with_files | {"step9_silu_fewer": None}
+    assert changes(tmp_path, "step8_silu") == paper | {"step9_silu_fewer": "step8_gelu"}
 
 
 def test_published_runs_of_a_module_say_where_it_has_to_be(

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from trial_rows import Write, rows_of
 
+from roadmap.analysis.curves import Record
+from roadmap.analysis.epoch_table import read_records, write_epoch_table
 from roadmap.analysis.read_runs import choose_experiment, find_experiments, last_change, read_runs
+from roadmap.analysis.run_table import write_run_table
 from roadmap.errors import RunError
 
 
@@ -102,3 +105,41 @@ def test_an_experiment_with_a_result_goes_before_those_without(
     assert choose_experiment(None, tmp_path) == tmp_path / "trial"
     assert f"trial: the only experiment with a result in {tmp_path}" in capsys.readouterr().out
     assert choose_experiment("mistyped", tmp_path) == tmp_path / "mistyped"
+
+
+def test_run_folders_beside_a_table_are_warned_of_until_it_is_gone(
+    tmp_path: Path, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(top1=90.0)
+    runs = read_runs(tmp_path / "trial")
+    table, epochs = tmp_path / "trial/runs.csv", tmp_path / "trial/epochs.csv"
+    write_run_table(runs, table)
+    write_epoch_table(
+        [Record("step0_resnet", ("micro", "digits", "short"), (0,), *[{1: {"top1": 90.0}}] * 3)], epochs
+    )
+    (write_run(seed=1, top1=80.0) / "metrics.jsonl").write_text('{"epoch": 1, "top1": 80.0}\n')
+    assert [run.top1 for run in read_runs(tmp_path / "trial")] == [90.0]
+    assert f"{table} is read, and not the 2 run folders beside it, such as {runs[0].path}" in caplog.text
+    table.unlink()
+    caplog.clear()
+    found = read_runs(tmp_path / "trial")
+    assert [run.top1 for run in found] == [90.0, 80.0]
+    assert [one.seeds for one in read_records(tmp_path / "trial", found)] == [(1,)]  # of seed 0, no epoch is here
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("given", ["first", "first/", "./first/../first", "link", "."])
+def test_a_renamed_folder_is_an_experiment_by_its_new_name(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    write_run()
+    write_run(seed=1, state="running")
+    (tmp_path / "trial").rename(tmp_path / "first")
+    (tmp_path / "link").symlink_to("first")
+    monkeypatch.chdir(tmp_path / ("first" if given == "." else ""))
+    name = "link" if given == "link" else "first"
+    assert [run.experiment for run in read_runs(Path(given))] == [name, name]
+    write_run_table(read_runs(Path(given)), tmp_path / "first/runs.csv")
+    monkeypatch.chdir(tmp_path)
+    Path("first").rename("other")
+    assert {run.experiment for run in read_runs(Path("other"))} == {name}  # a table keeps its own

@@ -127,6 +127,33 @@ def test_a_step_of_the_users_own_after_the_last_is_a_roadmap_for_sweeps_and_effe
         assert find_roadmap(names).name == found
 
 
+def test_of_own_steps_after_each_other_the_roadmap_is_that_of_the_sweep(
+    tmp_path: Path, write_step: Callable[[str], None]
+) -> None:
+    write_step("step12_downsample")
+    for name, axis in (("step14_next", "shortcut: avgpool"), ("step14_other", "stride_conv: first")):
+        (tmp_path / f"roadmap/{name}.yaml").write_text(
+            f"# @package _global_\ndefaults: [step13_mine, override /model/{axis}, _self_]\n"
+            f"step: {{name: {name}, index: 14, label: next}}\n"
+        )
+    mine, following, other = "step13_mine", "step14_next", "step14_other"
+    roadmap = load_roadmap(following)
+    sweep = [roadmap.name_of(roadmap.design_of(network)) for network in leave_one_out(roadmap)]
+    assert mine in sweep  # the next step's choice reverted
+    for names, found in (
+        (sweep, following),
+        ([mine, f"{mine},norm=batchnorm", following], mine),  # whose leave-one-out it is
+        ([mine, f"{mine},norm=batchnorm", following, f"{following},norm=batchnorm"], following),
+        ([mine, following], following),
+        ([following, f"{other},norm=batchnorm", mine], other),
+        (
+            [f"{following},norm=batchnorm", *(f"{other},{axis}" for axis in ("norm=batchnorm", "stem=resnet"))],
+            other,
+        ),
+    ):
+        assert find_roadmap(names).name == found
+
+
 def test_a_step_that_does_not_continue_the_roadmap_is_no_roadmap(write_step: Callable[[str], None]) -> None:
     write_step("step11_layernorm")
     with pytest.raises(

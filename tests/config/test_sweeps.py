@@ -1,12 +1,15 @@
 """`+sweep=NAME` expands to the networks that it describes, each with the same name in every sweep."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from roadmap.config import PlannedRun, Sweep, plan_runs, read_sweep
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.roadmaps import NONE
+from roadmap.config.roadmaps import NONE, Roadmap
+from roadmap.config.search_path import SearchPath, use
 from roadmap.config.sweep import GroupsSpec, Kind
 from roadmap.config.sweep_networks import add_one_in, networks_along, networks_needed, sample_orders
 from roadmap.errors import ConfigError
@@ -120,6 +123,43 @@ def test_orders_share_their_networks() -> None:
     assert names == [CONVNEXT.name_of(CONVNEXT.design_of(network)) for network in needed]
     assert len(set(names)) == len(names)
     assert set(names) <= set(sweep_of("+sweep=shapley", "sweep.pairs=5").spec.names())
+
+
+@pytest.fixture
+def scaled(tmp_path: Path) -> Iterator[Roadmap]:
+    """A roadmap with two own steps, the first of which sets a key of the model that no step before it sets."""
+    (tmp_path / "roadmap").mkdir()
+    steps = {"step13_scale": "step12_downsample", "step14_grn": "step13_scale, override /model/response_norm: grn"}
+    for index, (name, defaults) in enumerate(steps.items(), 13):
+        own = "model: {layer_scale_init: 0.25}" if index == 13 else ""
+        (tmp_path / f"roadmap/{name}.yaml").write_text(
+            f"# @package _global_\ndefaults: [{defaults}, _self_]\n"
+            f"step: {{name: {name}, index: {index}, label: own}}\n{own}\n"
+        )
+    with use(SearchPath((str(tmp_path),))):
+        yield load_roadmap("step14_grn")
+
+
+def test_without_a_value_that_a_step_sets_a_network_has_the_recipes(scaled: Roadmap) -> None:
+    """It is named by a step before that one, since no override gives a key its inherited value."""
+    source = "sweep.roadmap=step14_grn"
+    runs = plan(
+        "+sweep=leave_one_out", "sweep.choices=norm,layer_scale_init", source, "recipe.layer_scale_init=0.5"
+    )
+    assert {run.name: run.config.model.layer_scale_init for run in runs} == {
+        "step14_grn": 0.25,
+        "step14_grn,norm=batchnorm": 0.25,
+        "step12_downsample,response_norm=grn": 0.5,
+    }
+    design = scaled.design_named("step12_downsample", {"response_norm": "grn"})
+    assert design is not None
+    assert scaled.network_of(design) == scaled.all_choices - {"layer_scale_init"}
+    assert sweep_of("+sweep=factorial", "sweep.axes=layer_scale_init,norm", source).spec.names() == [
+        "step12_downsample,norm=batchnorm,response_norm=grn",
+        "step12_downsample,response_norm=grn",
+        "step14_grn,norm=batchnorm",
+        "step14_grn",
+    ]
 
 
 @pytest.mark.parametrize(

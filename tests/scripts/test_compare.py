@@ -81,6 +81,27 @@ def test_a_published_comparison_is_extended_by_an_experiment(
     ]
 
 
+def test_renamed_folders_are_compared_by_their_new_names(
+    output_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever name their runs recorded, or the folder's own is given as `.`."""
+    (output_dir / "lr1e-3").rename(output_dir / "slow")
+    (output_dir / "lr4e-3").rename(output_dir / "lr1e-3")
+    monkeypatch.chdir(output_dir / "slow")
+    to = output_dir / "to"
+    call("compare", ".", output_dir / "lr1e-3", "--to", to)
+    written = (to / "comparison.md").read_text()
+    assert [line.split(" | ")[:3] for line in written.splitlines()[2:]] == [
+        ["| lr1e-3", "0.004", "65.00"],
+        ["| slow", "0.001", "60.00"],
+    ]
+    call("compare", to, "--to", to)
+    assert (to / "comparison.md").read_text() == written
+    call("compare", ".", "--to", output_dir / "alone")
+    call("compare", output_dir / "alone", "--to", output_dir / "alone")
+    assert "| slow | 60.00 |" in (output_dir / "alone/comparison.md").read_text()
+
+
 def test_a_published_comparison_keeps_its_runs(
     output_dir: Path, call: Call, write_run: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -119,3 +140,46 @@ def test_an_experiment_that_has_just_begun_is_left_out(output_dir: Path, call: C
     assert "lr1e-3" in call("compare", "lr1e-3", "begun", "--output-dir", output_dir).out
     refused = call("compare", "begun", "--output-dir", output_dir, status=1)
     assert "none of these experiments has a finished run" in refused.err
+
+
+def test_a_comparison_hides_no_runs(output_dir: Path, call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    """From comparison.csv on, compare would read neither run folders nor a table of runs beside it."""
+    (output_dir / "published").mkdir()
+    (output_dir / "published/runs.csv").touch()
+    for target, name in (("lr1e-3", "step0_resnet/seed0"), ("published", "runs.csv")):
+        refused = call("compare", *BOTH, output_dir, "--to", output_dir / target, status=1).err
+        assert f"{output_dir / target} has {name}: beside comparison.csv, commands would read neither" in refused
+        assert not (output_dir / target / "comparison.csv").exists()
+    call("compare", *BOTH, output_dir, "--to", output_dir / "to")
+    assert not caplog.records
+    (output_dir / "to/comparison.csv").rename(output_dir / "lr1e-3/comparison.csv")
+    (output_dir / "to/settings.jsonl").rename(output_dir / "lr1e-3/settings.jsonl")
+    call("compare", *BOTH, output_dir)
+    assert f"{output_dir}/lr1e-3/comparison.csv is read, and not the 2 run folders beside it" in caplog.text
+
+
+def test_weights_that_training_started_from_are_a_setting(
+    output_dir: Path, call: Call, write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Published without the folders of the machine, also if only these differ."""
+    for name, place in (("from_a", "/mine/a/x.pt"), ("from_b", "/mine/b/x.pt")):
+        for rate in ("1e-2", "2e-2"):
+            words = (f"recipe.lr={rate}", "data.holdout=100", f"init_from={place}")
+            write_run(output_dir / f"{name}{rate}", "step0_resnet", *words)
+    to = (output_dir / "to", "--output-dir", output_dir, "--to", output_dir / "to")
+    refused = call("compare", "lr1e-3", "from_a1e-2", *to[1:], "--along", "recipe.lr", status=1).err
+    assert (
+        "recipe.lr: no two of these experiments differ in it alone; they differ in recipe.lr, init_from" in refused
+    )
+    call("compare", "from_a1e-2", "from_b2e-2", "lr1e-3", *to[1:])
+    rows = [line.split(" | ") for line in (to[0] / "comparison.md").read_text().splitlines()]
+    place = rows[0].index("init_from")
+    assert [row[place] for row in rows[2:]] == [".../x.pt (1)", ".../x.pt (2)", "null"]
+    call("compare", *to)
+    assert "/mine" not in "".join(path.read_text() for path in to[0].iterdir())
+
+    call("compare", "from_a1e-2", "--output-dir", output_dir, "--to", output_dir / "one")
+    call("compare", output_dir / "one", "from_a2e-2", "--output-dir", output_dir, "--to", output_dir / "one")
+    table = (output_dir / "one/comparison.md").read_text()
+    assert table.startswith("| experiment | recipe.lr | step0 |")  # the weights are the same
+    assert not caplog.records

@@ -235,6 +235,22 @@ def test_settings_that_differ_are_published_with_the_run(
     assert (results / "README.md").read_text() == page
 
 
+@pytest.mark.parametrize("words", [("trial", "--output-dir", "results"), ("outputs/trial", "--to", "link")])
+def test_run_folders_are_never_hidden_by_a_table_beside_them(
+    tmp_path: Path, write_run: Write, call: Call, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """From runs.csv on, commands would read neither them nor later seeds."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("outputs", "results"):
+        write_run(Path(place, "trial"), "step0_resnet")
+    Path("link").symlink_to("results/trial")
+    refused = call("publish", *words, status=1).err
+    target = words[-1] if "--to" in words else "results/trial"
+    assert f"error: {target} has step0_resnet/seed0: beside runs.csv, commands would read neither it" in refused
+    assert "Name another folder with --to" in refused
+    assert [path.name for path in Path("results/trial").iterdir()] == ["step0_resnet"]
+
+
 def test_a_damaged_configuration_is_one_message(grown: Path, publish: Publish) -> None:
     (config,) = grown.rglob("config.yaml")
     config.write_text("{a: [")
