@@ -202,11 +202,11 @@ def write_comparison(
     """
     check_target(folder, COMPARISON, [RUN_TABLE])
     candidates = hide_places_of_weights(candidates)
+    curves = None if key is None else along(candidates, key)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [*write_candidates(candidates, folder), folder / "comparison.md"]
-    paths[-1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
-    if key is not None:
-        paths += draw_setting(along(candidates, key), key, folder / key)
-    if transfer:
-        paths += draw_transfer([aggregate(one.runs) for one in candidates], folder / "transfer")
-    return paths
+    figures = draw_transfer([aggregate(one.runs) for one in candidates], folder / "transfer") if transfer else []
+    if curves is not None and key is not None:
+        figures = [*draw_setting(curves, key, folder / key), *figures]
+    tables = [*write_candidates(candidates, folder), folder / "comparison.md"]
+    tables[-1].write_text(to_markdown(make_table(candidates)) + "\n", encoding="utf-8")
+    return [*tables, *figures]

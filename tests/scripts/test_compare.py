@@ -171,6 +171,7 @@ def test_weights_that_training_started_from_are_a_setting(
     assert (
         "recipe.lr: no two of these experiments differ in it alone; they differ in recipe.lr, init_from" in refused
     )
+    assert not to[0].exists()
     call("compare", "from_a1e-2", "from_b2e-2", "lr1e-3", *to[1:])
     rows = [line.split(" | ") for line in (to[0] / "comparison.md").read_text().splitlines()]
     place = rows[0].index("init_from")
