@@ -17,13 +17,14 @@ from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.significance import Change, compute_row_stats, interval_text, pool_rows
-from roadmap.analysis.stats import Difference, compare_differences, correct_by_holm
+from roadmap.analysis.stats import Difference, compare, compare_differences, correct_by_holm
 from roadmap.runs.read_run import State
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 ROADMAP, TUNED = RESULTS / "cifar10-stride4", RESULTS / "cifar10-stride4-tuned"
 LARGER = RESULTS / "cifar10-stride2"  # on maps of 16 to 2 pixels
+TWIN = RESULTS / "cifar10-stride2-twin"  # step 1 there at step 12's cost
 COMPARISONS = sorted(path.parent for path in RESULTS.glob("*/comparison.csv"))
 FIRST, LAST = "step1_stage_ratio", "step12_downsample"
 BATCHNORM, STEM = f"{LAST},norm=batchnorm", f"{LAST},stem=resnet"
@@ -82,6 +83,21 @@ def test_the_findings_say_where_the_roadmap_climbs(findings: str) -> None:
     ):
         assert one in findings
         assert f"{abs(small[step] - small[step - 1]):.1f}" in one
+
+
+def test_the_findings_say_what_equal_cost_changes(findings: str) -> None:
+    """Step 12 beside step 1 at a width that gives it about the same multiply-accumulates."""
+    runs = read_runs(LARGER)
+    twin, last = (
+        [one for one in table if one.name == name] for table, name in ((read_runs(TWIN), FIRST), (runs, LAST))
+    )
+    (pooled,) = pool_rows(aggregate(runs)).values()
+    top1 = [{run.seed: run.top1 for run in group if run.top1 is not None} for group in (twin, last)]
+    gap = compare(*top1, pooled)
+    said = f"{gap.mean:+.2f} points ({interval_text(gap.interval)}) at equal multiply-accumulates"
+    assert said in findings
+    costs = [f"{1000 * group[0].gmacs:.2f}" for group in (last, twin) if group[0].gmacs is not None]
+    assert f"{costs[0]} and {costs[1]} million" in findings
 
 
 def test_the_findings_say_what_a_rate_for_each_step_changes() -> None:
@@ -195,7 +211,7 @@ def test_the_findings_say_what_equal_variances_bring(ends: list[Candidate], find
 
 
 def test_the_findings_say_which_epoch_is_the_best(findings: str) -> None:
-    tables = [read_runs(folder) for folder in (ROADMAP, TUNED, LARGER)]
+    tables = [read_runs(folder) for folder in (ROADMAP, TUNED, LARGER, TWIN)]
     tables += [one.runs for folder in COMPARISONS for one in read_candidates(folder)]
     done = (run for table in tables for run in table if run.state is State.done)
     runs = list({(run.experiment, run.name, run.data, run.seed): run for run in done}.values())
