@@ -1,12 +1,18 @@
-"""The diagrams are the network's own layers, with what a step changes marked."""
+"""The diagrams are the network's own layers, with what a step changes marked; a card has one base."""
 
 import re
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+from trial_rows import Write, rows_of
 
+from roadmap.analysis.configurations import Setup
 from roadmap.analysis.figures.block import Sections
 from roadmap.analysis.report.diagrams import draw_network
+from roadmap.analysis.report.walk import draw_walk
+from roadmap.analysis.significance import compute_row_stats
 from roadmap.config import plan_runs
 from roadmap.model.describe import describe_network
 from roadmap.model.layer_plan import plan_network
@@ -85,3 +91,54 @@ def test_a_change_of_any_block_is_drawn(words: str, before: str, caption: str, n
     drawn = draw_network(network(words), network(before))
     assert f"<figcaption>{caption}</figcaption>" in drawn
     assert texts(drawn, "new") == new
+
+
+def cards_of(tmp_path: Path, without_layers: str = "") -> dict[str, dict[str, Any]]:
+    """Return the cards of the trial by regime and name; the layers of one row may be unknown."""
+    rows = rows_of(tmp_path)
+    networks = [None if row.name == without_layers else network(row.name.replace(",", " model/")) for row in rows]
+    cards = draw_walk(compute_row_stats(rows), [Setup({}, one) for one in networks])
+    drawn = [f"{row.regime} {row.name}" for row in rows if row.name != without_layers]
+    return dict(zip(drawn, cards, strict=True))
+
+
+def write_sizes(write_run: Write) -> None:
+    for seed in range(2):
+        write_run("step6_move_up", seed, 65.0, gmacs=0.10)
+        write_run("step7_kernel", seed, 62.0, gmacs=0.25)
+        write_run("step7_kernel", seed, 64.0, gmacs=0.20, variant={"kernel_size": "5"})
+        write_run("step7_kernel", seed, 61.0, gmacs=0.30, variant={"norm": "layernorm"})
+        write_run("step7_kernel", seed, 60.0, gmacs=0.50, variant={"kernel_size": "5", "norm": "layernorm"})
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "top1", "cost", "gone"),
+    [
+        ("step7_kernel", "step6_move_up", "change -3.00", "+150.0%", ["- d3x3, 96"]),
+        ("step7_kernel,kernel_size=5", "step6_move_up", "change -1.00", "+100.0%", ["- d3x3, 96"]),
+        ("step7_kernel,norm=layernorm", "step7_kernel", "change -1.00", "+20.0%", ["- BN", "- BN", "- BN"]),
+        ("step7_kernel,kernel_size=5,norm=layernorm", "step7_kernel", "60.00 (n = 2)", "+100.0%",
+         ["- d7x7, 96", "- BN", "- BN", "- BN"]),
+    ],
+)  # fmt: skip
+def test_a_card_has_one_base_for_layers_top1_and_cost(
+    tmp_path: Path, write_run: Write, name: str, base: str, top1: str, cost: str, gone: list[str]
+) -> None:
+    write_sizes(write_run)
+    card = cards_of(tmp_path)[f"micro {name}"]
+    assert card["against"] == f"Against label of {base} ({base})."
+    assert top1 in card["facts"]["top-1"]
+    assert card["facts"]["GMACs"].endswith(f", change {cost}")
+    assert texts(card["drawing"], "gone") == gone
+
+
+def test_a_card_names_the_base_of_its_numbers_also_if_its_layers_are_unknown(
+    tmp_path: Path, write_run: Write
+) -> None:
+    write_sizes(write_run)
+    card = cards_of(tmp_path, without_layers="step6_move_up")["micro step7_kernel,kernel_size=5"]
+    assert card["against"] == (
+        "Against label of step6_move_up (step6_move_up), of which no layers are known: the diagram marks no change."
+    )
+    assert "change -1.00" in card["facts"]["top-1"]
+    assert texts(card["drawing"], "gone") == []

@@ -13,7 +13,7 @@ from roadmap.analysis.significance import RowStats, interval_text
 
 
 def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> list[dict[str, Any]]:
-    """Return each row that has a plan, marked against the step before; a variant is marked against its step."""
+    """Return each row that has a plan, with its changes in layers, top-1 and cost against one other row."""
     rows = [one.row for one in row_stats]
     networks = {id(row): setup.network for row, setup in zip(rows, setups, strict=True) if setup and setup.network}
     unit, scale = cost_unit(rows)
@@ -22,14 +22,13 @@ def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> 
         row = one.row
         if id(row) not in networks:
             continue
-        steps = [other for other in rows if row.variant and other.step == row.step and not other.variant]
-        before = steps[0] if steps else step_before(row, rows)
+        before = _find_base(row, rows)
         base = networks.get(id(before)) if before is not None else None
         drawn.append(
             {
                 "name": f"{row.label} ({row.name})",
                 "file": row.name.replace(" ", "_"),
-                "against": f"Against {before.label} ({before.name})." if base and before else "Nothing before it.",
+                "against": _describe_base(before, is_drawn=base is not None),
                 "facts": {
                     "what changes": _describe_choice(row),
                     "top-1": _describe_accuracy(one),
@@ -40,6 +39,21 @@ def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> 
             }
         )
     return drawn
+
+
+def _find_base(row: Row, rows: Sequence[Row]) -> Row | None:
+    """Return the row of the change in top-1; if that has no result, a variant's own step."""
+    before = step_before(row, rows)
+    if not row.variant or (before is not None and before.seeds):
+        return before
+    return next((other for other in rows if other.step == row.step and not other.variant), before)
+
+
+def _describe_base(before: Row | None, is_drawn: bool) -> str:
+    if before is None:
+        return "Nothing before it."
+    unmarked = "" if is_drawn else ", of which no layers are known: the diagram marks no change"
+    return f"Against {before.label} ({before.name}){unmarked}."
 
 
 def _describe_choice(row: Row) -> str:
