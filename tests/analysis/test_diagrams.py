@@ -142,3 +142,15 @@ def test_a_card_names_the_base_of_its_numbers_also_if_its_layers_are_unknown(
     )
     assert "change -1.00" in card["facts"]["top-1"]
     assert texts(card["drawing"], "gone") == []
+
+
+def test_a_card_compares_with_no_network_of_another_setting(tmp_path: Path, write_run: Write) -> None:
+    for seed, (regime, gmacs) in enumerate([("micro", 0.1), ("nano", 1.0)]):
+        write_run("step7_kernel", seed, regime=regime, gmacs=gmacs)
+        variant = {"kernel_size": "9", "norm": "layernorm"}
+        write_run("step7_kernel", seed, regime=regime, gmacs=1.1 * gmacs, variant=variant)
+    cards = cards_of(tmp_path)
+    for regime in ("micro", "nano"):
+        card = cards[f"{regime} step7_kernel,kernel_size=9,norm=layernorm"]
+        assert card["against"] == f"Against label of step7_kernel [{regime}, digits, short] (step7_kernel)."
+        assert card["facts"]["GMACs"].endswith(", change +10.0%")

@@ -42,11 +42,12 @@ def draw_walk(row_stats: Sequence[RowStats], setups: Sequence[Setup | None]) -> 
 
 
 def _find_base(row: Row, rows: Sequence[Row]) -> Row | None:
-    """Return the row of the change in top-1; if that has no result, a variant's own step."""
+    """Return the row of the change in top-1; if that has no result, a variant's own step in the same setting."""
     before = step_before(row, rows)
     if not row.variant or (before is not None and before.seeds):
         return before
-    return next((other for other in rows if other.step == row.step and not other.variant), before)
+    steps = [other for other in rows if other.step == row.step and not other.variant]
+    return next((other for other in steps if other.setting == row.setting), before)
 
 
 def _describe_base(before: Row | None, is_drawn: bool) -> str:
