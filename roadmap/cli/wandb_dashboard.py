@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from roadmap.analysis.figures.layout import capitalized, curve_name
 from roadmap.cli.arguments import add_config_dir
 from roadmap.cli.exit_status import report_errors
 from roadmap.config.roadmap_files import load_roadmap
@@ -47,7 +48,11 @@ class Curve:
 
     step: str
     key: str  # of its value in a run's config on W&B
-    title: str
+    name: str  # of its values, such as "kernel sizes"
+
+    @property
+    def title(self) -> str:
+        return capitalized(self.name)
 
 
 def find_curve(roadmap: Roadmap) -> Curve | None:
@@ -55,7 +60,7 @@ def find_curve(roadmap: Roadmap) -> Curve | None:
     if choice is None:
         return None
     key = choice.axis if is_setting(choice.axis) else f"model.{choice.axis}"
-    return Curve(choice.step, key, f"{choice.axis.rpartition('.')[2].replace('_', ' ').capitalize()}s")
+    return Curve(choice.step, key, f"{curve_name(roadmap)}s")
 
 
 @report_errors()
@@ -190,7 +195,7 @@ def describe_curve(curve: Curve, finished: Sequence[ws.FilterExpr]) -> list[Any]
     runs = [*finished, ws.Summary("step") == curve.step]
     return [
         wr.H1(curve.title),
-        wr.P(f"The runs of {curve.step} by their {curve.title.lower()}, whatever else they vary."),
+        wr.P(f"The runs of {curve.step} by their {curve.name}, whatever else they vary."),
         wr.PanelGrid(runsets=[make_runset(curve.title, curve.key, runs)], panels=compare_values(curve)),
     ]
 
@@ -226,7 +231,7 @@ def compare_steps() -> list[Panel]:
 
 
 def compare_values(curve: Curve) -> list[Panel]:
-    return [draw_bars(f"Top-1 by {curve.title.lower()}", curve.key), *draw_curves(curve.key)]
+    return [draw_bars(f"Top-1 by {curve.name}", curve.key), *draw_curves(curve.key)]
 
 
 def draw_bars(title: str, key: str) -> wr.BarPlot:

@@ -93,6 +93,11 @@ def test_a_factorial_is_shown_where_it_is_asked_for(tmp_path: Path, report: Repo
     assert f"python scripts/report.py {tmp_path / 'trial'} {options}" in visible(page)
 
 
+def test_the_users_names_keep_their_capitals(tmp_path: Path, report: Report, write_run: Write) -> None:
+    write_run(tmp_path / "trial", "step0_resnet", "data.name=MyFlowers", "recipe.name=LAMB")
+    assert re.search(r"Regime \w+, data MyFlowers, recipe LAMB", visible(report(tmp_path / "trial")))
+
+
 def test_names_and_errors_are_shown_and_not_obeyed(tmp_path: Path, report: Report, write_run: Write) -> None:
     hostile = "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }}"
     clean = tmp_path / "clean"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 from fixture_types import Call
+
+from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmaps import Choice
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts/wandb_dashboard.py"
@@ -56,6 +60,18 @@ def test_all_panels_show_the_training_runs_of_the_experiment(printed: Callable[.
 def test_a_roadmap_of_the_users_own_is_found_in_its_folder(printed: Callable[..., Any], own_roadmap: Path) -> None:
     report, *_ = printed("--roadmap", "mine", "--config-dir", own_roadmap)
     assert "Mine" in json.dumps(report)
+
+
+def test_an_axis_of_the_users_own_keeps_its_capitals() -> None:
+    from roadmap.cli.wandb_dashboard import find_curve
+
+    choice = Choice("step1_se", {"SE_ratio": "4"}, {"SE_ratio": "16"})
+    curve = find_curve(replace(load_roadmap(), choices=(choice,), curve="step1_se"))
+    assert curve is not None
+    assert (curve.title, curve.name) == ("SE ratios", "SE ratios")
+    curve = find_curve(load_roadmap())
+    assert curve is not None
+    assert (curve.title, curve.name) == ("Kernel sizes", "kernel sizes")
 
 
 def test_thirteen_steps_are_not_cut_off_at_ten(printed: Callable[..., Any]) -> None:

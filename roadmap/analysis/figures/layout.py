@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from roadmap.analysis.results import Row, curve_value, range_text
 from roadmap.analysis.stats import mean, std
+from roadmap.config.roadmaps import Roadmap
 
 LAST_EPOCH = "top-1 accuracy (%), last epoch"
 BEST_EPOCH = "top-1 accuracy (%), best epoch, picked on the validation set"
@@ -143,9 +144,14 @@ def setting_text(rows: Sequence[Row]) -> str:
     return ", ".join(parts)
 
 
-def curve_name(row: Row) -> str:
-    """Return the name of the roadmap's curve, such as "kernel size"."""
-    choice = row.roadmap.choice_of(row.roadmap.curve or "")
+def capitalized(text: str) -> str:
+    """Return the text with a capital at its start; names of the user keep theirs, unlike by `str.capitalize`."""
+    return text[:1].upper() + text[1:]
+
+
+def curve_name(roadmap: Roadmap) -> str:
+    """Return the name of the roadmap's curve, such as "kernel size"; empty if it has none."""
+    choice = roadmap.choice_of(roadmap.curve or "")
     return choice.axis.rpartition(".")[2].replace("_", " ") if choice else ""
 
 

@@ -200,7 +200,7 @@ def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> lis
         axes.grid(axis="y", color=style.GRID, lw=0.5)
         _draw_value_curve(axes, sizes, best)
         _label_values(axes, sizes, best)
-        draw_title(figure, tried, f"{layout.curve_name(tried[0])}; {layout.seeds_text(tried)}")
+        draw_title(figure, tried, f"{layout.curve_name(tried[0].roadmap)}; {layout.seeds_text(tried)}")
         _draw_curve_legend(axes)
         shared = [size for size, row in sizes.items() if row.step != tried[0].roadmap.curve]
         if shared:
@@ -252,7 +252,7 @@ def _label_values(axes: Axes, sizes: dict[int, Row], best: bool) -> None:
     ]
     axes.set_xticks(list(sizes), labels, fontsize=7, linespacing=1.3)
     axes.set_xlim(min(sizes) - 0.7, max(sizes) + 0.7)
-    axes.set_xlabel(f"{layout.curve_name(sizes[max(sizes)])}, with top-1 (%) and cost", fontsize=7)
+    axes.set_xlabel(f"{layout.curve_name(sizes[max(sizes)].roadmap)}, with top-1 (%) and cost", fontsize=7)
     values = [value for row in sizes.values() for value in layout.drawn_values(row, best)]
     middle = (min(values) + max(values)) / 2
     reach = max(0.6 * (max(values) - min(values)), 0.5)  # at least one point, so that noise looks small

@@ -242,7 +242,7 @@ def curve_chart(row_stats: Sequence[RowStats], best: bool) -> Chart | None:
     papers = [(size, row.paper.top1) for size, row in sizes.items() if row.on_imagenet and row.paper is not None]
     layout = base_layout(
         SHORTEST_PLOT,
-        xaxis=axis(curve_name(sizes[max(sizes)]), tickvals=list(sizes)),
+        xaxis=axis(curve_name(sizes[max(sizes)].roadmap), tickvals=list(sizes)),
         yaxis=axis(accuracy_title(best).replace(", ", ",<br>", 1)),
     )
     return Chart("kernels", [line] + ([_dots(papers, "paper", "diamond-open", 9)] if papers else []), layout)

@@ -165,8 +165,8 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
     devices = sorted({device for row in rows for device in row.devices})
     return {
         "title": rows[0].experiment,
-        "setting": layout.setting_text(rows).capitalize(),
-        "measure": layout.accuracy_title(best).capitalize(),
+        "setting": layout.capitalized(layout.setting_text(rows)),
+        "measure": layout.capitalized(layout.accuracy_title(best)),
         "seeds": layout.seeds_text(rows),
         "states": count_states(run.state for run in runs),
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -177,7 +177,7 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         ],
         "published": rows[0].roadmap.paper if rows[0].roadmap.published else "",
         "curve": rows[0].roadmap.curve,
-        "curve_title": f"{layout.curve_name(rows[0]).capitalize()}s",
+        "curve_title": f"{layout.capitalized(layout.curve_name(rows[0].roadmap))}s",
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
         "notes": notes(rows, best),
