@@ -23,7 +23,7 @@ from roadmap.analysis.ablation import (
     pool_std,
     results_of,
 )
-from roadmap.analysis.design import network_of, usable_rows
+from roadmap.analysis.design import network_of, usable_rows, used_rows
 from roadmap.analysis.group_effects import find_group_effects
 from roadmap.analysis.results import Row
 from roadmap.analysis.significance import interval_text, pooled_std_text
@@ -43,6 +43,7 @@ class Ablation:
     """All effects of an experiment, and the data that they rest on."""
 
     roadmap: Roadmap
+    rows: list[Row]  # that the results are of, all in one setting
     results: Results
     pooled_std: PooledStd | None  # pooled over all networks
     effects: list[Effect]
@@ -82,6 +83,7 @@ def find_ablation(rows: Sequence[Row], best: bool = False, order_seed: int | Non
     interactions = find_interactions(roadmap, values)
     return Ablation(
         roadmap,
+        list(used_rows(rows, network_of).values()),
         results,
         pool_std(results),
         effects,

@@ -29,15 +29,20 @@ def usable_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> list[t
     return [(name, row) for name, row in named if row.setting == settings.most_common(1)[0][0]]
 
 
-def collect(
-    rows: Sequence[Row], key: Callable[[Row], Key | None], best: bool = False
-) -> dict[Key, dict[int, float]]:
-    """Return the top-1 by seed of every usable row; see `usable_rows`.
+def used_rows(rows: Sequence[Row], key: Callable[[Row], Key | None]) -> dict[Key, Row]:
+    """Return every usable row by its key; see `usable_rows`.
 
     If two rows have one key, as a step and the next with its choice removed, the one with more seeds counts.
     """
-    found: dict[Key, dict[int, float]] = {}
+    found: dict[Key, Row] = {}
     for name, row in usable_rows(rows, key):
-        if len(row.seeds) > len(found.get(name, {})):
-            found[name] = by_seed(row, best)
+        if name not in found or len(row.seeds) > len(found[name].seeds):
+            found[name] = row
     return found
+
+
+def collect(
+    rows: Sequence[Row], key: Callable[[Row], Key | None], best: bool = False
+) -> dict[Key, dict[int, float]]:
+    """Return the top-1 by seed of the used rows."""
+    return {name: by_seed(row, best) for name, row in used_rows(rows, key).items()}

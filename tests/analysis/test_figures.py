@@ -11,6 +11,7 @@ from trial_rows import Write, rows_of
 from roadmap.analysis.figures.ablation import draw_effects
 from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
+from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.report.report import write_report
 from roadmap.analysis.results import MOST_ABLATIONS
 from roadmap.analysis.tables_and_figures import draw_experiment
@@ -256,3 +257,18 @@ def test_effects_are_drawn_once_a_network_off_the_path_ran(tmp_path: Path, write
         assert expected in found
     assert "in step 0" not in found
     assert any("effect of each choice, n = 2 seeds, 95% intervals" in text for text in found)
+
+
+def test_the_titles_name_the_setting_and_seeds_that_are_drawn(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(2):
+        write_run("step11_layernorm", seed, 85.0 + seed)
+        write_run("step12_downsample", seed, 86.0 + 0.8 * seed)
+        write_run("step12_downsample", seed, 84.0 + 1.5 * seed, variant={"norm": "batchnorm"})
+    for seed in (7, 8, 9):
+        write_run("step12_downsample", seed, 89.0, regime="nano", recipe="other")
+    rows = rows_of(tmp_path)
+    setting = "regime micro, data digits, recipe short;"
+    effects = texts(draw_effects(rows, tmp_path / "effects")[1])
+    assert f"{setting} effect of each choice, n = 2 seeds, 95% intervals" in effects
+    transfer = texts(draw_transfer([rows], tmp_path / "transfer")[1])
+    assert f"{setting} changes with 95% intervals; filled: significant (Holm)" in transfer

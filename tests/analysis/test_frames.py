@@ -58,6 +58,18 @@ def test_a_figure_of_several_experiments_is_refused_with_the_way_out(load: Calla
     assert roadmap.plot_roadmap(both[both.experiment == "slow"]).axes
 
 
+def test_effects_of_one_of_two_data_sets_name_it_and_the_other(
+    load: Callable[..., pd.DataFrame], write_run: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run("step0_resnet", 2, 99.0, experiment="trial", data="cifar10")
+    results = load("trial", 70.0)
+    drawn = [roadmap.plot_effects(results), roadmap.plot_effects(results, backend="plotly")]
+    message = "trial: the effects are of micro, digits, short; give those of micro, cifar10, short alone for theirs"
+    assert caplog.messages.count(message) == len(drawn)
+    titles = [text.get_text() for text in drawn[0].texts]
+    assert titles[1].startswith("regime micro, data digits, recipe short; effect of each choice, n = 2 seeds")
+
+
 def test_a_folder_that_was_renamed_is_an_experiment_by_its_new_name(
     tmp_path: Path, load: Callable[..., pd.DataFrame]
 ) -> None:

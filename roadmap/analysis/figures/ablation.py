@@ -35,10 +35,10 @@ def draw_effects(rows: Sequence[Row], path_stem: Path, best: bool = False) -> li
     if not ablation.leaves_path or not ablation.effects:
         return []
     with drawing(path_stem.name):
-        return save(effects_figure(rows, ablation, best), path_stem)
+        return save(effects_figure(ablation, best), path_stem)
 
 
-def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) -> Figure:
+def effects_figure(ablation: Ablation, best: bool = False) -> Figure:
     """Draw the effects with intervals; filled if significant.
 
     `best` draws the best epoch's accuracy, picked on the validation set, instead of the last one's.
@@ -50,7 +50,7 @@ def effects_figure(rows: Sequence[Row], ablation: Ablation, best: bool = False) 
     entries = draw_marks(figure.add_axes((left / WIDTH, BOTTOM / height, *size)), ablation, best)
     found = [one for column in (*ablation.columns().values(), ablation.averages.values()) for one in column]
     intervals = f", {COVERAGE} intervals" if any(one and one.interval for one in found) else ""
-    draw_title(figure, rows, f"effect of each choice, {count_text(rows)}{intervals}")
+    draw_title(figure, ablation.rows, f"effect of each choice, {count_text(ablation.rows)}{intervals}")
     draw_legend(figure, entries)
     return figure
 

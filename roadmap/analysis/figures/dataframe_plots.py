@@ -16,7 +16,7 @@ from roadmap.analysis.curves import METRICS
 from roadmap.analysis.figures import style
 from roadmap.analysis.figures.ablation import draw_marks, effects_figure
 from roadmap.analysis.figures.roadmap import WIDTH, draw_bars, roadmap_figure
-from roadmap.analysis.frame_rows import find_curves, has_band, rows_of_one
+from roadmap.analysis.frame_rows import find_curves, has_band, rows_of_one, warn_of_unused
 from roadmap.analysis.results import drawn_rows
 from roadmap.errors import ConfigError, RunError
 
@@ -76,6 +76,8 @@ def plot_effects(
 ) -> Any:
     """Draw the effect of each choice with its interval, wherever the runs measure it.
 
+    The effects are of one regime, data set and recipe: of those with most networks, with a warning of the others.
+
     >>> figure = roadmap.plot_effects(roadmap.load_results("results/cifar10-stride4"))
 
     Raises:
@@ -89,6 +91,7 @@ def plot_effects(
         raise RunError(
             f"no effect to draw among {len(results)} rows: it takes two finished networks that differ in one choice"
         )
+    warn_of_unused(rows)
     if plotly:
         return plotly.draw_all_effects(ablation)
 
@@ -97,7 +100,7 @@ def plot_effects(
         below = (0.5, -0.12)
         axes.legend(handles=entries, loc="upper center", bbox_to_anchor=below, ncols=2, fontsize=7, frameon=False)
 
-    return _draw(ax, lambda: effects_figure(rows, ablation, best), draw_into)
+    return _draw(ax, lambda: effects_figure(ablation, best), draw_into)
 
 
 @overload

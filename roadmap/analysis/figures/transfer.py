@@ -61,7 +61,7 @@ def draw_transfer(experiments: Sequence[Sequence[Row]], path_stem: Path, best: b
         draw_points_frame(axes, list(labels.values()))
         axes.set_xlabel(f"points of {accuracy_title(best)}, against the step before", fontsize=7)
         entries = _draw_marks(axes, list(labels), found)
-        _draw_heading(figure, [rows for rows, _ in found])
+        _draw_heading(figure, [changes for _, changes in found])
         figure.legend(
             handles=entries,
             loc="lower left",
@@ -132,12 +132,15 @@ def _describe(rows: Sequence[Row], changes: Changes) -> str:
     single = [one for one in changes.values() if one.steps[1] - one.steps[0] == 1]
     agree = sum(one.same_sign for one in single)
     signs = f": {agree} of {len(single)} changes have the paper's sign" if single else ""
-    compared = [row for one in changes.values() for row in (one.before, one.after)]
-    return f"{rows[0].experiment}, {count_text(compared)}{signs}"
+    return f"{rows[0].experiment}, {count_text(_compared_rows(changes))}{signs}"
 
 
-def _draw_heading(figure: Figure, experiments: Sequence[Sequence[Row]]) -> None:
-    rows = [row for experiment in experiments for row in experiment]
-    has_intervals = any(len(row.seeds) > 1 for row in rows)
+def _compared_rows(changes: Changes) -> list[Row]:
+    return [row for one in changes.values() for row in (one.before, one.after)]
+
+
+def _draw_heading(figure: Figure, experiments: Sequence[Changes]) -> None:
+    rows = [row for changes in experiments for row in _compared_rows(changes)]
+    has_intervals = any(one.measured.interval for changes in experiments for one in changes.values())
     claim = "changes" + f" with {COVERAGE} intervals; filled: significant (Holm)" * has_intervals
     draw_title(figure, rows, claim, "What transfers" if len(experiments) > 1 else None)
