@@ -9,7 +9,15 @@ import pytest
 from trial_rows import Write, rows_of
 
 from roadmap.analysis.figures.ablation import draw_effects
-from roadmap.analysis.figures.layout import axis_limits, cost_unit, curve_rows, positions, row_label, section
+from roadmap.analysis.figures.layout import (
+    axis_limits,
+    cost_unit,
+    curve_rows,
+    positions,
+    row_label,
+    section,
+    stand_in_note,
+)
 from roadmap.analysis.figures.roadmap import draw_roadmap, draw_values
 from roadmap.analysis.figures.transfer import draw_transfer
 from roadmap.analysis.report.report import write_report
@@ -148,6 +156,27 @@ def test_a_value_of_0_on_the_curve_is_not_its_start(tmp_path: Path, write_run: W
     write_run("step1_stage_ratio", top1=40.0, variant={"recipe.warmup_epochs": "0"})
     found = curve_rows([replace(row, roadmap=own) for row in rows_of(tmp_path)])
     assert {value: row.top1 for value, row in found.items()} == {0: (40.0,), 1: (60.0,), 2: (50.0,)}
+
+
+@pytest.mark.parametrize(
+    ("also", "expected"),
+    [({}, {3: (50.0,), 5: (40.0,), 7: (60.0,)}), ({"response_norm": "none"}, {5: (40.0,), 7: (60.0,)})],
+)
+def test_the_step_before_stands_in_for_no_other_network(
+    tmp_path: Path, write_run: Write, also: dict[str, str], expected: dict[int, tuple[float]]
+) -> None:
+    ends = dict.fromkeys(also, "grn")
+    choice = Choice("step1_stage_ratio", {"kernel_size": "3", **also}, {"kernel_size": "7", **ends})
+    own = replace(load_roadmap(), choices=(choice,), curve="step1_stage_ratio")
+    write_run("step0_resnet", top1=50.0)
+    write_run("step1_stage_ratio", top1=60.0)
+    write_run("step1_stage_ratio", top1=40.0, variant={"kernel_size": "5"})
+    rows = [replace(row, roadmap=own) for row in rows_of(tmp_path)]
+    found = curve_rows(rows)
+    assert {value: row.top1 for value, row in found.items()} == expected
+    note = "3 is the run of step0_resnet, which is the same network."
+    assert (note in texts(draw_values(rows, tmp_path / "kernels")[1])) == (3 in expected)
+    assert stand_in_note(found) == (note if 3 in expected else "")
 
 
 @pytest.mark.parametrize(

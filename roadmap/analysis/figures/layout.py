@@ -158,9 +158,9 @@ def curve_name(roadmap: Roadmap) -> str:
 def curve_rows(rows: Sequence[Row]) -> dict[int, Row]:
     """Return the finished row per value of the roadmap's curve, such as the kernel size.
 
-    None unless a value beside the steps' was tried. The step before stands in for the start value, which it has,
-    unless that value was run explicitly. Rows in another setting (regime, data, recipe) than the first such row's
-    are left out.
+    None unless a value beside the steps' was tried. The step before stands in for the start value unless that was
+    run explicitly, or the curve's step changes something else too. Rows in another setting (regime, data, recipe)
+    than the first such row's are left out.
     """
     found: dict[int, Row] = {}
     choice = rows[0].roadmap.choice_of(rows[0].roadmap.curve or "") if rows else None
@@ -169,6 +169,8 @@ def curve_rows(rows: Sequence[Row]) -> dict[int, Row]:
     before = rows[0].roadmap.steps[rows[0].roadmap.steps.index(choice.step) - 1]
     tried = [row for row in rows if row.top1 and curve_value(row) is not None]
     stand_in = [row for row in rows if row.top1 and row.step == before and not row.variant]
+    if len(choice.axes) > 1:  # with the start value, the step is not the step before
+        stand_in = []
     for row in tried + stand_in:
         value = curve_value(row)
         size = int(choice.start) if value is None else value
@@ -176,3 +178,9 @@ def curve_rows(rows: Sequence[Row]) -> dict[int, Row]:
             found[size] = row
     compared = len(found) > 1 and any(row.variant for row in found.values())
     return dict(sorted(found.items())) if compared else {}
+
+
+def stand_in_note(sizes: dict[int, Row]) -> str:
+    """Return which of the values of `curve_rows` is the run of the step before; empty if none is."""
+    shared = [(size, row.step) for size, row in sizes.items() if row.step != row.roadmap.curve]
+    return "".join(f"{size} is the run of {step}, which is the same network." for size, step in shared)

@@ -202,9 +202,7 @@ def draw_values(rows: Sequence[Row], path_stem: Path, best: bool = False) -> lis
         _label_values(axes, sizes, best)
         draw_title(figure, tried, f"{layout.curve_name(tried[0].roadmap)}; {layout.seeds_text(tried)}")
         _draw_curve_legend(axes)
-        shared = [size for size, row in sizes.items() if row.step != tried[0].roadmap.curve]
-        if shared:
-            note = f"{shared[0]} is the run of {sizes[shared[0]].step}, which is the same network."
+        if note := layout.stand_in_note(sizes):
             figure.text(0.7 / WIDTH, 0.1 / CURVE_HEIGHT, note, fontsize=6.5, color=style.FAINT)
         return save(figure, path_stem)
 

@@ -178,6 +178,7 @@ def _describe_experiment(row_stats: Sequence[RowStats], runs: Sequence[Run], bes
         "published": rows[0].roadmap.paper if rows[0].roadmap.published else "",
         "curve": rows[0].roadmap.curve,
         "curve_title": f"{layout.capitalized(layout.curve_name(rows[0].roadmap))}s",
+        "curve_note": layout.stand_in_note(layout.curve_rows(rows)),
         "agreement": [agreement_text(one) for one in find_agreement(rows, best)],
         "devices": f" Measured on {' and '.join(devices)}." if devices else "",
         "notes": notes(rows, best),
