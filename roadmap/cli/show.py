@@ -12,7 +12,7 @@ from roadmap.analysis.terminal import closing_lines
 from roadmap.cli.arguments import add_config_dir
 from roadmap.cli.exit_status import report_errors
 from roadmap.cli.printing import print_lines
-from roadmap.cli.step_description import describe_run, find_base, find_changes, load_step, short_changes
+from roadmap.cli.step_description import describe_run, find_base, find_changes, load_step, no_change, short_changes
 from roadmap.config import Config, PlannedRun, list_choices, read_search_path, use
 from roadmap.config.convert import suggest
 from roadmap.config.roadmap_files import list_figures, load_roadmap
@@ -96,7 +96,7 @@ def list_steps(console: Console, overrides: Sequence[str]) -> None:
         base = find_base(name, config)
         if base is not None and base not in loaded:
             loaded[base] = load_step(base, overrides).config
-        changes = short_changes(loaded[base], config) if base else ["the start"]
+        changes = (base and short_changes(loaded[base], config)) or [no_change(base)]
         start = f"{name:<{width}}  {config.step.label:<22}  "
         text = textwrap.fill(start + ", ".join(changes), WIDTH, subsequent_indent=" " * len(start))
         console.print(text, markup=False)

@@ -1,7 +1,7 @@
 """A step as a value that a notebook shows: its layers as text, its block as a diagram, and what it changes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from roadmap.model.describe import (
     describe_changes,
     describe_network,
     describe_sizes,
+    describe_values,
     show_lines,
 )
 from roadmap.model.layer_plan import plan_network
 from roadmap.model.planned_layers import NetworkPlan
+from roadmap.runs.config_hash import defining_values
 
+SETTINGS = ("data", "recipe")  # whose values a step may change; those of a regime are seen in the sizes
 PAPER_SETTING = "setting=paper"
 # Fields of the model that the recipe sets.
 FROM_RECIPE = ("model.layer_scale_init", "model.drop_path", "model.init")
@@ -37,7 +40,8 @@ class StepDescription:
     Attributes:
         name: the step with its variant, such as step7_kernel,kernel_size=9.
         label: its name in tables and figures.
-        changes: what it changes in the step before, such as "block bottleneck -> inverted".
+        changes: what it changes in the step before, such as "block bottleneck -> inverted"
+            or "recipe.mixup 0 -> 0.2".
         before: the step that it is compared with; None for the first one.
         network: stem, stages and head, each with its layers.
     """
@@ -81,7 +85,8 @@ class StepDescription:
         return "\n".join([title, *changes, "", *map(str, [Line(" ", HEADER), *show_lines(self.network)])])
 
     def __repr__(self) -> str:
-        return f"<{self.name}: {', '.join(self.changes) or 'the start'}>"
+        changes = ", ".join(self.changes) or no_change(self.before.name if self.before else None)
+        return f"<{self.name}: {changes}>"
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -149,13 +154,31 @@ def find_base(name: str, config: Config) -> str | None:
     return before if config.step.name == own.steps[0] and find_config(f"{ROADMAPS}/{before}") else None
 
 
+def no_change(before: str | None) -> str:
+    """Describe a step that changes nothing in the step before it, or that has none before it."""
+    return "the start" if before is None else f"no change from {before}"
+
+
 def find_changes(before: Config, after: Config) -> list[str]:
-    """Return the differences, such as "model.block bottleneck -> inverted"; for the recipe only its name."""
+    """Return the differences, such as "model.block bottleneck -> inverted", or "recipe.mixup 0 -> 0.2".
+
+    Of another recipe, data set or regime it is only the name.
+    """
+    pairs = {name: (getattr(before, name).name, getattr(after, name).name) for name in (*SETTINGS, "regime")}
+    names = {group: f"{group} {old} -> {new}" for group, (old, new) in pairs.items() if old != new}
     changes = describe_changes(before.model, after.model)
-    if before.recipe.name != after.recipe.name:
-        own = [change for change in changes if not change.startswith(FROM_RECIPE)]
-        changes = [f"recipe {before.recipe.name} -> {after.recipe.name}", *own]
-    return changes + describe_sizes(_plan(before), _plan(after))
+    if "recipe" in names:
+        changes = [change for change in changes if not change.startswith(FROM_RECIPE)]
+    known = {change.removeprefix("model.") for change in changes}
+    old, new = (_setting_values(config, set(SETTINGS) - names.keys()) for config in (before, after))
+    settings = [one for one in describe_values(old, new) if one.partition(".")[2] not in known]  # as drop_path
+    return [*names.values(), *changes, *settings, *describe_sizes(_plan(before), _plan(after))]
+
+
+def _setting_values(config: Config, groups: Collection[str]) -> dict[str, Any]:
+    """Return the values of groups, by dotted key, that a result depends on."""
+    values = defining_values(asdict(config))
+    return {key: value for key, value in values.items() if key.partition(".")[0] in groups}
 
 
 def short_changes(before: Config, after: Config) -> list[str]:

@@ -4,7 +4,7 @@
 block is its branch, its shortcut and the layers after their sum. Needs no torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
@@ -104,8 +104,14 @@ def describe_network(plan: NetworkPlan, image_size: int) -> tuple[Section, ...]:
 def describe_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
     """Return the design choices that differ, such as "model.block bottleneck -> inverted"."""
     names = [field.name for field in fields(after)]  # with registered axes
-    pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
-    return [f"model.{name} {_format(old)} -> {_format(new)}" for name, old, new in pairs if old != new]
+    old, new = ({f"model.{name}": getattr(spec, name) for name in names} for spec in (before, after))
+    return describe_values(old, new)
+
+
+def describe_values(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Return the values that differ, by their keys, such as "recipe.mixup 0 -> 0.2"."""
+    pairs = [(key, before.get(key), value) for key, value in after.items()]
+    return [f"{key} {_format(old)} -> {_format(new)}" for key, old, new in pairs if old != new]
 
 
 def describe_sizes(before: NetworkPlan, after: NetworkPlan) -> list[str]:

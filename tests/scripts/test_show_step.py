@@ -13,7 +13,7 @@ from PIL import Image
 import roadmap
 from roadmap.cli.show import find_figure
 from roadmap.config import SearchPath, use
-from roadmap.config.roadmap_files import load_roadmap
+from roadmap.config.roadmap_files import list_roadmaps, load_roadmap
 from roadmap.errors import ConfigError
 
 Show = Callable[..., list[str]]
@@ -133,6 +133,44 @@ def test_a_changed_size_is_told_with_its_choice(show: Show) -> None:
     lines = show("step0_resnet", "step1_stage_ratio", "--stage", "2", "regime=resnet200")
     changes = ["model.stage_ratio resnet -> modern", "depths 3 24 36 3 -> 3 3 27 3", "channels 64 -> 84"]
     assert [line for line in lines if line.startswith("changed:")] == [f"changed: {change}" for change in changes]
+
+
+def test_a_changed_setting_is_told_with_its_value(show: Show) -> None:
+    before, after = "training_techniques/step2_epochs", "training_techniques/step3_optimizer"
+    assert [line for line in show(before, after, "--stage", "1") if line.startswith("changed:")] == [
+        "changed: recipe.total_batch 256 -> 4096",
+        "changed: recipe.optimizer sgd -> adamw",
+        "changed: recipe.lr 0.1 -> 0.004",
+        "changed: recipe.weight_decay 0.0001 -> 0.05",
+        "changed: recipe.decay_all True -> False",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["bag_of_tricks/step6_mixup"], "step6_mixup: recipe.mixup 0 -> 0.2"),
+        (["training_techniques/step10_drop_path"], "step10_drop_path: drop_path 0 -> 0.1"),
+        (["training_techniques/step0_original_recipe"], "step0_original_recipe: the start"),
+        (["step0_resnet", "regime=micro"], "step0_resnet: recipe original -> paper"),
+    ],
+)
+def test_a_step_is_described_by_what_it_changes(words: list[str], expected: str) -> None:
+    assert repr(roadmap.describe(*words)) == f"<{expected}>"
+
+
+def test_a_step_without_a_change_is_not_the_start() -> None:
+    assert repr(roadmap.describe("step5_inverted", against="step5_inverted")) == (
+        "<step5_inverted: no change from step5_inverted>"
+    )
+
+
+@pytest.mark.system  # composes every step: 10 s
+def test_every_step_of_every_roadmap_changes_something() -> None:
+    for name in list_roadmaps():
+        own = load_roadmap(name)
+        for step in own.steps[1:]:
+            assert roadmap.describe(own.override(step)).changes, step
 
 
 def test_overrides_choose_the_size_and_the_papers_row(show: Show) -> None:
