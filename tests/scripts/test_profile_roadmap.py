@@ -103,6 +103,22 @@ def test_out_of_memory_is_said_in_the_row() -> None:
     assert row["update_q1"] is None
 
 
+def test_the_line_below_the_table_names_the_rows_with_other_values() -> None:
+    """The original recipe has other micro-batches; two rows of one step are told apart by number."""
+    setting = {"device": "cpu", "precision": "fp32", "image_size": 8, "regime": "micro", "data": "digits"}
+    steps = {"original": (128, "original"), "step0_resnet": (64, "short"), "step1_stage_ratio": (64, "short")}
+    rows = [setting | {"step": step, "batch": batch, "recipe": recipe} for step, (batch, recipe) in steps.items()]
+    assert script.describe_setting(rows, 5) == (
+        "cpu, fp32, batches of 64 (original: 128) images of 8 pixels; regime micro, data digits, recipe short "
+        "(original: original); median of 5 rounds ± half the distance of the quartiles; --help explains the columns"
+    )
+    assert ", batches of 64 images of 8 pixels; regime micro, data digits, recipe short; " in (
+        script.describe_setting(rows[1:], 5)
+    )
+    twice = [rows[1], rows[1] | {"image_size": 16}]
+    assert " images of 8 (row 2: 16) pixels; " in script.describe_setting(twice, 5)
+
+
 def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:
     def build() -> nn.Module:
         raise RuntimeError("a defect")
