@@ -63,6 +63,14 @@ def test_a_step_of_the_users_own_roadmap_is_measured(own_roadmap: Path, tmp_path
     assert (row["step"], row["label"], row["batch"]) == ("step0_start", "start", "2")
 
 
+def test_a_recipe_with_gradient_accumulation_is_measured_on_one_micro_batch(workload: Workload) -> None:
+    """Of 4 images here. setting=paper accumulates 32 micro-batches of 128, and was refused as work not done."""
+    result = Measured()
+    time_network(replace(workload, accumulation=32), result)
+    (seconds,) = result.update  # MeasurementError if not each update has 4 images
+    assert seconds > 0
+
+
 def test_the_papers_gflops_stand_beside_its_sizes() -> None:
     common = ["regime=resnet50", "data=imagenet", "+roadmap=step11_layernorm"]
     rows = [script.count(run) for run in plan_runs([*common, "data.image_size=224,192"], is_sweep=True)]
