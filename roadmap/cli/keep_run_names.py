@@ -1,15 +1,17 @@
 """Names of a sweep's networks: a network keeps the name that its finished runs already have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from roadmap.cli.console import print_line
-from roadmap.config import Kind, Sweep, plan_runs
+from roadmap.config import Kind, PlannedRun, Sweep, plan_runs
+from roadmap.config.search_path import parse_word
 from roadmap.runs.config_hash import hash_config
 from roadmap.runs.conflicts import find_runs
 from roadmap.runs.read_run import State
 
+STEP = "+roadmap="
 Held = tuple[str, bool]  # the name of a run's network, and True if it is done
 
 
@@ -34,15 +36,26 @@ def expand(sweep: Sweep) -> list[str]:
         for name, config_hash, state in find_runs(experiment):
             if sweep.spec.source.is_name(name):
                 found.setdefault(config_hash, []).append((name, state == State.done))
-    held: dict[str, list[Held]] = {}
+    # By the command's word: a run's name has its choices in the model's order, a sweep's in the roadmap's.
+    planned: dict[str, list[PlannedRun]] = {}
     for run in runs:
-        held.setdefault(run.name, []).extend(found.get(hash_config(asdict(run.config)), []))
-    return sweep.overrides([_choose_name(name, held.get(name, [])) for name in names])
+        planned.setdefault(_network_of(run), []).append(run)
+    return sweep.overrides([_choose_name(name, planned[sweep.spec.source.override(name)], found) for name in names])
 
 
-def _choose_name(name: str, held: Sequence[Held]) -> str:
+def _network_of(run: PlannedRun) -> str:
+    """Return the network as the sweep's command names it."""
+    return next(str(parse_word(word).value()) for word in run.overrides or () if word.startswith(STEP))
+
+
+def _choose_name(name: str, runs: Sequence[PlannedRun], found: Mapping[str, Sequence[Held]]) -> str:
+    """Return a sweep's name for a network, or the one under which most of its runs are there."""
+    held = [one for run in runs for one in found.get(hash_config(asdict(run.config)), ())]
+    own = runs[0].name
+
     def worth(candidate: str) -> tuple[int, int, bool]:
         done = [is_done for other, is_done in held if other == candidate]
-        return sum(done), len(done), candidate == name
+        return sum(done), len(done), candidate == own
 
-    return max(sorted({name, *(other for other, _ in held)}), key=worth)
+    best = max(sorted({own, *(other for other, _ in held)}), key=worth)
+    return name if best == own else best

@@ -11,7 +11,7 @@ from roadmap.cli.flags import flags_of
 from roadmap.cli.keep_run_names import expand
 from roadmap.cli.main_process import DIST_INFO
 from roadmap.cli.processes import LAUNCHER
-from roadmap.cli.run_folders import SWEEP_FOLDER, open_run_dir
+from roadmap.cli.run_folders import SWEEP_FOLDER, check_folders, open_run_dir
 from roadmap.config import (
     Command,
     Mode,
@@ -35,7 +35,7 @@ from roadmap.data.inspect_folder import (
 from roadmap.data.spec import Source
 from roadmap.errors import RoadmapError
 from roadmap.runs.atomic import check_disk_space, make_folder
-from roadmap.runs.conflicts import check_folders, describe_damage, describe_other_settings
+from roadmap.runs.conflicts import describe_damage, describe_other_settings
 from roadmap.runs.run_dir import RunDir
 from roadmap.system.commands import printed
 

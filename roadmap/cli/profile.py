@@ -67,7 +67,7 @@ def print_profile(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         write_rows(arguments.csv, rows)
     print_table(console, *draw_rows(rows, console.width))
-    console.print(describe_setting(rows[0], arguments.rounds), soft_wrap=True)
+    console.print(describe_setting(rows, arguments.rounds), soft_wrap=True)
 
 
 def read_arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -192,10 +192,21 @@ def format_rate(row: Profile, name: str) -> str:
     return f"{median:,.4g} ±{spread:.0%}" if median < 1000 else f"{median:,.0f} ±{spread:.0%}"
 
 
-def describe_setting(row: Profile, rounds: int) -> str:
-    """Return the line below the table."""
+def describe_setting(rows: Sequence[Profile], rounds: int) -> str:
+    """Return the line below the table; a value that not all rows have names the others and theirs."""
+    steps = [row["step"] for row in rows]
+    names = [step if steps.count(step) == 1 else f"row {number}" for number, step in enumerate(steps, start=1)]
+
+    def value(key: str) -> str:
+        found: dict[Any, list[str]] = {}
+        for name, row in zip(names, rows, strict=True):
+            found.setdefault(row[key], []).append(name)
+        usual, *others = sorted(found, key=lambda one: -len(found[one]))
+        texts = [f"{', '.join(found[one])}: {one}" for one in others]
+        return f"{usual} ({'; '.join(texts)})" if texts else str(usual)
+
     return (
-        f"{row['device']}, {row['precision']}, batches of {row['batch']} images of {row['image_size']} pixels; "
-        f"regime {row['regime']}, data {row['data']}, recipe {row['recipe']}; median of {rounds} rounds "
-        "± half the distance of the quartiles; --help explains the columns"
+        f"{value('device')}, {value('precision')}, batches of {value('batch')} images of {value('image_size')} "
+        f"pixels; regime {value('regime')}, data {value('data')}, recipe {value('recipe')}; median of {rounds} "
+        "rounds ± half the distance of the quartiles; --help explains the columns"
     )

@@ -104,7 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.images is not None:
         overrides.append(f"data.root={unpack(arguments.images, output_dir / '.images')}")
     with use(read_search_path([*spec.ends_overrides(), *overrides])):
-        check_networks(arguments.series, spec)
+        check_networks(arguments.series, spec, overrides)
     jobs = arguments.jobs or spec.jobs
     public = spec.edit_overrides(hide_words), tuple(hide_words(arguments.overrides))
     device = "cpu" if "hardware.device=cpu" in overrides else "of the machine"  # whose results are not mixed

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.errors import HydraException
 
 from roadmap.config.convert import convert, suggest
+from roadmap.config.plan_runs import plan_runs
 from roadmap.config.schema import check_folder_name
 from roadmap.config.search_path import list_choices, parse_word
 from roadmap.config.step_files import ROADMAPS
@@ -126,13 +127,17 @@ class SeriesSpec:
     def ends_experiment(self, stem_stride: int | str, lr: float | str) -> str:
         return f"{self.name}-ends-s{stem_stride}-lr{lr}"
 
-    def ends_overrides(self) -> list[str]:
-        """Return the sweep of the first phase, first stride first, since Hydra varies the last override fastest."""
+    def ends_overrides(self, *networks: str) -> list[str]:
+        """Return the sweep of the first phase, first stride first, since Hydra varies the last override fastest.
+
+        Args:
+            networks: only these; default: all.
+        """
         ends = self.ends
         return [
             f"data.stem_stride={','.join(map(str, ends.stem_strides))}",
             f"recipe.lr={','.join(map(str, ends.rates))}",
-            f"+roadmap={','.join(repr(name) if ',' in name else name for name in ends.networks)}",
+            f"+roadmap={','.join(repr(name) if ',' in name else name for name in networks or ends.networks)}",
             *self.overrides,
             *ends.overrides,
             f"experiment={self.ends_experiment('${data.stem_stride}', '${recipe.lr}')}",
@@ -169,8 +174,14 @@ def _check_in_override(key: str, name: str) -> None:
         )
 
 
-def check_networks(path: Path, spec: SeriesSpec) -> None:
-    """Raise ConfigError if an end or another network is no step on the current search path."""
+def check_networks(path: Path, spec: SeriesSpec, overrides: Sequence[str] = ()) -> None:
+    """Raise ConfigError if an end or another network is no step on the search path, or its runs have another name.
+
+    Finished ends are found by the names in the file, so step7_kernel,kernel_size=7 must be written step7_kernel.
+
+    Args:
+        overrides: of the command, for every run.
+    """
     ends = spec.ends
     others = [(f"ends.others[{i}]", name) for i, name in enumerate(ends.others)]
     for key, name in (("ends.first", ends.first), ("ends.last", ends.last), *others):
@@ -179,6 +190,13 @@ def check_networks(path: Path, spec: SeriesSpec) -> None:
         if step not in known:
             allowed = f" Allowed: {', '.join(known)}" if known else ""
             raise ConfigError(f"{path}: {key}={name}: there is no such step.{suggest(step, known)}{allowed}")
+        prefix = f"{folder}/" if folder else ""
+        runs = plan_runs([*spec.ends_overrides(name), *overrides], is_sweep=True)
+        found = list(dict.fromkeys(f"{prefix}{run.name}" for run in runs))
+        if len(found) > 1:
+            raise ConfigError(f"{path}: {key}={name}: its runs have several names: {'; '.join(found)}. Keep one")
+        if found != [name]:
+            raise ConfigError(f"{path}: {key}={name}: its runs have the name {found[0]}: write that")
 
 
 @dataclass(frozen=True)

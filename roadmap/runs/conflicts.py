@@ -1,34 +1,17 @@
-"""Conflicts between the runs of an experiment: one folder for two runs, or settings that are not comparable."""
+"""Runs of an experiment that a command should know of: damaged ones, and those with other settings."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from roadmap.errors import RunError
-from roadmap.runs.config_hash import describe_differences, flatten, setting_values
+from roadmap.runs.config_hash import describe_differences, setting_values
 from roadmap.runs.naming import seed_folders
 from roadmap.runs.read_files import read_yaml
 from roadmap.runs.read_run import CONFIG, Run, State, read_run
 from roadmap.runs.run_dir import RunDir
 
 NAMES = ("regime", "data", "recipe")  # names that distinguish the rows of a table
-
-
-def check_folders(folders: Sequence[RunDir]) -> None:
-    """Raise RunError if two runs of a command have one folder but different configurations; names the keys.
-
-    Values that do not define a result, such as hardware.precision, count too: the second run would be done already.
-    """
-    first: dict[Path, RunDir] = {}
-    for folder in folders:
-        other = first.setdefault(folder.path, folder)
-        values = (other.config, folder.config)
-        if differences := describe_differences(*values) or describe_differences(*values, values_of=flatten):
-            key = differences[0].partition(":")[0]
-            raise RunError(
-                f"two runs of this command have the folder {folder.path}, with {'; '.join(differences)}. "
-                f"experiment={folder.identity.experiment}-'${{{key}}}' gives each value its own experiment"
-            )
 
 
 def describe_other_settings(folders: Sequence[RunDir]) -> list[str]:

@@ -3,7 +3,9 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from trial_rows import RUN
 
 from roadmap.analysis.report.commands import training_commands
@@ -68,6 +70,19 @@ def test_a_run_without_a_recorded_command_is_counted_and_gets_none() -> None:
 def test_a_step_whose_file_is_gone_is_named() -> None:
     (command,), note = training_commands([run(0, ["+roadmap=step13_own"], "step13_own")], CONVNEXT)
     assert command == "python train.py +roadmap=step13_own seed=0"
+    assert note.startswith("No file of step13_own is in conf/roadmap")
+
+
+def test_a_step_of_an_own_folder_or_package_is_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a recorded path, or of a package; a package that cannot be imported here has no file."""
+    step = tmp_path / "lab_steps/conf/roadmap/lab/step13_own.yaml"
+    step.parent.mkdir(parents=True)
+    step.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    recorded = run(0, ["+roadmap=lab/step13_own"], "step13_own")
+    for folder in ("pkg://lab_steps.conf", str(tmp_path / "lab_steps/conf")):
+        assert training_commands([replace(recorded, config_folders=(folder,))], CONVNEXT)[1] == ""
+    _, note = training_commands([replace(recorded, config_folders=("pkg://no_lab_steps.conf",))], CONVNEXT)
     assert note.startswith("No file of step13_own is in conf/roadmap")
 
 

@@ -47,28 +47,42 @@ def named(tmp_path: Path, *overrides: str) -> str:
     return expand(sweep)[0]
 
 
+def mark(tmp_path: Path, name: str, seed: int, *more: str, finished: bool) -> None:
+    """Begin a run of a quoted network, or finish it."""
+    words = [f"+roadmap={name}", f"seed={seed}", f"output_dir={tmp_path}", *more]
+    folder = open_run_dir(plan_runs(words, is_sweep=False)[0])
+    folder.claim()
+    if finished:
+        folder.finish(RESULTS)
+    folder.close()
+
+
 def test_a_network_keeps_the_name_under_which_most_is_done(tmp_path: Path) -> None:
     overrides = ("+sweep=leave_one_out", "sweep.choices=downsample")
     other, own = "step12_downsample,downsample=block", "step11_layernorm"
 
-    def mark(name: str, seed: int, *more: str, finished: bool) -> None:
-        overrides = [f"+roadmap='{name}'", f"seed={seed}", f"output_dir={tmp_path}", *more]
-        folder = open_run_dir(plan_runs(overrides, is_sweep=False)[0])
-        folder.claim()
-        if finished:
-            folder.finish(RESULTS)
-        folder.close()
-
     by_own, by_other = f"+roadmap=step12_downsample,{own}", f"+roadmap=step12_downsample,'{other}'"
-    mark(own, 0, finished=False)
-    mark(other, 0, "recipe.epochs=3", finished=True)  # another configuration
+    mark(tmp_path, f"'{own}'", 0, finished=False)
+    mark(tmp_path, f"'{other}'", 0, "recipe.epochs=3", finished=True)  # another configuration
     assert named(tmp_path, *overrides) == by_own
-    mark(other, 1, finished=True)
+    mark(tmp_path, f"'{other}'", 1, finished=True)
     assert named(tmp_path, *overrides) == by_own  # seed 1 was not requested
     assert named(tmp_path, *overrides, "seed=0,1") == by_other
     assert named(tmp_path, *overrides, "seed=0,1", "experiment=new") == by_own
     assert named(tmp_path, *overrides, "seed=0,1", "model.drop_path=0.1") == by_own
-    mark(own, 2, finished=True)
+    mark(tmp_path, f"'{own}'", 2, finished=True)
     assert named(tmp_path, *overrides, "seed=1,2") == by_own
     steps = named(tmp_path, "+sweep=roadmap", "seed=1").split(",")
     assert own in steps  # the figure shows the steps by their names
+
+
+def test_a_network_is_found_whose_name_has_its_choices_in_another_order(tmp_path: Path) -> None:
+    """The sweep takes the roadmap's order, stride_conv before stem, and the name of a run the model's."""
+    overrides = ("+sweep=factorial", "sweep.roadmap=bag_of_tricks", "sweep.axes=[stride_conv,stem]")
+    own = "'bag_of_tricks/step6_mixup,stride_conv=first,stem=resnet'"
+    other = "'bag_of_tricks/step5_label_smoothing,stem=resnet,stride_conv=first,recipe.mixup=0.2'"
+    assert own in named(tmp_path, *overrides)
+    mark(tmp_path, other, 0, finished=True)
+    assert other in named(tmp_path, *overrides)
+    mark(tmp_path, own, 0, finished=True)
+    assert own in named(tmp_path, *overrides)

@@ -97,3 +97,33 @@ def test_a_network_that_is_no_step_is_named(spec: SeriesSpec) -> None:
             ConfigError, match=rf"gpu_series\.yaml: ends\.{key}={name}: there is no such step\..*{guess}"
         ):
             check_networks(FILE, replace(spec, ends=replace(spec.ends, **{key: name})))
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("step12_downsample,norm=batchnorm,kernel_size=3", "step12_downsample,kernel_size=3,norm=batchnorm"),
+        ("step7_kernel,kernel_size=7", "step7_kernel"),
+        ("bag_of_tricks/step1_resnet_b,stride_conv=spatial", "bag_of_tricks/step1_resnet_b"),
+    ],
+)
+def test_a_network_is_written_as_its_runs_are_named(spec: SeriesSpec, name: str, right: str) -> None:
+    """Finished ends are found by this name, and records show the others by it."""
+    for key, values in (("last", {"last": name, "others": ()}), ("others[0]", {"others": (name,)})):
+        with pytest.raises(ConfigError) as caught:
+            check_networks(FILE, replace(spec, ends=replace(spec.ends, **values)))
+        assert str(caught.value) == f"{FILE}: ends.{key}={name}: its runs have the name {right}: write that"
+    check_networks(FILE, replace(spec, ends=replace(spec.ends, last=right)))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("model/kernel_size=9", "the name step7_kernel,kernel_size=9: write that"),
+        ("model/kernel_size=7,9", "several names: step7_kernel; step7_kernel,kernel_size=9. Keep one"),
+    ],
+)
+def test_a_networks_name_includes_the_commands_choices(spec: SeriesSpec, word: str, message: str) -> None:
+    ends = replace(spec.ends, first="step7_kernel", others=())
+    with pytest.raises(ConfigError, match=rf"ends\.first=step7_kernel: its runs have {message}$"):
+        check_networks(FILE, replace(spec, ends=ends), [word])

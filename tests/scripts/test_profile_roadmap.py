@@ -63,6 +63,14 @@ def test_a_step_of_the_users_own_roadmap_is_measured(own_roadmap: Path, tmp_path
     assert (row["step"], row["label"], row["batch"]) == ("step0_start", "start", "2")
 
 
+def test_a_recipe_with_gradient_accumulation_is_measured_on_one_micro_batch(workload: Workload) -> None:
+    """Of 4 images here. setting=paper accumulates 32 micro-batches of 128, and was refused as work not done."""
+    result = Measured()
+    time_network(replace(workload, accumulation=32), result)
+    (seconds,) = result.update  # MeasurementError if not each update has 4 images
+    assert seconds > 0
+
+
 def test_the_papers_gflops_stand_beside_its_sizes() -> None:
     common = ["regime=resnet50", "data=imagenet", "+roadmap=step11_layernorm"]
     rows = [script.count(run) for run in plan_runs([*common, "data.image_size=224,192"], is_sweep=True)]
@@ -101,6 +109,22 @@ def test_out_of_memory_is_said_in_the_row() -> None:
     row = script.summarize(Measured(out_of_memory=True), 4)
     assert script.format_rate(row, "update") == "out of memory"
     assert row["update_q1"] is None
+
+
+def test_the_line_below_the_table_names_the_rows_with_other_values() -> None:
+    """The original recipe has other micro-batches; two rows of one step are told apart by number."""
+    setting = {"device": "cpu", "precision": "fp32", "image_size": 8, "regime": "micro", "data": "digits"}
+    steps = {"original": (128, "original"), "step0_resnet": (64, "short"), "step1_stage_ratio": (64, "short")}
+    rows = [setting | {"step": step, "batch": batch, "recipe": recipe} for step, (batch, recipe) in steps.items()]
+    assert script.describe_setting(rows, 5) == (
+        "cpu, fp32, batches of 64 (original: 128) images of 8 pixels; regime micro, data digits, recipe short "
+        "(original: original); median of 5 rounds ± half the distance of the quartiles; --help explains the columns"
+    )
+    assert ", batches of 64 images of 8 pixels; regime micro, data digits, recipe short; " in (
+        script.describe_setting(rows[1:], 5)
+    )
+    twice = [rows[1], rows[1] | {"image_size": 16}]
+    assert " images of 8 (row 2: 16) pixels; " in script.describe_setting(twice, 5)
 
 
 def test_another_error_is_no_lack_of_memory(workload: Workload) -> None:

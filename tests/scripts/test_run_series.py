@@ -16,7 +16,7 @@ import pytest
 from roadmap.cli import series as command
 from roadmap.cli.add_records import describe_ends
 from roadmap.cli.series import count_networks
-from roadmap.config.series import read_series, read_series_state
+from roadmap.config.series import check_networks, read_series, read_series_state
 
 ROOT = Path(__file__).parents[2]
 SERIES = """\
@@ -76,6 +76,7 @@ def series(tmp_path: Path) -> Path:
 @pytest.fixture
 def run_series(series: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     (series / "train.py").write_text(TRAIN)
+    check_networks(series / "series.yaml", read_series(series / "series.yaml"))  # cached, before seconds count
     for name, value in (
         ("started", lambda _, *words: [sys.executable, str(series / "train.py"), *words]),
         ("GRACE_S", 1.5),
@@ -142,8 +143,8 @@ def test_a_damaged_state_is_named(
         ("rates: [0.004]", "rates: [0.01]", (), "ends.rates: [0.004] -> [0.01]"),
         ("least_epochs: 1", "least_epochs: 0x1", (), None),
         ("most_epochs: 1", "most_epochs: 5", (), "steps.most_epochs: 1 -> 5"),
-        ("recipe=short", "recipe=long", (), "overrides: ['data=digits', 'recipe=short', "),
-        ("", "", ("recipe.smoothing=0",), "the command's overrides: [] -> ['recipe.smoothing=0']"),
+        ("recipe=short", "recipe=cifar10", (), "overrides: ['data=digits', 'recipe=short', "),
+        ("", "", ("recipe.label_smoothing=0",), "the command's overrides: [] -> ['recipe.label_smoothing=0']"),
         ("jobs: 2", "jobs: 1", ("hardware.graphs=false", "data.root=/images", "logger=wandb"), None),
         ("minutes: 10", "minutes: 9", (), None),
     ],
@@ -186,6 +187,17 @@ def test_a_series_that_began_no_run_takes_a_corrected_file(series: Path, run_ser
     assert run_series("refuse", 60) == 1
     (series / "series.yaml").write_text(SERIES)
     assert run_series("finish", 60) == 0
+
+
+def test_an_end_whose_runs_have_another_name_is_refused_before_the_first_run(
+    series: Path, run_series: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if an override of the command gives them that name. Its finished runs would not be found."""
+    assert run_series("finish", 60, "model/norm=layernorm") == 1
+    assert "ends.first=step1_stage_ratio: its runs have the name step1_stage_ratio,norm=layernorm: write" in (
+        capsys.readouterr().err
+    )
+    assert not (series / "calls").exists()
 
 
 def test_the_steps_of_another_roadmap_are_counted_and_named(series: Path) -> None:
@@ -244,9 +256,14 @@ def test_the_records_name_the_overrides_that_reproduce_the_runs(
     series: Path, run_series: Callable[..., int]
 ) -> None:
     """The file's, the command's and the device's, without places of the machine."""
-    own = ("+recipe.smoothing=0", "init_from=/home/me/weights.pt", "data.root=/images", "data.cache=/fast")
+    own = ("recipe.label_smoothing=0", "init_from=/home/me/weights.pt", "data.root=/images", "data.cache=/fast")
     assert run_series("finish", 60, *own) == 0
-    recorded = ["+recipe.smoothing=0", "init_from=.../weights.pt", "hardware.device=cpu", "hardware.precision=fp32"]
+    recorded = [
+        "recipe.label_smoothing=0",
+        "init_from=.../weights.pt",
+        "hardware.device=cpu",
+        "hardware.precision=fp32",
+    ]
     state = read_series_state(series / "outputs/dry-series.json")
     assert state is not None
     for sweep in (state.sweeps.ends, state.sweeps.steps):

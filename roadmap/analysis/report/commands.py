@@ -7,7 +7,8 @@ from pathlib import Path
 from roadmap.analysis.configurations import Setup, read_words
 from roadmap.analysis.results import Row
 from roadmap.config.roadmaps import DEFAULT, Roadmap
-from roadmap.config.search_path import CONF_DIR, quote
+from roadmap.config.search_path import SearchPath, quote
+from roadmap.config.step_files import ROADMAPS
 from roadmap.config.sweep_networks import add_one_in, leave_one_out
 from roadmap.runs.read_run import Run
 from roadmap.system.commands import printed
@@ -70,7 +71,7 @@ def _find_lost_steps(recorded: Sequence[tuple[Run, Sequence[str] | None]]) -> li
     return sorted(
         step
         for step, folders in named
-        if not any(any(Path(folder, "roadmap").rglob(f"{step}.yaml")) for folder in (str(CONF_DIR), *folders))
+        if not any(any((place / ROADMAPS).rglob(f"{step}.yaml")) for place in SearchPath(folders).places())
     )
 
 

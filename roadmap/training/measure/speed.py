@@ -9,6 +9,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,12 +39,13 @@ def make_batch(workload: Workload, train_state: TrainState) -> Batch:
 
 
 def time_network(workload: Workload, result: Measured) -> None:
-    """Time the forward pass in evaluation mode, and updates of one batch.
+    """Time the forward pass in evaluation mode, and updates of one batch, without gradient accumulation.
 
     Raises:
         ConfigError: the batch size is impossible, or an image is too small for the network.
         MeasurementError: the network did not do its work.
     """
+    workload = replace(workload, accumulation=1)
     train_state = workload.start()
     batch = make_batch(workload, train_state)
     train_state.model.eval()
