@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10
 
 import roadmap
 from roadmap.config import read_config
@@ -226,6 +227,26 @@ def test_cifar_can_be_read_from_an_image_folder(make_folder: MakeFolder, source:
     train, val = open_images(make_spec(root, 2, source))
     assert (len(train), len(val)) == (2, 2)
     assert "has 2 classes (ape, cat), the configuration says 10" in refuse(make_spec(root, 10, source))
+
+
+@pytest.mark.parametrize("is_beside", [False, True], ids=["not downloaded", "downloaded"])
+def test_cifar_without_a_root_is_cifar_beside_an_image_folder(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, is_beside: bool
+) -> None:
+    """A project's own data/train/CLASS is another data set, also if it has as many classes."""
+    root = make_folder({f"data/{part}": {f"own{number}": 1 for number in range(10)} for part in ("train", "val")})
+    if is_beside:
+        (root / "data" / CIFAR10.base_folder).mkdir()
+    monkeypatch.chdir(root)
+
+    def load(self: CIFAR10, root: Path, train: bool, download: bool) -> None:
+        assert root == Path("data")
+        self.data, self.targets = np.zeros((10, 32, 32, 3), np.uint8), list(range(10))
+        self.classes = [f"cifar{number}" for number in range(10)]
+
+    monkeypatch.setattr(CIFAR10, "__init__", load)
+    train, val = open_images(make_spec(None, 10, Source.cifar10))
+    assert train.images.classes == val.images.classes == [f"cifar{number}" for number in range(10)]
 
 
 def test_failed_cifar_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
