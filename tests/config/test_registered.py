@@ -109,6 +109,21 @@ def test_a_choice_of_an_axis_is_in_every_part_of_a_network(step: str) -> None:
     assert all(module.bias is not None for module in convolutions)  # which a BatchNorm would cancel
 
 
+def test_a_convolution_has_the_bias_that_is_asked_for() -> None:
+    """Else it has one unless a BatchNorm follows, also behind another choice's edit."""
+
+    def add(layers: list[Layer]) -> list[Layer]:
+        width = layers[0].out_channels
+        names = {"without": False, "given": True, "by_rule": None}
+        return [*layers, *(Conv(name, width, width, 3, bias=bias) for name, bias in names.items())]
+
+    register_choice("stem", "biased", add, like="patchify", part="stem")
+    config = read_config(compose("model/stem=biased", "model/norm=groupnorm", "regime=micro"))
+    stem = build(config.model, config.regime, None, 16).stem
+    assert [getattr(stem, name).bias is not None for name in ("without", "given", "by_rule")] == [False, True, True]
+    assert [layer.bias for layer in plan_network(config.model, config.regime).stem] == [True, False, True, True]
+
+
 def test_a_choice_is_a_level_of_its_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list_choices("model/norm") == ["batchnorm", "groupnorm", "layernorm"]
     with pytest.raises(ConfigError, match="Did you mean groupnorm"):
