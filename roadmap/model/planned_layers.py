@@ -91,7 +91,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class OwnLayer:
-    """A custom layer: `build(channels)` returns its module, which maps (N, C, H, W) to the same shape."""
+    """A custom layer: `build(channels)` returns its module, which maps (N, C, H, W) to the same shape.
+
+    The module keeps the weights that its constructor sets; `model.init` does not apply to it.
+    """
 
     name: str  # in the state dict
     label: str  # in diagrams
