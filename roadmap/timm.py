@@ -23,7 +23,8 @@ from torch.utils.checkpoint import checkpoint_sequential
 
 from roadmap.config import compose, read_config
 from roadmap.config.roadmap_files import load_roadmap
-from roadmap.config.search_path import list_choices
+from roadmap.config.search_path import list_choices, parse_word
+from roadmap.errors import ConfigError
 from roadmap.model.layer_plan import plan_network
 from roadmap.model.network import Network, Stage
 from roadmap.model.planned_layers import Conv, NetworkPlan, output_channels
@@ -31,6 +32,13 @@ from roadmap.model.planned_layers import Conv, NetworkPlan, output_channels
 __all__ = ["TimmNetwork", "register"]
 
 MAIN_REGIME = "resnet50"
+DEFAULTS = {"regime": MAIN_REGIME, "data": "imagenet", "recipe": "paper"}  # setting=paper
+REPLACED = {  # keys that have no effect beside an option of timm
+    "data.num_classes": "num_classes",
+    "model.num_classes": "num_classes",
+    "recipe.drop_path": "drop_path_rate",
+    "model.drop_path": "drop_path_rate",
+}
 IMAGE_SIZE = 224  # pixels, of the published accuracies
 default_cfgs: dict[str, Any] = {}  # read by timm's register_model
 
@@ -45,8 +53,11 @@ class TimmNetwork(Network):
         global_pool: "avg", or "" for feature maps instead of pooled features.
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
-        stem_stride: total stride of the stem: 4, or 2 or 1 for small images.
-        choices: axes of the roadmap, as `kernel_size=9`.
+        stem_stride: total stride of the stem: 4, or 2 or 1 for small images; None: as in the overrides.
+        choices: axes of the roadmap, as `kernel_size=9`, in place of those in the overrides.
+
+    Raises:
+        ConfigError: an override sets what an option of timm does.
     """
 
     def __init__(
@@ -58,20 +69,21 @@ class TimmNetwork(Network):
         global_pool: str = "avg",
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
-        stem_stride: int = 4,
+        stem_stride: int | None = None,
         **choices: object,
     ):
         axes = load_roadmap().all_axes
         unknown = sorted(choices.keys() - set(axes))
         if unknown:
             raise TypeError(f"{', '.join(unknown)}: no axis of the roadmap; there are {', '.join(axes)}")
+        _check_overrides(overrides)
         words = [f"model/{axis}={choice}" for axis, choice in choices.items()]
-        if not any(word.startswith("regime=") for word in overrides):
-            words.append(f"regime={MAIN_REGIME}")
-        config = read_config(
-            compose(*overrides, *words, "data=imagenet", f"data.stem_stride={stem_stride}", "recipe=paper")
-        )
+        replaced = {f"model{sign}{axis}" for axis in choices for sign in "/."}
+        kept = [word for word in overrides if parse_word(word).key_or_group not in replaced]
+        config = read_config(compose(*_list_defaults(overrides), *kept, *words))
         spec = replace(config.model, num_classes=max(num_classes, 1), drop_path=drop_path_rate)
+        if stem_stride is not None:
+            spec = replace(spec, stem_stride=stem_stride)
         super().__init__(_with_channels(plan_network(spec, config.regime), in_chans), spec.form, spec.init)
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -188,14 +200,38 @@ def register(name: str, *overrides: str) -> None:
     """Register a network as timm's model `name`.
 
     Args:
-        overrides: as on the command line: "+roadmap=step7_kernel", "model/kernel_size=9"; without a regime the
-            network has the size of ResNet-50.
+        overrides: as on the command line: "+roadmap=step7_kernel", "model/kernel_size=9"; before them stands
+            setting=paper, so without a regime the network has the size of ResNet-50.
+
+    Raises:
+        ConfigError: an override sets what an option of timm does.
     """
+    _check_overrides(overrides)
     default_cfgs.update(generate_default_cfgs({name: _pretrained_cfg()}))
     entrypoint = partial(_create, name, overrides)
     entrypoint.__name__, entrypoint.__module__ = name, __name__  # type: ignore[attr-defined]
     entrypoint.__doc__ = f"Build the network of {' '.join(overrides)}."
     setattr(sys.modules[__name__], name, register_model(entrypoint))
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override that `create_model` would replace; names its option."""
+    for word in overrides:
+        key = parse_word(word).key_or_group
+        if key == "reference":
+            raise ConfigError(f"{word}: a network of timm, which timm.create_model builds by its own name")
+        if key in REPLACED:
+            raise ConfigError(f"{word}: leave it out, and give timm.create_model(..., {REPLACED[key]}=...)")
+
+
+def _list_defaults(overrides: Sequence[str]) -> list[str]:
+    """Return the groups of setting=paper that the overrides do not choose."""
+    chosen = {parse_word(word).key_or_group for word in overrides}
+    return (
+        []
+        if "setting" in chosen
+        else [f"{group}={name}" for group, name in DEFAULTS.items() if group not in chosen]
+    )
 
 
 def _create(name: str, overrides: Sequence[str], pretrained: bool = False, **options: Any) -> nn.Module:

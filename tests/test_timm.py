@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import roadmap
 import roadmap.timm
 from roadmap.config.roadmap_files import load_roadmap
+from roadmap.errors import ConfigError
 from roadmap.model.weights import import_weights
 
 STEPS = load_roadmap().steps
@@ -135,6 +136,42 @@ def test_a_network_of_ones_own_is_registered_by_its_overrides(images: Tensor) ->
         model = timm.create_model("roadmap_large_kernel", num_classes=3)
     assert model.stages[0].blocks[0].branch.conv1.kernel_size == (11, 11)
     assert [stage["num_chs"] for stage in model.feature_info] == [96, 192, 384, 768]  # ResNet-50's size by default
+
+
+def test_overrides_of_ones_own_network_have_their_effect() -> None:
+    """They stand behind the defaults, which are ImageNet's data and the paper's recipe."""
+    words = ("+roadmap=step12_downsample", "regime=micro")
+    roadmap.timm.register("roadmap_small_stem", *words, "data.stem_stride=2", "recipe=short")
+    model = create("roadmap_small_stem")
+    assert (model.stem.conv.stride, model.feature_info[0]["reduction"]) == ((2, 2), 2)
+    assert not [name for name in model.state_dict() if "layer_scale" in name]
+    assert create("roadmap_small_stem", features_only=True, stem_stride=1).feature_info.reduction() == [1, 2, 4, 8]
+    roadmap.timm.register("roadmap_kernel", "+roadmap=step7_kernel", "regime=micro", "model.kernel_size=11")
+    for options, kernel in (({}, 11), ({"kernel_size": 9}, 9)):  # an option is said later than an override
+        assert create("roadmap_kernel", **options).stages[0].blocks[0].branch.conv1.kernel_size == (kernel, kernel)
+    roadmap.timm.register("roadmap_of_setting", "+roadmap=step12_downsample", "setting=laptop")
+    small = create("roadmap_of_setting")
+    assert (small.stem.conv.stride, small.num_features, small.num_classes) == ((2, 2), 192, 1000)
+    with pytest.raises(ConfigError, match=r"stem_stride=3: must be 4, 2 or 1"):
+        create("roadmap_small_stem", stem_stride=3)
+
+
+@pytest.mark.parametrize(
+    ("word", "way_out"),
+    [
+        ("data.num_classes=7", "num_classes=..."),
+        ("++model.num_classes=7", "num_classes=..."),
+        ("model.drop_path=0.3", "drop_path_rate=..."),
+        ("recipe.drop_path=0.3", "drop_path_rate=..."),
+        ("+reference=swin_tiny", "timm.create_model builds by its own name"),
+    ],
+)
+def test_an_override_that_an_option_of_timm_replaces_is_refused(word: str, way_out: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        roadmap.timm.register("roadmap_refused", "+roadmap=step12_downsample", word)
+    assert str(caught.value).startswith(f"{word}: ")
+    assert way_out in str(caught.value)
+    assert "roadmap_refused" not in timm.list_models("roadmap_*")
 
 
 def test_export_computes_the_same(images: Tensor) -> None:

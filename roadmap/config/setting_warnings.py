@@ -126,11 +126,6 @@ def _advise_on_unused(config: Config) -> Iterator[str]:
             f"recipe.beta2={recipe.beta2:g} has no effect with recipe.optimizer=sgd: leave it out, or "
             "recipe.optimizer=adamw"
         )
-    if filed is not None and recipe.optimizer is Optimizer.adamw and recipe.momentum != filed.momentum:
-        yield (
-            f"recipe.momentum={recipe.momentum:g} has no effect with recipe.optimizer=adamw: leave it out, or "
-            "recipe.optimizer=sgd"
-        )
     if filed is not None and recipe.schedule is Schedule.cosine and recipe.decays != filed.decays:
         yield (
             f"recipe.decays={recipe.decays} has no effect with recipe.schedule=cosine: leave it out, or "

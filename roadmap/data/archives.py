@@ -7,7 +7,8 @@ cannot be resumed. Here an archive is listed once, and each image is read at its
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ class TarDataset(ImageDataset):
     """Images of uncompressed tar archives, which several threads and processes may read.
 
     Classes are as in timm. A WebDataset's are numbers or names, in `.cls` or as `label` in `.json`. If no image has
-    a label, the class is the image's folder, or its archive if it is in no folder. Names are sorted as in an image
-    folder; timm's order differs if they differ in case or contain numbers.
+    a label, the class is the first folder below those that all images share, as in an image folder, or the archive
+    if an image is in no folder. Names are sorted as in an image folder; timm's order differs if they differ in case
+    or contain numbers, and its class is the last folder.
 
     Raises:
         DataError: an archive is unreadable or has no images, or some of its labels are unusable.
@@ -59,7 +61,7 @@ class TarDataset(ImageDataset):
             [label for _, _, label in found],
             lambda index: f"{found[index][0]}: {found[index][1].name}",
             num_classes,
-        ) or number_names([_class_of(image.name, path, len(archives)) for path, image, _ in found])
+        ) or number_names(_list_classes([(path, image.name) for path, image, _ in found], len(archives)))
         # By class and name, as in a folder, so that the same files have the same batches and held-out images.
         order = sorted(range(len(found)), key=lambda index: (numbers[index], os.path.split(found[index][1].name)))
         self.labels = np.array(numbers)[order]
@@ -126,8 +128,18 @@ class HubDataset(ImageDataset):
         return f"\0{self.root}\0{self.split}\0{fingerprint}\0{index}\0{self.labels[index]}"
 
 
-def _class_of(name: str, archive: Path, archives: int) -> str:
-    return os.path.basename(os.path.dirname(name)) or (archive.stem if archives > 1 else "")
+def _list_classes(images: Sequence[tuple[Path, str]], archives: int) -> list[str]:
+    """Return each image's class, by its archive and its name in there.
+
+    An image beside the folders of the classes, as all are if there is one class, has its own folder as class.
+    """
+    folders = [PurePosixPath(name).parent.parts for _, name in images]  # without "."
+    levels = zip(*folders, strict=False)  # down to the shortest
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    return [
+        folder[shared] if len(folder) > shared else folder[-1] if folder else archive.stem if archives > 1 else ""
+        for (archive, _), folder in zip(images, folders, strict=True)
+    ]
 
 
 def _open_split(name: str, splits: Sequence[str]) -> tuple[Any, str, list[Label | None]]:

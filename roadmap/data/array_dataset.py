@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torchvision.datasets.vision import StandardTransform
 
 from roadmap.data.image_dataset import ImageDataset
 from roadmap.data.image_io import Pixels
@@ -79,11 +80,38 @@ def wrap_split(split: Any, name: str, num_classes: int) -> ImageDataset:
             f"data={name}: class indices from {labels.min()} to {labels.max()}: must be from 0 to "
             f"{num_classes - 1}, with data.num_classes={num_classes}"
         )
+    if not is_pair:
+        _check_first_label(split, labels, name)
     classes = [str(one) for one in getattr(split, "classes", range(num_classes))]
     check_class_count(name, classes, num_classes)
     return (ArrayDataset if is_pair else IndexedDataset)(images, labels, classes, root=name)
 
 
 def _labels_of(split: Any) -> Any:
-    targets = getattr(split, "targets", None)  # as in torchvision
-    return [split[index][1] for index in range(len(split))] if targets is None else targets
+    """Return the items' labels: the data set's `targets`, as in torchvision, unless it transforms them."""
+    targets = getattr(split, "targets", None)
+    if targets is None or _transforms_targets(split):
+        return [split[index][1] for index in range(len(split))]
+    return targets
+
+
+def _transforms_targets(split: Any) -> bool:
+    """Return True for a `target_transform`, or `transforms` of image and label together."""
+    joint = getattr(split, "transforms", None)
+    is_own = joint is not None and not isinstance(joint, StandardTransform)  # torchvision's of the separate ones
+    return is_own or getattr(split, "target_transform", None) is not None
+
+
+def _check_first_label(split: Any, labels: np.ndarray, name: str) -> None:
+    """Raise DataError if the first item that can be read has another label than `labels`."""
+    for index in range(len(split)):
+        try:
+            label = split[index][1]
+        except Exception:  # of the user's code; a damaged image is reported when it is trained on
+            continue
+        if not np.array_equal(label, labels[index]):
+            raise DataError(
+                f"data={name}: item {index} of {type(split).__name__} has the label {label}, but `targets` says "
+                f"{labels[index]}: make them agree, or leave out `targets`, so that the items' labels are read"
+            )
+        return

@@ -27,9 +27,11 @@ def check_root(root: Path) -> None:
 def check_class_count(root: str, classes: Sequence[str], num_classes: int) -> None:
     """Raise DataError if the number of classes is not data.num_classes; lists the classes."""
     if len(classes) != num_classes:
+        fitting = f"data.num_classes={len(classes)} if all of these are meant"
+        way_out = fitting if len(classes) > 1 else "expected images of at least two classes"
+        count = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
         raise DataError(
-            f"{root} has {len(classes)} classes ({list_names(classes)}), the configuration "
-            f"says {num_classes}: data.num_classes={len(classes)} if all of these are meant"
+            f"{root} has {count} ({list_names(classes)}), the configuration says {num_classes}: {way_out}"
         )
 
 

@@ -67,17 +67,23 @@ def _open_source(data: DataSpec, download: bool) -> tuple[ImageDataset, ImageDat
     if data.source in SOURCES:
         return _open_custom(data)
     root = Path(data.root) if data.root is not None else DEFAULT_ROOT
+    if data.source is Source.folder:
+        return _open_splits(root, data)
     kind = CIFAR10 if data.source is Source.cifar10 else CIFAR100
-    if data.source is Source.folder or (root / "train").is_dir():
-        if data.source is not Source.folder and (root / kind.base_folder).is_dir():
-            raise DataError(
-                f"{root / 'train'} and {root / kind.base_folder} both exist: for the first choose "
-                "data=imagefolder, for the second another data.root"
-            )
-        train = _open_files(root, TRAINING_NAMES, data.num_classes)
-        check_class_count(train.root, train.classes, data.num_classes)
-        return train, train if data.holdout else _open_files(root, VALIDATION_NAMES, data.num_classes)
-    return _open_cifar(kind, root, download)
+    if data.root is None or not (root / "train").is_dir():  # the default root may be a project's own image folder
+        return _open_cifar(kind, root, download)
+    if (root / kind.base_folder).is_dir():
+        raise DataError(
+            f"{root / 'train'} and {root / kind.base_folder} both exist: for the first choose "
+            "data=imagefolder, for the second another data.root"
+        )
+    return _open_splits(root, data)
+
+
+def _open_splits(root: Path, data: DataSpec) -> tuple[ImageDataset, ImageDataset]:
+    train = _open_files(root, TRAINING_NAMES, data.num_classes)
+    check_class_count(train.root, train.classes, data.num_classes)
+    return train, train if data.holdout else _open_files(root, VALIDATION_NAMES, data.num_classes)
 
 
 def _hold_out(images: ImageDataset, count: int) -> tuple[Subset, Subset]:

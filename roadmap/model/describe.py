@@ -217,7 +217,7 @@ def _describe_conv(conv: Conv) -> LayerRow:
         channels=_arrow(conv.in_channels, conv.out_channels),
         stride=str(conv.stride),
         groups=f"{conv.groups}{' depthwise' if conv.is_depthwise else ''}",
-        bias="yes" if conv.bias else "no",
+        bias="yes" if conv.has_bias else "no",
     )
 
 

@@ -5,6 +5,7 @@
 channels out, `k` the kernel size.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -52,7 +53,9 @@ def plan_network(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
     """
     base = without_custom_choices(model)
     plan = _plan_roadmap(base, regime)
-    return plan if base == model else _edit(plan, model)
+    if base != model:
+        plan = _edit_parts(plan, lambda layers, part: tuple(edit_for_choices(list(layers), model, part)))
+    return _edit_parts(plan, lambda layers, _: _set_biases(layers))
 
 
 def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
@@ -81,11 +84,11 @@ def _plan_roadmap(model: ModelSpec, regime: RegimeSpec) -> NetworkPlan:
     return NetworkPlan(_plan_stem(model, width), tuple(stages), head_norm, channels, model.num_classes)
 
 
-def _edit(plan: NetworkPlan, model: ModelSpec) -> NetworkPlan:
-    """Apply registered choices of existing axes to the layers of every part."""
+def _edit_parts(plan: NetworkPlan, change: Callable[[tuple[Layer, ...], str], tuple[Layer, ...]]) -> NetworkPlan:
+    """Return the plan with a change of the layers of every part that has some."""
 
     def edit(layers: tuple[Layer, ...], part: str) -> tuple[Layer, ...]:
-        return _set_biases(edit_for_choices(list(layers), model, part)) if layers else ()
+        return change(layers, part) if layers else ()
 
     def edit_block(block: BlockPlan) -> BlockPlan:
         branch, shortcut = edit(block.branch, "branch"), edit(block.shortcut, "shortcut")
@@ -171,7 +174,7 @@ def _plan_stem(model: ModelSpec, width: int) -> tuple[Layer, ...]:
         layers.append(MaxPool("pool"))
     if model.downsample is Downsample.separate:
         layers.append(Norm("out_norm", model.norm, width))
-    return _set_biases(edit_for_axes(layers, model, "stem"))
+    return tuple(edit_for_axes(layers, model, "stem"))
 
 
 def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path: float) -> BlockPlan:
@@ -194,7 +197,7 @@ def _plan_block(model: ModelSpec, c: int, w: int, o: int, stride: int, drop_path
         branch.append(Scale("layer_scale", o, model.layer_scale_init))
     after = (Act("act", model.activation),) if model.activation_count is Count.all else ()
     branch = edit_for_axes(branch, model, "branch")
-    return BlockPlan(_set_biases(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
+    return BlockPlan(tuple(branch), _plan_shortcut(model, c, o, stride), after, drop_path)
 
 
 def _plan_convs(model: ModelSpec, c: int, w: int, o: int, stride: int) -> tuple[Conv, Conv, Conv]:
@@ -230,17 +233,17 @@ def _plan_shortcut(model: ModelSpec, c: int, o: int, stride: int) -> tuple[Layer
     pool: list[Layer] = []
     if model.shortcut is Shortcut.avgpool and stride > 1:
         pool, stride = [AvgPool("pool")], 1
-    return _set_biases([*pool, Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o)])
+    return (*pool, Conv("conv", c, o, kernel=1, stride=stride), Norm("norm", model.norm, o))
 
 
-def _set_biases(layers: list[Layer]) -> tuple[Layer, ...]:
+def _set_biases(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Give each convolution a bias, unless a BatchNorm follows it, which would cancel the bias.
 
-    Step 0 then has ResNet's parameters and step 12 ConvNeXt's.
+    Step 0 then has ResNet's parameters and step 12 ConvNeXt's. A registered function may decide otherwise.
     """
     result: list[Layer] = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        if isinstance(layer, Conv):
+        if isinstance(layer, Conv) and layer.bias is None:
             is_cancelled = isinstance(following, Norm) and following.kind is NormKind.batchnorm
             layer = replace(layer, bias=not is_cancelled)
         result.append(layer)

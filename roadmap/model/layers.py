@@ -76,9 +76,9 @@ def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution
     """Build the module of one layer, for (N, H, W, C) if `is_channels_last`, else for (N, C, H, W)."""
     match layer:
         case Conv() if layer.is_depthwise:
-            return DepthwiseConv2d(layer.in_channels, layer.kernel, layer.stride, layer.padding, layer.bias)
+            return DepthwiseConv2d(layer.in_channels, layer.kernel, layer.stride, layer.padding, layer.has_bias)
         case Conv() if layer.is_patchify:
-            return PatchConv2d(layer.in_channels, layer.out_channels, layer.kernel, layer.bias)
+            return PatchConv2d(layer.in_channels, layer.out_channels, layer.kernel, layer.has_bias)
         case Conv():
             kind = PointwiseLinear if is_channels_last else nn.Conv2d
             return kind(
@@ -88,7 +88,7 @@ def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution
                 layer.stride,
                 layer.padding,
                 groups=layer.groups,
-                bias=layer.bias,
+                bias=layer.has_bias,
             )
         case Norm(kind=NormKind.layernorm):
             norm = LayerNorm if is_channels_last else LayerNorm2d

@@ -7,9 +7,10 @@ Initialization, by recipe (`model.init`); biases are 0, norms 1 and 0, LayerScal
 | trunc_normal | truncated normal, std 0.02             | the same              | released ConvNeXt code  |
 | torchvision  | normal, std sqrt(2 / fan_out)          | torch's own (uniform) | torchvision's resnet.py |
 | fan_in       | truncated normal, std sqrt(1 / fan_in) | std 0.02              | for widths far below 96 |
+
+An `OwnLayer`'s module keeps the weights that its constructor set.
 """
 
-from functools import partial
 from typing import Any
 
 from timm.layers import DropPath
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from roadmap.model.layer_plan import plan_network
 from roadmap.model.layers import build_layers
-from roadmap.model.planned_layers import BlockPlan, NetworkPlan, StagePlan
+from roadmap.model.planned_layers import BlockPlan, Layer, NetworkPlan, OwnLayer, StagePlan
 from roadmap.model.spec import Form, Init, ModelSpec, RegimeSpec
 
 
@@ -93,11 +94,35 @@ def build_network(model: ModelSpec, regime: RegimeSpec) -> Network:
 
 def initialize(network: Network, init: Init) -> None:
     """Draw all weights from torch's global generator, by the table in the module docstring."""
-    network.apply(partial(_initialize_module, init=init))
+    own = _list_own_prefixes(network.plan)
+    for name, module in network.named_modules():
+        if not f"{name}.".startswith(own):
+            _initialize_module(module, init)
     if init is Init.torchvision:
         network.head.linear.reset_parameters()
     elif init is Init.fan_in:
         nn.init.trunc_normal_(network.head.linear.weight, std=0.02)
+
+
+def _list_own_prefixes(plan: NetworkPlan) -> tuple[str, ...]:
+    """Return how the names in a module that an OwnLayer built begin, such as `stem.NAME.`."""
+    head = "head" if len(plan.head_norm) == 1 else "head.norm"
+    parts: dict[str, tuple[Layer, ...]] = {"stem": plan.stem, head: plan.head_norm}
+    for number, stage in enumerate(plan.stages):
+        parts[f"stages.{number}.downsample"] = stage.downsample
+        for index, block in enumerate(stage.blocks):
+            place = f"stages.{number}.blocks.{index}"
+            parts |= {
+                f"{place}.branch": block.branch,
+                f"{place}.shortcut": block.shortcut,
+                f"{place}.after": block.after,
+            }
+    names = ((place, layer) for place, layers in parts.items() for layer in layers)
+    return tuple(
+        "head.norm." if place == "head" else f"{place}.{layer.name}."
+        for place, layer in names
+        if isinstance(layer, OwnLayer)
+    )
 
 
 def _initialize_module(module: nn.Module, init: Init) -> None:

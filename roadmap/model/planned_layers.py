@@ -17,7 +17,12 @@ class Conv:
     kernel: int
     stride: int = 1
     groups: int = 1
-    bias: bool = True
+    bias: bool | None = None  # None: yes, unless a BatchNorm follows, which would cancel it
+
+    @property
+    def has_bias(self) -> bool:
+        """True unless the plan, or whoever wrote the layer, set it to False."""
+        return self.bias is not False
 
     @property
     def padding(self) -> int:
@@ -86,7 +91,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class OwnLayer:
-    """A custom layer: `build(channels)` returns its module, which maps (N, C, H, W) to the same shape."""
+    """A custom layer: `build(channels)` returns its module, which maps (N, C, H, W) to the same shape.
+
+    The module keeps the weights that its constructor sets; `model.init` does not apply to it.
+    """
 
     name: str  # in the state dict
     label: str  # in diagrams

@@ -109,6 +109,59 @@ def test_a_choice_of_an_axis_is_in_every_part_of_a_network(step: str) -> None:
     assert all(module.bias is not None for module in convolutions)  # which a BatchNorm would cancel
 
 
+class OpenGate(nn.Module):
+    """A gate that its constructor opens, beside weights that it draws."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.drawn, self.linear = nn.Conv2d(channels, channels, 1), nn.Linear(channels, channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.constant_(self.linear.bias, 2.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.linear(x.mean((2, 3))).sigmoid()[:, :, None, None]
+
+
+@pytest.mark.parametrize("init", ["trunc_normal", "torchvision", "fan_in"])
+@pytest.mark.parametrize(("step", "head"), [("step0_resnet", 0), ("step12_downsample", 1)])
+def test_a_layer_of_ones_own_keeps_the_weights_of_its_constructor(step: str, head: int, init: str) -> None:
+    """In every part, beside layers that the recipe initializes."""
+
+    def open_gates(layers: list[Layer]) -> list[Layer]:
+        """Replace all norms; the head has no other layer."""
+        return [
+            OwnLayer(one.name, "gate", one.channels, OpenGate) if isinstance(one, Norm) else one for one in layers
+        ]
+
+    register_choice("norm", "gates", open_gates, like="layernorm")
+    config = read_config(compose(f"+roadmap={step}", "model/norm=gates", f"recipe.init={init}"))
+    network = build(config.model, config.regime, None, 16)
+    gates = {name: module for name, module in network.named_modules() if isinstance(module, OpenGate)}
+    assert {name.split(".")[0] for name in gates} == ({"stem", "stages", "head"} if head else {"stem", "stages"})
+    for gate in gates.values():
+        assert not gate.linear.weight.any()
+        assert (gate.linear.bias == 2).all()
+        assert gate.drawn.bias is not None
+        assert gate.drawn.bias.any()  # torch's own initialization
+    others = [one for name, one in network.named_modules() if isinstance(one, nn.Conv2d) and "drawn" not in name]
+    assert not any(one.bias.any() for one in others if one.bias is not None)
+
+
+def test_a_convolution_has_the_bias_that_is_asked_for() -> None:
+    """Else it has one unless a BatchNorm follows, also behind another choice's edit."""
+
+    def add(layers: list[Layer]) -> list[Layer]:
+        width = layers[0].out_channels
+        names = {"without": False, "given": True, "by_rule": None}
+        return [*layers, *(Conv(name, width, width, 3, bias=bias) for name, bias in names.items())]
+
+    register_choice("stem", "biased", add, like="patchify", part="stem")
+    config = read_config(compose("model/stem=biased", "model/norm=groupnorm", "regime=micro"))
+    stem = build(config.model, config.regime, None, 16).stem
+    assert [getattr(stem, name).bias is not None for name in ("without", "given", "by_rule")] == [False, True, True]
+    assert [layer.bias for layer in plan_network(config.model, config.regime).stem] == [True, False, True, True]
+
+
 def test_a_choice_is_a_level_of_its_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list_choices("model/norm") == ["batchnorm", "groupnorm", "layernorm"]
     with pytest.raises(ConfigError, match="Did you mean groupnorm"):

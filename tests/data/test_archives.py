@@ -116,6 +116,47 @@ def test_archive_and_folder_have_the_same_class_indices(
     assert contents(archive) == contents(folder)
 
 
+@pytest.mark.parametrize("prefix", ["", "./", "train/"])
+@pytest.mark.parametrize("below", ["images/", "{name}/", "images/a/"])
+def test_classes_in_an_archive_are_the_first_folders_as_in_a_folder(
+    spec: DataSpec, photographs: Path, tmp_path: Path, prefix: str, below: str
+) -> None:
+    """As in Tiny-ImageNet's CLASS/images/*.JPEG; some images may lie higher."""
+    for part in ("train", "val"):
+        with tarfile.open(tmp_path / f"{part}.tar", "w") as tar:
+            for source in sorted((photographs / part).rglob("*.jpg")):
+                inner = "" if source.stem.endswith("1") else below.format(name=source.stem)
+                copy = tmp_path / "folder" / part / source.parent.name / inner / source.name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(source.read_bytes())
+                tar.add(copy, f"{prefix}{source.parent.name}/{inner}{source.name}")
+    for folder, archive in zip(
+        *(open_images(replace(spec, root=str(root))) for root in (tmp_path / "folder", tmp_path)), strict=True
+    ):
+        assert archive.images.classes == folder.images.classes == ["ape", "cat"]
+        assert contents(archive) == contents(folder)
+
+
+def test_validation_images_of_one_class_in_an_archive_are_of_that_class(
+    spec: DataSpec, photographs: Path, tmp_path: Path
+) -> None:
+    pack(photographs / "train", tmp_path / "train.tar")
+    with tarfile.open(tmp_path / "val.tar", "w") as tar:
+        for path in (photographs / "val" / "cat").glob("*.jpg"):
+            tar.add(path, f"val/cat/{path.name}")
+    _, val = open_images(replace(spec, root=str(tmp_path)))
+    assert {val[index][1] for index in range(len(val))} == {1}
+
+
+def test_an_archive_of_one_class_is_refused_without_advice_to_train_on_one(
+    spec: DataSpec, photographs: Path, tmp_path: Path
+) -> None:
+    pack(photographs / "train" / "cat", tmp_path / "train.tar")
+    with pytest.raises(DataError) as caught:
+        open_images(replace(spec, root=str(tmp_path)))
+    assert str(caught.value).endswith("the configuration says 2: expected images of at least two classes")
+
+
 def test_an_archive_in_any_order_has_the_order_of_its_folder(spec: DataSpec, photographs: Path) -> None:
     """So that the same files have the same batches and the same held-out images."""
     root = photographs.parent / "archives"

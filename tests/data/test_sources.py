@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10, ImageFolder
 
 import roadmap
 from roadmap.config import read_config
 from roadmap.data import sources
+from roadmap.data.array_dataset import wrap_split
 from roadmap.data.decode import decode
 from roadmap.data.sources import DIGITS, open_images, open_validation
 from roadmap.data.spec import DataSpec, Source
@@ -220,12 +223,74 @@ def test_validation_images_need_no_training_images(make_folder: MakeFolder) -> N
     assert "there is no data folder" in refuse(make_spec(root / "nowhere"), open_validation)
 
 
+class JointFolder(ImageFolder):
+    """Transforms image and label together, by `transforms`, as torchvision's data sets of boxes."""
+
+    def __init__(self, root: Path):
+        super().__init__(root)
+        self.transforms = lambda image, label: (image, 1 - label)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.transforms(*super().__getitem__(index))
+
+
+@pytest.mark.parametrize(
+    ("opener", "labels"),
+    [
+        (ImageFolder, [0, 1]),
+        (partial(ImageFolder, transform=lambda image: image), [0, 1]),
+        (partial(ImageFolder, target_transform=lambda label: 1 - label), [1, 0]),
+        (JointFolder, [1, 0]),
+    ],
+    ids=["as they are", "of the image", "of the label", "of both"],
+)
+def test_labels_of_a_users_data_set_are_those_of_its_items(
+    make_folder: MakeFolder, opener: Callable[[Path], ImageFolder], labels: list[int]
+) -> None:
+    theirs = opener(make_folder({"ape": {"": 1}, "cat": {"": 1}}))
+    ours = wrap_split(theirs, "mine", 2)
+    assert [ours[index][1] for index in range(2)] == [theirs[index][1] for index in range(2)] == labels
+
+
+def test_targets_that_are_not_the_labels_of_the_items_are_refused(make_folder: MakeFolder) -> None:
+    root = make_folder({"ape": {"": 2}, "cat": {"": 1}})
+    images = ImageFolder(str(root))
+    images.targets = [0, 1, 1]
+    (root / "ape" / "0.png").write_bytes(b"damaged, so that the next image's label is read")
+    with pytest.raises(
+        DataError, match=r"^data=mine: item 1 of ImageFolder has the label 0, but `targets` says 1: "
+    ):
+        wrap_split(images, "mine", 2)
+    images.targets = [0, 0, 1]
+    assert wrap_split(images, "mine", 2).labels.tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize("source", [Source.cifar10, Source.cifar100])
 def test_cifar_can_be_read_from_an_image_folder(make_folder: MakeFolder, source: Source) -> None:
     root = make_folder({"train": {"ape": 1, "cat": 1}, "test": {"ape": 1, "cat": 1}})
     train, val = open_images(make_spec(root, 2, source))
     assert (len(train), len(val)) == (2, 2)
     assert "has 2 classes (ape, cat), the configuration says 10" in refuse(make_spec(root, 10, source))
+
+
+@pytest.mark.parametrize("is_beside", [False, True], ids=["not downloaded", "downloaded"])
+def test_cifar_without_a_root_is_cifar_beside_an_image_folder(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, is_beside: bool
+) -> None:
+    """A project's own data/train/CLASS is another data set, also if it has as many classes."""
+    root = make_folder({f"data/{part}": {f"own{number}": 1 for number in range(10)} for part in ("train", "val")})
+    if is_beside:
+        (root / "data" / CIFAR10.base_folder).mkdir()
+    monkeypatch.chdir(root)
+
+    def load(self: CIFAR10, root: Path, train: bool, download: bool) -> None:
+        assert root == Path("data")
+        self.data, self.targets = np.zeros((10, 32, 32, 3), np.uint8), list(range(10))
+        self.classes = [f"cifar{number}" for number in range(10)]
+
+    monkeypatch.setattr(CIFAR10, "__init__", load)
+    train, val = open_images(make_spec(None, 10, Source.cifar10))
+    assert train.images.classes == val.images.classes == [f"cifar{number}" for number in range(10)]
 
 
 def test_failed_cifar_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
