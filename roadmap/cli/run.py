@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from roadmap.cli.retry_out_of_memory import MemoryRetry
+from roadmap.cli.weight_origin import check_origin
 from roadmap.config import Config, list_length_warnings
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.classes import Classes, list_names
@@ -83,8 +84,10 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
     device = pick_device(config.hardware, group.dist_info.local_rank)
     network = build_network(config)
     source = None if folder.has_checkpoint() else config.init_from
-    if source is not None and (note := load_weights(network, source, new_head=True)):
-        warn(note)
+    if source is not None:
+        if note := load_weights(network, source, new_head=True):
+            warn(note)
+        check_origin(network, config)
     classes = find_classes(config, folder)
     spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
     trainer = Trainer(network, spec, device, group, classes)
@@ -110,6 +113,7 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     network = build_network(config)
     for state in states.values():  # raises before anything is evaluated
         import_weights(network, state, config.init_from)
+    check_origin(network, config)
     batch_size = config.hardware.per_device_batch
     shard = Shard(group.dist_info.rank, group.dist_info.world_size)
     load = LoaderSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, shard)
