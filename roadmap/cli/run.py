@@ -18,6 +18,7 @@ from roadmap.data.loaders import LoaderSpec, open_eval_loader
 from roadmap.data.sampler import Shard
 from roadmap.data.sources import open_validation
 from roadmap.data.worker_errors import explain_worker_errors
+from roadmap.errors import TrainingError
 from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
 from roadmap.model.spec import ModelSpec, RegimeSpec
@@ -103,7 +104,7 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     If a file holds raw and averaged weights and `init_from` chooses neither, evaluate both.
 
     Raises:
-        RoadmapError: data, weights or device can't be used.
+        RoadmapError: data, weights or device can't be used, or a loss is not finite.
     """
     assert config.init_from is not None  # guaranteed by Config
     group = join_group()
@@ -123,8 +124,19 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     for kind, state in states.items():
         import_weights(network, state, config.init_from)
         with explain_worker_errors():
-            evaluations[kind] = evaluate(network, batches, train_state)
+            evaluations[kind] = found = evaluate(network, batches, train_state)
+        if not found.is_finite:
+            raise _explain_not_finite(found, kind, config)
     return evaluations
+
+
+def _explain_not_finite(found: Evaluation, kind: Kind, config: Config) -> TrainingError:
+    which = ", the averaged weights," if kind is Kind.averaged else ""
+    return TrainingError(
+        f"the validation loss of init_from={config.init_from}{which} is not finite: {found.loss}, so nothing is "
+        "recorded. hardware.precision=fp32 helps if a lower precision overflows; otherwise a weight or a running "
+        "statistic is unusable"
+    )
 
 
 def build_network(config: Config) -> nn.Module:
