@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from roadmap.cli.retry_out_of_memory import MemoryRetry
-from roadmap.cli.weight_origin import check_origin
+from roadmap.cli.weight_origin import check_origin, describe_other_images
 from roadmap.config import Config, list_length_warnings
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.classes import Classes, list_names
@@ -89,6 +89,8 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
         if note := load_weights(network, source, new_head=True):
             warn(note)
         check_origin(network, config)
+        if note := describe_other_images(config):
+            warn(note)
     classes = find_classes(config, folder)
     spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
     trainer = Trainer(network, spec, device, group, classes)
@@ -98,10 +100,13 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
     return trainer
 
 
-def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
+def evaluate_weights(config: Config, warn: Callable[[str], None]) -> dict[Kind, Evaluation]:
     """Return the accuracy of the weights that `init_from` names on the validation images, without training.
 
     If a file holds raw and averaged weights and `init_from` chooses neither, evaluate both.
+
+    Args:
+        warn: called if timm evaluates the weights with other images.
 
     Raises:
         RoadmapError: data, weights or device can't be used, or a loss is not finite.
@@ -115,6 +120,8 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     for state in states.values():  # raises before anything is evaluated
         import_weights(network, state, config.init_from)
     check_origin(network, config)
+    if note := describe_other_images(config):
+        warn(note)
     batch_size = config.hardware.per_device_batch
     shard = Shard(group.dist_info.rank, group.dist_info.world_size)
     load = LoaderSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, shard)

@@ -5,7 +5,7 @@ Activations, pools and strides have no weights, so the weights of one network ma
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,14 @@ from roadmap.config import Config, Mode, read_config
 from roadmap.config.schema import recorded_values
 from roadmap.errors import DamagedError, WeightsError
 from roadmap.model.build import build
-from roadmap.model.weights import copy_weights, find_file, split_host, split_revision, split_source
+from roadmap.model.weights import (
+    copy_weights,
+    find_file,
+    has_torchvision_weights,
+    split_host,
+    split_revision,
+    split_source,
+)
 from roadmap.runs.config_hash import fill_neutral_values, flatten
 from roadmap.runs.read_files import read_yaml
 from roadmap.runs.read_run import CONFIG, STATE
@@ -41,6 +48,7 @@ class TimmModel:
 
     name: str
     arguments: Mapping[str, Any]
+    pretrained: Mapping[str, Any] = field(default_factory=dict, compare=False)  # timm's pretrained_cfg
 
 
 def check_origin(network: nn.Module, config: Config) -> None:
@@ -105,12 +113,44 @@ def find_timm_model(source: str) -> TimmModel | None:
         return None
     host, name = split_host(source)
     if host != "hub":
-        return TimmModel(name.partition(".")[0], {})
+        is_timm = host == "timm" or not has_torchvision_weights(name)
+        pretrained = timm.get_pretrained_cfg(name) if is_timm and timm.is_model(name.partition(".")[0]) else None
+        return TimmModel(name.partition(".")[0], {}, pretrained.to_dict() if pretrained else {})
     try:
-        _, model, arguments = load_model_config_from_hf(name)
+        pretrained, model, arguments = load_model_config_from_hf(name)
     except (EntryNotFoundError, KeyError):  # not of timm
         return None
-    return TimmModel(model, arguments or {})
+    return TimmModel(model, arguments or {}, pretrained)
+
+
+def describe_other_images(config: Config) -> str | None:
+    """Return a warning if the weights of a timm model were trained on images that were normalized otherwise.
+
+    In an evaluation, crop and interpolation count too. None if all are equal, or `init_from` is not timm's.
+    """
+    assert config.init_from is not None
+    model = find_timm_model(config.init_from)
+    if model is None:
+        return None
+    keys = ("mean", "std") if config.mode is Mode.train else ("mean", "std", "crop_pct", "interpolation")
+    theirs = {key: model.pretrained[key] for key in keys if model.pretrained.get(key) is not None}
+    words = [
+        f"data.{key}={_write(value)}"
+        for key, value in theirs.items()
+        if not _same(getattr(config.data, key), value)
+    ]
+    if not words:
+        return None
+    verb = "are evaluated by timm" if config.mode is Mode.eval else "were trained"
+    return f"the weights of {config.init_from} {verb} with other images than this data set gives: {' '.join(words)}"
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    return tuple(ours) == tuple(theirs) if isinstance(theirs, tuple | list) else bool(ours == theirs)
+
+
+def _write(value: Any) -> str:
+    return f"[{','.join(map(str, value))}]" if isinstance(value, tuple | list) else str(value)
 
 
 def _build_timm(model: TimmModel, config: Config) -> nn.Module:

@@ -277,6 +277,16 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return repository, revision or None
 
 
+def _is_torchvision_resnet(model: str) -> bool:
+    return model.startswith("resnet") and model in torchvision.models.list_models(torchvision.models)
+
+
+def has_torchvision_weights(name: str) -> bool:
+    """Return True if a name without a host is of torchvision's weights, and not of timm's."""
+    model, _, tag = name.partition(".")
+    return _is_torchvision_resnet(model) and (not tag or tag.startswith("IMAGENET"))
+
+
 def _download(source: str) -> dict[Kind, StateDict]:
     """Download the weights of a name, each library to its own cache.
 
@@ -285,9 +295,7 @@ def _download(source: str) -> dict[Kind, StateDict]:
     """
     place, name = split_host(source)
     model, _, tag = name.partition(".")
-    is_torchvision = (
-        not place and model.startswith("resnet") and model in torchvision.models.list_models(torchvision.models)
-    )
+    is_torchvision = not place and _is_torchvision_resnet(model)
     choices = torchvision.models.get_model_weights(model).__members__ if is_torchvision else {}
     if tag.startswith("IMAGENET") and is_torchvision and tag not in choices:
         raise WeightsError(f"torchvision has no weights {source}; allowed for {model}: {', '.join(choices)}")

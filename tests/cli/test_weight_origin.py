@@ -14,7 +14,7 @@ from torch import nn
 
 import roadmap
 from roadmap.cli import weight_origin
-from roadmap.cli.weight_origin import check_origin, read_recorded
+from roadmap.cli.weight_origin import check_origin, describe_other_images, read_recorded
 from roadmap.config import Config, read_config
 from roadmap.config.schema import recorded_values
 from roadmap.errors import WeightsError
@@ -181,6 +181,33 @@ def test_names_of_timm_and_torchvision_are_checked() -> None:
     for name in ("resnetaa50", "resnetblur50"):
         with pytest.raises(WeightsError, match=f"timm's {name} with these weights gives other logits"):
             check_name(f"timm:{name}", *RESNET50)
+
+
+VIT = (
+    "+reference=vit_tiny_patch16_224",
+    "data=imagenet",
+    "recipe.drop_path=0",
+    "init_from=timm:vit_tiny_patch16_224",
+)
+HALF = "data.mean=[0.5,0.5,0.5] data.std=[0.5,0.5,0.5]"
+
+
+def test_images_that_timm_normalizes_otherwise_are_named_with_the_overrides() -> None:
+    """Of timm's pretrained_cfg: mean and std 0.5, crop_pct 0.9, bicubic."""
+    trained, evaluated = (describe_other_images(read(*VIT, f"mode={mode}")) for mode in ("train", "eval"))
+    assert trained is not None
+    assert trained.endswith(f"were trained with other images than this data set gives: {HALF}")
+    assert evaluated is not None
+    assert evaluated.endswith(f": {HALF} data.crop_pct=0.9")
+    assert "timm:vit_tiny_patch16_224" in evaluated
+    assert describe_other_images(read(*VIT, *HALF.split(), "data.crop_pct=0.9", "mode=eval")) is None
+
+
+def test_weights_of_torchvision_and_files_say_nothing_of_images(tmp_path: Path) -> None:
+    for source in ("resnet50", "resnet50.IMAGENET1K_V2", tmp_path / "weights.pt"):
+        assert describe_other_images(read(*RESNET50, "data=imagenet", f"init_from={source}", "mode=eval")) is None
+    tagged = read(*RESNET50, "data=imagenet", "init_from=timm:resnet50.a1_in1k", "mode=eval")
+    assert str(describe_other_images(tagged)).endswith(" gives: data.crop_pct=0.95")
 
 
 def test_weights_are_copied_both_ways() -> None:
