@@ -222,7 +222,7 @@ def evaluate(planned: PlannedRun, folder: RunDir) -> float | None:
     run = load_run()
     from roadmap.model.weight_files import Kind
 
-    evaluations = run.evaluate_weights(planned.config)
+    evaluations = run.evaluate_weights(planned.config, warn)
     if not DIST_INFO.is_main_process:
         return None
     kind, evaluation = next(iter(evaluations.items()))

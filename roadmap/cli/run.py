@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from roadmap.cli.retry_out_of_memory import MemoryRetry
+from roadmap.cli.weight_origin import check_origin, describe_other_images
 from roadmap.config import Config, list_length_warnings
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.classes import Classes, list_names
@@ -17,6 +18,7 @@ from roadmap.data.loaders import LoaderSpec, open_eval_loader
 from roadmap.data.sampler import Shard
 from roadmap.data.sources import open_validation
 from roadmap.data.worker_errors import explain_worker_errors
+from roadmap.errors import TrainingError
 from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
 from roadmap.model.spec import ModelSpec, RegimeSpec
@@ -83,8 +85,12 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
     device = pick_device(config.hardware, group.dist_info.local_rank)
     network = build_network(config)
     source = None if folder.has_checkpoint() else config.init_from
-    if source is not None and (note := load_weights(network, source, new_head=True)):
-        warn(note)
+    if source is not None:
+        if note := load_weights(network, source, new_head=True):
+            warn(note)
+        check_origin(network, config)
+        if note := describe_other_images(config):
+            warn(note)
     classes = find_classes(config, folder)
     spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
     trainer = Trainer(network, spec, device, group, classes)
@@ -94,13 +100,16 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
     return trainer
 
 
-def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
+def evaluate_weights(config: Config, warn: Callable[[str], None]) -> dict[Kind, Evaluation]:
     """Return the accuracy of the weights that `init_from` names on the validation images, without training.
 
     If a file holds raw and averaged weights and `init_from` chooses neither, evaluate both.
 
+    Args:
+        warn: called if timm evaluates the weights with other images.
+
     Raises:
-        RoadmapError: data, weights or device can't be used.
+        RoadmapError: data, weights or device can't be used, or a loss is not finite.
     """
     assert config.init_from is not None  # guaranteed by Config
     group = join_group()
@@ -110,6 +119,9 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     network = build_network(config)
     for state in states.values():  # raises before anything is evaluated
         import_weights(network, state, config.init_from)
+    check_origin(network, config)
+    if note := describe_other_images(config):
+        warn(note)
     batch_size = config.hardware.per_device_batch
     shard = Shard(group.dist_info.rank, group.dist_info.world_size)
     load = LoaderSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, shard)
@@ -119,8 +131,19 @@ def evaluate_weights(config: Config) -> dict[Kind, Evaluation]:
     for kind, state in states.items():
         import_weights(network, state, config.init_from)
         with explain_worker_errors():
-            evaluations[kind] = evaluate(network, batches, train_state)
+            evaluations[kind] = found = evaluate(network, batches, train_state)
+        if not found.is_finite:
+            raise _explain_not_finite(found, kind, config)
     return evaluations
+
+
+def _explain_not_finite(found: Evaluation, kind: Kind, config: Config) -> TrainingError:
+    which = ", the averaged weights," if kind is Kind.averaged else ""
+    return TrainingError(
+        f"the validation loss of init_from={config.init_from}{which} is not finite: {found.loss}, so nothing is "
+        "recorded. hardware.precision=fp32 helps if a lower precision overflows; otherwise a weight or a running "
+        "statistic is unusable"
+    )
 
 
 def build_network(config: Config) -> nn.Module:

@@ -27,9 +27,16 @@ def build(
         network = build_network(model, regime)
     if head_init_scale != 1:
         with torch.no_grad():
-            for weight in network.get_classifier().parameters():  # type: ignore[operator]
-                weight.mul_(head_init_scale)
+            for classifier in list_classifiers(network):
+                for weight in classifier.parameters():
+                    weight.mul_(head_init_scale)
     return network
+
+
+def list_classifiers(network: nn.Module) -> tuple[nn.Module, ...]:
+    """Return the classifiers of ours and of timm's models; distilled ones have two."""
+    found = network.get_classifier()  # type: ignore[operator]
+    return tuple(found) if isinstance(found, tuple | list | nn.ModuleList) else (found,)
 
 
 def trains_on_one_image(model: ModelSpec, regime: RegimeSpec, reference: str | None, image_size: int) -> bool:

@@ -24,13 +24,13 @@ def measure_cost(build: Callable[[], nn.Module], image_size: int) -> Cost:
         activations += output.numel()
 
     with torch.device("meta"):
-        model = build().eval()
+        model = build().eval().requires_grad_(False)  # or FlopCounterMode fails where outputs of modules are views
         image = torch.empty(1, 3, image_size, image_size)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    with torch.device("meta"), torch.no_grad(), counter:  # for tensors that layers make in their forward pass
         model(image)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Cost(counter.get_total_flops() / 2e9, parameters, activations)

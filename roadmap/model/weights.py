@@ -120,7 +120,7 @@ def import_weights(model: nn.Module, state_dict: StateDict, source: str, new_hea
             differ.
     """
     own = model.state_dict()
-    naming = max(Naming, key=lambda n: len({n.translate(key) for key in own} & state_dict.keys()))
+    naming = _choose_naming(own, state_dict)
     names = {key: naming.translate(key) for key in own}
     missing = [name for name in names.values() if name not in state_dict and not name.endswith(BATCH_COUNT)]
     unexpected = sorted(state_dict.keys() - set(names.values()))
@@ -148,6 +148,24 @@ def import_weights(model: nn.Module, state_dict: StateDict, source: str, new_hea
     fitting = {key: state_dict[name].reshape(own[key].shape) for key, name in shared.items() if key not in misfits}
     model.load_state_dict({**own, **fitting})
     return f"{source} has {other_classes}: the classifier starts anew" if other_classes else None
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy the weights of a network to one of the same architecture, either of which may be another library's.
+
+    Raises:
+        WeightsError: it is another architecture.
+    """
+    state, wanted = source.state_dict(), target.state_dict()
+    if isinstance(source, Network):
+        exported = export_weights(source, _choose_naming(state, wanted))
+        alike = [key for key in exported if key in wanted and exported[key].numel() == wanted[key].numel()]
+        state = exported | {key: exported[key].reshape(wanted[key].shape) for key in alike}
+    import_weights(target, state, type(source).__name__)
+
+
+def _choose_naming(ours: StateDict, theirs: StateDict) -> Naming:
+    return max(Naming, key=lambda n: len({n.translate(key) for key in ours} & theirs.keys()))
 
 
 def _explain_layer_scale(missing: list[str], unexpected: list[str], misfits: list[str]) -> str:
@@ -247,24 +265,44 @@ def split_source(source: str) -> tuple[str, str]:
     return (source, "") if suffix not in list(Kind) or Path(source).exists() else (file, suffix)
 
 
+def split_host(source: str) -> tuple[str, str]:
+    """Return the host of a name, "timm", "hub" or "", and the name there."""
+    host, _, name = source.partition(":") if source.startswith(HOSTS) else ("", "", source)
+    return host, name
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Return a repository of the Hub and its revision."""
+    repository, _, revision = name.partition("@")
+    return repository, revision or None
+
+
+def _is_torchvision_resnet(model: str) -> bool:
+    return model.startswith("resnet") and model in torchvision.models.list_models(torchvision.models)
+
+
+def has_torchvision_weights(name: str) -> bool:
+    """Return True if a name without a host is of torchvision's weights, and not of timm's."""
+    model, _, tag = name.partition(".")
+    return _is_torchvision_resnet(model) and (not tag or tag.startswith("IMAGENET"))
+
+
 def _download(source: str) -> dict[Kind, StateDict]:
     """Download the weights of a name, each library to its own cache.
 
     Raises:
         WeightsError: no such name, or no network.
     """
-    place, _, name = source.partition(":") if source.startswith(HOSTS) else ("", "", source)
+    place, name = split_host(source)
     model, _, tag = name.partition(".")
-    is_torchvision = (
-        not place and model.startswith("resnet") and model in torchvision.models.list_models(torchvision.models)
-    )
+    is_torchvision = not place and _is_torchvision_resnet(model)
     choices = torchvision.models.get_model_weights(model).__members__ if is_torchvision else {}
     if tag.startswith("IMAGENET") and is_torchvision and tag not in choices:
         raise WeightsError(f"torchvision has no weights {source}; allowed for {model}: {', '.join(choices)}")
     try:
         if place == "hub":
-            repository, _, revision = name.partition("@")
-            return read_weights(Path(hf_hub_download(repository, HUB_FILE, revision=revision or None)))
+            repository, revision = split_revision(name)
+            return read_weights(Path(hf_hub_download(repository, HUB_FILE, revision=revision)))
         if is_torchvision and (not tag or tag in choices):
             return {Kind.raw: choices[tag or "IMAGENET1K_V1"].get_state_dict(progress=True)}
         if timm.is_model(model):

@@ -1,5 +1,6 @@
 """One update of the weights, and one evaluation."""
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -122,6 +123,11 @@ class Evaluation:
     top1: float  # percent of the images
     top5: float  # percent; 100 for at most five classes
     images: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Return False if a logit was NaN or infinite, so that the accuracies mean nothing: NaN has no order."""
+        return math.isfinite(self.loss)
 
 
 @torch.inference_mode()

@@ -136,14 +136,20 @@ class Trainer:
             raise signals.stop()
 
     def _close_epoch(self, progress: Progress, run: RunDir, signals: StopSignals) -> dict[str, Any]:
-        """Evaluate an epoch whose updates are done, and return its metrics."""
+        """Evaluate an epoch whose updates are done, and return its metrics. Raises TrainingError for a NaN."""
         started = time.perf_counter()
 
-        def score(model: nn.Module) -> Evaluation:
-            return evaluate(model, self._read_validation(progress, run, signals), self.train_state)
+        def score(model: nn.Module, which: str = "") -> Evaluation:
+            found = evaluate(model, self._read_validation(progress, run, signals), self.train_state)
+            if not found.is_finite:
+                what = f"the validation loss{which} is not finite: {found.loss}"
+                self._raise_not_finite(
+                    what if _is_finite(model) else "a weight is not finite", progress, progress.update - 1
+                )
+            return found
 
         validation, ema = score(self.network), self.train_state.ema
-        ema_top1 = {} if ema is None else {"ema_top1": score(ema).top1}
+        ema_top1 = {} if ema is None else {"ema_top1": score(ema, " of the averaged weights").top1}
         updates = len(progress.losses)
         number = (progress.epoch + 1) * updates
         return {

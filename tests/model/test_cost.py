@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 import roadmap
 from roadmap.config import Config, read_config
@@ -84,3 +86,41 @@ def test_cost_does_not_depend_on_the_form() -> None:
     config = read("+roadmap=step12_downsample")
     forms = [replace(config, model=replace(config.model, form=form)) for form in ("conv", "linear")]
     assert cost_of(forms[0]) == cost_of(forms[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "gmacs", "parameters"), [("pit_ti_224", "0.699", 4_847_272), ("cait_xxs24_224", "2.523", 11_956_264)]
+)
+def test_cost_of_a_reference_whose_modules_return_views(name: str, gmacs: str, parameters: int) -> None:
+    """The parameters are those of timm's own count."""
+    cost = cost_of(read(f"+reference={name}", "data=imagenet", "recipe.drop_path=0"))
+    assert (f"{cost.gmacs:.3f}", cost.parameters) == (gmacs, parameters)
+
+
+class Gradient(nn.Module):
+    """Adds a tensor that its forward pass makes, without a word of the device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.linspace(-1, 1, x.shape[3])
+
+
+def test_cost_of_a_layer_that_makes_a_tensor_in_its_forward_pass() -> None:
+    config = read("+roadmap=step12_downsample")
+    size = config.data.image_size
+    plain = cost_of(config)
+    network = measure_cost(lambda: nn.Sequential(Gradient(), build(config.model, config.regime, None, size)), size)
+    assert network == plain
+
+
+@pytest.mark.parametrize("name", ["resnet18", "deit_tiny_distilled_patch16_224"])
+def test_a_factor_on_the_classifier_is_on_every_one_of_a_reference(name: str) -> None:
+    """Distilled models have two."""
+    config = read(f"+reference={name}", "data=imagenet", "recipe.drop_path=0")
+    states = []
+    for scale in (1.0, 0.5):
+        torch.manual_seed(0)
+        states.append(build(config.model, config.regime, name, 224, scale).state_dict())
+    heads = ("head", "head_dist", "fc")
+    for key, tensor in states[0].items():
+        factor = 0.5 if key.split(".")[0] in heads else 1.0
+        assert torch.equal(states[1][key], factor * tensor), key

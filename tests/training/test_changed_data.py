@@ -221,7 +221,7 @@ def test_checkpoint_without_a_data_record_is_accepted(root: Path, tmp_path: Path
 
 def evaluate(output_dir: Path, root: Path, checkpoint: Path) -> Evaluation:
     config, _ = open_run(output_dir, root, mode=Mode.eval, init_from=str(checkpoint))
-    return next(iter(jobs.evaluate_weights(config).values()))
+    return next(iter(jobs.evaluate_weights(config, print).values()))
 
 
 def test_fine_tuning_resumes_without_the_weights_that_it_started_from(

@@ -259,6 +259,42 @@ def test_non_finite_running_mean_is_not_saved(tmp_path: Path, monkeypatch: pytes
     assert not list(tmp_path.rglob("checkpoint.pt"))
 
 
+@pytest.mark.parametrize("averaged", [False, True])
+def test_non_finite_validation_loss_is_no_result(
+    averaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running variance below zero is finite, and affects no training loss, but makes evaluations NaN."""
+
+    def update(train_state: Any, *arguments: Any) -> torch.Tensor:
+        loss = train_step(train_state, *arguments)
+        spoil(train_state.ema if averaged else train_state.model)
+        return loss
+
+    def spoil(model: torch.nn.Module) -> None:
+        next(value for name, value in model.named_buffers() if "running_var" in name).fill_(-1.0)
+
+    monkeypatch.setattr("roadmap.training.trainer.train_step", update)
+    words = ("model/norm=batchnorm", "recipe.epochs=1")
+    which = " of the averaged weights" if averaged else ""
+    with pytest.raises(
+        TrainingError, match=rf"the validation loss{which} is not finite: nan in epoch 1, update 5,"
+    ):
+        train(tmp_path, *words)
+    run = open_run(tmp_path, *words)[1].path
+    assert not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text()
+    assert not (run / "summary.json").exists()
+
+
+def test_non_finite_validation_loss_is_not_evaluated(tmp_path: Path) -> None:
+    words = (*WORDS, "+roadmap=step0_resnet")[1:]
+    state = roadmap.build_model(roadmap.compose(*words)).state_dict()
+    next(value for name, value in state.items() if "running_var" in name).fill_(-1.0)
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(TrainingError, match=r"init_from=.*weights\.pt is not finite: nan, so nothing is recorded"):
+        roadmap.evaluate(*words, output_dir=tmp_path, init_from=tmp_path / "weights.pt", progress=False)
+    assert not list(tmp_path.rglob("evaluations.jsonl"))
+
+
 def test_non_finite_weights_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A non-finite gradient affects the weights before it affects a loss."""
     calls = []

@@ -128,7 +128,7 @@ def test_two_ranks_equal_one_process_with_batchnorm(tmp_path: Path) -> None:
             assert (pair[name] - one).abs().max() < 4e-5, name
     (reported,) = metrics(folder)
     config = read_config(roadmap.compose(*WORDS, *words, f"init_from={folder / 'checkpoint.pt'}"))
-    (found,) = evaluate_weights(config).values()
+    (found,) = evaluate_weights(config, print).values()
     assert (found.top1, found.top5) == (reported["top1"], reported["top5"])
     assert found.loss == pytest.approx(reported["loss"], rel=1e-5)
 
