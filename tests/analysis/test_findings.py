@@ -17,7 +17,7 @@ from roadmap.analysis.read_runs import read_runs
 from roadmap.analysis.reproduction import Agreement, find_agreement
 from roadmap.analysis.results import Row, aggregate
 from roadmap.analysis.significance import Change, compute_row_stats, interval_text, pool_rows
-from roadmap.analysis.stats import Difference, compare, compare_differences, correct_by_holm
+from roadmap.analysis.stats import Difference, compare, compare_differences, correct_by_holm, estimate
 from roadmap.runs.read_run import State
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,48 @@ def test_the_findings_say_where_the_roadmap_climbs(findings: str) -> None:
     ):
         assert one in findings
         assert f"{abs(small[step] - small[step - 1]):.1f}" in one
+
+
+def test_the_findings_say_what_the_kernels_of_step_7_reach() -> None:
+    findings = (ROOT / "docs/findings.md").read_text()
+    for folder, name in ((ROADMAP, "8 to 1 px"), (LARGER, "16 to 2 px")):
+        rows = aggregate(read_runs(folder))
+        of_step7 = (row for row in rows if row.step == "step7_kernel" and row.variant)
+        tried = {int(row.variant["kernel_size"]): row for row in of_step7}
+        steps = {row.step: row for row in rows if not row.variant}
+        tried = {3: steps["step6_move_up"]} | tried | {7: steps["step7_kernel"]}
+        estimates = [estimate(tried[size].top1) for size in (3, 5, 7, 9, 11)]
+        cells = [f"{one.mean:.1f} ({'one seed' if one.std is None else f'{one.std:.1f}'})" for one in estimates]
+        assert f"| {name}: top-1 (std) | {' | '.join(cells)} |" in findings
+    (pooled,) = pool_rows(rows).values()
+    rate = compare(
+        *(dict(zip(row.seeds, row.top1, strict=True)) for row in (tried[3], steps["step6_move_up"])), pooled
+    )
+    assert f"is {rate.mean:.1f} points below step 6" in " ".join(findings.split())
+
+
+def test_the_findings_say_what_costs_step_12_most(findings: str) -> None:
+    """On the larger maps, with the same values on the small ones."""
+    small, large = (aggregate(read_runs(folder)) for folder in (ROADMAP, LARGER))
+    costs = [
+        {effect.name: effect.removed for effect in find_ablation(rows).effects if effect.removed is not None}
+        for rows in (small, large)
+    ]
+    for name, said in (
+        ("kernel_size", "{} points ({} to {}), beside"),
+        ("norm", "beside {} ({} to {}) for LayerNorm"),
+        ("stem", "and {} ({} to {}) for the stem"),
+    ):
+        one = costs[1][name]
+        assert one.interval is not None
+        numbers = [f"{-value:.1f}" for value in (one.mean, one.interval.high, one.interval.low)]
+        assert said.format(*numbers) in findings
+        assert one.n == (2, 2)
+    on_small = [f"{-costs[0][name].mean:.1f}" for name in ("kernel_size", "norm", "stem")]
+    assert f"on the small maps {on_small[0]}, {on_small[1]} and {on_small[2]})" in findings
+    top1 = {row.name: fmean(row.top1) for row in large}
+    said = f"With a kernel of 3 step 12 has {top1[f'{LAST},kernel_size=3']:.1f} there, and step 1 {top1[FIRST]:.1f}"
+    assert said in findings
 
 
 def test_the_findings_say_what_equal_cost_changes(findings: str) -> None:
