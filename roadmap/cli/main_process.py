@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from roadmap.cli.console import show_error
@@ -60,16 +61,27 @@ def record_failure(folder: RunDir, error: Exception, text: str) -> None:
         if not group.is_peer_failure(error):  # otherwise another rank reports the cause
             group.report_error(text, error)
         return
-    if not group.is_peer_failure(error):
-        _record(folder, error, text)
-    elif cause := group.peer_error():
-        show_error(cause)  # first: a launcher ends this process soon after the other one
-        _record(folder, cause, str(cause))
-        raise cause from error
-    else:
-        interrupted = Interrupted(signal.SIGTERM)
-        folder.interrupt("another process of the group is gone")
-        raise interrupted from error
+    with _without_stops():
+        if not group.is_peer_failure(error):
+            _record(folder, error, text)
+        elif cause := group.peer_error():
+            show_error(cause)
+            _record(folder, cause, str(cause))
+            raise cause from error
+        else:
+            interrupted = Interrupted(signal.SIGTERM)
+            folder.interrupt("another process of the group is gone")
+            raise interrupted from error
+
+
+@contextmanager
+def _without_stops() -> Iterator[None]:
+    """Ignore SIGTERM: a launcher ends this process soon after the other one, and the cause is to be recorded."""
+    outer = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, outer)
 
 
 def _record(folder: RunDir, error: Exception, text: str) -> None:
