@@ -23,7 +23,8 @@ from roadmap.model.build import build
 from roadmap.model.cost import Cost, measure_cost
 from roadmap.model.spec import ModelSpec, RegimeSpec
 from roadmap.model.weight_files import Kind
-from roadmap.model.weights import find_file, hash_source, import_weights, load_weights, read_source, split_source
+from roadmap.model.weight_sources import find_file, hash_source, read_source, split_source
+from roadmap.model.weights import import_weights, load_weights
 from roadmap.runs.loggers import finished_on_error, open_logger
 from roadmap.runs.loggers.none import Logger as NoLogger
 from roadmap.runs.run_dir import Identity, RunDir

@@ -10,7 +10,7 @@ from roadmap.data.fingerprint import DataRecord, record_data
 from roadmap.data.sources import open_images
 from roadmap.data.spec import DataSpec, OnError
 from roadmap.errors import DataError, RunError, WeightsError
-from roadmap.model.weights import hash_source
+from roadmap.model.weight_sources import hash_source
 from roadmap.runs.run_dir import RunDir
 
 

@@ -21,14 +21,14 @@ from roadmap.config import Config, Mode, read_config
 from roadmap.config.schema import recorded_values
 from roadmap.errors import DamagedError, WeightsError
 from roadmap.model.build import build
-from roadmap.model.weights import (
-    copy_weights,
+from roadmap.model.weight_sources import (
     find_file,
     has_torchvision_weights,
     split_host,
     split_revision,
     split_source,
 )
+from roadmap.model.weights import copy_weights
 from roadmap.runs.config_hash import fill_neutral_values, flatten
 from roadmap.runs.read_files import read_yaml
 from roadmap.runs.read_run import CONFIG, STATE

@@ -15,7 +15,8 @@ from torch import nn
 
 from roadmap.errors import WeightsError
 from roadmap.model.weight_files import KEYS, Kind
-from roadmap.model.weights import Naming, export_weights, import_weights, load_weights, read_source
+from roadmap.model.weight_sources import read_source
+from roadmap.model.weights import Naming, export_weights, import_weights, load_weights
 
 Build = Callable[..., nn.Module]
 State = dict[str, torch.Tensor]

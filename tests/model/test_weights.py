@@ -211,7 +211,7 @@ def test_a_name_with_its_place_asks_there(
         return str(tmp_path / file)
 
     monkeypatch.setattr("timm.create_model", create)
-    monkeypatch.setattr("roadmap.model.weights.hf_hub_download", download)
+    monkeypatch.setattr("roadmap.model.weight_sources.hf_hub_download", download)
     ours = build(*STEP12, "regime=atto")
     load_weights(ours, source)
     assert asked == [request_]
