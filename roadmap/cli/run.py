@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from roadmap.cli.retry_out_of_memory import MemoryRetry
-from roadmap.cli.weight_origin import check_origin, describe_other_images
+from roadmap.cli.weight_origin import check_origin
 from roadmap.config import Config, list_length_warnings
 from roadmap.config.roadmap_files import load_roadmap
 from roadmap.data.classes import Classes, list_names
@@ -89,9 +89,7 @@ def build_trainer(config: Config, folder: RunDir, group: ProcessGroup, warn: Cal
     if source is not None:
         if note := load_weights(network, source, new_head=True):
             warn(note)
-        check_origin(network, config)
-        if note := describe_other_images(config):
-            warn(note)
+        check_origin(network, config, warn)
     classes = find_classes(config, folder)
     spec = TrainingSpec(config.data, config.recipe, config.hardware, config.seed)
     trainer = Trainer(network, spec, device, group, classes)
@@ -120,9 +118,7 @@ def evaluate_weights(config: Config, warn: Callable[[str], None]) -> dict[Kind, 
     network = build_network(config)
     for state in states.values():  # raises before anything is evaluated
         import_weights(network, state, config.init_from)
-    check_origin(network, config)
-    if note := describe_other_images(config):
-        warn(note)
+    check_origin(network, config, warn)
     batch_size = config.hardware.per_device_batch
     shard = Shard(group.dist_info.rank, group.dist_info.world_size)
     load = LoaderSpec(batch_size, 1, config.seed, device, config.hardware.workers, config.hardware.resident, shard)

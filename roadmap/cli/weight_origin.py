@@ -4,7 +4,7 @@ Activations, pools and strides have no weights, so the weights of one network ma
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,10 @@ class TimmModel:
     pretrained: Mapping[str, Any] = field(default_factory=dict, compare=False)  # timm's pretrained_cfg
 
 
-def check_origin(network: nn.Module, config: Config) -> None:
+def check_origin(network: nn.Module, config: Config, warn: Callable[[str], None]) -> None:
     """Check that the weights that `network` has loaded from `init_from` are of a network that computes the same.
+
+    `warn` is told if they are timm's, of images that were normalized otherwise.
 
     Runs and published folders are compared by the config.yaml beside the weights; models of timm and torchvision by
     their logits. A file without a config.yaml beside it says nothing of its network, and is not checked.
@@ -76,6 +78,8 @@ def check_origin(network: nn.Module, config: Config) -> None:
         choices = replace(theirs.model, num_classes=config.model.num_classes)
         other = build(choices, theirs.regime, None, theirs.data.image_size)
         _compare_logits(network, other, f"the network of its {CONFIG}", config)
+    if note := describe_other_images(config):
+        warn(note)
 
 
 def read_recorded(source: str) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from roadmap.model.ops.patchify import PatchConv2d
 from roadmap.model.planned_layers import FORMAT, Act, AvgPool, Conv, Grn, Layer, MaxPool, Norm, OwnLayer, Scale
 from roadmap.model.spec import Activation, Form, NormKind
 
+OWN = "keeps_initialization"  # attribute of a module that an OwnLayer built
 LAYER_NORM_EPS = 1e-6  # the released code's; torch's default is 1e-5
 
 
@@ -110,6 +111,7 @@ def build_layer(layer: Layer, is_channels_last: bool = False, before_convolution
             return GlobalResponseNorm(layer.channels, channels_last=is_channels_last)
         case OwnLayer():
             module: nn.Module = layer.build(layer.channels)
+            setattr(module, OWN, True)
             return module
     raise ConfigError(f"{layer}: roadmap/model/layers.py has no module for it yet")
 

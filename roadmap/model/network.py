@@ -17,8 +17,8 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from roadmap.model.layer_plan import plan_network
-from roadmap.model.layers import build_layers
-from roadmap.model.planned_layers import BlockPlan, Layer, NetworkPlan, OwnLayer, StagePlan
+from roadmap.model.layers import OWN, build_layers
+from roadmap.model.planned_layers import BlockPlan, NetworkPlan, StagePlan
 from roadmap.model.spec import Form, Init, ModelSpec, RegimeSpec
 
 
@@ -94,35 +94,19 @@ def build_network(model: ModelSpec, regime: RegimeSpec) -> Network:
 
 def initialize(network: Network, init: Init) -> None:
     """Draw all weights from torch's global generator, by the table in the module docstring."""
-    own = _list_own_prefixes(network.plan)
-    for name, module in network.named_modules():
-        if not f"{name}.".startswith(own):
-            _initialize_module(module, init)
+    _initialize_parts(network, init)
     if init is Init.torchvision:
         network.head.linear.reset_parameters()
     elif init is Init.fan_in:
         nn.init.trunc_normal_(network.head.linear.weight, std=0.02)
 
 
-def _list_own_prefixes(plan: NetworkPlan) -> tuple[str, ...]:
-    """Return how the names in a module that an OwnLayer built begin, such as `stem.NAME.`."""
-    head = "head" if len(plan.head_norm) == 1 else "head.norm"
-    parts: dict[str, tuple[Layer, ...]] = {"stem": plan.stem, head: plan.head_norm}
-    for number, stage in enumerate(plan.stages):
-        parts[f"stages.{number}.downsample"] = stage.downsample
-        for index, block in enumerate(stage.blocks):
-            place = f"stages.{number}.blocks.{index}"
-            parts |= {
-                f"{place}.branch": block.branch,
-                f"{place}.shortcut": block.shortcut,
-                f"{place}.after": block.after,
-            }
-    names = ((place, layer) for place, layers in parts.items() for layer in layers)
-    return tuple(
-        "head.norm." if place == "head" else f"{place}.{layer.name}."
-        for place, layer in names
-        if isinstance(layer, OwnLayer)
-    )
+def _initialize_parts(module: nn.Module, init: Init) -> None:
+    """Initialize a module and those in it, apart from an OwnLayer's."""
+    if not hasattr(module, OWN):
+        for child in module.children():
+            _initialize_parts(child, init)
+        _initialize_module(module, init)
 
 
 def _initialize_module(module: nn.Module, init: Init) -> None:

@@ -53,7 +53,7 @@ def check(folder: Path, *words: str) -> None:
     network = roadmap.build_model(cfg)
     state = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
     import_weights(network, state, str(folder), new_head=True)
-    check_origin(network, read_config(cfg))
+    check_origin(network, read_config(cfg), print)
 
 
 OTHERS = {  # the weights' network, the one that loads them, what differs, and the way out
@@ -120,7 +120,7 @@ def test_a_published_repository_is_compared(save: Save, monkeypatch: pytest.Monk
     monkeypatch.setattr(weight_origin, "hf_hub_download", download)
     cfg = roadmap.compose(f"{STEPS}8_gelu", "init_from='hub:me/net@v1'")
     with pytest.raises(WeightsError, match="activation is relu there and gelu here"):
-        check_origin(roadmap.build_model(cfg), read_config(cfg))
+        check_origin(roadmap.build_model(cfg), read_config(cfg), print)
     assert asked == [("me/net", "config.yaml", "v1")]
 
 
@@ -129,7 +129,7 @@ def check_name(source: str, *words: str) -> None:
     cfg = roadmap.compose(*words, f"init_from={source}")
     network = roadmap.build_model(cfg)
     state = torch.get_rng_state()
-    check_origin(network, read_config(cfg))
+    check_origin(network, read_config(cfg), print)
     assert torch.equal(torch.get_rng_state(), state)
     assert network.training
 
