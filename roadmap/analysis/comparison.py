@@ -13,12 +13,13 @@ from statistics import fmean
 
 import rich.table
 
-from roadmap.analysis.configurations import read_values, read_words, show_values, without, without_machine
+from roadmap.analysis.configurations import read_values, show_values, without, without_machine
 from roadmap.analysis.figures.layout import accuracy_text
 from roadmap.analysis.other_images import warn_of_other_images
-from roadmap.analysis.publish import hide_folders, hide_machine, key_of
+from roadmap.analysis.publish import hide_machine, key_of
 from roadmap.analysis.results import range_text
 from roadmap.analysis.run_table import read_run_table, write_run_table
+from roadmap.analysis.start_weights import WEIGHTS, hide_places, match_published, read_weights
 from roadmap.analysis.terminal import draw_table, table_width, to_columns
 from roadmap.errors import RunError, first_line
 from roadmap.runs.config_hash import fill_neutral_values, is_outside
@@ -31,7 +32,6 @@ SETTINGS = "settings.jsonl"  # of a published comparison: the settings of each e
 SEVERAL = "several"  # stands for the values of a setting that differs between an experiment's runs
 HOLDOUT = "data.holdout"  # the setting that chooses among the images of data.name
 NO_SETTING = ("model",)  # what the networks are compared in
-WEIGHTS = "init_from"  # the setting that may be a path on the machine that trained
 log = logging.getLogger(__name__)
 Table = list[list[str]]  # a heading, then a line per experiment
 
@@ -192,27 +192,13 @@ def write_candidates(candidates: Sequence[Candidate], folder: Path) -> list[Path
 
 
 def hide_places_of_weights(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the experiments with `...` for the folders of the weights that they started from.
-
-    Files that then have the same name are numbered, so that their experiments still differ.
-    """
-    places: dict[str, list[str]] = {}
-    for place in dict.fromkeys(one.settings.get(WEIGHTS, "") for one in candidates):
-        places.setdefault(hide_folders(place), []).append(place)
-    shown = {
-        place: name if len(same) == 1 else f"{name} ({number})"
-        for name, same in places.items()
-        for number, place in enumerate(same, 1)
-    }
-    return _replace_weights(candidates, shown)
+    """Return the experiments with `...` for the folders of the weights that they started from."""
+    return _replace_weights(candidates, hide_places(one.settings.get(WEIGHTS, "") for one in candidates))
 
 
 def _match_weights(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the experiments with the weights' file as a published comparison among them names it."""
-    known = {one.settings.get(WEIGHTS, "") for one in candidates}
-    return _replace_weights(
-        candidates, {place: hidden for place in known if (hidden := hide_folders(place)) in known}
-    )
+    return _replace_weights(candidates, match_published(one.settings.get(WEIGHTS, "") for one in candidates))
 
 
 def _replace_weights(candidates: Iterable[Candidate], shown: Mapping[str, str]) -> list[Candidate]:
@@ -237,16 +223,8 @@ def read_candidates(folder: Path) -> list[Candidate]:
         raise RunError(
             f"{folder / SETTINGS} has no settings of {', '.join(unknown)}: write them anew by compare --to"
         )
-    return [make_candidate(name, _find_weights(runs) | settings[name], runs) for name, runs in found.items()]
-
-
-def _find_weights(runs: Iterable[Run]) -> dict[str, str]:
-    """Return `init_from` as the runs' overrides have it; the settings of an earlier version lack the key."""
-    found = []
-    for run in runs:
-        words = [word for word in read_words(run) or () if word.lstrip("+").startswith(f"{WEIGHTS}=")]
-        found.append({WEIGHTS: words[-1].partition("=")[2] if words else "null"})
-    return _join_settings(found)
+    weights = {name: _join_settings([read_weights(run) for run in runs]) for name, runs in found.items()}
+    return [make_candidate(name, weights[name] | settings[name], runs) for name, runs in found.items()]
 
 
 def _read_settings(path: Path) -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ from roadmap.analysis.other_images import warn_of_other_images
 from roadmap.analysis.own_configs import find_search_path
 from roadmap.analysis.stats import mean
 from roadmap.config.paper import PaperRow
-from roadmap.config.roadmap_files import find_base, find_roadmap, load_roadmap
+from roadmap.config.roadmap_files import find_own_base, find_roadmap, load_roadmap
 from roadmap.config.roadmaps import Roadmap
 from roadmap.config.search_path import use
 from roadmap.runs.naming import natural_key, network_name
@@ -244,7 +244,7 @@ def step_before(row: Row, rows: Sequence[Row]) -> Row | None:
         same = [other for other in rows if other.step == row.step and not other.variant]
         return next((other for other in same if other.setting == row.setting), None)
     is_beside = row.step not in (*row.roadmap.steps, row.roadmap.original)
-    base = find_base(row.roadmap, row.step) if is_beside else None
+    base = find_own_base(row.roadmap, row.step) if is_beside else None
     candidates = [
         other
         for other in rows

@@ -155,7 +155,7 @@ def _find_used_extension(default: Roadmap, names: Sequence[str]) -> Roadmap | No
     return max(used, key=rank, default=None)
 
 
-def find_base(roadmap: Roadmap, step: str) -> str | None:
+def find_own_base(roadmap: Roadmap, step: str) -> str | None:
     """Return the step that a step beside a roadmap is based on; None if it has no readable file there."""
     for folder in (f"{ROADMAPS}/{roadmap.name}", ROADMAPS):
         if (path := find_config(f"{folder}/{step}", roadmap.search_path)) is not None:
