@@ -81,7 +81,7 @@ def _without_stops() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, outer)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if outer is None else outer)  # None: not Python's
 
 
 def _record(folder: RunDir, error: Exception, text: str) -> None:
